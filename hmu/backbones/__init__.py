@@ -1,0 +1,1 @@
+"""Published generators, one package each; their parameter names are the checkpoints'."""

@@ -1,0 +1,154 @@
+"""The contract every generator fulfils. Methods and metrics know backbones only through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmu.data.batch import MotionBatch
+from hmu.text.base import TextCondition
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a backbone learns to generate, computed once per clip and cached (latent posterior, token ids ...).
+
+    Attributes:
+        tensors: named tensors, each ``(batch, ...)`` (SALAD: ``mean`` and ``logvar`` of the VAE posterior).
+        lengths: true frames per clip ``(batch,)``.
+    """
+
+    tensors: Mapping[str, Tensor]
+    lengths: Tensor
+
+    def __len__(self) -> int:
+        return int(self.lengths.shape[0])
+
+    def select(self, index: Tensor) -> Target:
+        """Rows ``index`` (int64 tensor), cut to the longest clip among them where the tensor has a time axis."""
+        return Target({name: value[index] for name, value in self.tensors.items()}, self.lengths[index])
+
+    def to(self, device: torch.device | str) -> Target:
+        """The same target on ``device``."""
+        return Target({name: value.to(device) for name, value in self.tensors.items()}, self.lengths.to(device))
+
+
+@dataclass(frozen=True)
+class State:
+    """A corrupted target: what the network sees, and what it should answer.
+
+    Attributes:
+        inputs: noisy latent ``(batch, frames', ...)`` or partly masked tokens ``(batch, tokens)``.
+        time: diffusion timestep or mask ratio ``(batch,)``.
+        answer: the model's true training target in its own parametrisation (v, noise, sample, or token ids).
+        valid: True where a position belongs to the clip ``(batch, frames')``.
+    """
+
+    inputs: Tensor
+    time: Tensor
+    answer: Tensor
+    valid: Tensor
+
+
+class MotionBackbone(nn.Module):
+    """A pretrained motion generator.
+
+    Subclasses own their training target and their conditioning layers; methods never re-derive them.
+
+    Attributes:
+        stages: names of the trainable stages in training order, e.g. ``("vae", "denoiser")``.
+        features: columns of the motion representation (263, 251, ...).
+        fps: frames per second.
+        unit_length: generated lengths are multiples of this many frames.
+        min_frames, max_frames: limits of a generated clip.
+    """
+
+    name: str = "backbone"
+    stages: tuple[str, ...] = ()
+    features: int
+    fps: float
+    unit_length: int = 4
+    min_frames: int = 40
+    max_frames: int = 196
+
+    # -- text ---------------------------------------------------------------------------------------------------------
+    def encode_text(self, texts: Sequence[str]) -> TextCondition:
+        """Encode prompts; ``""`` is the unconditional prompt. Cached by text: a prompt is encoded once per process."""
+        raise NotImplementedError
+
+    # -- training target ------------------------------------------------------------------------------------------------
+    def encode_target(self, batch: MotionBatch) -> Target:
+        """What generation should reproduce for ``batch``: deterministic, gradient-free, worth caching."""
+        raise NotImplementedError
+
+    def corrupt(self, target: Target, generator: torch.Generator | None = None) -> State:
+        """Draw a training state (timestep and noise, or mask) from a clean target."""
+        raise NotImplementedError
+
+    def predict(self, state: State, condition: TextCondition) -> Tensor:
+        """The network's answer to ``state`` under ``condition``, same shape as ``state.answer`` (or logits)."""
+        raise NotImplementedError
+
+    def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
+        """Per-item distance ``(batch,)`` in the model's own parametrisation, padding excluded. Both may carry gradient."""
+        raise NotImplementedError
+
+    def loss(self, target: Target, condition: TextCondition, generator: torch.Generator | None = None) -> Tensor:
+        """Per-item training loss ``(batch,)`` (no condition dropout): corrupt, predict, distance to the answer."""
+        state = self.corrupt(target, generator)
+        return self.distance(self.predict(state, condition), state.answer, state)
+
+    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Terms of the published from-scratch objective of ``stage``; ``"loss"`` is the sum to minimise."""
+        raise NotImplementedError
+
+    # -- generation -----------------------------------------------------------------------------------------------------
+    def sample(
+        self,
+        condition: TextCondition | Sequence[str],
+        lengths: Tensor,
+        *,
+        guidance: float | None = None,
+        generator: torch.Generator | None = None,
+        steps: int | None = None,
+    ) -> Tensor:
+        """Generate motions in real units, ``(batch, max(lengths), features)``, zero beyond each length.
+
+        ``lengths`` in frames, multiples of :attr:`unit_length`. Guidance branches run in one batched forward.
+        ``guidance`` and ``steps`` default to the configuration's. Equal generators give equal motions.
+        """
+        raise NotImplementedError
+
+    # -- handles (capabilities follow from which are offered) -----------------------------------------------------------
+    def network(self) -> nn.Module:
+        """The module that unlearning edits (the denoiser, the transformers), whose names the edits are stored under."""
+        raise NotImplementedError
+
+    @property
+    def adapter_targets(self) -> list[str]:
+        """Names (relative to :meth:`network`) of the linear layers that LoRA adapts; empty = no adapters."""
+        return []
+
+    def parameter_groups(self) -> dict[str, list[str]]:
+        """Named choices of trainable weights (relative to :meth:`network`): ``cross``, ``cross_kv``, ``rest``, ``all``."""
+        return {"all": [name for name, _ in self.network().named_parameters()]}
+
+    def text_projections(self) -> dict[str, nn.Linear]:
+        """Linear layers through which text enters (UCE, RECE); empty = not editable in closed form."""
+        return {}
+
+    def codebooks(self) -> dict[str, Tensor]:
+        """Codebooks by layer (LCR); empty = the backbone has none."""
+        return {}
+
+    def provenance(self) -> dict[str, Any]:
+        """Which files the weights came from, with their SHA-256; goes into ``run.json``."""
+        return {}
+
+    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
+        """Parameters that training ``stage`` updates."""
+        raise NotImplementedError

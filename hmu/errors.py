@@ -1,0 +1,29 @@
+"""Errors that a user can cause and mend; everything else is a bug and keeps its stack trace."""
+
+from __future__ import annotations
+
+
+class HmuError(Exception):
+    """A user's mistake, said in one line: the file or key, what was expected, what to do.
+
+    Entry scripts and tools print the message alone (no stack trace) and exit with code 2.
+    """
+
+
+class ConfigError(HmuError):
+    """The composed configuration cannot work (unknown key, incompatible pair, impossible value)."""
+
+
+class DataError(HmuError):
+    """A data file or folder is missing, broken, or of the wrong shape."""
+
+
+class CheckpointError(HmuError):
+    """A checkpoint, edit or run folder is missing, corrupt, unsafe, or of another family."""
+
+
+class MissingExtra(HmuError):
+    """An optional dependency is needed; the message names the extra that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package '{package}': install it with  pip install 'hmu[{extra}]'")

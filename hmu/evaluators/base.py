@@ -1,0 +1,36 @@
+"""What an evaluator is: networks that embed motions and captions in one space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from hmu.data.captions import Caption
+
+
+class Evaluator(nn.Module):
+    """Embeds motions and captions. Results come in the caller's order, for any batch size and order.
+
+    Attributes:
+        width: size of the joint embedding.
+    """
+
+    name: str = "evaluator"
+    width: int
+
+    def embed_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
+        """``motion`` in real units ``(batch, frames, features)``, ``lengths`` frames ``(batch,)`` -> ``(batch, width)``.
+
+        Normalises with the evaluator's own statistics and zeroes what lies beyond each length.
+        """
+        raise NotImplementedError
+
+    def embed_text(self, captions: Sequence[Caption]) -> Tensor:
+        """Captions -> ``(batch, width)``. A caption without tokens is tagged by rule first."""
+        raise NotImplementedError
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of weights and statistics, for caches and ``metrics.json``."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Torchmetrics that count."""

@@ -1,0 +1,1 @@
+"""Text encoders behind one interface, with a disk cache of embeddings."""

@@ -1,0 +1,1 @@
+"""Parity with the authors' code: golden vectors in, one line per case out."""

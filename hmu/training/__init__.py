@@ -1,0 +1,1 @@
+"""LightningModules: one wraps a backbone's stage, one wraps a method's objective."""
