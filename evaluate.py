@@ -1,0 +1,18 @@
+"""Measure a run, an edit, or an authors' checkpoint: ``python evaluate.py ckpt=outputs/…``."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from hmu.app import main
+
+
+def evaluate(config: DictConfig) -> object:
+    """Compare the model behind ``config.ckpt`` with its base (heavy imports only here)."""
+    from hmu.training.workflows import evaluate as workflow
+
+    return workflow(config)
+
+
+if __name__ == "__main__":
+    main("evaluate", evaluate)

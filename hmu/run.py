@@ -1,0 +1,143 @@
+"""The run record: what makes a run folder self-sufficient."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.errors import CheckpointError
+
+_PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "peft", "diffusers", "transformers", "numpy", "safetensors")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: the old file stays whole until the new one is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1, ensure_ascii=False, default=_plain)
+            file.write("\n")
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item") and getattr(value, "size", 2) in (1,) or hasattr(value, "item") and not hasattr(value, "size"):
+        return value.item()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (Path, set, tuple)):
+        return str(value) if isinstance(value, Path) else sorted(value) if isinstance(value, set) else list(value)
+    raise TypeError(f"cannot write {type(value).__name__} to JSON")
+
+
+class RunRecord:
+    """``run.json`` of a run folder: versions, git, device, hashes, seeds, timings, peak memory, lineage.
+
+    Written when the run starts (``status: running``) and again at the end, so that an interrupted run can be told.
+    """
+
+    def __init__(self, folder: Path, config: DictConfig) -> None:
+        self.folder = folder
+        self.data: dict[str, Any] = {
+            "schema": 1,
+            "status": "running",
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": {name: _version(name) for name in ("hmu", *_PACKAGES)} | {"python": platform.python_version()},
+            "git": _git(),
+            "platform": platform.platform(),
+            "seed": OmegaConf.select(config, "seed"),
+            "timings": {},
+        }
+        self._clock = time.perf_counter()
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        self.save()
+
+    def stage(self, name: str) -> None:
+        """Note the seconds since the previous stage under ``name``."""
+        now = time.perf_counter()
+        self.data["timings"][name] = round(now - self._clock, 3)
+        self._clock = now
+        self.save()
+
+    def note(self, **facts: Any) -> None:
+        """Add facts (hashes, device, lineage ...)."""
+        self.data.update(facts)
+        self.save()
+
+    def finish(self) -> None:
+        """Mark the run as complete."""
+        self.data.update(status="complete", finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), peak_memory_mb=peak_memory())
+        self.save()
+
+    def save(self) -> None:
+        """Write ``run.json`` atomically."""
+        write_json(self.folder / "run.json", self.data)
+
+
+def load_config(folder: Path) -> DictConfig:
+    """The resolved configuration of a run folder.
+
+    Raises:
+        CheckpointError: when the folder is not one of ours.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise CheckpointError(f"'{folder}' is not a run folder: it has no config.yaml; give a folder written by train.py or unlearn.py")
+    config = OmegaConf.load(path)
+    if not isinstance(config, DictConfig):
+        raise CheckpointError(f"'{path}' is not a configuration")
+    return config
+
+
+def peak_memory() -> float | None:
+    """Peak resident memory of this process in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any]:
+    root = Path(__file__).resolve().parents[1]
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
