@@ -9,7 +9,7 @@ from hmu.app import main
 
 def evaluate(config: DictConfig) -> object:
     """Compare the model behind ``config.ckpt`` with its base (heavy imports only here)."""
-    from hmu.training.workflows import evaluate as workflow
+    from hmu.workflows.evaluate import evaluate as workflow
 
     return workflow(config)
 

@@ -9,7 +9,7 @@ from hmu.app import main
 
 def train(config: DictConfig) -> object:
     """Train ``config.stage`` and write a model folder that later commands load (heavy imports only here)."""
-    from hmu.training.workflows import train as workflow
+    from hmu.workflows.train import train as workflow
 
     return workflow(config)
 

@@ -9,7 +9,7 @@ from hmu.app import main
 
 def unlearn(config: DictConfig) -> object:
     """Apply ``config.method`` for ``config.concept``, save the edit, measure it (heavy imports only here)."""
-    from hmu.training.workflows import unlearn as workflow
+    from hmu.workflows.unlearn import unlearn as workflow
 
     return workflow(config)
 

@@ -49,7 +49,9 @@ def run_stamp() -> str:
 
 
 def _agree_on(stamp: str) -> str:
-    key = "-".join([str(os.getppid()), os.environ.get("MASTER_PORT", "0"), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")])
+    key = "-".join(
+        [str(os.getppid()), os.environ.get("MASTER_PORT", "0"), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")]
+    )
     path = Path(tempfile.gettempdir()) / f"hmu-run-{key}"
     own = path.with_name(f"{path.name}.{os.getpid()}")
     own.write_text(stamp, encoding="utf-8")
@@ -103,7 +105,9 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
-        _fail(f"cannot write '{error.filename or 'a file'}': {error.strerror}; free space or choose another folder (paths.output=…)")
+        _fail(
+            f"cannot write '{error.filename or 'a file'}': {error.strerror}; free space or choose another folder (paths.output=…)"
+        )
     except KeyboardInterrupt:
         _fail("interrupted", 130)
 
@@ -114,7 +118,11 @@ def one_line(error: BaseException) -> str:
     if isinstance(cause, HmuError):
         error = cause
     lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line for line in lines if line and "HYDRA_FULL_ERROR" not in line and not line.startswith(("full_key:", "object_type="))]
+    kept = [
+        line
+        for line in lines
+        if line and "HYDRA_FULL_ERROR" not in line and not line.startswith(("full_key:", "object_type="))
+    ]
     return " ".join(kept) or type(error).__name__
 
 

@@ -72,7 +72,12 @@ def check_targets(config: DictConfig | ListConfig, prefix: str = "") -> None:
                     where = f"{prefix}{unknown[0]}"
                     raise ConfigError(f"unknown key '{where}': {target} takes {', '.join(sorted(known))}")
     for key, node in items:
-        if isinstance(node, (DictConfig, ListConfig)) and not node._is_none() and not node._is_missing() and not node._is_interpolation():
+        if (
+            isinstance(node, (DictConfig, ListConfig))
+            and not node._is_none()
+            and not node._is_missing()
+            and not node._is_interpolation()
+        ):
             check_targets(node, f"{prefix}{key}.")
 
 

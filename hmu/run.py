@@ -17,7 +17,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.errors import CheckpointError
 
-_PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "peft", "diffusers", "transformers", "numpy", "safetensors")
+_PACKAGES = (
+    "torch",
+    "lightning",
+    "hydra-core",
+    "torchmetrics",
+    "peft",
+    "diffusers",
+    "transformers",
+    "numpy",
+    "safetensors",
+)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -47,7 +57,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "item") and getattr(value, "size", 2) in (1,) or hasattr(value, "item") and not hasattr(value, "size"):
+    if (
+        hasattr(value, "item")
+        and getattr(value, "size", 2) in (1,)
+        or hasattr(value, "item")
+        and not hasattr(value, "size")
+    ):
         return value.item()
     if hasattr(value, "tolist"):
         return value.tolist()
@@ -109,7 +124,9 @@ def load_config(folder: Path) -> DictConfig:
     """
     path = folder / "config.yaml"
     if not path.is_file():
-        raise CheckpointError(f"'{folder}' is not a run folder: it has no config.yaml; give a folder written by train.py or unlearn.py")
+        raise CheckpointError(
+            f"'{folder}' is not a run folder: it has no config.yaml; give a folder written by train.py or unlearn.py"
+        )
     config = OmegaConf.load(path)
     if not isinstance(config, DictConfig):
         raise CheckpointError(f"'{path}' is not a configuration")
@@ -136,8 +153,12 @@ def _version(name: str) -> str | None:
 def _git() -> dict[str, Any]:
     root = Path(__file__).resolve().parents[1]
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True)
-        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True
+        )
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}

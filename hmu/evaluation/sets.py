@@ -1,0 +1,141 @@
+"""The prompts a model is asked: forget, retain, neighbours, and hard prompts that never name the concept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hmu.data.batch import MotionBatch
+from hmu.data.captions import Caption
+from hmu.data.concepts import Concept
+from hmu.data.dataset import MotionClips
+from hmu.errors import DataError
+
+REAL_SETS = ("forget", "retain", "neighbours")
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts of one side with their lengths, and the real motions they describe where there are any.
+
+    Attributes:
+        name: ``forget``, ``retain`` …
+        captions: one per prompt; lengths: frames to generate ``(prompts,)``.
+        real: real motions of the same prompts, in the same order, or None for hand-written prompts.
+        actions: per action with a detector, which prompts name it ``(prompts,)`` bool.
+    """
+
+    name: str
+    captions: tuple[Caption, ...]
+    lengths: Tensor
+    real: MotionBatch | None
+    actions: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def select(self, index: Tensor) -> PromptSet:
+        """Prompts ``index`` in that order."""
+        real = None
+        if self.real is not None:
+            picked = self.real.motion[index], self.real.lengths[index]
+            real = MotionBatch(*picked, tuple(self.captions[i] for i in index), tuple(self.real.ids[i] for i in index))
+        captions = tuple(self.captions[i] for i in index.tolist())
+        return PromptSet(self.name, captions, self.lengths[index], real, {k: v[index] for k, v in self.actions.items()})
+
+
+def build_sets(
+    forget: MotionClips,
+    retain: MotionClips,
+    concept: Concept,
+    actions: Mapping[str, Concept],
+    *,
+    limits: Mapping[str, int],
+    unit: int,
+    seed: int,
+) -> list[PromptSet]:
+    """Forget, retain, neighbours (retained clips of similar actions), paraphrase and implicit prompts.
+
+    Args:
+        forget, retain: the two sides of the test split.
+        actions: concepts that have a kinematic detector, by name: what a caption asks for, and what is counted.
+        limits: largest number of prompts per set (0 leaves the set out); drawn with ``seed``, the same for all models.
+        unit: generated lengths are cut to a multiple of this many frames.
+
+    Raises:
+        DataError: when a limit names a set that does not exist.
+    """
+    unknown = set(limits) - {*REAL_SETS, "paraphrase", "implicit"}
+    if unknown:
+        raise DataError(
+            f"suite.limits: unknown set {sorted(unknown)}; known: forget, retain, neighbours, paraphrase, implicit"
+        )
+    sets = [
+        _from_clips("forget", forget, concept, actions, unit),
+        _from_clips("retain", retain, concept, actions, unit),
+    ]
+    near = _neighbours(sets[1], concept, actions)
+    if near is not None:
+        sets.append(near)
+    lengths = sets[0].lengths
+    for name in ("paraphrase", "implicit"):
+        prompts = getattr(concept, name)
+        if prompts:
+            sets.append(_from_prompts(name, prompts, lengths, concept, seed))
+    return [_limit(s, limits[s.name], seed) for s in sets if limits.get(s.name, 0) > 0 and len(s)]
+
+
+def _from_clips(
+    name: str, clips: MotionClips, concept: Concept, actions: Mapping[str, Concept], unit: int
+) -> PromptSet:
+    # a forget clip is asked for by a caption that names the concept, if it has one
+    chosen = []
+    for entry in clips.entries:
+        naming = [i for i, caption in enumerate(entry.captions) if concept.find(caption.text)]
+        chosen.append(naming[0] if name == "forget" and naming else 0)
+    captions = tuple(entry.captions[i] for entry, i in zip(clips.entries, chosen, strict=True))
+    real = clips.batch(torch.arange(len(clips)))
+    lengths = real.lengths // unit * unit
+    real = replace(real, captions=captions, lengths=lengths, motion=real.motion[:, : int(lengths.max())])
+    return PromptSet(name, captions, lengths, real, action_masks(captions, actions))
+
+
+def action_masks(captions: Sequence[Caption], actions: Mapping[str, Concept]) -> dict[str, Tensor]:
+    """Which captions name which action, ``{action: (captions,) bool}``; actions nobody names are left out."""
+    found = {
+        name: torch.tensor([bool(action.find(c.text)) for c in captions], dtype=torch.bool)
+        for name, action in actions.items()
+    }
+    return {name: mask for name, mask in found.items() if bool(mask.any())}
+
+
+def _neighbours(retain: PromptSet, concept: Concept, actions: Mapping[str, Concept]) -> PromptSet | None:
+    mask = torch.zeros(len(retain), dtype=torch.bool)
+    for name in concept.neighbours:
+        if name in retain.actions:
+            mask |= retain.actions[name]
+        elif name not in actions:
+            word = Concept(name="neighbour", keywords=(name,))
+            mask |= torch.tensor([bool(word.find(c.text)) for c in retain.captions], dtype=torch.bool)
+    if not bool(mask.any()):
+        return None
+    near = retain.select(mask.nonzero().flatten())
+    kept = {k: v for k, v in near.actions.items() if k in concept.neighbours}
+    return replace(near, name="neighbours", actions=kept)
+
+
+def _from_prompts(name: str, prompts: Sequence[str], lengths: Tensor, concept: Concept, seed: int) -> PromptSet:
+    generator = torch.Generator().manual_seed(seed)
+    drawn = lengths[torch.randint(len(lengths), (len(prompts),), generator=generator)]
+    asked = {} if concept.detector is None else {concept.name: torch.ones(len(prompts), dtype=torch.bool)}
+    return PromptSet(name, tuple(Caption(text) for text in prompts), drawn, None, asked)
+
+
+def _limit(prompts: PromptSet, most: int, seed: int) -> PromptSet:
+    if len(prompts) <= most:
+        return prompts
+    index = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(seed))[:most]
+    return prompts.select(index.sort().values)

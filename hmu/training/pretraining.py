@@ -1,0 +1,83 @@
+"""One LightningModule that trains any stage of anything with ``stage_loss`` (backbones and evaluators)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from hmu.data.batch import MotionBatch
+from hmu.training.recipe import Recipe
+
+
+class Staged(Protocol):
+    """What can be pretrained: named stages, each with an objective and the parameters it updates."""
+
+    stages: tuple[str, ...]
+
+    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Terms of the stage's objective; ``"loss"`` is minimised."""
+
+    def stage_parameters(self, stage: str) -> Iterable[nn.Parameter]:
+        """What the stage updates."""
+
+
+class PretrainingModule(L.LightningModule):
+    """Trains one stage of ``model`` from scratch or from given weights.
+
+    Args:
+        model: a backbone or evaluator.
+        stage: one of ``model.stages``.
+        recipe: optimiser and schedule.
+        total_steps: length of the training, for the learning-rate schedule.
+    """
+
+    def __init__(self, model: nn.Module, stage: str, recipe: Recipe, total_steps: int, seed: int = 0) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+        self.recipe = recipe
+        self.total_steps = total_steps
+        self.seed = seed
+        self._generator: torch.Generator | None = None
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Noise source on the right device; every rank draws its own."""
+        if self._generator is None or self._generator.device != self.device:
+            self._generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + self.global_rank)
+        return self._generator
+
+    def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
+        """One step of the stage's published objective."""
+        terms = self.model.stage_loss(self.stage, batch, self.generator)  # type: ignore[operator]
+        self.log_dict({f"train/{k}": v.detach() for k, v in terms.items()}, batch_size=len(batch), prog_bar=False)
+        self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
+        return terms["loss"]
+
+    def validation_step(self, batch: MotionBatch, batch_idx: int) -> None:
+        """The same objective on validation clips, with the same noise at every validation."""
+        generator = torch.Generator(self.device).manual_seed(self.seed + 17 * batch_idx)
+        terms = self.model.stage_loss(self.stage, batch, generator)  # type: ignore[operator]
+        self.log_dict({f"val/{k}": v for k, v in terms.items()}, batch_size=len(batch), sync_dist=True, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW under the recipe's warm-up and decay."""
+        recipe = self.recipe
+        parameters = list(self.model.stage_parameters(self.stage))  # type: ignore[operator]
+        optimizer = torch.optim.AdamW(
+            parameters, lr=recipe.lr, betas=tuple(recipe.betas), weight_decay=recipe.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.factor(step, self.total_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Our typed batches know how to move themselves."""
+        return (
+            batch.to(device)
+            if isinstance(batch, MotionBatch)
+            else super().transfer_batch_to_device(batch, device, dataloader_idx)
+        )

@@ -1,0 +1,1 @@
+"""What each script does, from a composed configuration to a finished run folder."""
