@@ -1,0 +1,152 @@
+"""Reading and writing weight files without running what they contain, and without leaving half a file behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hmu.errors import CheckpointError
+
+_CHUNK = 1 << 20
+
+
+def _require_file(path: Path, what: str) -> None:
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder, expected {what}; name the file inside it")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, expected {what}; check the path")
+
+
+def load_tensors(path: Path | str) -> dict[str, Any]:
+    """Read a ``torch.save`` file (``.tar``, ``.pt`` ...) on the CPU with the restricted unpickler.
+
+    Returns the mapping as stored (values may be nested state dicts). Raises :class:`CheckpointError` in one line when
+    the file is missing, truncated, holds objects other than tensors and plain values, or is not a mapping.
+    """
+    path = Path(path)
+    _require_file(path, "a PyTorch checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
+            raise CheckpointError(
+                f"{path}: holds Python objects that would run code when read, expected tensors and plain values only; "
+                f"refused, nothing was run"
+            ) from error
+        raise _broken(path) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise _broken(path) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected a mapping of names to tensors")
+    return dict(content)
+
+
+def _broken(path: Path) -> CheckpointError:
+    size = path.stat().st_size
+    return CheckpointError(
+        f"{path}: truncated or no PyTorch checkpoint ({size} bytes); copy or download it again (compare its SHA-256)"
+    )
+
+
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits, read in pieces."""
+    path = Path(path)
+    _require_file(path, "a file to hash")
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write a file atomically: readers see the old file or the whole new one, never a part.
+
+    Raises :class:`CheckpointError` when the disk is full or the folder cannot be written; the old file, if any, is
+    untouched then and no temporary file stays.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        kept = "the old file is untouched" if path.exists() else "no file was written"
+        raise CheckpointError(f"{path}: cannot write {len(data)} bytes ({error.strerror or error}); {kept}") from error
+
+
+def _umask() -> int:
+    """The process's umask; the interface only reads it by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write ``content`` as indented UTF-8 JSON, atomically."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def save_safetensors(
+    path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as one safetensors file, atomically.
+
+    Tensors may be views, shared or on any device: each is stored as its own contiguous copy. ``metadata`` holds text
+    only. Raises :class:`CheckpointError` as :func:`write_bytes` does.
+    """
+    plain: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().to("cpu").contiguous()
+        # The format refuses two names for one storage, and would store the whole storage of a view.
+        storage = value.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != value.numel() * value.element_size():
+            value = value.clone()
+        seen.add(value.untyped_storage().data_ptr())
+        plain[name] = value
+    write_bytes(path, safetensors.torch.save(plain, dict(metadata) if metadata else None))
+
+
+def load_safetensors(path: Path | str) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, on the CPU. Raises :class:`CheckpointError` if missing or broken."""
+    path = Path(path)
+    _require_file(path, "a safetensors file")
+    try:
+        return dict(safetensors.torch.load_file(path, device="cpu"))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: truncated or not a safetensors file ({error}); make or copy it again"
+        ) from error
+
+
+def load_metadata(path: Path | str) -> dict[str, str]:
+    """The text metadata of a safetensors file (empty if it has none); the tensors are not read."""
+    path = Path(path)
+    _require_file(path, "a safetensors file")
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as stream:
+            return dict(stream.metadata() or {})
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: truncated or not a safetensors file ({error}); make or copy it again"
+        ) from error

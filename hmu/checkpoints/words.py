@@ -1,0 +1,54 @@
+"""The evaluator's vocabulary files (``our_vab_words.pkl``, ``our_vab_idx.pkl``), read without trusting the pickle."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+from hmu.errors import CheckpointError
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Lists, dicts, texts and numbers only: any reference to a class or function is refused."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        raise pickle.UnpicklingError(f"refers to {module_name}.{global_name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("refers to an outside object")
+
+
+def read_plain_pickle(path: Path | str) -> Any:
+    """Read a pickle that consists of built-in containers, texts and numbers; raises :class:`CheckpointError` else."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, expected a pickled word list; check the path")
+    try:
+        return _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: {error}, expected a pickle of plain words and numbers; refused, nothing was run"
+        ) from error
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise CheckpointError(f"{path}: truncated or not a pickle; copy or download it again") from error
+
+
+def read_word_list(path: Path | str) -> list[str]:
+    """``our_vab_words.pkl``: the words in row order of the vectors."""
+    words = read_plain_pickle(path)
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+        raise CheckpointError(f"{path}: expected a pickled list of words, found a {type(words).__name__}")
+    return list(words)
+
+
+def read_word_index(path: Path | str) -> dict[str, int]:
+    """``our_vab_idx.pkl``: word -> row of the vectors."""
+    index = read_plain_pickle(path)
+    plain = isinstance(index, dict) and all(
+        isinstance(word, str) and isinstance(row, int) and not isinstance(row, bool) for word, row in index.items()
+    )
+    if not plain:
+        raise CheckpointError(f"{path}: expected a pickled mapping word -> row, found a {type(index).__name__}")
+    return dict(index)
