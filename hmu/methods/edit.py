@@ -1,0 +1,314 @@
+"""Edits: the small, reversible artefact that every method leaves behind.
+
+An edit never touches the base checkpoint. It is a set of weight deltas for a backbone's :meth:`network`, stored whole
+(:class:`DeltaEdit`) or as low-rank factors in PEFT's own format (:class:`AdapterEdit`), that :class:`EditStack` adds to
+the weights with any strength and takes away again bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmu.backbones.base import MotionBackbone
+from hmu.errors import CheckpointError
+from hmu.methods import edit_files
+
+log = logging.getLogger(__name__)
+
+
+def fingerprint(backbone: MotionBackbone) -> str:
+    """SHA-256 of the names, shapes, types and bytes of the weights that edits refer to."""
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.network().state_dict().items()):
+        array = value.detach().cpu().contiguous()
+        digest.update(f"{name}|{tuple(array.shape)}|{array.dtype}".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name: what an edit may change (views of the live storage, no copies)."""
+    return dict(network.named_parameters()) | dict(network.named_buffers())
+
+
+class Edit:
+    """A change of weights that can be applied with a strength, reverted, composed, saved and loaded.
+
+    Attributes:
+        kind: how it is stored (``"delta"`` or ``"adapter"``).
+        method: name of the method that made it.
+        concept: name of the concept it removes.
+        base: :func:`fingerprint` of the backbone it was made for; ``""`` when unknown.
+        settings: the method's settings, for the reader (JSON values).
+    """
+
+    kind: str = ""
+
+    def __init__(
+        self, *, method: str = "", concept: str = "", base: str = "", settings: dict[str, Any] | None = None
+    ) -> None:
+        self.method, self.concept, self.base = method, concept, base
+        self.settings: dict[str, Any] = dict(settings or {})
+
+    def deltas(self, backbone: MotionBackbone) -> dict[str, Tensor]:
+        """What to add to each weight at strength 1, float64 on the CPU, by name relative to ``backbone.network()``.
+
+        Raises:
+            CheckpointError: a name or a shape of this edit does not exist in ``backbone``.
+        """
+        network = weights_of(backbone.network())
+        result: dict[str, Tensor] = {}
+        for name, delta in self._deltas():
+            if name not in network:
+                raise CheckpointError(
+                    f"the edit '{self.label}' changes '{name}', which {backbone.name} does not have: "
+                    "apply it to the backbone it was made for"
+                )
+            if network[name].shape != delta.shape:
+                raise CheckpointError(
+                    f"the edit '{self.label}' has shape {tuple(delta.shape)} for '{name}', {backbone.name} has "
+                    f"{tuple(network[name].shape)}: apply it to a backbone of the same size"
+                )
+            result[name] = delta
+        return result
+
+    def _deltas(self) -> Iterator[tuple[str, Tensor]]:
+        raise NotImplementedError
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The stored tensors by the name they have in the file."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """``method-concept``, for messages."""
+        return "-".join(part for part in (self.method, self.concept) if part) or self.kind
+
+    @property
+    def size(self) -> int:
+        """Bytes of the stored tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What ``edit.json`` says besides the checksum."""
+        return {
+            "schema": 1,
+            "kind": self.kind,
+            "method": self.method,
+            "concept": self.concept,
+            "base": self.base,
+            "settings": self.settings,
+        }
+
+    def save(self, folder: Path | str, dtype: torch.dtype | None = None) -> Path:
+        """Write the edit's folder atomically (an older edit of that name is replaced only by a complete new one).
+
+        Args:
+            folder: where; parents are created.
+            dtype: store the tensors in this type (``torch.float16`` halves the file, keeps 3 digits); default as they are.
+        """
+        tensors = {n: t.detach().cpu().to(dtype or t.dtype).contiguous() for n, t in self.tensors.items()}
+        return edit_files.write(Path(folder), tensors, self.meta, self._extra_files())
+
+    def _extra_files(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+
+class DeltaEdit(Edit):
+    """Weight deltas, stored whole.
+
+    Args:
+        deltas: by name relative to the network, any floating type.
+        facts: see :class:`Edit`.
+    """
+
+    kind = "delta"
+
+    def __init__(self, deltas: dict[str, Tensor], **facts: Any) -> None:
+        super().__init__(**facts)
+        self._stored = {name: delta.detach().cpu() for name, delta in deltas.items()}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The deltas."""
+        return self._stored
+
+    def _deltas(self) -> Iterator[tuple[str, Tensor]]:
+        for name, delta in self._stored.items():
+            yield name, delta.double()
+
+
+class AdapterEdit(Edit):
+    """Low-rank adapters in PEFT's folder format: ``delta W = alpha / rank * B A`` for each adapted linear layer.
+
+    ``peft.PeftModel.from_pretrained(network, folder)`` loads the same folder.
+
+    Args:
+        factors: by linear layer, ``(A, B)`` of shapes ``(rank, inputs)`` and ``(outputs, rank)``.
+        alpha: LoRA's scale; the strength of the change is ``alpha / rank`` (Hu et al. 2021, section 4.1).
+        dropout: dropout the adapters were trained with; only recorded.
+        facts: see :class:`Edit`.
+    """
+
+    kind = "adapter"
+
+    def __init__(
+        self, factors: dict[str, tuple[Tensor, Tensor]], *, alpha: float, dropout: float = 0.0, **facts: Any
+    ) -> None:
+        super().__init__(**facts)
+        ranks = {a.shape[0] for a, _ in factors.values()} | {b.shape[1] for _, b in factors.values()}
+        if len(ranks) != 1:
+            raise CheckpointError(f"an adapter needs one rank in all its layers, found {sorted(ranks) or 'no layers'}")
+        self.factors = {name: (a.detach().cpu(), b.detach().cpu()) for name, (a, b) in factors.items()}
+        self.rank, self.alpha, self.dropout = ranks.pop(), float(alpha), float(dropout)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The factors under PEFT's names."""
+        return edit_files.to_peft_names(self.factors)
+
+    def _deltas(self) -> Iterator[tuple[str, Tensor]]:
+        for name, (a, b) in self.factors.items():
+            yield f"{name}.weight", self.alpha / self.rank * (b.double() @ a.double())
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What ``edit.json`` says besides the checksum, with rank and alpha."""
+        return super().meta | {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
+
+    def _extra_files(self) -> dict[str, dict[str, Any]]:
+        config = edit_files.peft_config(sorted(self.factors), self.rank, self.alpha, self.dropout)
+        return {edit_files.ADAPTER_CONFIG: config}
+
+
+def load_edit(path: Path | str) -> Edit:
+    """Load an edit's folder, or the edit of a run folder (its ``edit/``); a bare PEFT LoRA folder is accepted too.
+
+    Raises:
+        CheckpointError: missing, incomplete, corrupt (checksum), or not an edit; one line says which.
+    """
+    folder = edit_files.locate(Path(path))
+    meta, tensors = edit_files.read(folder)
+    facts = {key: meta.get(key, "") for key in ("method", "concept", "base")} | {"settings": meta.get("settings") or {}}
+    if meta["kind"] == DeltaEdit.kind:
+        return DeltaEdit(tensors, **facts)
+    config = edit_files.read_peft_config(folder)
+    factors = edit_files.from_peft_names(tensors, folder)
+    dropout = float(config.get("lora_dropout") or 0.0)
+    return AdapterEdit(factors, alpha=float(config["lora_alpha"]), dropout=dropout, **facts)
+
+
+def load_edits(paths: Sequence[str]) -> list[tuple[Edit, float]]:
+    """Load ``path`` or ``path:strength`` entries, as given on the command line.
+
+    Raises:
+        CheckpointError: as :func:`load_edit`.
+    """
+    pairs = []
+    for entry in paths:
+        head, colon, tail = entry.rpartition(":")
+        try:
+            path, scale = (head, float(tail)) if colon else (entry, 1.0)
+        except ValueError:  # the colon belongs to the path (a drive letter)
+            path, scale = entry, 1.0
+        pairs.append((load_edit(path), scale))
+    return pairs
+
+
+class EditStack:
+    """Edits that are on a backbone now. The originals of every changed weight are kept, so reverting is exact.
+
+    Args:
+        backbone: the base; nothing changes until :meth:`apply`.
+        strict: refuse an edit that was made for other base weights; otherwise only warn.
+    """
+
+    def __init__(self, backbone: MotionBackbone, *, strict: bool = True) -> None:
+        self.backbone, self.strict = backbone, strict
+        self.edits: list[tuple[Edit, float]] = []
+        self._base = fingerprint(backbone)
+        self._deltas: list[dict[str, Tensor]] = []
+        self._originals: dict[str, Tensor] = {}
+
+    def apply(self, edit: Edit, scale: float = 1.0) -> EditStack:
+        """Add ``scale`` times the edit to the weights, on top of the edits already there (they sum, in any order).
+
+        Raises:
+            CheckpointError: the edit does not fit the backbone; nothing has changed then.
+        """
+        self._check_base(edit)
+        deltas = edit.deltas(self.backbone)
+        self.edits.append((edit, float(scale)))
+        self._deltas.append(deltas)
+        self._write()
+        return self
+
+    def _check_base(self, edit: Edit) -> None:
+        if edit.base in ("", self._base):
+            return
+        message = f"the edit '{edit.label}' was made for other weights (base {edit.base[:12]}, here {self._base[:12]})"
+        if self.strict:
+            raise CheckpointError(f"{message}: load the backbone it was made for")
+        log.warning("%s; applied all the same", message)
+
+    @torch.no_grad()
+    def _write(self) -> None:
+        weights = weights_of(self.backbone.network())
+        for name in {name for deltas in self._deltas for name in deltas}:
+            original = self._originals.setdefault(name, weights[name].detach().clone())
+            # Summed in double from the originals each time: order leaves no trace, strength 0 changes nothing.
+            parts = [scale * d[name] for (_, scale), d in zip(self.edits, self._deltas, strict=True) if name in d]
+            total = original.cpu().double() + torch.stack(parts).sum(0)
+            weights[name].copy_(total.to(original.dtype))
+
+    @torch.no_grad()
+    def revert(self) -> None:
+        """Put the original weights back, bit for bit."""
+        weights = weights_of(self.backbone.network())
+        for name, original in self._originals.items():
+            weights[name].copy_(original)
+        self.edits, self._deltas, self._originals = [], [], {}
+
+    def merge(self) -> DeltaEdit:
+        """All applied edits, with their strengths, as one edit for the same base (the backbone stays as it is)."""
+        merged: dict[str, Tensor] = {}
+        for (_, scale), deltas in zip(self.edits, self._deltas, strict=True):
+            for name, delta in deltas.items():
+                merged[name] = merged.get(name, torch.zeros_like(delta)) + scale * delta
+        parts = [{"method": e.method, "concept": e.concept, "scale": s, "settings": e.settings} for e, s in self.edits]
+        concepts = "+".join(dict.fromkeys(edit.concept for edit, _ in self.edits))
+        facts: dict[str, Any] = {
+            "method": "merged",
+            "concept": concepts,
+            "base": self._base,
+            "settings": {"parts": parts},
+        }
+        return DeltaEdit({name: delta.float() for name, delta in merged.items()}, **facts)
+
+
+@contextmanager
+def applied(
+    backbone: MotionBackbone, edits: Sequence[tuple[Edit, float]], *, strict: bool = True
+) -> Iterator[EditStack]:
+    """The backbone with ``edits`` (edit, strength) inside the block; bit-identical to before after it.
+
+    Raises:
+        CheckpointError: an edit does not fit; the backbone is unchanged then.
+    """
+    stack = EditStack(backbone, strict=strict)
+    try:
+        for edit, scale in edits:
+            stack.apply(edit, scale)
+        yield stack
+    finally:
+        stack.revert()
