@@ -1,0 +1,105 @@
+"""Kinematic concept detectors: is there a kick, a wave, a jump … in these joints?
+
+Rules with named thresholds, nothing learned: the judge that no trained evaluator can bribe. Each public module of this
+package holds one detector or a small family; every frozen dataclass in it that derives from ``Detector`` is found by its
+``name``, so that adding a concept is adding a file. Rules, thresholds and measured confusion: ``docs/detectors.md``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.errors import ConfigError
+from hmu.motion.detectors._base import Detector, Found
+from hmu.motion.detectors._body import Body
+
+__all__ = ["Body", "Detector", "Found", "detect", "detect_all", "detector", "label", "names", "rates"]
+
+Bools = NDArray[np.bool_]
+_SIDES = ("left", "right", "both")
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, type[Detector]]:
+    found: dict[str, type[Detector]] = {}
+    for info in pkgutil.iter_modules(__path__):
+        if info.name.startswith("_"):
+            continue
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for _, item in inspect.getmembers(module, inspect.isclass):
+            if issubclass(item, Detector) and not inspect.isabstract(item) and item.__module__ == module.__name__:
+                found[item.name] = item
+    return dict(sorted(found.items()))
+
+
+def names() -> tuple[str, ...]:
+    """The names of all detectors, sorted."""
+    return tuple(_known())
+
+
+def detector(name: str, **thresholds: float) -> Detector:
+    """The detector of that name, with its documented thresholds or with some of them replaced.
+
+    Raises:
+        ConfigError: unknown name or threshold.
+    """
+    kinds = _known()
+    if name not in kinds:
+        raise ConfigError(f"no detector is called '{name}': known are {', '.join(kinds)}")
+    kind = kinds[name]
+    unknown = sorted(set(thresholds) - set(kind.__dataclass_fields__))  # type: ignore[attr-defined]
+    if unknown:
+        known = ", ".join(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+        raise ConfigError(f"detector '{name}' has no threshold '{unknown[0]}': it has {known}")
+    return kind(**thresholds)
+
+
+def detect(name: str, joints: Any, lengths: Any = None, fps: float = 20.0) -> Bools:
+    """Which clips contain the concept.
+
+    Args:
+        name: a detector's name, or one with a side it can tell apart: ``kick_left``, ``wave_both``.
+        joints: ``(frames, 22, 3)`` or ``(batch, frames, 22, 3)``, metres, Y up; numpy or torch.
+        lengths: true frames per clip, ``(batch,)``; ``None`` = all.
+        fps: frames per second.
+
+    Returns:
+        bool ``(batch,)``.
+
+    Raises:
+        ConfigError: unknown name or side.
+        DataError: wrong shapes, NaN.
+    """
+    base, _, side = name.rpartition("_")
+    if name in _known() or side not in _SIDES or base not in _known():
+        return detector(name)(Body(joints, lengths, fps)).any
+    found = detector(base)(Body(joints, lengths, fps))
+    if side not in found.sides:
+        told = ", ".join(found.sides) or "no sides"
+        raise ConfigError(f"detector '{base}' cannot tell '{side}': it tells {told}")
+    return found.sides[side]
+
+
+def detect_all(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
+    """Every detector's answer, ``name -> bool (batch,)``; the signals are computed once. Arguments as in ``detect``."""
+    body = Body(joints, lengths, fps)
+    return {name: kind()(body).any for name, kind in _known().items()}
+
+
+def label(joints: Any, lengths: Any = None, fps: float = 20.0) -> list[set[str]]:
+    """The set of concepts found in each clip. Arguments as in ``detect``."""
+    found = detect_all(joints, lengths, fps)
+    count = len(next(iter(found.values())))
+    return [{name for name, hits in found.items() if hits[i]} for i in range(count)]
+
+
+def rates(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, float]:
+    """Share of the clips in which each concept is found, ``name -> 0..1``. Arguments as in ``detect``."""
+    return {name: float(hits.mean()) if len(hits) else 0.0 for name, hits in detect_all(joints, lengths, fps).items()}

@@ -1,0 +1,202 @@
+"""Ways of getting about: walk, run, walk backwards, walk crouched, march, step sideways, turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.motion.detectors import _series as series
+from hmu.motion.detectors._base import Detector, Found
+from hmu.motion.detectors._body import ANKLES, HIPS, KNEES, Body
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+PACE_SMOOTHING = 0.2  #: seconds, Gaussian over the pelvis velocity: a stride's ups and downs are not changes of pace
+
+
+def pace(body: Body) -> Array:
+    """Pelvis velocity in the body frame without the sway of single steps, ``(batch, frames, 3)``, m/s."""
+    return series.smooth(body.travel, body.lengths, PACE_SMOOTHING * body.fps)
+
+
+def stride_flips(body: Body, amplitude: float, axis: int = 2) -> Bools:
+    """Frames at which the other foot takes over in front (axis 2), or above (axis 1): one per step."""
+    gap = body.local[:, :, ANKLES[0], axis] - body.local[:, :, ANKLES[1], axis]
+    return series.swing_flips(gap, body.mask, amplitude)
+
+
+def airborne(body: Body, height: float) -> Bools:
+    """Frames with both feet's lower joints above ``height``."""
+    return np.asarray((body.foot_height.min(axis=-1) > height) & body.mask)
+
+
+def thigh_lift(body: Body) -> Array:
+    """Angle between hip-to-knee and straight down, ``(batch, frames, 2)``, degrees."""
+    thigh = body.world[:, :, KNEES] - body.world[:, :, HIPS]
+    return np.degrees(np.arctan2(np.linalg.norm(thigh[..., [0, 2]], axis=-1), -thigh[..., 1]))
+
+
+@dataclass(frozen=True)
+class Walk(Detector):
+    """Steps forward without flight.
+
+    The pelvis goes ahead (body frame) at ``slow`` to ``fast`` for ``hold`` seconds without a break, faster ahead than
+    sideways, and meanwhile the feet overtake each other at least ``steps`` times by ``stride`` either way; crouched
+    walking counts, running (see ``run``) and walking backwards do not.
+    """
+
+    name: ClassVar[str] = "walk"
+    slow: float = 0.30  #: m/s
+    fast: float = 2.1  #: m/s
+    hold: float = 1.0  #: seconds
+    stride: float = 0.08  #: metres
+    steps: int = 2  #: overtakings in the clip
+    direction: float = 1.0  #: 1 = ahead, -1 = backwards
+
+    def __call__(self, body: Body) -> Found:
+        """Look for walking ahead."""
+        speed = pace(body)
+        ahead = speed[..., 2] * self.direction
+        going = (ahead > self.slow) & (ahead < self.fast) & (ahead > np.abs(speed[..., 0])) & body.mask
+        going &= ~Run().frames(body)
+        steady = series.run_lengths(going) >= round(self.hold * body.fps)
+        spread = round(self.hold * body.fps)
+        steady = series.within(steady, 0, spread) & going
+        steps = (stride_flips(body, self.stride) & steady).sum(axis=1)
+        return Found(any=steps >= self.steps)
+
+
+@dataclass(frozen=True)
+class WalkBackwards(Detector):
+    """As ``walk``, with the pelvis going backwards."""
+
+    name: ClassVar[str] = "walk_backwards"
+    slow: float = 0.25  #: m/s
+    hold: float = 1.0  #: seconds
+    stride: float = 0.06  #: metres
+    steps: int = 2  #: overtakings in the clip
+
+    def __call__(self, body: Body) -> Found:
+        """Look for walking backwards."""
+        rule = Walk(slow=self.slow, hold=self.hold, stride=self.stride, steps=self.steps, direction=-1.0)
+        return rule(body)
+
+
+@dataclass(frozen=True)
+class Run(Detector):
+    """Fast, with flights from one foot to the other.
+
+    The pelvis moves at ``speed`` or more for ``hold`` seconds and both feet are above ``flight`` at some frame of it; at
+    ``sprint`` or more for ``hold`` seconds no flight is asked for (smoothing hides the short flights of fast steps). The
+    feet overtake each other at least once.
+    """
+
+    name: ClassVar[str] = "run"
+    speed: float = 1.5  #: m/s
+    flight: float = 0.035  #: metres
+    sprint: float = 2.1  #: m/s
+    hold: float = 0.5  #: seconds
+    stride: float = 0.10  #: metres
+
+    def frames(self, body: Body) -> Bools:
+        """The frames that belong to a run, ``(batch, frames)``."""
+        speed = np.linalg.norm(pace(body)[..., [0, 2]], axis=-1)
+        reach = round(self.hold * body.fps)
+        flights = series.within(airborne(body, self.flight), reach, reach)
+        fast = ((speed > self.speed) & flights | (speed > self.sprint)) & body.mask
+        steps = series.within(stride_flips(body, self.stride), 2 * reach, 2 * reach)
+        long = series.within(series.run_lengths(fast) >= reach, 0, body.mask.shape[1])
+        return np.asarray(fast & steps & long)
+
+    def __call__(self, body: Body) -> Found:
+        """Look for running."""
+        return Found(any=self.frames(body).any(axis=1))
+
+
+@dataclass(frozen=True)
+class CrouchWalk(Detector):
+    """Walking (``walk``'s rule) with bent legs: the pelvis stays below ``height`` in ``share`` of the moving frames."""
+
+    name: ClassVar[str] = "crouch_walk"
+    height: float = 0.70  #: metres, pelvis above the floor; upright it is 0.85 to 0.9
+    share: float = 0.8  #: of the frames in which the pelvis moves ahead
+
+    def __call__(self, body: Body) -> Found:
+        """Look for crouched walking."""
+        moving = (pace(body)[..., 2] > Walk.slow) & body.mask
+        low = series.share(body.pelvis_height < self.height, moving) >= self.share
+        return Found(any=Walk()(body).any & low)
+
+
+@dataclass(frozen=True)
+class March(Detector):
+    """Knees are lifted high in turn: thighs ``lift`` off the vertical, changing legs at least ``changes`` times in ``window``.
+
+    The lifted leg is bent (below ``bent`` of its length), and the pelvis no faster than ``travel``: running is no march.
+    """
+
+    name: ClassVar[str] = "march"
+    lift: float = 50.0  #: degrees
+    bent: float = 0.88  #: share of the leg's length
+    changes: int = 2  #: changes of leg
+    window: float = 3.0  #: seconds
+    travel: float = 1.5  #: m/s
+
+    def __call__(self, body: Body) -> Found:
+        """Look for marching."""
+        slow = np.linalg.norm(pace(body)[..., [0, 2]], axis=-1) < self.travel
+        high = (thigh_lift(body) > self.lift) & (body.leg_extension < self.bent)
+        single = high & ~high[:, :, ::-1] & (slow & body.mask)[:, :, None]
+        turn = single[:, :, 0].astype(np.float64) - single[:, :, 1]
+        flips = series.swing_flips(turn, body.mask, 0.5)
+        return Found(any=series.busiest(flips, round(self.window * body.fps)) >= self.changes)
+
+
+@dataclass(frozen=True)
+class StepSideways(Detector):
+    """The body is carried sideways by steps, not by turning and walking.
+
+    Within ``window`` seconds the pelvis travels ``distance`` to one side (body frame) and at most ``ahead`` times as much
+    ahead or back, turning less than ``turn``.
+    """
+
+    name: ClassVar[str] = "step_sideways"
+    window: float = 1.5  #: seconds
+    distance: float = 0.25  #: metres
+    ahead: float = 0.6  #: of the sideways distance
+    turn: float = 30.0  #: degrees
+
+    def __call__(self, body: Body) -> Found:
+        """Look for steps to the left and to the right."""
+        way = np.cumsum(body.travel * body.mask[..., None], axis=1) / body.fps
+        wide = min(round(self.window * body.fps), way.shape[1] - 1)
+        side, ahead = way[:, wide:, 0] - way[:, : way.shape[1] - wide, 0], way[:, wide:, 2] - way[:, : way.shape[1] - wide, 2]
+        turned = np.abs(body.heading[:, wide:] - body.heading[:, : way.shape[1] - wide]) < np.radians(self.turn)
+        clean = (np.abs(ahead) < self.ahead * np.abs(side)) & turned
+        return Found.of_sides(
+            np.stack([(clean & (sign * side > self.distance)).any(axis=1) for sign in (1.0, -1.0)], axis=1)
+        )
+
+
+@dataclass(frozen=True)
+class Turn(Detector):
+    """The body's heading changes by ``angle`` within ``window`` seconds, standing or walking."""
+
+    name: ClassVar[str] = "turn"
+    angle: float = 55.0  #: degrees
+    window: float = 3.0  #: seconds
+
+    def __call__(self, body: Body) -> Found:
+        """Look for turns to the left and to the right."""
+        before = min(round(self.window * body.fps), max(body.mask.shape[1] - 1, 0))
+        lowest = series.extreme(body.heading, before, 0, largest=False)
+        highest = series.extreme(body.heading, before, 0, largest=True)
+        left = np.degrees(body.heading - lowest) > self.angle
+        right = np.degrees(highest - body.heading) > self.angle
+        return Found.of_sides(np.stack([(x & body.mask).any(axis=1) for x in (left, right)], axis=1))
+
+

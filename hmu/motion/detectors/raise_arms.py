@@ -1,0 +1,36 @@
+"""Raised hands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from hmu.motion.detectors import _series as series
+from hmu.motion.detectors._base import Detector, Found
+from hmu.motion.detectors._body import SHOULDERS, WRISTS, Body
+
+
+@dataclass(frozen=True)
+class RaiseArms(Detector):
+    """A hand goes up: the wrist stays ``height`` above its shoulder for ``hold`` seconds and has risen by ``rise``.
+
+    Waving, throwing overhand and cheering raise hands too, and are found.
+    """
+
+    name: ClassVar[str] = "raise_arms"
+    height: float = 0.08  #: metres
+    hold: float = 0.25  #: seconds
+    rise: float = 0.25  #: metres, from the clip's lowest wrist to its highest, against the shoulder
+
+    def __call__(self, body: Body) -> Found:
+        """Look for a raised left or right hand."""
+        up = body.world[:, :, WRISTS, 1] - body.world[:, :, SHOULDERS, 1]
+        hits = []
+        for k in (0, 1):
+            wrist = up[:, :, k]
+            held = series.longest((wrist > self.height) & body.mask) >= round(self.hold * body.fps)
+            low, high = series.quantile(wrist, body.mask, 0.0), series.quantile(wrist, body.mask, 1.0)
+            hits.append(held & (high - low > self.rise))
+        return Found.of_sides(np.stack(hits, axis=1))
