@@ -52,8 +52,11 @@ def concat_conditions(conditions: Sequence[TextCondition]) -> TextCondition:
         missing = longest - x.shape[1]
         return nn.functional.pad(x, (0, 0, 0, missing) if x.dim() == 3 else (0, missing))
 
-    pooled = None if conditions[0].pooled is None else torch.cat([c.pooled for c in conditions if c.pooled is not None])
-    return TextCondition(torch.cat([pad(c.tokens) for c in conditions]), torch.cat([pad(c.mask) for c in conditions]), pooled)
+    pooled = None
+    if conditions[0].pooled is not None:
+        pooled = torch.cat([c.pooled for c in conditions if c.pooled is not None])
+    tokens, mask = (torch.cat([pad(getattr(c, name)) for c in conditions]) for name in ("tokens", "mask"))
+    return TextCondition(tokens, mask, pooled)
 
 
 class TextEncoder(nn.Module):
