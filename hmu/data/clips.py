@@ -1,0 +1,197 @@
+"""The entries of a split, backed by the packed motions, and how batches are gathered from them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hmu.data.batch import MotionBatch
+from hmu.data.captions import Caption
+from hmu.data.packed import Pack
+from hmu.data.reading import EntryTable, parse_line
+from hmu.errors import DataError
+
+Crop = Literal["floor", "random", "none"] | int
+DOUBLE_SHARE = 1.0 / 3.0  # published coin: single, single, double
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item: frames ``[start, stop)`` of the packed motions, with its captions."""
+
+    id: str
+    start: int
+    stop: int
+    captions: tuple[Caption, ...]
+
+
+@dataclass(frozen=True)
+class MotionClips:
+    """The entries of one selection of a data set.
+
+    Motions stay in the memory-mapped pack and captions are decoded when asked for, so copying this object to worker
+    processes costs a few arrays of one number per entry.
+
+    Attributes:
+        pack: the packed data set.
+        table: the entries.
+        unit_length: lengths handed out are multiples of this many frames.
+        max_frames: the longest length handed out.
+        exact_tokens: published token splitting, see :class:`hmu.data.reading.Rule`.
+    """
+
+    pack: Pack
+    table: EntryTable
+    unit_length: int = 4
+    max_frames: int = 196
+    exact_tokens: bool = False
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def features(self) -> int:
+        """Columns of a motion."""
+        return int(self.pack.motion.shape[1])
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Frames of every entry before any cropping ``(entries,)``."""
+        return self.table.stop - self.table.start
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Entry ids: the clip's id, plus ``#k`` where the entry is line ``k`` of the caption file."""
+        names = (self.pack.ids[clip] for clip in self.table.clip.tolist())
+        return tuple(n if k < 0 else f"{n}#{k}" for n, k in zip(names, self.table.number.tolist(), strict=True))
+
+    @cached_property
+    def clip_ids(self) -> tuple[str, ...]:
+        """The clip (a line of a split file) that each entry belongs to."""
+        return tuple(self.pack.ids[clip] for clip in self.table.clip.tolist())
+
+    @property
+    def texts(self) -> list[str]:
+        """The first caption of every entry."""
+        return [self.caption(i, 0).text for i in range(len(self))]
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries as objects. Convenient, not for hot paths: decodes every caption."""
+        begin = self._begin.tolist()
+        return tuple(
+            Entry(name, a, a + n, self.captions(i))
+            for i, (name, a, n) in enumerate(zip(self.ids, begin, self.lengths.tolist(), strict=True))
+        )
+
+    @cached_property
+    def _begin(self) -> NDArray[np.int64]:
+        """First row of every entry in the packed motions."""
+        return self.pack.offsets[self.table.clip] + self.table.start
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content and of the selection; a key for caches of things computed per entry."""
+        digest = hashlib.sha256(self.pack.fingerprint.encode())
+        for column in (self.table.clip, self.table.start, self.table.stop, self.table.number):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        digest.update(f"{self.unit_length}|{self.max_frames}".encode())
+        return digest.hexdigest()
+
+    def caption(self, index: int, which: int) -> Caption:
+        """Caption ``which`` (modulo their number) of entry ``index``."""
+        rows = self.table.lines[self.table.first[index] : self.table.first[index] + self.table.count[index]]
+        return parse_line(self.pack.line(int(rows[which % len(rows)])), self.exact_tokens)
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        """All captions of entry ``index``."""
+        return tuple(self.caption(index, k) for k in range(int(self.table.count[index])))
+
+    def subset(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> MotionClips:
+        """The entries ``indices`` in that order, sharing the pack."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return MotionClips(self.pack, self.table.take(rows), self.unit_length, self.max_frames, self.exact_tokens)
+
+    def batch(
+        self,
+        indices: Sequence[int] | NDArray[np.int64] | Tensor,
+        *,
+        caption: Literal["first", "random"] | int = "first",
+        crop: Crop = "floor",
+        generator: torch.Generator | None = None,
+    ) -> MotionBatch:
+        """Gather entries into one batch in real units, zero beyond each length, padded to the longest among them.
+
+        Args:
+            indices: which entries.
+            caption: ``first``, ``random`` (uniform), or a number taken modulo an entry's captions.
+            crop: ``floor``: from the first frame, as many whole units as fit (at most ``max_frames``);
+                ``random``: the published augmentation: with probability 1/3 one unit less, at a random start;
+                ``none``: all frames, at most ``max_frames``; a number: a window of so many frames at a random start.
+            generator: source of the random choices; None = torch's global one.
+
+        Raises:
+            DataError: if a window is longer than an entry.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        start, lengths = self._crop(rows, crop, generator)
+        motion = self._gather(self._begin[rows] + start, lengths)
+        chosen = self._choose(rows, caption, generator)
+        captions = tuple(self.caption(int(i), int(k)) for i, k in zip(rows, chosen, strict=True))
+        ids = tuple(self.ids[int(i)] for i in rows)
+        return MotionBatch(motion, torch.from_numpy(lengths), captions, ids)
+
+    def _gather(self, begin: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
+        """Rows ``begin : begin + length`` of the pack as ``(batch, longest, features)``, zero padded."""
+        longest = int(lengths.max(initial=0))
+        inside = np.arange(longest)[None, :] < lengths[:, None]
+        wanted = (begin[:, None] + np.arange(longest)[None, :])[inside]
+        motion = np.zeros((len(begin), longest, self.features), dtype=np.float32)
+        motion[inside] = self.pack.motion[wanted]
+        return torch.from_numpy(motion)
+
+    def _crop(
+        self, rows: NDArray[np.int64], crop: Crop, generator: torch.Generator | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First frame (within the entry) and length of each item, both ``(batch,)``."""
+        full, unit = self.lengths[rows], self.unit_length
+        if crop == "none":
+            return np.zeros_like(full), np.minimum(full, self.max_frames)
+        if isinstance(crop, int):
+            if (full < crop).any():
+                short = self.ids[int(rows[int(np.argmin(full))])]
+                raise DataError(f"a window of {crop} frames does not fit clip '{short}' of {int(full.min())} frames")
+            return _uniform(full - crop, generator), np.full_like(full, crop)
+        units = np.minimum(full, self.max_frames) // unit
+        if crop == "floor":
+            return np.zeros_like(full), units * unit
+        if crop != "random":
+            raise DataError(f"crop is '{crop}'; expected floor, random, none or a number of frames")
+        double = (
+            torch.rand(len(rows), generator=generator).numpy() < DOUBLE_SHARE
+            if unit < 10
+            else np.zeros(len(rows), bool)
+        )
+        lengths = np.maximum(units - double, 1) * unit
+        return _uniform(full - lengths, generator), lengths
+
+    def _choose(
+        self, rows: NDArray[np.int64], caption: Literal["first", "random"] | int, generator: torch.Generator | None
+    ) -> NDArray[np.int64]:
+        if caption == "random":
+            return _uniform(self.table.count[rows] - 1, generator)
+        return np.full(len(rows), 0 if caption == "first" else int(caption), dtype=np.int64)
+
+
+def _uniform(highest: NDArray[np.int64], generator: torch.Generator | None) -> NDArray[np.int64]:
+    """One uniform whole number in ``0..highest`` for each element."""
+    drawn = torch.rand(len(highest), generator=generator, dtype=torch.float64).numpy()
+    return np.minimum((drawn * (highest + 1)).astype(np.int64), highest)

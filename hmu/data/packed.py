@@ -1,0 +1,201 @@
+"""All motions of a data set in one memory-mapped file, built once and shared by every process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.data.reading import FAULTY, GOOD, line_table
+
+log = logging.getLogger(__name__)
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A packed data set; pickled by path, so worker processes reopen the files instead of copying them.
+
+    Attributes:
+        folder: where the files are.
+        ids: clip ids.
+        offsets: the frames of clip ``i`` are rows ``offsets[i]:offsets[i + 1]`` of ``motion``, ``(clips + 1,)``.
+        motion: real units, memory-mapped float32 ``(all frames, features)``.
+        text_offsets, text: the clips' raw caption files, concatenated bytes ``(clips + 1,)``, ``(bytes,)``.
+        lines: where the caption lines are, see :data:`hmu.data.reading.LINE`.
+        problems: what was missing or broken, by kind: ``{"no motion file": ["000012", ...]}``.
+        fingerprint: SHA-256 of all content.
+    """
+
+    folder: Path
+    ids: tuple[str, ...]
+    offsets: NDArray[np.int64]
+    motion: NDArray[np.float32]
+    text_offsets: NDArray[np.int64]
+    text: NDArray[np.uint8]
+    lines: NDArray[np.void]
+    problems: dict[str, list[str]]
+    fingerprint: str
+
+    def __reduce__(self) -> tuple[Callable[[Path], Pack], tuple[Path]]:
+        return open_pack, (self.folder,)
+
+    def raw_text(self, clip: int) -> bytes:
+        """The bytes of the caption file of clip number ``clip``."""
+        return self.text[self.text_offsets[clip] : self.text_offsets[clip + 1]].tobytes()
+
+    def line(self, row: int) -> str:
+        """Caption line ``row`` of :attr:`lines` (invalid UTF-8 is replaced)."""
+        where = self.lines[row]
+        return self.text[int(where["begin"]) : int(where["stop"])].tobytes().decode("utf-8", errors="replace")
+
+
+def source_key(paths: Iterable[Path], extra: Sequence[object] = ()) -> str:
+    """A key that changes when any of ``paths`` appears, vanishes, or changes size or time of modification."""
+    digest = hashlib.sha256(repr((VERSION, *extra)).encode())
+    for path in paths:
+        try:
+            stat = path.stat()
+            digest.update(f"{path.name}|{path.parent.name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{path.name}|absent\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def open_pack(folder: Path) -> Pack:
+    """Open a finished pack; nothing but ids and offsets is read into memory."""
+    meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    arrays = np.load(folder / "index.npz", allow_pickle=False)
+    shape = (int(meta["frames"]), int(meta["features"]))
+    motion = (
+        np.memmap(folder / "motion.f32", dtype=np.float32, mode="r", shape=shape)
+        if shape[0]
+        else np.empty(shape, np.float32)
+    )
+    size = int(arrays["text_offsets"][-1])
+    text = np.memmap(folder / "text.bin", dtype=np.uint8, mode="r", shape=(size,)) if size else np.empty(0, np.uint8)
+    return Pack(
+        folder, tuple(meta["ids"]), arrays["offsets"], motion, arrays["text_offsets"], text, arrays["lines"],
+        meta["problems"], meta["fingerprint"],
+    )  # fmt: skip
+
+
+def pack(
+    target: Path,
+    ids: Sequence[str],
+    motion_file: Callable[[str], Path],
+    text_file: Callable[[str], Path],
+    features: int,
+) -> Pack:
+    """The pack in folder ``target``, built first if it is not there.
+
+    Safe against a second process doing the same: each builds beside and the first rename wins.
+
+    Args:
+        target: folder of the pack (its name holds :func:`source_key`).
+        ids: clip ids.
+        motion_file, text_file: from an id to its ``.npy`` and caption file.
+        features: expected columns of a motion.
+    """
+    if not (target / "meta.json").exists():
+        building = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+        building.mkdir(parents=True)
+        try:
+            log.info("packing %d clips into %s (once)", len(ids), target)
+            _build(building, ids, motion_file, text_file, features)
+            _publish(building, target)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return open_pack(target)
+
+
+def _publish(building: Path, target: Path) -> None:
+    try:
+        os.replace(building, target)
+    except OSError:
+        if not (target / "meta.json").exists():  # not the other process's finished pack: a real failure
+            raise
+
+
+def _build(
+    folder: Path,
+    ids: Sequence[str],
+    motion_file: Callable[[str], Path],
+    text_file: Callable[[str], Path],
+    features: int,
+) -> None:
+    problems: dict[str, list[str]] = {}
+    digest = hashlib.sha256(f"{VERSION}|{features}".encode())
+    good: list[str] = []
+    lengths: list[int] = []
+    texts: list[bytes] = []
+    with open(folder / "motion.f32", "wb") as out:
+        for name in ids:
+            motion = _read_motion(motion_file(name), features)
+            text = _read_text(text_file(name))
+            bad = [reason for reason in (motion, text) if isinstance(reason, str)]
+            for reason in bad:
+                problems.setdefault(reason, []).append(name)
+            if bad or isinstance(motion, str) or isinstance(text, str):
+                continue
+            raw = motion.tobytes()
+            out.write(raw)
+            for piece in (name.encode(), raw, text):
+                digest.update(len(piece).to_bytes(8, "little"))
+                digest.update(piece)
+            good.append(name)
+            lengths.append(len(motion))
+            texts.append(text)
+    lines = line_table(texts)
+    for row in lines[lines["state"] == FAULTY]:
+        problems.setdefault("faulty caption line", []).append(f"{good[row['clip']]} line {row['number'] + 1}")
+    usable = set(lines["clip"][lines["state"] == GOOD].tolist())
+    for index in (i for i in range(len(good)) if i not in usable):
+        problems.setdefault("no usable caption", []).append(good[index])
+    (folder / "text.bin").write_bytes(b"".join(texts))
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+    text_offsets = np.concatenate([[0], np.cumsum([len(t) for t in texts], dtype=np.int64)]).astype(np.int64)
+    np.savez(folder / "index.npz", offsets=offsets, text_offsets=text_offsets, lines=lines)
+    meta = {
+        "version": VERSION, "features": features, "frames": int(offsets[-1]), "ids": good,
+        "problems": problems, "fingerprint": digest.hexdigest(),
+    }  # fmt: skip
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+def _read_motion(path: Path, features: int) -> NDArray[np.float32] | str:
+    """The motion as float32 ``(frames, features)``, or what is wrong with the file."""
+    try:
+        motion = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return "no motion file"
+    except (OSError, ValueError, EOFError):
+        return "unreadable motion file"
+    if motion.ndim != 2 or motion.shape[1] != features:
+        return f"motion not of shape (frames, {features})"
+    if motion.dtype.kind not in "fiu":
+        return "motion not numeric"
+    if len(motion) == 0:
+        return "motion without frames"
+    motion = np.ascontiguousarray(motion, dtype=np.float32)
+    return motion if np.isfinite(motion).all() else "motion holds NaN or infinity"
+
+
+def _read_text(path: Path) -> bytes | str:
+    """The caption file's bytes, or what is wrong with it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return "no caption file"
+    except OSError:
+        return "unreadable caption file"

@@ -1,0 +1,229 @@
+"""From caption lines and clip lengths to training entries, by our rule or by the published ones.
+
+A caption line is ``caption#word/POS word/POS ...#start#end`` with the times in seconds (both 0 = the whole clip).
+Three published readers of this format disagree with each other; all are kept here as data so that published numbers can
+be reproduced, and the default, ``clean``, has none of their accidents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.data.captions import Caption
+from hmu.errors import ConfigError
+
+LINE = np.dtype(
+    [("clip", "i4"), ("number", "i4"), ("begin", "i8"), ("stop", "i8"), ("start", "f8"), ("end", "f8"), ("state", "i1")]
+)
+GOOD, BLANK, FAULTY = 0, 1, 2
+MAX_KEPT = 200  # clips of 200 frames and more are never used; 197..199 are kept and cut to 196 (published rule)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How caption lines become entries.
+
+    Attributes:
+        per_line: every line is an entry of its own; otherwise the lines of the whole clip share one.
+        open_end: a missing end tag means the clip's end; otherwise the slice is empty and dropped.
+        faulty: what a faulty line costs: itself (``line``), the rest of its file (``rest``), or the file's whole-clip
+            entry as well (``clip``).
+        by_length: entries are sorted by length (stable).
+        tag_fps: frames per second of the time tags; None = the data set's.
+        exact_tokens: split tokens on every single space, as published (empty tokens stay).
+    """
+
+    per_line: bool
+    open_end: bool
+    faulty: str
+    by_length: bool
+    tag_fps: float | None
+    exact_tokens: bool
+
+
+RULES: dict[str, Rule] = {
+    # ours: a faulty line is reported and costs only itself
+    "clean": Rule(per_line=False, open_end=True, faulty="line", by_length=False, tag_fps=None, exact_tokens=False),
+    # Guo et al. 2022, evaluation data of text-to-motion and everybody after
+    "original": Rule(per_line=False, open_end=False, faulty="clip", by_length=True, tag_fps=20.0, exact_tokens=True),
+    # HMU (momask-codes fork), training data; differs from "original" in order and in published_min_frames
+    "hmu_train": Rule(per_line=False, open_end=False, faulty="clip", by_length=False, tag_fps=20.0, exact_tokens=True),
+    # HMU, evaluation data: one entry per line, about three times as many pairs
+    "hmu_eval": Rule(per_line=True, open_end=True, faulty="rest", by_length=True, tag_fps=20.0, exact_tokens=True),
+}
+
+
+def reading_rule(name: str) -> Rule:
+    """The rule called ``name``.
+
+    Raises:
+        ConfigError: naming the known rules.
+    """
+    if name not in RULES:
+        raise ConfigError(f"rule is '{name}'; expected one of {', '.join(RULES)}")
+    return RULES[name]
+
+
+def published_min_frames(rule: str, dataset_name: str) -> int:
+    """The smallest clip each published reader keeps: 40 only for the one data set name that it knows, else 24.
+
+    HMU's two readers compare with different names, so its training on "HumanML3D" admits clips of 24 frames.
+    """
+    known = {"hmu_eval": ("HumanML3D",), "hmu_train": ("t2m",)}.get(rule, ("t2m", "HumanML3D", "humanml3d"))
+    return 40 if dataset_name in known else 24
+
+
+def parse_line(line: str, exact_tokens: bool = False) -> Caption:
+    """One caption line; NaN tags become 0.
+
+    Raises:
+        ValueError: if a field is missing or a time is no number.
+    """
+    parts = line.strip().split("#")
+    if len(parts) < 4:
+        raise ValueError(f"expected caption#tokens#start#end, found {len(parts)} field(s)")
+    start, end = (0.0 if math.isnan(value) else value for value in (float(parts[2]), float(parts[3])))
+    tokens = parts[1].split(" ") if exact_tokens else parts[1].split()
+    return Caption(parts[0], tuple(tokens), start, end)
+
+
+def line_table(texts: Sequence[bytes]) -> NDArray[np.void]:
+    """Where each clip's caption lines lie in the concatenated ``texts``, with their tags; dtype :data:`LINE`."""
+    rows: list[tuple[int, int, int, int, float, float, int]] = []
+    offset = 0
+    for clip, text in enumerate(texts):
+        begin = offset
+        pieces = text.split(b"\n")
+        if pieces[-1] == b"":
+            pieces.pop()
+        for number, raw in enumerate(pieces):
+            start = end = 0.0
+            try:
+                caption = parse_line(raw.decode("utf-8", errors="replace"))
+                start, end, state = caption.start, caption.end, GOOD
+            except ValueError:
+                state = FAULTY if raw.strip() else BLANK
+            rows.append((clip, number, begin, begin + len(raw), start, end, state))
+            begin += len(raw) + 1
+        offset += len(text)
+    return np.array(rows, dtype=LINE)
+
+
+@dataclass(frozen=True)
+class EntryTable:
+    """Entries as plain arrays (cheap to share with worker processes).
+
+    Attributes:
+        clip: which clip, ``(entries,)``.
+        start, stop: frames within that clip, ``(entries,)``.
+        first, count: the entry's lines are ``lines[first : first + count]`` of :attr:`lines`, ``(entries,)``.
+        lines: rows of the line table.
+        number: line number of the entry's first line in its file, -1 for a whole-clip entry, ``(entries,)``.
+    """
+
+    clip: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    number: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def take(self, rows: NDArray[np.int64]) -> EntryTable:
+        """The entries ``rows``, in that order (their lines stay shared)."""
+        return EntryTable(
+            self.clip[rows],
+            self.start[rows],
+            self.stop[rows],
+            self.first[rows],
+            self.count[rows],
+            self.lines,
+            self.number[rows],
+        )
+
+
+def _cut(rule: Rule, start: float, end: float, frames: int, fps: float) -> tuple[int, int] | None:
+    """Frames ``[a, b)`` of one line; None where the tags cannot be turned into frames."""
+    if not (math.isfinite(start) and math.isfinite(end)):
+        return None
+    if rule.open_end:
+        start, end = max(start, 0.0), end if end > 0 else math.inf
+    a, b = int(fps * start), (frames if math.isinf(end) else int(fps * end))
+    low, high, _ = slice(a, b).indices(frames)
+    return low, max(low, high)
+
+
+def _clip_entries(
+    rule: Rule, lines: NDArray[np.void], first: int, frames: int, fps: float, keep: range
+) -> list[tuple[int, int, int, list[int]]]:
+    """Entries ``(start, stop, number, line rows)`` of one clip; ``lines`` its rows, of which ``first`` is the first."""
+    entries: list[tuple[int, int, int, list[int]]] = []
+    whole: list[int] = []
+    broken = False
+    for row, line in enumerate(lines, start=first):
+        if line["state"] != GOOD:
+            if rule.faulty == "line":
+                continue
+            broken = rule.faulty == "clip"
+            break
+        tagged = line["start"] != 0.0 or line["end"] != 0.0
+        if not tagged and not rule.per_line:
+            whole.append(row)
+            continue
+        cut = _cut(rule, float(line["start"]), float(line["end"]), frames, fps)
+        if cut is not None and cut[1] - cut[0] in keep:
+            entries.append((*cut, int(line["number"]), [row]))
+    if whole and not broken:
+        entries.append((0, frames, -1, whole))
+    return entries
+
+
+def build_entries(
+    lines: NDArray[np.void],
+    frames: NDArray[np.int64],
+    rule: Rule,
+    *,
+    fps: float,
+    min_frames: int,
+    below: int = MAX_KEPT,
+) -> EntryTable:
+    """Entries of all clips: both the clip and the cut must have ``min_frames <= n < below`` frames.
+
+    Args:
+        lines: line table of all clips, sorted by clip.
+        frames: frames per clip ``(clips,)``.
+        rule: the reading rule.
+        fps: frames per second of the data (time tags are in seconds).
+        min_frames, below: length limits, lower inclusive, upper exclusive.
+    """
+    keep = range(min_frames, below)
+    tag_fps = rule.tag_fps or fps
+    bounds = np.searchsorted(lines["clip"], np.arange(len(frames) + 1))
+    columns: list[tuple[int, int, int, int, int, int]] = []
+    flat: list[int] = []
+    for clip, count in enumerate(frames.tolist()):
+        if count not in keep:
+            continue
+        low, high = int(bounds[clip]), int(bounds[clip + 1])
+        for start, stop, number, rows in _clip_entries(rule, lines[low:high], low, count, tag_fps, keep):
+            columns.append((clip, start, stop, len(flat), len(rows), number))
+            flat.extend(rows)
+    table = np.array(columns, dtype=np.int64).reshape(-1, 6)
+    clip_, start_, stop_, first_, count_, number_ = table.T
+    entries = EntryTable(clip_, start_, stop_, first_, count_, np.array(flat, dtype=np.int64), number_)
+    if rule.by_length:
+        entries = entries.take(np.argsort(entries.stop - entries.start, kind="stable"))
+    return entries
+
+
+def floor_length(frames: int, unit: int, *, double: bool = False) -> int:
+    """Published item length: ``frames`` floored to whole units, one unit less when the coin says ``double``."""
+    return (frames // unit - int(double)) * unit
