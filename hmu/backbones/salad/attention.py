@@ -1,0 +1,109 @@
+"""Multi-head attention of the SALAD denoiser: linear projections, fused attention, maps only on request."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def blocked_logit(dtype: torch.dtype) -> float:
+    """What is added to the logit of a masked key.
+
+    So large that any logit disappears in rounding: a row with no valid key becomes uniform (the published code *sets*
+    masked logits to one value), and a masked key beside a valid one gets exactly zero.
+    """
+    return -1e4 if dtype == torch.float16 else -1e30
+
+
+def key_bias(valid: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive mask ``(batch, 1, 1, keys)`` from ``valid`` ``(batch, keys)``, True at keys that may be read."""
+    bias = torch.zeros(valid.shape, dtype=dtype, device=valid.device).masked_fill_(~valid, blocked_logit(dtype))
+    return bias[:, None, None, :]
+
+
+class AttentionMaps:
+    """Records the attention weights of a forward pass, or forces stored ones in.
+
+    Attributes:
+        skel: ``(batch * frames, layers, heads, 7, 7)``. temp: ``(batch * 7, layers, heads, frames, frames)``,
+            sample-major. cross: ``(batch, layers, heads, frames * 7, words)``. Layers in execution order.
+    """
+
+    def __init__(self, forced: dict[str, Tensor] | None = None) -> None:
+        self.forced = forced or {}
+        self._recorded: dict[str, list[Tensor]] = {"skel": [], "temp": [], "cross": []}
+        self._layer = {"skel": 0, "temp": 0, "cross": 0}
+
+    def exchange(self, kind: str, weights: Tensor) -> Tensor:
+        """Record ``weights`` ``(rows, heads, queries, keys)`` and return those to use."""
+        layer = self._layer[kind]
+        self._layer[kind] = layer + 1
+        if kind in self.forced:
+            weights = self.forced[kind][:, layer]
+        self._recorded[kind].append(weights)
+        return weights
+
+    def __getitem__(self, kind: str) -> Tensor:
+        return torch.stack(self._recorded[kind], 1)
+
+
+class Attention(nn.Module):
+    """Projections ``Wq Wk Wv Wo`` (with bias) around scaled dot-product attention."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.Wq = nn.Linear(width, width)
+        self.Wk = nn.Linear(width, width)
+        self.Wv = nn.Linear(width, width)
+        self.Wo = nn.Linear(width, width)
+
+    def _weighted(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, kind: str, maps: AttentionMaps) -> Tensor:
+        """Explicit attention for recorded or forced maps; ``q`` ``(rows, groups * heads, queries, head width)``."""
+        logits = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
+        weights = (logits if bias is None else logits + bias).softmax(-1)
+        grouped = maps.exchange(kind, weights.reshape(-1, self.heads, *weights.shape[2:]))
+        return torch.matmul(grouped.reshape(weights.shape), v)
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, kind: str, maps: AttentionMaps | None
+    ) -> Tensor:
+        if maps is not None:
+            return self._weighted(q, k, v, bias, kind, maps)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+    def temporal(self, x: Tensor, bias: Tensor | None, maps: AttentionMaps | None) -> Tensor:
+        """Self-attention over frames, per joint; ``x`` ``(batch, frames, joints, width)``, ``bias`` over frames."""
+        batch, frames, joints, width = x.shape
+
+        def heads(y: Tensor) -> Tensor:  # joints and heads are one axis: a view, no copy
+            return y.view(batch, frames, joints * self.heads, width // self.heads).transpose(1, 2)
+
+        y = self._attend(heads(self.Wq(x)), heads(self.Wk(x)), heads(self.Wv(x)), bias, "temp", maps)
+        return self.Wo(y.transpose(1, 2).reshape(x.shape))
+
+    def skeletal(self, x: Tensor, maps: AttentionMaps | None) -> Tensor:
+        """Self-attention over the joints of a frame; ``x`` ``(batch, frames, joints, width)``."""
+        batch, frames, joints, width = x.shape
+
+        def heads(y: Tensor) -> Tensor:
+            return y.view(batch * frames, joints, self.heads, width // self.heads).transpose(1, 2)
+
+        y = self._attend(heads(self.Wq(x)), heads(self.Wk(x)), heads(self.Wv(x)), None, "skel", maps)
+        return self.Wo(y.transpose(1, 2).reshape(x.shape))
+
+    def memory(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of ``words`` ``(batch, words, width)``, each ``(batch, heads, words, head width)``."""
+        shape = (*words.shape[:2], self.heads, -1)
+        return self.Wk(words).view(shape).transpose(1, 2), self.Wv(words).view(shape).transpose(1, 2)
+
+    def cross(
+        self, x: Tensor, memory: tuple[Tensor, Tensor], bias: Tensor | None, maps: AttentionMaps | None
+    ) -> Tensor:
+        """Attention from all tokens to the words; ``x`` ``(batch, frames, joints, width)``, ``bias`` over words."""
+        q = self.Wq(x).view(x.shape[0], -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
+        y = self._attend(q, *memory, bias, "cross", maps)
+        return self.Wo(y.transpose(1, 2).reshape(x.shape))
