@@ -1,0 +1,1 @@
+"""The embedded procedural data set: short clips of everyday actions, entirely our own."""

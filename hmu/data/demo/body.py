@@ -1,0 +1,87 @@
+"""Bodies of the demo set: the 22-joint T2M skeleton with a person's proportions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmu.data.demo.curves import Array
+
+# Rest offsets from the parent in metres (x = the person's left, y = up, z = forward); our own round figures for an
+# adult of about 1.67 m. Legs and arms hang straight down; the last bone of a leg is ankle -> ball of the foot.
+PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
+OFFSETS: Array = np.array(
+    [
+        [0.0, 0.0, 0.0],
+        [0.085, -0.085, 0.0],
+        [-0.085, -0.085, 0.0],
+        [0.0, 0.11, -0.02],
+        [0.0, -0.385, 0.0],
+        [0.0, -0.385, 0.0],
+        [0.0, 0.135, 0.005],
+        [0.0, -0.405, 0.0],
+        [0.0, -0.405, 0.0],
+        [0.0, 0.06, 0.02],
+        [0.0, -0.06, 0.13],
+        [0.0, -0.06, 0.13],
+        [0.0, 0.21, -0.03],
+        [0.075, 0.12, -0.02],
+        [-0.075, 0.12, -0.02],
+        [0.0, 0.09, 0.045],
+        [0.115, 0.035, -0.01],
+        [-0.115, 0.035, -0.01],
+        [0.0, -0.26, 0.0],
+        [0.0, -0.26, 0.0],
+        [0.0, -0.255, 0.0],
+        [0.0, -0.255, 0.0],
+    ]
+)
+_LEGS = [1, 2, 4, 5, 7, 8, 10, 11]
+_ARMS = [18, 19, 20, 21]
+_WIDTH = [13, 14, 16, 17]
+_TRUNK = [3, 6, 9, 12, 15]
+
+
+@dataclass(frozen=True)
+class Body:
+    """One performer: rest offsets ``(22, 3)`` in metres, the scale of the legs, and the total scale (height)."""
+
+    offsets: Array
+    leg: float
+    height: float
+
+    @property
+    def thigh(self) -> float:
+        """Length hip -> knee in metres."""
+        return float(np.linalg.norm(self.offsets[4]))
+
+    @property
+    def shin(self) -> float:
+        """Length knee -> ankle in metres."""
+        return float(np.linalg.norm(self.offsets[7]))
+
+    @property
+    def upper_arm(self) -> float:
+        """Length shoulder -> elbow in metres."""
+        return float(np.linalg.norm(self.offsets[18]))
+
+    @property
+    def forearm(self) -> float:
+        """Length elbow -> wrist in metres."""
+        return float(np.linalg.norm(self.offsets[20]))
+
+
+def vary(rng: np.random.Generator) -> Body:
+    """A random performer: height within 8 %, legs, trunk, arms and shoulder width each within 4 % of that."""
+    height = float(rng.uniform(0.92, 1.08))
+    ratios = rng.uniform(0.96, 1.04, 4) * height
+    offsets = OFFSETS.copy()
+    for rows, ratio in zip((_LEGS, _TRUNK, _ARMS, _WIDTH), ratios, strict=True):
+        offsets[rows] *= ratio
+    return Body(offsets, float(ratios[0]), height)
+
+
+def standard() -> Body:
+    """The performer to whom all clips are retargeted."""
+    return Body(OFFSETS.copy(), 1.0, 1.0)
