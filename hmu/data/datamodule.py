@@ -1,0 +1,212 @@
+"""Lightning data modules: plain, and forget and retain side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+import lightning
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from hmu.data.batch import MotionBatch
+from hmu.data.clips import Crop, MotionClips
+from hmu.data.dataset import DatasetSource
+from hmu.data.sampling import EpochSampler, Indices, PairedRequest, PairedSampler, Request, generator_for
+from hmu.errors import DataError
+
+T = TypeVar("T")
+
+
+class ClipBatches(Dataset[MotionBatch]):
+    """Gathers a whole batch per request, so that no item is collated one by one."""
+
+    def __init__(self, clips: MotionClips, *, caption: Any = "first", crop: Crop = "floor") -> None:
+        self.clips, self.caption, self.crop = clips, caption, crop
+
+    def __getitem__(self, request: Request) -> MotionBatch:
+        generator = generator_for(request)
+        return self.clips.batch(request.indices, caption=self.caption, crop=self.crop, generator=generator)
+
+
+class PairedBatches(Dataset[Any]):
+    """Gathers a batch of each side per request, or hands the entry numbers on."""
+
+    def __init__(
+        self,
+        forget: MotionClips,
+        retain: MotionClips,
+        *,
+        caption: Any = "random",
+        crop: Crop = "random",
+        indices: bool = False,
+    ) -> None:
+        self.sides, self.caption, self.crop, self.indices = (forget, retain), caption, crop, indices
+
+    def __getitem__(self, request: PairedRequest) -> tuple[MotionBatch, MotionBatch] | tuple[Indices, Indices]:
+        if self.indices:
+            return request.forget, request.retain
+        generator = generator_for(request)
+        forget, retain = (
+            side.batch(rows, caption=self.caption, crop=self.crop, generator=generator)
+            for side, rows in zip(self.sides, request[:2], strict=True)
+        )
+        return forget, retain
+
+
+def as_is(batch: T) -> T:
+    """The collate function of batches that are complete already."""
+    return batch
+
+
+def loader(dataset: Dataset[Any], sampler: Sampler[Any], num_workers: int = 0) -> DataLoader[Any]:
+    """A loader whose sampler asks for whole batches; workers stay alive between epochs."""
+    return DataLoader(
+        dataset,
+        sampler=sampler,
+        batch_size=None,
+        collate_fn=as_is,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )
+
+
+class MotionDataModule(lightning.LightningDataModule):
+    """Plain training, validation and test batches (:class:`MotionBatch`, real units).
+
+    The trainer must leave samplers alone (``use_distributed_sampler=False``): each process draws its share.
+
+    Args:
+        source: the data set.
+        batch_size: entries per batch over all processes together.
+        window: frames of a random window per item (training a VAE); None = whole entries, cropped as published.
+            Entries shorter than a window are left out; in an epoch an entry is drawn once per ``window`` frames it has.
+        caption: which caption a training item carries, ``first`` or ``random``.
+        crop: how a training item is cropped when there is no window, see :meth:`MotionClips.batch`.
+        bucket: training batches hold entries of like length.
+        drop_last: training only; keeps every training batch full.
+        ids: use only these clips for training and validation (one side of a partition); None = all.
+        train, val, test: split names.
+        num_workers: worker processes per loader; 0 is best on a small CPU.
+        seed: with equal seeds, equal batches, whatever the number of workers.
+    """
+
+    def __init__(
+        self,
+        source: DatasetSource,
+        batch_size: int = 32,
+        *,
+        window: int | None = None,
+        caption: str = "random",
+        crop: Crop = "random",
+        bucket: bool = True,
+        drop_last: bool = True,
+        ids: Collection[str] | None = None,
+        train: str = "train",
+        val: str = "val",
+        test: str = "test",
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.source, self.batch_size, self.window, self.seed = source, batch_size, window, seed
+        self.caption, self.crop, self.bucket, self.drop_last = caption, crop, bucket, drop_last
+        self.ids = None if ids is None else frozenset(ids)
+        self.split_names = {"train": train, "val": val, "test": test}
+        self.num_workers = num_workers
+        self._clips: dict[str, MotionClips] = {}
+
+    def prepare_data(self) -> None:
+        """Generate and pack once, before the other processes look."""
+        self.source.prepare()
+
+    def clips(self, stage: str) -> MotionClips:
+        """The entries of ``train``, ``val`` or ``test``."""
+        if stage not in self._clips:
+            chosen = self.source.clips(self.split_names[stage], None if stage == "test" else self.ids)
+            self._clips[stage] = chosen if self.window is None else self._long_enough(chosen)
+        return self._clips[stage]
+
+    def _long_enough(self, clips: MotionClips) -> MotionClips:
+        rows = np.flatnonzero(clips.lengths >= (self.window or 0))
+        if not len(rows):
+            longest = int(clips.lengths.max())
+            raise DataError(f"no clip is as long as a window of {self.window} frames (longest: {longest})")
+        return clips.subset(rows)
+
+    def train_dataloader(self) -> DataLoader[MotionBatch]:
+        """Shuffled batches with random captions and crops (or windows)."""
+        clips = self.clips("train")
+        repeats = None if self.window is None else np.maximum(clips.lengths // self.window, 1)
+        sampler = EpochSampler(
+            clips.lengths,
+            self.batch_size,
+            shuffle=True,
+            bucket=self.bucket and self.window is None,
+            drop_last=self.drop_last,
+            seed=self.seed,
+            repeats=repeats,
+        )
+        crop: Crop = self.crop if self.window is None else self.window
+        return loader(ClipBatches(clips, caption=self.caption, crop=crop), sampler, self.num_workers)
+
+    def _fixed(self, stage: str) -> DataLoader[MotionBatch]:
+        clips = self.clips(stage)
+        sampler = EpochSampler(clips.lengths, self.batch_size, shuffle=False, seed=self.seed)
+        crop: Crop = "floor" if self.window is None else self.window
+        return loader(_Fixed(clips, caption="first", crop=crop), sampler, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[MotionBatch]:
+        """Validation batches, the same ones every time."""
+        return self._fixed("val")
+
+    def test_dataloader(self) -> DataLoader[MotionBatch]:
+        """Test batches, the same ones every time."""
+        return self._fixed("test")
+
+
+class _Fixed(ClipBatches):
+    """Random windows, but the same ones every epoch."""
+
+    def __getitem__(self, request: Request) -> MotionBatch:
+        return super().__getitem__(Request(request.indices, int(request.indices[0])))
+
+
+class PairedDataModule(lightning.LightningDataModule):
+    """Training batches of both sides, ``(forget, retain)``; an epoch is one pass over the longer side.
+
+    Args:
+        forget, retain: the entries of both sides.
+        batch_size: entries per side and batch over all processes together.
+        retain_batch_size: where it shall differ.
+        steps: batches per epoch; None = one pass over the longer side.
+        caption, crop: see :meth:`MotionClips.batch`.
+        indices: yield entry numbers instead of motions, for training on cached targets.
+        num_workers: worker processes; 0 is best on a small CPU.
+        seed: with equal seeds, equal batches.
+    """
+
+    def __init__(
+        self,
+        forget: MotionClips,
+        retain: MotionClips,
+        batch_size: int = 32,
+        *,
+        retain_batch_size: int | None = None,
+        steps: int | None = None,
+        caption: str = "random",
+        crop: Crop = "random",
+        indices: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.batches = PairedBatches(forget, retain, caption=caption, crop=crop, indices=indices)
+        self.sampler = PairedSampler(
+            len(forget), len(retain), batch_size, retain_batch_size=retain_batch_size, steps=steps, seed=seed
+        )
+        self.num_workers = num_workers
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches ``(MotionBatch, MotionBatch)``, or ``(indices, indices)``."""
+        return loader(self.batches, self.sampler, self.num_workers)

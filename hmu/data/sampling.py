@@ -1,0 +1,194 @@
+"""Which entries make up which batch: reproducible from a seed, the same for any number of processes and workers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from hmu.errors import DataError
+
+BUCKETED_BATCHES = 50  # entries are sorted by length within so many batches: little padding, still well shuffled
+
+Indices = NDArray[np.int64]
+
+
+class Request(NamedTuple):
+    """One batch to gather: entry numbers, and the seed of its random crops and caption choices."""
+
+    indices: Indices
+    seed: int
+
+
+class PairedRequest(NamedTuple):
+    """One paired batch: entry numbers of both sides, and the seed of the random choices."""
+
+    forget: Indices
+    retain: Indices
+    seed: int
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's rank and the number of processes of a distributed run; (0, 1) when alone."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def share(indices: Indices) -> Indices:
+    """This process's share of a batch; every process gets equally many (a few entries are repeated where needed)."""
+    rank, world = rank_and_world()
+    missing = -len(indices) % world
+    return np.concatenate([indices, np.resize(indices, missing)])[rank::world]
+
+
+def permutation(n: int, *key: int) -> Indices:
+    """A permutation of ``0..n-1`` that depends on nothing but ``key``."""
+    return np.random.default_rng(np.random.SeedSequence([k & 0xFFFFFFFF for k in key])).permutation(n)
+
+
+def batch_seed(*key: int) -> int:
+    """A seed for a torch generator that depends on nothing but ``key``."""
+    return int(np.random.SeedSequence([k & 0xFFFFFFFF for k in key]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class EpochSampler(Sampler[Request]):
+    """Batches of one pass over the entries.
+
+    Args:
+        lengths: frames per entry ``(entries,)``; used to put entries of like length into one batch.
+        batch_size: entries per batch over all processes together; each process gets its share.
+        shuffle: a new order every epoch; otherwise in order.
+        bucket: group by length (only with ``shuffle``).
+        drop_last: leave out the last, smaller batch (unless it is the only one).
+        seed: with equal seeds, equal batches.
+        repeats: how often each entry is drawn per epoch ``(entries,)``; None = once.
+    """
+
+    def __init__(
+        self,
+        lengths: Indices,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        bucket: bool = True,
+        drop_last: bool = False,
+        seed: int = 0,
+        repeats: Indices | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise DataError(f"batch_size is {batch_size}; expected at least 1")
+        self.lengths, self.batch_size, self.shuffle, self.bucket = lengths, batch_size, shuffle, bucket
+        self.drop_last, self.seed, self.epoch = drop_last, seed, 0
+        items = np.arange(len(lengths))
+        self.items = items if repeats is None else np.repeat(items, repeats)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; Lightning calls it. Without a call each pass advances by itself."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        full = len(self.items) // self.batch_size
+        return full if self.drop_last and full else math.ceil(len(self.items) / self.batch_size)
+
+    def _batches(self, epoch: int) -> list[Indices]:
+        order = self.items
+        if self.shuffle:
+            # what drop_last leaves out is cut off before sorting, else it would always be the longest entries
+            order = order[permutation(len(order), self.seed, 1, epoch)][: len(self) * self.batch_size]
+            if self.bucket:
+                chunk = self.batch_size * BUCKETED_BATCHES
+                pieces = [order[i : i + chunk] for i in range(0, len(order), chunk)]
+                order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pieces])
+        batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)][: len(self)]
+        return [batches[i] for i in permutation(len(batches), self.seed, 2, epoch)] if self.shuffle else batches
+
+    def __iter__(self) -> Iterator[Request]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        rank, _ = rank_and_world()
+        for step, indices in enumerate(self._batches(epoch)):
+            yield Request(share(indices), batch_seed(self.seed, 3, epoch, step, rank))
+
+
+class Cycle:
+    """An endless stream over ``0..n-1``: pass after pass, each pass in a new order, nothing skipped between passes."""
+
+    def __init__(self, n: int, *key: int) -> None:
+        if n < 1:
+            raise DataError("cannot draw from an empty side; a partition needs clips on both sides")
+        self.n, self.key = n, key
+        self._known: dict[int, Indices] = {}
+
+    def _pass(self, number: int) -> Indices:
+        if number not in self._known:
+            self._known = {k: v for k, v in self._known.items() if k == number - 1}
+            self._known[number] = permutation(self.n, *self.key, number)
+        return self._known[number]
+
+    def __call__(self, start: int, count: int) -> Indices:
+        """Elements ``start .. start + count`` of the stream."""
+        positions = np.arange(start, start + count)
+        passes = positions // self.n
+        pieces = [self._pass(p)[positions[passes == p] % self.n] for p in range(int(passes[0]), int(passes[-1]) + 1)]
+        return np.concatenate(pieces)
+
+
+class PairedSampler(Sampler[PairedRequest]):
+    """Batches of both sides at once; an epoch is one pass over the longer side, the shorter one is cycled.
+
+    Each side is its own endless stream of freshly shuffled passes that goes on across epochs, so over any stretch of
+    training no entry of a side is drawn two times more often than another.
+
+    Args:
+        forget, retain: entries per side.
+        batch_size: entries per side and batch, over all processes together.
+        retain_batch_size: where it shall differ.
+        steps: batches per epoch; None = one pass over the longer side.
+        seed: with equal seeds, equal batches.
+    """
+
+    def __init__(
+        self,
+        forget: int,
+        retain: int,
+        batch_size: int,
+        *,
+        retain_batch_size: int | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        sizes = (batch_size, batch_size if retain_batch_size is None else retain_batch_size)
+        if min(sizes) < 1 or (steps is not None and steps < 1):
+            raise DataError(f"batch sizes {sizes} and steps {steps} must be at least 1")
+        self.sides = (Cycle(forget, seed, 11), Cycle(retain, seed, 12))
+        self.sizes, self.seed, self.epoch = sizes, seed, 0
+        self.steps = steps or max(math.ceil(forget / sizes[0]), math.ceil(retain / sizes[1]))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Where in the streams to go on; Lightning calls it. Without a call each pass advances by itself."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def at(self, step: int) -> PairedRequest:
+        """The batch of global step ``step`` (this process's share of it)."""
+        rank, _ = rank_and_world()
+        forget, retain = (side(step * size, size) for side, size in zip(self.sides, self.sizes, strict=True))
+        return PairedRequest(share(forget), share(retain), batch_seed(self.seed, 13, step, rank))
+
+    def __iter__(self) -> Iterator[PairedRequest]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        for step in range(epoch * self.steps, (epoch + 1) * self.steps):
+            yield self.at(step)
+
+
+def generator_for(request: Request | PairedRequest) -> torch.Generator:
+    """A fresh generator for the random choices inside one batch."""
+    return torch.Generator().manual_seed(request.seed)
