@@ -1,0 +1,93 @@
+"""Generate the answers to a prompt set: batched by length, the same noise for every model, kept on disk if wished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmu.backbones.base import MotionBackbone
+from hmu.evaluation.sets import PromptSet
+
+log = logging.getLogger(__name__)
+
+
+def length_batches(lengths: Tensor, most: int) -> Iterator[Tensor]:
+    """Indices ``(batch,)`` of prompts of similar length, at most ``most`` each, so that little is padded."""
+    order = torch.argsort(lengths, descending=True, stable=True)
+    yield from order.split(most)
+
+
+def generate(
+    backbone: MotionBackbone,
+    prompts: PromptSet,
+    *,
+    seed: int,
+    batch_size: int = 64,
+    guidance: float | None = None,
+    steps: int | None = None,
+) -> Tensor:
+    """Motions in real units ``(prompts, frames, features)``, zero beyond each length, in the prompts' order.
+
+    The noise depends on ``seed`` and the prompts only, so two models are compared on equal noise.
+    """
+    device = next(backbone.parameters()).device
+    out = torch.zeros(len(prompts), int(prompts.lengths.max()), backbone.features)
+    texts = [caption.text for caption in prompts.captions]
+    with torch.inference_mode():
+        condition = backbone.encode_text(texts)
+        for number, index in enumerate(length_batches(prompts.lengths, batch_size)):
+            generator = torch.Generator().manual_seed(seed * 100_003 + number)
+            lengths = prompts.lengths[index]
+            rows = condition.select(index.to(condition.tokens.device))
+            motion = backbone.sample(rows, lengths.to(device), guidance=guidance, generator=generator, steps=steps)
+            out[index, : motion.shape[1]] = motion.float().cpu()
+    return out
+
+
+class GenerationCache:
+    """Keeps generated motions on disk, so that a sweep asks the base model once.
+
+    Args:
+        folder: where; safe to delete. None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def key(self, fingerprint: str, prompts: PromptSet, settings: dict[str, object]) -> str:
+        """Hash of everything the motions depend on."""
+        facts = [fingerprint, [c.text for c in prompts.captions], prompts.lengths.tolist(), settings, torch.__version__]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def load(self, key: str) -> Tensor | None:
+        """The motions, or None if they were never made (or the file is damaged: it is made again)."""
+        if self.folder is None or not (self.folder / f"{key}.npy").is_file():
+            return None
+        try:
+            return torch.from_numpy(np.load(self.folder / f"{key}.npy", allow_pickle=False))
+        except (OSError, ValueError) as error:
+            log.warning("cached motions %s.npy are damaged (%s); generating them again", key, error)
+            return None
+
+    def save(self, key: str, motion: Tensor) -> None:
+        """Write atomically."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.save(file, motion.numpy())
+            os.replace(temporary, self.folder / f"{key}.npy")
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,107 @@
+"""An evaluation told to a person: one sentence, and a table with base beside unlearned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hmu.evaluation.results import Results, Row
+
+ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
+SIDES = {
+    "forget": "Forget: efficacy",
+    "paraphrase": "Paraphrased prompts: efficacy without the keywords",
+    "implicit": "Implicit prompts: efficacy without naming the action",
+    "neighbours": "Neighbours: specificity",
+    "retain": "Retain: preservation",
+}
+
+
+def headline(results: Results) -> str:
+    """What happened, in one sentence of plain words."""
+    concept = str(results.context.get("concept", "the concept"))
+    before, after = (results.get(m, "forget", "detector_rate", concept) for m in ("base", "unlearned"))
+    parts = []
+    if before is not None and after is not None:
+        parts.append(
+            f"Asked for '{concept}', the base model shows it in {before.value:.0%} of motions, "
+            f"the unlearned model in {after.value:.0%}"
+        )
+    for set_, words in (("retain", "other actions"), ("neighbours", "similar actions")):
+        kept = kept_share(results, set_)
+        if kept is not None:
+            parts.append(f"{words} keep {kept:.0%} of the base's rate")
+    drift = _ratio(results, "retain", "fid")
+    if drift is not None:
+        parts.append(f"retain FID is {drift:.2f} × the base's")
+    if not parts:
+        return f"No detector sees '{concept}'; read the distances below."
+    return "; ".join(parts) + "."
+
+
+def kept_share(results: Results, set_: str) -> float | None:
+    """Unlearned over base of the rate at which asked-for actions are seen on ``set_``; None if not measured."""
+    return _ratio(results, set_, "detector_rate")
+
+
+def _ratio(results: Results, set_: str, metric: str) -> float | None:
+    before, after = (results.get(m, set_, metric) for m in ("base", "unlearned"))
+    if before is None or after is None or not before.value or not math.isfinite(before.value):
+        return None
+    return after.value / before.value
+
+
+def markdown(results: Results) -> str:
+    """The whole report as Markdown."""
+    context = results.context
+    lines = [f"# {context.get('title', 'Evaluation')}", "", headline(results), ""]
+    models = list(dict.fromkeys(row.model for row in results.rows))
+    for set_, title in SIDES.items():
+        rows = [row for row in results.rows if row.set == set_]
+        if rows:
+            lines += [f"## {title} ({rows[0].n} prompts)", "", *_table(rows, models), ""]
+    lines += ["## Circumstances", "", "| what | value |", "|---|---|"]
+    lines += [f"| {key} | {_cell(value)} |" for key, value in context.items() if key not in ("title",)]
+    lines += ["", "Arrows: ↓ lower is better, ↑ higher is better, = should stay at the base's value, "]
+    lines += ["→ no good direction without a retrained reference. Intervals: 95 % (t over repeats; Wilson for shares)."]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: Sequence[Row], models: Sequence[str]) -> list[str]:
+    keys = list(dict.fromkeys(row.key for row in rows))
+    found = {(row.model, row.key): row for row in rows}
+    head = ["metric", *models] + (["change"] if len(models) > 1 else [])
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
+    for key in keys:
+        ours = [found.get((model, key)) for model in models]
+        first = next(row for row in ours if row is not None)
+        name = first.metric if first.label is None else f"{first.metric} [{first.label}]"
+        cells = [f"{name} {ARROWS[first.direction]}", *(number(row) for row in ours)]
+        if len(models) > 1:
+            cells.append(_change(ours[0], ours[-1]))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def number(row: Row | None) -> str:
+    """``value [low, high]`` with sensible digits; shares in percent."""
+    if row is None or not math.isfinite(row.value):
+        return "–"
+    share = row.metric.endswith(("_rate", "_share")) or row.metric.startswith("r_precision")
+    show = (lambda v: f"{100 * v:.1f} %") if share else (lambda v: f"{v:.3g}" if abs(v) < 1000 else f"{v:.0f}")
+    if row.low is None or row.high is None:
+        return show(row.value)
+    return f"{show(row.value)} [{show(row.low)}, {show(row.high)}]"
+
+
+def _change(before: Row | None, after: Row | None) -> str:
+    if before is None or after is None or not (math.isfinite(before.value) and math.isfinite(after.value)):
+        return "–"
+    if not before.value:
+        return "=" if after.value == before.value else "–"
+    return f"{100 * (after.value / before.value - 1):+.0f} %"
+
+
+def _cell(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

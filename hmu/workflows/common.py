@@ -1,0 +1,87 @@
+"""Steps that several scripts share: seeding, data, partition, models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.app import CONFIGS
+from hmu.backbones.base import MotionBackbone
+from hmu.data.concepts import Concept
+from hmu.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def seed_everything(config: DictConfig) -> None:
+    """Seed Python, numpy and torch with ``seed``, and set the number of CPU threads if asked."""
+    if config.threads is not None:
+        torch.set_num_threads(int(config.threads))
+    L.seed_everything(int(config.seed), workers=True, verbose=False)
+
+
+def detector_concepts(concept: Concept) -> dict[str, Concept]:
+    """Every concept file that names a kinematic detector, by concept name; ``concept`` as it was composed wins."""
+    found = {}
+    for path in sorted((CONFIGS / "concept").glob("[!_]*.yaml")):
+        node = OmegaConf.load(path)
+        if isinstance(node, DictConfig) and node.get("detector"):
+            found[path.stem] = instantiate(node)
+    if concept.detector is not None:
+        found[concept.name] = concept
+    return found
+
+
+def build_backbone(config: DictConfig, **changes: Any) -> MotionBackbone:
+    """Instantiate ``config.backbone`` (with ``changes``) and check that it is one."""
+    backbone = instantiate(config.backbone, **changes)
+    if not isinstance(backbone, MotionBackbone):
+        raise ConfigError(f"backbone._target_ '{config.backbone._target_}' did not build a MotionBackbone")
+    return backbone
+
+
+def check_match(backbone: MotionBackbone, features: int, dataset: str) -> None:
+    """Refuse a data set whose motion representation the backbone does not generate."""
+    if backbone.features != features:
+        raise ConfigError(
+            f"backbone generates {backbone.features} columns but dataset '{dataset}' has {features}: "
+            "choose a backbone trained on that representation"
+        )
+
+
+def logger_for(config: DictConfig) -> Any:
+    """The configured Lightning logger; a missing package is named with the extra that installs it."""
+    try:
+        return instantiate(config.logger)
+    except (ImportError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"logger={config.logger._target_}: {error}; pip install 'hmu[tensorboard]' or choose logger=csv"
+        ) from None
+
+
+def as_plain(node: Any) -> Any:
+    """A configuration node as plain Python."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes below ``folder``."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping to dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            out.update(flatten(value, f"{prefix}{key}."))
+        else:
+            out[f"{prefix}{key}"] = value
+    return out

@@ -1,0 +1,146 @@
+"""``train.py``: any stage of a backbone or an evaluator, into a model folder that later commands load."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from omegaconf import DictConfig
+from torch import nn
+
+from hmu.app import rank, run_folder
+from hmu.data.datamodule import MotionDataModule
+from hmu.data.dataset import DatasetSource
+from hmu.data.partition import partition_by_concept
+from hmu.errors import CheckpointError, ConfigError
+from hmu.run import RunRecord
+from hmu.training.pretraining import PretrainingModule
+from hmu.training.recipe import Recipe
+from hmu.workflows.common import logger_for, seed_everything
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> Path:
+    """Train the stages that ``config.stage`` names, in order; returns the run folder (model in ``model/``).
+
+    Raises:
+        ConfigError: unknown stage or partition, missing recipe.
+        DataError: missing or broken data.
+    """
+    seed_everything(config)
+    kind = "backbone" if config.evaluator is None else "evaluator"
+    recipes = instantiate(config.recipes.get(kind)) if config.recipes.get(kind) else {}
+    source: DatasetSource = instantiate(config.dataset)
+    source.prepare()
+    model = _model(config, kind, source)
+    stages = _stages(config.stage, model, recipes)
+    ids = training_ids(config, source)
+    folder = run_folder()
+    record = RunRecord(folder, config) if rank() == 0 else None
+    for stage in stages:
+        _train_stage(config, model, stage, recipes[stage], source, ids, folder)
+        if record is not None:
+            model.save_pretrained(folder / "model")  # type: ignore[operator]
+            record.stage(f"train_{stage}")
+    if record is not None:
+        record.note(model="model", stages=stages, data=source.fingerprint, clips=len(ids["train"] or ()) or None)
+        record.finish()
+        log.info("trained %s; the model is in %s", ", ".join(stages), folder / "model")
+    return folder
+
+
+def _model(config: DictConfig, kind: str, source: DatasetSource) -> nn.Module:
+    checkpoint = None
+    if config.init is not None:
+        checkpoint = Path(config.init)
+        checkpoint = checkpoint / "model" if (checkpoint / "model").is_dir() else checkpoint
+        if not checkpoint.is_dir():
+            raise CheckpointError(f"init: '{config.init}' is not a folder; give a run folder or a model folder")
+    model: nn.Module = instantiate(config[kind], checkpoint=None if checkpoint is None else str(checkpoint))
+    if checkpoint is None:
+        captions = [caption for entry in source.clips("train").entries for caption in entry.captions]
+        model.fit_data(source.mean, source.std, captions)  # type: ignore[operator]
+    return model
+
+
+def _stages(stage: str, model: Any, recipes: Any) -> list[str]:
+    stages = list(model.stages) if stage == "all" else [stage]
+    unknown = [s for s in stages if s not in model.stages]
+    if unknown:
+        raise ConfigError(f"stage '{unknown[0]}' does not exist: {model.name} has {', '.join(model.stages)}, or all")
+    missing = [s for s in stages if s not in recipes]
+    if missing:
+        raise ConfigError(f"no recipe for stage '{missing[0]}': add it to configs/recipe/<model>.yaml")
+    return stages
+
+
+def training_ids(config: DictConfig, source: DatasetSource) -> dict[str, set[str] | None]:
+    """Ids per split that training may use: all (None), or one side of the concept's partition.
+
+    Raises:
+        ConfigError: when ``partition`` is none of all, retain, forget.
+    """
+    if config.partition == "all":
+        return {"train": None, "val": None}
+    if config.partition not in ("retain", "forget"):
+        raise ConfigError(f"partition '{config.partition}': expected all, retain or forget")
+    concept = instantiate(config.concept).for_dataset(source.name)
+    ids = {}
+    for split in ("train", "val"):
+        sides = partition_by_concept(source, split, concept)
+        ids[split] = set(getattr(sides, config.partition))
+    return ids
+
+
+def _train_stage(
+    config: DictConfig,
+    model: nn.Module,
+    stage: str,
+    recipe: Recipe,
+    source: DatasetSource,
+    ids: dict[str, set[str] | None],
+    folder: Path,
+) -> None:
+    data = MotionDataModule(
+        source,
+        batch_size=recipe.batch_size,
+        window=model.stage_window(stage),  # type: ignore[operator]
+        seed=int(config.seed),
+        ids=ids,
+    )
+    total = recipe.total_steps(len(source.clips("train", ids["train"])))
+    module = PretrainingModule(model, stage, recipe, total, int(config.seed))
+    saver = ModelCheckpoint(folder / "checkpoints", filename=stage, every_n_train_steps=recipe.validate_every)
+    callbacks: list[Callback] = [saver]
+    if recipe.ema is not None:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+    trainer: L.Trainer = instantiate(
+        config.trainer,
+        max_steps=total,
+        val_check_interval=recipe.validate_every,
+        check_val_every_n_epoch=None,
+        gradient_clip_val=recipe.grad_clip,
+        enable_checkpointing=True,
+        callbacks=callbacks,
+        logger=logger_for(config),
+        default_root_dir=str(folder),
+    )
+    resume = _resume_from(config, stage)
+    model.train()
+    trainer.fit(module, datamodule=data, ckpt_path=resume)
+    model.eval()
+    if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        raise ConfigError(f"training of stage '{stage}' diverged (NaN weights): lower recipes.*.{stage}.lr")
+
+
+def _resume_from(config: DictConfig, stage: str) -> str | None:
+    if config.resume is None:
+        return None
+    path = Path(config.resume) / "checkpoints" / f"{stage}.ckpt"
+    return str(path) if path.is_file() else None

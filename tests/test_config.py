@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from hmu.app import CONFIGS, register_resolvers
+from hmu.config import arguments, check_config, check_targets
+from hmu.errors import ConfigError
+
+ROOTS = [p.stem for p in sorted(CONFIGS.glob("*.yaml"))]
+GROUP_FILES = sorted(
+    p for p in CONFIGS.glob("*/*.yaml") if not p.stem.startswith("_") and p.parent.name != "hydra"
+)
+
+
+def composed(root: str, *overrides: str):
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(root, overrides=list(overrides), return_hydra_config=False)
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_composes_and_every_key_is_read(root):
+    config = composed(root)
+    check_targets(config)
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_group_file_has_only_keys_that_its_target_takes(path: Path):
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose(f"{path.parent.name}/{path.stem}")
+    check_targets(config)
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_group_file_starts_with_the_command_that_uses_it(path: Path):
+    head = path.read_text(encoding="utf-8").splitlines()[0]
+    assert head.startswith("#"), f"{path} should start with a comment that says how it is used"
+
+
+def test_unknown_key_of_a_target_is_refused():
+    config = OmegaConf.create({"trainer": {"_target_": "hmu.training.recipe.Recipe.total_steps", "clipz": 1}})
+    with pytest.raises(ConfigError, match=r"trainer\.clipz.*clips"):
+        check_targets(config)
+
+
+def test_target_that_does_not_exist_is_named():
+    config = OmegaConf.create({"a": {"_target_": "hmu.nowhere.Thing"}})
+    with pytest.raises(ConfigError, match=r"hmu\.nowhere\.Thing"):
+        check_targets(config)
+
+
+def test_added_key_nothing_reads_is_refused():
+    config = OmegaConf.create({"seed": 0, "typo": 1})
+    with pytest.raises(ConfigError, match="unknown key 'typo'.*seed"):
+        check_config(config, ["+typo=1"])
+
+
+def test_missing_value_is_named():
+    with pytest.raises(ConfigError, match="no value for ckpt"):
+        check_config(OmegaConf.create({"ckpt": "???"}))
+
+
+def test_arguments_read_from_source_agree_with_inspect():
+    assert arguments("hmu.run.RunRecord") == frozenset({"folder", "config"})
+    assert "max_steps" in (arguments("lightning.Trainer") or ())
