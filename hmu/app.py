@@ -83,8 +83,8 @@ def asset(name: str) -> str:
 def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
     """Run ``task(config)`` under Hydra with the house's habits.
 
-    User mistakes (:class:`HmuError`, Hydra's and OmegaConf's own errors, a full disk) end in one line on stderr and exit
-    code 2; bugs keep their stack trace.
+    User mistakes (:class:`HmuError`, Hydra's and OmegaConf's own errors, a full disk) end in one line on stderr
+    and exit code 2; bugs keep their stack trace.
 
     Args:
         config_name: a root file in ``configs/``.
@@ -106,7 +106,8 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         _fail(
-            f"cannot write '{error.filename or 'a file'}': {error.strerror}; free space or choose another folder (paths.output=…)"
+            f"cannot write '{error.filename or 'a file'}': {error.strerror}; "
+            "free space or choose another folder (paths.output=…)"
         )
     except KeyboardInterrupt:
         _fail("interrupted", 130)

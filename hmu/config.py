@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -22,7 +22,8 @@ def check_config(config: DictConfig, overrides: Iterable[str] = ()) -> None:
 
     Args:
         config: the composed configuration.
-        overrides: the command line's overrides; an added key (``+typo=1``) must be an argument of its node's ``_target_``.
+        overrides: the command line's overrides; an added key (``+typo=1``) must be an argument of its node's
+            ``_target_``.
 
     Raises:
         ConfigError: names the key and the keys that exist.
@@ -63,7 +64,7 @@ def check_targets(config: DictConfig | ListConfig, prefix: str = "") -> None:
         items: list[tuple[str, object]] = [(str(i), config._get_node(i)) for i in range(len(config))]
     else:
         items = [(str(key), config._get_node(key)) for key in config]
-        target = config.get("_target_") if not config._is_missing("_target_") else None
+        target = None if OmegaConf.is_missing(config, "_target_") else config.get("_target_")
         if isinstance(target, str):
             known = arguments(target)
             if known is not None:
@@ -81,7 +82,7 @@ def check_targets(config: DictConfig | ListConfig, prefix: str = "") -> None:
             check_targets(node, f"{prefix}{key}.")
 
 
-@lru_cache(maxsize=None)
+@cache
 def arguments(target: str) -> frozenset[str] | None:
     """Names of the arguments of a dotted target, None when it takes any (``**kwargs``).
 

@@ -57,17 +57,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if (
-        hasattr(value, "item")
-        and getattr(value, "size", 2) in (1,)
-        or hasattr(value, "item")
-        and not hasattr(value, "size")
-    ):
-        return value.item()
-    if hasattr(value, "tolist"):
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if hasattr(value, "tolist"):  # arrays, tensors and their scalars
         return value.tolist()
-    if isinstance(value, (Path, set, tuple)):
-        return str(value) if isinstance(value, Path) else sorted(value) if isinstance(value, set) else list(value)
     raise TypeError(f"cannot write {type(value).__name__} to JSON")
 
 

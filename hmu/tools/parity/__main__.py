@@ -56,7 +56,7 @@ def run_case(case: Path, runner: CaseRunner | None) -> tuple[str, bool]:
     """Run one case; returns its line and whether it passed."""
     if runner is None:
         return (
-            f"{case.name:32s} {'-':>10s} {'-':>10s} FAIL  unknown kind of case: no module of hmu.tools.parity handles it",
+            f"{case.name:32s} {'-':>10s} {'-':>10s} FAIL  unknown kind of case: nothing in hmu.tools.parity handles it",
             False,
         )
     try:

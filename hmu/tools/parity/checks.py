@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. ``deviation`` is relative to ``1 + max|expected|`` unless ``absolute``; ``tolerance`` in the same unit."""
+    """One comparison; ``deviation`` is relative to ``1 + max|expected|`` unless ``absolute``, as is ``tolerance``."""
 
     name: str
     deviation: float
