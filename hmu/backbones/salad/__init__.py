@@ -1,5 +1,7 @@
-"""SALAD: skeleton-aware latent diffusion."""
+"""SALAD: skeleton-aware latent diffusion (Hong et al., CVPR 2025)."""
 
+from hmu.backbones.salad.load import load_authors
 from hmu.backbones.salad.model import Salad
+from hmu.backbones.salad.native import build, load_pretrained, save_pretrained
 
-__all__ = ["Salad"]
+__all__ = ["Salad", "build", "load_authors", "load_pretrained", "save_pretrained"]

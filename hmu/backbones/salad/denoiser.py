@@ -172,7 +172,7 @@ class Denoiser(nn.Module):
         return int(self.options.max_positions // len(BODY_PARTS))
 
     def remember(self, words: Tensor, mask: Tensor) -> Memory:
-        """Keys and values of prompts ``(batch, words, text width)`` with ``mask`` ``(batch, words)``, True at tokens."""
+        """Keys and values of prompts ``(batch, words, text width)``; ``mask`` ``(batch, words)`` is True at tokens."""
         projected = self.word_emb(words)
         layers = tuple(block.memory(projected) for block in self.transformer.blocks())
         return Memory(layers, key_bias(mask, layers[0][0].dtype))

@@ -20,7 +20,8 @@ def _scheduler_class(name: str) -> type:
     kind = getattr(diffusers, name, None)
     if not inspect.isclass(kind) or not (hasattr(kind, "set_timesteps") and hasattr(kind, "step")):
         raise ConfigError(
-            f"backbone.sampling.scheduler={name} is no scheduler of diffusers: try DDIMScheduler or DPMSolverMultistepScheduler"
+            f"backbone.sampling.scheduler={name} is no scheduler of diffusers: "
+            "try DDIMScheduler or DPMSolverMultistepScheduler"
         )
     return kind
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hmu.backbones.salad import objectives
 from hmu.backbones.salad.denoiser import Denoiser
 from hmu.backbones.salad.diffusion import Diffusion
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions, parse
+from hmu.backbones.salad.prompts import PromptCache, fit_vocabulary, storable
 from hmu.backbones.salad.sampling import denoise, draw_noise, evaluating
 from hmu.backbones.salad.topology import Chains, Topology
 from hmu.backbones.salad.vae import Vae
@@ -36,7 +38,8 @@ class Salad(MotionBackbone):
         chains: kinematic chains of another skeleton than T2M-22 and KIT-21.
         fps: frames per second (20; KIT 12.5).
         text_width: width of a token where ``text`` is None.
-        latent_scale: factor between the VAE's latents and those the denoiser sees; 1 is the published model.
+        latent_scale: factor between the VAE's latents and those the denoiser sees; 1 is the published model, None
+            measures it on the first batch of the denoiser's training so that those have unit variance.
         posterior: ``sampled`` (published) or ``mean``: the latent that a training state starts from.
         min_frames, max_frames: limits of a generated clip.
         variant: ``default``, or ``upstream`` for the authors' behaviour (encoder and decoder read padding, losses
@@ -63,7 +66,7 @@ class Salad(MotionBackbone):
         chains: Chains | None = None,
         fps: float = 20.0,
         text_width: int | None = None,
-        latent_scale: float = 1.0,
+        latent_scale: float | None = 1.0,
         posterior: str = "sampled",
         min_frames: int = 40,
         max_frames: int = 196,
@@ -78,7 +81,8 @@ class Salad(MotionBackbone):
         vae_options = parse(VaeOptions, vae, "vae")
         denoiser_options = parse(DenoiserOptions, denoiser, "denoiser")
         self.features, self.fps, self.variant, self.posterior = features, float(fps), variant, posterior
-        self.latent_scale, self.min_frames, self.max_frames = float(latent_scale), min_frames, max_frames
+        self.latent_scale = None if latent_scale is None else float(latent_scale)
+        self.min_frames, self.max_frames = min_frames, max_frames
         self.vae = Vae(self.topology, vae_options)
         width = text.width if text is not None else int(text_width or 512)
         self.denoiser = Denoiser(vae_options.latent_dim, width, denoiser_options)
@@ -92,9 +96,9 @@ class Salad(MotionBackbone):
         if statistics is not None:
             self.set_statistics(*statistics)
         self.origin: dict[str, Any] = {}
-        self._text_cache: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self._prompts = PromptCache()
 
-    # -- statistics ------------------------------------------------------------------------------------------------------
+    # -- statistics --------------------------------------------------------------------------------------------------
     def set_statistics(self, mean: Any, std: Any) -> None:
         """Use ``mean`` and ``std`` ``(features,)`` for normalisation.
 
@@ -109,6 +113,16 @@ class Salad(MotionBackbone):
         self.mean.copy_(mean)
         self.std.copy_(std)
 
+    def fit_data(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
+        """Prepare fresh weights for a data set: its statistics, and the vocabulary of an encoder that has none yet.
+
+        Args:
+            mean, std: ``(features,)`` of the training motions.
+            captions: sentences, or objects with a ``text``.
+        """
+        self.set_statistics(mean, std)
+        fit_vocabulary(self.text, captions)
+
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
         """Real units to normalised features, zero beyond each length."""
         normal = (motion - self.mean) / self.std
@@ -122,7 +136,7 @@ class Salad(MotionBackbone):
         """Latent frames of clips with ``lengths`` frames."""
         return lengths // self.unit_length
 
-    # -- text ------------------------------------------------------------------------------------------------------------
+    # -- text --------------------------------------------------------------------------------------------------------
     @property
     def trains_text(self) -> bool:
         """Whether the text encoder has trainable weights (a small one, trained with the denoiser)."""
@@ -138,24 +152,13 @@ class Salad(MotionBackbone):
             raise ConfigError("this SALAD model has no text encoder: give backbone.text (for example text=clip)")
         if self.trains_text:
             return self.text.encode(texts)
-        missing = [text for text in dict.fromkeys(texts) if text not in self._text_cache]
-        if missing:
-            with evaluating(self.text):
-                fresh = self.text.encode(missing)
-            for row, text in enumerate(missing):
-                pooled = None if fresh.pooled is None else fresh.pooled[row].clone()
-                self._text_cache[text] = (fresh.tokens[row, : int(fresh.mask[row].sum())].clone(), pooled)
-        rows = [self._text_cache[text] for text in texts]
-        tokens = nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True).to(self.mean.device)
-        counts = torch.tensor([len(row[0]) for row in rows], device=tokens.device)
-        pooled = None if rows[0][1] is None else torch.stack([r[1] for r in rows if r[1] is not None]).to(tokens.device)
-        return TextCondition(tokens, length_mask(counts, tokens.shape[1]), pooled)
+        return self._prompts.encode(self.text, texts, self.mean.device)
 
     def empty_condition(self) -> TextCondition:
         """The unconditional prompt, one row."""
         return self.encode_text([""])
 
-    # -- training target -----------------------------------------------------------------------------------------------
+    # -- training target ---------------------------------------------------------------------------------------------
     def encode_target(self, batch: MotionBatch) -> Target:
         """Posterior ``mean`` and ``logvar`` ``(batch, frames // 4, 7, latent)``, zero beyond each length.
 
@@ -205,9 +208,17 @@ class Salad(MotionBackbone):
         return 64 if self._known(stage) == "vae" else None
 
     def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
-        """Trainable parameters of the VAE, or of the denoiser and of a text encoder trained with it."""
-        parts = [self.vae] if self._known(stage) == "vae" else [self.denoiser, self.text]
-        return (p for part in parts if part is not None for p in part.parameters() if p.requires_grad)
+        """Trainable parameters of the VAE, or of the denoiser and of a text encoder stored with the model.
+
+        Such an encoder is unfrozen here: a model folder loads it frozen.
+        """
+        if self._known(stage) == "vae":
+            return (p for p in self.vae.parameters() if p.requires_grad)
+        if self.text is not None and storable(self.text):
+            self.text.requires_grad_(True)
+            self._prompts.clear()
+        parts = [self.denoiser] if self.text is None else [self.denoiser, self.text]
+        return (p for part in parts for p in part.parameters() if p.requires_grad)
 
     def optimizer_defaults(self, stage: str) -> dict[str, Any]:
         """Published optimiser and schedule of a stage (keys of a training recipe).
@@ -222,23 +233,26 @@ class Salad(MotionBackbone):
             raise ConfigError(f"stage={stage}: SALAD has the stages {', '.join(self.stages)}")
         return stage
 
-    def fit_latent_scale(self, targets: Sequence[Target]) -> float:
-        """Set :attr:`latent_scale` so that sampled latents of ``targets`` have unit variance; returns it.
+    # -- scale of the latents ----------------------------------------------------------------------------------------
+    @property
+    def scale(self) -> float:
+        """Factor from the VAE's latents to the denoiser's; 1 as long as it has not been measured."""
+        return 1.0 if self.latent_scale is None else self.latent_scale
 
-        For models trained from scratch here; the published model keeps 1.
-        """
-        total, square, count = 0.0, 0.0, 0
-        for target in targets:
-            valid = length_mask(self.latent_lengths(target.lengths), target.tensors["mean"].shape[1])
-            mean, logvar = target.tensors["mean"][valid].double(), target.tensors["logvar"][valid].double()
-            total, count = total + float(mean.sum()), count + mean.numel()
-            square += float((mean.square() + logvar.exp()).sum())
-        if not count:
-            raise ConfigError("latent scale: no training clip to measure it on")
-        self.latent_scale = float((square / count - (total / count) ** 2) ** -0.5)
+    def fit_latent_scale(self, target: Target) -> float:
+        """Set :attr:`latent_scale` so that latents sampled from ``target`` have unit variance; all processes agree."""
+        self.latent_scale = objectives.unit_variance_scale(self, target)
         return self.latent_scale
 
-    # -- generation ----------------------------------------------------------------------------------------------------
+    def get_extra_state(self) -> dict[str, float | None]:
+        """The measured scale travels with the weights, untouched by weight averaging."""
+        return {"latent_scale": self.latent_scale}
+
+    def set_extra_state(self, state: dict[str, float | None]) -> None:
+        """Restore the measured scale."""
+        self.latent_scale = state["latent_scale"]
+
+    # -- generation --------------------------------------------------------------------------------------------------
     def sample(
         self,
         condition: TextCondition | Sequence[str],
@@ -270,10 +284,10 @@ class Salad(MotionBackbone):
 
     def decode(self, latent: Tensor, lengths: Tensor) -> Tensor:
         """Denoised latents to motions in real units, zero beyond each length (frames)."""
-        motion = self.vae.decode(latent / self.latent_scale, lengths if self.variant == "default" else None)
+        motion = self.vae.decode(latent / self.scale, lengths if self.variant == "default" else None)
         return self.denormalise(motion, lengths)
 
-    # -- handles -------------------------------------------------------------------------------------------------------
+    # -- handles -----------------------------------------------------------------------------------------------------
     def network(self) -> nn.Module:
         """The denoiser."""
         return self.denoiser
@@ -307,6 +321,19 @@ class Salad(MotionBackbone):
             for name, module in modules.items()
             if name.endswith((".cross_attn.Wk", ".cross_attn.Wv")) and isinstance(module, nn.Linear)
         }
+
+    def save_pretrained(self, folder: Path | str, dtype: str = "float32") -> Path:
+        """Write our model folder (``config.json``, ``weights.safetensors``); see :mod:`hmu.backbones.salad.native`."""
+        from hmu.backbones.salad import native
+
+        return native.save_pretrained(self, folder, dtype)
+
+    @classmethod
+    def load_pretrained(cls, folder: Path | str, **options: Any) -> Salad:
+        """Read our model folder; see :func:`hmu.backbones.salad.native.load_pretrained`."""
+        from hmu.backbones.salad import native
+
+        return native.load_pretrained(folder, **options)
 
     def provenance(self) -> dict[str, Any]:
         """Files the weights came from, with their SHA-256."""

@@ -113,7 +113,7 @@ def noised(model: Salad, latent: Tensor, noise: Tensor, time: Tensor, lengths: T
     """The training state of a VAE latent under given noise; latent and noise are zeroed beyond ``lengths``."""
     valid = length_mask(lengths, latent.shape[1])
     keep = valid[:, :, None, None].to(latent.dtype)
-    clean, noise = latent * (keep * model.latent_scale), noise * keep
+    clean, noise = latent * (keep * model.scale), noise * keep
     return State(model.diffusion.add(clean, noise, time), time, model.diffusion.answer(clean, noise, time), valid)
 
 
@@ -137,6 +137,19 @@ def denoiser_loss(
 ) -> dict[str, Tensor]:
     """Prediction loss under condition dropout."""
     target = model.encode_target(batch) if target is None else target
+    if model.latent_scale is None:
+        model.fit_latent_scale(target)
     state = model.corrupt(target, generator)
     condition = model.encode_text(drop_prompts(model, batch.texts, generator)).to(state.inputs.device)
     return {"loss": model.distance(model.predict(state, condition), state.answer, state).mean()}
+
+
+def unit_variance_scale(model: Salad, target: Target) -> float:
+    """``1 / deviation`` of latents sampled from the posteriors, over valid positions of all processes."""
+    valid = length_mask(model.latent_lengths(target.lengths), target.tensors["mean"].shape[1])
+    mean, logvar = target.tensors["mean"][valid].double(), target.tensors["logvar"][valid].double()
+    sums = torch.stack([mean.sum(), (mean.square() + logvar.exp()).sum(), mean.new_tensor(float(mean.numel()))])
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(sums)
+    total, square, count = sums.tolist()
+    return float((square / count - (total / count) ** 2) ** -0.5)

@@ -93,7 +93,7 @@ def denoise(
     return x
 
 
-class evaluating(AbstractContextManager[None]):  # noqa: N801 - reads as a verb where it is used
+class evaluating(AbstractContextManager[None]):
     """Modules in evaluation mode (no dropout) and no gradients inside; their modes are restored after."""
 
     def __init__(self, *modules: torch.nn.Module) -> None:

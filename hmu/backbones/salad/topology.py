@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def chains_of(joints: int) -> tuple[tuple[int, ...], ...]:
 
 def chain_edges(chains: Chains) -> list[tuple[int, int]]:
     """Sorted ``(parent, child)`` pairs of all chains."""
-    return sorted({(int(a), int(b)) for chain in chains for a, b in zip(chain[:-1], chain[1:], strict=True)})
+    return sorted({(int(a), int(b)) for chain in chains for a, b in pairwise(chain)})
 
 
 def adjacency(nodes: int, edges: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -120,6 +120,19 @@ class Unpool(nn.Module):
         return torch.matmul(self.skeleton_unpool, doubled)
 
 
+class Index:
+    """A constant index table. Not a buffer: weight averaging would round a buffer of integers."""
+
+    def __init__(self, values: Sequence[object]) -> None:
+        self._table = torch.tensor(values, device="cpu")
+
+    def on(self, device: torch.device) -> Tensor:
+        """The table on ``device``, moved once."""
+        if self._table.device != device:
+            self._table = self._table.to(device)
+        return self._table
+
+
 class JointMaps(nn.Module):
     """One two-layer perceptron per joint, run as two batched products; ``layers.j.0`` and ``.2`` hold the weights."""
 
@@ -156,16 +169,15 @@ class MotionEncoder(JointMaps):
         widest = max(len(c) for c in topology.columns)
         # a missing column reads the zero column appended to the features
         index = [[*c, *[topology.features] * (widest - len(c))] for c in topology.columns]
-        self.register_buffer("columns", torch.tensor(index), persistent=False)
-
-    columns: Tensor
+        self.index = Index(index)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, frames, features)`` -> ``(batch, frames, joints, channels)``."""
         batch, frames, _ = x.shape
+        columns = self.index.on(x.device)
         padded = F.pad(x, (0, 1)).flatten(0, 1)
-        tokens = padded[:, self.columns.flatten()].view(batch * frames, *self.columns.shape).transpose(0, 1)
-        return super().forward(tokens).transpose(0, 1).reshape(batch, frames, *self.columns.shape[:1], -1)
+        tokens = padded[:, columns.flatten()].view(batch * frames, *columns.shape).transpose(0, 1)
+        return super().forward(tokens).transpose(0, 1).reshape(batch, frames, len(columns), -1)
 
 
 class MotionDecoder(JointMaps):
@@ -174,18 +186,14 @@ class MotionDecoder(JointMaps):
     def __init__(self, topology: Topology, channels: int, activation: str) -> None:
         super().__init__([channels] * topology.joints, channels, [len(c) for c in topology.columns], activation)
         widest = max(len(c) for c in topology.columns)
-        place = torch.empty(topology.features, dtype=torch.long)
-        for joint, columns in enumerate(topology.columns):
-            place[columns] = torch.arange(len(columns)) + joint * widest
-        self.register_buffer("place", place, persistent=False)
-
-    place: Tensor
+        place = {c: joint * widest + i for joint, cols in enumerate(topology.columns) for i, c in enumerate(cols)}
+        self.index = Index([place[column] for column in range(topology.features)])
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, frames, joints, channels)`` -> ``(batch, frames, features)``."""
         batch, frames = x.shape[:2]
         tokens = super().forward(x.flatten(0, 1).transpose(0, 1))
-        return tokens.transpose(0, 1).flatten(1)[:, self.place].view(batch, frames, -1)
+        return tokens.transpose(0, 1).flatten(1)[:, self.index.on(x.device)].view(batch, frames, -1)
 
 
 class ConvEncoder(nn.Module):
