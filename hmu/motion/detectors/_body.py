@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hmu.errors import DataError
 from hmu.motion.detectors import _series as series
+from hmu.motion.kinematics import as_arrays, velocity
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -23,41 +24,6 @@ REFERENCE_LEG = 0.80  #: metres, thigh + shin of the body that every threshold i
 SMOOTHING = 0.05  #: seconds, standard deviation of the Gaussian that is laid over every joint's path
 HEADING_SMOOTHING = 0.15  #: seconds, the same for the heading, which is used for turning only
 FLOOR_QUANTILE = 0.05  #: the floor is this quantile of the lowest foot joint's height over the clip
-
-
-def as_arrays(joints: Any, lengths: Any = None) -> tuple[Array, NDArray[np.int64]]:
-    """Check and widen joints.
-
-    Args:
-        joints: ``(frames, 22, 3)`` or ``(batch, frames, 22, 3)``, metres, Y up; numpy or torch.
-        lengths: true frames per clip ``(batch,)``; ``None`` = all frames of every clip count.
-
-    Returns:
-        joints ``(batch, frames, 22, 3)`` float64 whose padding repeats the last true frame, and lengths ``(batch,)``.
-
-    Raises:
-        DataError: wrong shape, a length out of range, a NaN or infinity inside a clip.
-    """
-    points = np.asarray(joints.detach().cpu() if hasattr(joints, "detach") else joints, dtype=np.float64)
-    points = points[None] if points.ndim == 3 else points
-    if points.ndim != 4 or points.shape[2:] != (22, 3):
-        raise DataError(
-            f"joints have shape {tuple(points.shape)}: expected (frames, 22, 3) or (batch, frames, 22, 3), in metres"
-        )
-    batch, frames = points.shape[:2]
-    if lengths is None:
-        counts = np.full(batch, frames, dtype=np.int64)
-    else:
-        raw = lengths.detach().cpu() if hasattr(lengths, "detach") else lengths
-        counts = np.atleast_1d(np.asarray(raw)).astype(np.int64)
-    if counts.shape != (batch,) or (batch and (counts.min() < 1 or counts.max() > frames)):
-        raise DataError(f"lengths must be {batch} numbers between 1 and {frames}, one per clip; got {counts.tolist()}")
-    index = np.minimum(np.arange(frames)[None, :], counts[:, None] - 1)
-    points = np.take_along_axis(points, index[:, :, None, None], axis=1)
-    bad = ~np.isfinite(points).all(axis=(1, 2, 3))
-    if bad.any():
-        raise DataError(f"clip {int(np.flatnonzero(bad)[0])} of the batch holds NaN or infinite joint positions")
-    return points, counts
 
 
 class Body:
@@ -90,11 +56,18 @@ class Body:
 
     @cached_property
     def heading(self) -> Array:
-        """Where the body faces, radians about Y, unwrapped over time, ``(batch, frames)``; 0 = +Z, growing to the left."""
+        """Where hips and shoulders face, ``(batch, frames)``, radians about Y, unwrapped; 0 = +Z, growing to the left."""
         across = self.world[:, :, HIPS[0]] - self.world[:, :, HIPS[1]]
         across = across + self.world[:, :, SHOULDERS[0]] - self.world[:, :, SHOULDERS[1]]
         angle = np.unwrap(np.arctan2(-across[..., 2], across[..., 0]), axis=1)
-        return series.smooth(angle[:, :, None], self.lengths, HEADING_SMOOTHING * self.fps)[:, :, 0]
+        return series.smooth(angle, self.lengths, HEADING_SMOOTHING * self.fps)
+
+    @cached_property
+    def pelvis_heading(self) -> Array:
+        """As ``heading`` from the hips alone: a twist of the shoulders is no turn."""
+        across = self.world[:, :, HIPS[0]] - self.world[:, :, HIPS[1]]
+        angle = np.unwrap(np.arctan2(-across[..., 2], across[..., 0]), axis=1)
+        return series.smooth(angle, self.lengths, HEADING_SMOOTHING * self.fps)
 
     def turned(self, vectors: Array) -> Array:
         """World vectors ``(batch, frames, ..., 3)`` in the body frame: x to the left, y up, z ahead."""
@@ -112,7 +85,7 @@ class Body:
     @cached_property
     def velocity(self) -> Array:
         """World velocity of every joint, ``(batch, frames, 22, 3)``, m/s."""
-        return series.rate(self.world, self.fps)
+        return velocity(self.world, self.lengths, self.fps)
 
     @cached_property
     def local_velocity(self) -> Array:

@@ -1,9 +1,11 @@
-"""Small vectorised tools for padded series ``(batch, frames, ...)``: smoothing, rates, runs, swings."""
+"""Small vectorised tools for padded series ``(batch, frames, ...)``: smoothing, runs, swings."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hmu.motion.kinematics import extended, hold
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -11,10 +13,10 @@ Ints = NDArray[np.int64]
 
 
 def smooth(values: Array, lengths: Ints, sigma: float) -> Array:
-    """Gaussian smoothing along axis 1; beyond both ends of each clip its end value is repeated.
+    """Gaussian smoothing along axis 1 that keeps the slope at both ends of each clip.
 
     Args:
-        values: ``(batch, frames, ...)``, padding already a repetition of the last true frame.
+        values: ``(batch, frames, ...)``.
         lengths: true frames ``(batch,)``.
         sigma: standard deviation in frames; 0 = unchanged.
     """
@@ -24,18 +26,11 @@ def smooth(values: Array, lengths: Ints, sigma: float) -> Array:
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     taps /= taps.sum()
     frames = values.shape[1]
-    padded = np.pad(values, [(0, 0), (reach, reach)] + [(0, 0)] * (values.ndim - 2), mode="edge")
+    wide = extended(values, lengths, reach)
     out = np.zeros_like(values)
     for k, weight in enumerate(taps):
-        out += weight * padded[:, k : k + frames]
-    index = np.minimum(np.arange(frames)[None, :], lengths[:, None] - 1)
-    return np.take_along_axis(out, index.reshape(index.shape + (1,) * (values.ndim - 2)), axis=1)
-
-
-def rate(values: Array, fps: float) -> Array:
-    """Central difference along axis 1, per second; the end values are repeated, so padding changes nothing."""
-    padded = np.pad(values, [(0, 0), (1, 1)] + [(0, 0)] * (values.ndim - 2), mode="edge")
-    return np.asarray((padded[:, 2:] - padded[:, :-2]) * (fps / 2.0))
+        out += weight * wide[:, k : k + frames]
+    return hold(out, lengths)
 
 
 def quantile(values: Array, mask: Bools, q: float) -> Array:

@@ -23,10 +23,10 @@ class Punch(Detector):
 
     name: ClassVar[str] = "punch"
     bent: float = 0.72  #: share of the arm's length
-    straight: float = 0.88  #: share of the arm's length
+    straight: float = 0.80  #: share of the arm's length
     window: float = 0.4  #: seconds
     speed: float = 1.2  #: m/s
-    ahead: float = 0.28  #: metres
+    ahead: float = 0.25  #: metres
     level: float = 0.25  #: metres
     overhead: float = 0.15  #: metres
 
@@ -77,27 +77,28 @@ class Throw(Detector):
 class Clap(Detector):
     """The hands meet again and again in front of the body.
 
-    While both wrists are above the pelvis and in front of it, their distance changes over between beyond +``amplitude``
-    and beyond -``amplitude`` of its own mean over ``trend`` seconds at least ``swings`` times within ``window`` seconds,
-    and comes below ``close``.
+    A meeting is a frame at which the wrists' distance is smaller than anywhere within ``apart`` seconds around, below
+    ``close``, and exceeded by ``opening`` both within ``beat`` seconds before and after; both wrists are in front of the
+    pelvis, above it, and within ``level`` of each other in height. There are at least ``meetings`` within ``window``.
     """
 
     name: ClassVar[str] = "clap"
-    close: float = 0.20  #: metres, between the wrists
-    amplitude: float = 0.04  #: metres
-    swings: int = 3  #: changes of side: two meetings and what lies between
+    close: float = 0.22  #: metres, between the wrists
+    opening: float = 0.045  #: metres
+    beat: float = 0.4  #: seconds
+    apart: float = 0.1  #: seconds
+    level: float = 0.12  #: metres
+    meetings: int = 2  #: within the window
     window: float = 2.0  #: seconds
-    trend: float = 1.0  #: seconds
 
     def __call__(self, body: Body) -> Found:
         """Look for clapping."""
         hands = body.local[:, :, WRISTS]
-        apart = np.linalg.norm(hands[:, :, 0] - hands[:, :, 1], axis=-1)
-        front = (hands[..., 2].min(axis=-1) > 0.0) & (hands[..., 1].min(axis=-1) > body.pelvis_height)
-        gate = front & body.mask
-        flips = series.swing_flips(series.detrend(apart, round(self.trend * body.fps / 2)), gate, self.amplitude)
-        wide = round(self.window * body.fps)
-        met = series.within((apart < self.close) & gate, wide, wide)
-        return Found(any=series.busiest(flips & met, wide) >= self.swings)
-
-
+        gap = np.linalg.norm(hands[:, :, 0] - hands[:, :, 1], axis=-1)
+        near, beat = round(self.apart * body.fps), round(self.beat * body.fps)
+        least = (gap <= series.extreme(gap, near, near, largest=False)) & (gap < self.close)
+        opens = series.extreme(gap, beat, 0, largest=True), series.extreme(gap, 0, beat, largest=True)
+        meet = least & (np.minimum(*opens) > gap + self.opening) & body.mask
+        meet &= (hands[..., 2].min(axis=-1) > 0.0) & (hands[..., 1].min(axis=-1) > body.pelvis_height)
+        meet &= np.abs(hands[:, :, 0, 1] - hands[:, :, 1, 1]) < self.level
+        return Found(any=series.busiest(meet, round(self.window * body.fps)) >= self.meetings)

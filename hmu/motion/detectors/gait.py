@@ -45,8 +45,8 @@ class Walk(Detector):
     """Steps forward without flight.
 
     The pelvis goes ahead (body frame) at ``slow`` to ``fast`` for ``hold`` seconds without a break, faster ahead than
-    sideways, and meanwhile the feet overtake each other at least ``steps`` times by ``stride`` either way; crouched
-    walking counts, running (see ``run``) and walking backwards do not.
+    sideways, and meanwhile the feet overtake each other at least ``steps`` times by ``stride`` either way. Crouched
+    walking counts; running (see ``run``), marching (``march``) and walking backwards do not.
     """
 
     name: ClassVar[str] = "walk"
@@ -67,7 +67,7 @@ class Walk(Detector):
         spread = round(self.hold * body.fps)
         steady = series.within(steady, 0, spread) & going
         steps = (stride_flips(body, self.stride) & steady).sum(axis=1)
-        return Found(any=steps >= self.steps)
+        return Found(any=(steps >= self.steps) & ~March()(body).any)
 
 
 @dataclass(frozen=True)
@@ -134,23 +134,30 @@ class CrouchWalk(Detector):
 
 @dataclass(frozen=True)
 class March(Detector):
-    """Knees are lifted high in turn: thighs ``lift`` off the vertical, changing legs at least ``changes`` times in ``window``.
+    """Knees are lifted high in turn over a straight supporting leg.
 
-    The lifted leg is bent (below ``bent`` of its length), and the pelvis no faster than ``travel``: running is no march.
+    One thigh is ``lift`` off the vertical with its leg below ``bent`` of its length, while the other leg is above
+    ``support`` of its length and the pelvis slower than ``travel``; the lifted leg changes at least ``changes`` times
+    within ``window`` seconds. Running is too fast and sneaking too bent to be a march.
     """
 
     name: ClassVar[str] = "march"
     lift: float = 50.0  #: degrees
     bent: float = 0.88  #: share of the leg's length
+    support: float = 0.93  #: share of the leg's length
     changes: int = 2  #: changes of leg
     window: float = 3.0  #: seconds
     travel: float = 1.5  #: m/s
 
-    def __call__(self, body: Body) -> Found:
-        """Look for marching."""
+    def lifted(self, body: Body) -> Bools:
+        """Where the left or the right knee is up as in a march, bool ``(batch, frames, 2)``."""
         slow = np.linalg.norm(pace(body)[..., [0, 2]], axis=-1) < self.travel
         high = (thigh_lift(body) > self.lift) & (body.leg_extension < self.bent)
-        single = high & ~high[:, :, ::-1] & (slow & body.mask)[:, :, None]
+        return np.asarray(high & (body.leg_extension > self.support)[:, :, ::-1] & (slow & body.mask)[:, :, None])
+
+    def __call__(self, body: Body) -> Found:
+        """Look for marching."""
+        single = self.lifted(body)
         turn = single[:, :, 0].astype(np.float64) - single[:, :, 1]
         flips = series.swing_flips(turn, body.mask, 0.5)
         return Found(any=series.busiest(flips, round(self.window * body.fps)) >= self.changes)
@@ -174,7 +181,10 @@ class StepSideways(Detector):
         """Look for steps to the left and to the right."""
         way = np.cumsum(body.travel * body.mask[..., None], axis=1) / body.fps
         wide = min(round(self.window * body.fps), way.shape[1] - 1)
-        side, ahead = way[:, wide:, 0] - way[:, : way.shape[1] - wide, 0], way[:, wide:, 2] - way[:, : way.shape[1] - wide, 2]
+        side, ahead = (
+            way[:, wide:, 0] - way[:, : way.shape[1] - wide, 0],
+            way[:, wide:, 2] - way[:, : way.shape[1] - wide, 2],
+        )
         turned = np.abs(body.heading[:, wide:] - body.heading[:, : way.shape[1] - wide]) < np.radians(self.turn)
         clean = (np.abs(ahead) < self.ahead * np.abs(side)) & turned
         return Found.of_sides(
@@ -184,19 +194,17 @@ class StepSideways(Detector):
 
 @dataclass(frozen=True)
 class Turn(Detector):
-    """The body's heading changes by ``angle`` within ``window`` seconds, standing or walking."""
+    """The hips' heading changes by ``angle`` within ``window`` seconds, standing or walking; a wide curve is no turn."""
 
     name: ClassVar[str] = "turn"
-    angle: float = 55.0  #: degrees
-    window: float = 3.0  #: seconds
+    angle: float = 58.0  #: degrees
+    window: float = 1.5  #: seconds
 
     def __call__(self, body: Body) -> Found:
         """Look for turns to the left and to the right."""
         before = min(round(self.window * body.fps), max(body.mask.shape[1] - 1, 0))
-        lowest = series.extreme(body.heading, before, 0, largest=False)
-        highest = series.extreme(body.heading, before, 0, largest=True)
-        left = np.degrees(body.heading - lowest) > self.angle
-        right = np.degrees(highest - body.heading) > self.angle
+        lowest = series.extreme(body.pelvis_heading, before, 0, largest=False)
+        highest = series.extreme(body.pelvis_heading, before, 0, largest=True)
+        left = np.degrees(body.pelvis_heading - lowest) > self.angle
+        right = np.degrees(highest - body.pelvis_heading) > self.angle
         return Found.of_sides(np.stack([(x & body.mask).any(axis=1) for x in (left, right)], axis=1))
-
-

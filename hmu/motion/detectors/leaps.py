@@ -40,8 +40,9 @@ class Jump(Detector):
 class Hop(Detector):
     """A flight that starts and ends on the same foot.
 
-    Both feet's lower joints are above ``height``, and from ``around`` seconds before to ``around`` after that frame the
-    other foot never comes below ``held``.
+    Both feet's lower joints are above ``height`` for ``hold`` seconds; from ``around`` seconds before to ``around`` after
+    that, one foot touches the floor again and the other never comes below ``held`` nor swings faster than ``swing``
+    ahead or back against the pelvis, as a running leg does.
     """
 
     name: ClassVar[str] = "hop"
@@ -49,6 +50,7 @@ class Hop(Detector):
     held: float = 0.07  #: metres
     around: float = 0.3  #: seconds
     hold: float = 0.10  #: seconds
+    swing: float = 2.2  #: m/s
 
     def __call__(self, body: Body) -> Found:
         """Look for hops on the left and on the right foot."""
@@ -56,7 +58,8 @@ class Hop(Detector):
         flight = airborne(body, self.height)
         hits = []
         for k in (0, 1):
-            other_down = (body.foot_height[:, :, 1 - k] < self.held) & body.mask
+            swung = np.abs(body.local_velocity[:, :, ANKLES[1 - k], 2]) > self.swing
+            other_down = ((body.foot_height[:, :, 1 - k] < self.held) | swung) & body.mask
             own_down = (body.foot_height[:, :, k] < self.height) & body.mask
             alone = flight & ~series.within(other_down, reach, reach) & series.within(own_down, reach, reach)
             hits.append(series.longest(alone) >= round(self.hold * body.fps))

@@ -36,7 +36,7 @@ class Squat(Detector):
 
     name: ClassVar[str] = "squat"
     bent: float = 0.80  #: share of the leg's length
-    height: float = 0.68  #: metres; upright 0.85 to 0.9
+    height: float = 0.58  #: metres; upright 0.85 to 0.9
     hold: float = 0.15  #: seconds
     planted: float = 0.10  #: metres
     overhang: float = 0.28  #: metres
@@ -80,12 +80,14 @@ class Bow(Detector):
     """The trunk bends forward over straight legs.
 
     At some frame the trunk leans ``lean`` degrees, ``bend`` more than at its most upright in the clip, ahead rather than
-    aside, with both legs longer than ``straight`` of their length and the pelvis slower than ``travel``.
+    aside, with both legs longer than ``straight`` of their length, both feet lower than ``planted`` (leaning into a kick
+    is no bow) and the pelvis slower than ``travel``.
     """
 
     name: ClassVar[str] = "bow"
     lean: float = 28.0  #: degrees
     bend: float = 18.0  #: degrees
+    planted: float = 0.10  #: metres
     straight: float = 0.90  #: share of the leg's length
     hold: float = 0.15  #: seconds
     travel: float = 0.4  #: m/s
@@ -96,7 +98,7 @@ class Bow(Detector):
         trunk = body.local[:, :, NECK] - body.local[:, :, PELVIS]
         bent = (body.lean > self.lean) & (body.lean - upright > self.bend) & (trunk[..., 2] > np.abs(trunk[..., 0]))
         still = np.linalg.norm(pace(body)[..., [0, 2]], axis=-1) < self.travel
-        legs = body.leg_extension.min(axis=-1) > self.straight
+        legs = (body.leg_extension.min(axis=-1) > self.straight) & (body.foot_height.max(axis=-1) < self.planted)
         return Found(any=series.longest(bent & still & legs & body.mask) >= round(self.hold * body.fps))
 
 

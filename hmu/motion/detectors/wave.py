@@ -10,6 +10,7 @@ import numpy as np
 from hmu.motion.detectors import _series as series
 from hmu.motion.detectors._base import Detector, Found
 from hmu.motion.detectors._body import SHOULDERS, WRISTS, Body
+from hmu.motion.detectors.arms import Clap
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Wave(Detector):
 
     While the wrist is above the shoulder less ``below``, its sideways position against the shoulder (body frame, less its
     own mean over ``trend`` seconds) changes over between beyond +``amplitude`` and beyond -``amplitude`` at least
-    ``swings`` times within ``window`` seconds.
+    ``swings`` times within ``window`` seconds. Hands that clap do not wave (see ``clap``).
     """
 
     name: ClassVar[str] = "wave"
@@ -37,4 +38,4 @@ class Wave(Detector):
             swing = series.detrend(arm[:, :, k, 0], round(self.trend * body.fps / 2))
             flips = series.swing_flips(swing, gate, self.amplitude)
             hits.append(series.busiest(flips, round(self.window * body.fps)) >= self.swings)
-        return Found.of_sides(np.stack(hits, axis=1))
+        return Found.of_sides(np.stack(hits, axis=1) & ~Clap()(body).any[:, None])
