@@ -1,0 +1,137 @@
+"""The two sides of a data set, and the files that record them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hmu.data.published_split import id_list
+from hmu.errors import DataError
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The two sides of a data set for one concept.
+
+    Attributes:
+        concept: the concept's name.
+        dataset: the data set's name.
+        split: which split(s) were divided, e.g. ``train`` or ``train+val``.
+        forget, retain: clip ids in the order of the split file; disjoint.
+        reasons: why a clip is on its side; retain clips without an entry simply do not match.
+        rule: ``word``, ``substring`` or ``files``, with its settings.
+        neighbours: retain clips that match one of the concept's neighbours.
+        lines: for the audit: the caption line that matched, per forget clip.
+    """
+
+    concept: str
+    dataset: str
+    split: str
+    forget: tuple[str, ...]
+    retain: tuple[str, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    rule: str = "word"
+    neighbours: tuple[str, ...] = ()
+    lines: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of who is on which side; every number computed with this partition carries it."""
+        digest = hashlib.sha256()
+        for side in (self.forget, self.retain):
+            digest.update(json.dumps(sorted(side)).encode())
+        return digest.hexdigest()
+
+    def side(self, name: str) -> tuple[str, ...]:
+        """The ids of ``forget``, ``retain`` or ``neighbours``; ``all`` is forget and retain.
+
+        Raises:
+            DataError: for another name.
+        """
+        sides = {"forget": self.forget, "retain": self.retain, "neighbours": self.neighbours}
+        sides["all"] = self.forget + self.retain
+        if name not in sides:
+            raise DataError(f"a partition has no side '{name}'; expected one of {', '.join(sides)}")
+        return sides[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the audit lines, with the hash."""
+        return {
+            "concept": self.concept, "dataset": self.dataset, "split": self.split, "rule": self.rule, "hash": self.hash,
+            "forget": list(self.forget), "retain": list(self.retain), "neighbours": list(self.neighbours),
+            "reasons": dict(self.reasons),
+        }  # fmt: skip
+
+    def save(self, path: Path) -> Path:
+        """Write ``partition.json``."""
+        return write_atomically(path, json.dumps(self.to_json(), indent=1).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Partition:
+        """Read ``partition.json``.
+
+        Raises:
+            DataError: if it is missing, broken, or its hash does not fit its ids.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            partition = cls(
+                content["concept"], content["dataset"], content["split"], tuple(content["forget"]),
+                tuple(content["retain"]), content["reasons"], content["rule"], tuple(content["neighbours"]),
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is no partition: {error}") from error
+        if content.get("hash") != partition.hash:
+            raise DataError(f"{path}: the hash does not fit the ids; the file was changed by hand")
+        return partition
+
+    def save_audit(self, path: Path) -> Path:
+        """Write the audit: one row per clip, ``id, side, reason, caption line``."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["id", "side", "neighbour", "reason", "line"])
+        near = set(self.neighbours)
+        for side, ids in (("forget", self.forget), ("retain", self.retain)):
+            for clip in ids:
+                row = [clip, side, int(clip in near), self.reasons.get(clip, "no match"), self.lines.get(clip, "")]
+                writer.writerow(row)
+        return write_atomically(path, buffer.getvalue().encode("utf-8", errors="replace"))
+
+    def save_lists(self, folder: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
+        """Write ``{split}-w-{concept}.txt`` and ``{split}-wo-{concept}.txt``, the published names, into ``folder``.
+
+        Raises:
+            DataError: if a file of that name holds something else and ``overwrite`` is not set.
+        """
+        paths = []
+        for part, ids in (("w", self.forget), ("wo", self.retain)):
+            path, content = folder / f"{self.split.replace('+', '_')}-{part}-{self.concept}.txt", id_list(ids)
+            if path.exists() and path.read_bytes() != content and not overwrite:
+                raise DataError(f"{path} exists and differs; remove it, or say overwrite=true, to replace it")
+            write_atomically(path, content)
+            paths.append(path)
+        return paths[0], paths[1]
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write a file that is either complete or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
