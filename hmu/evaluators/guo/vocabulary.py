@@ -131,4 +131,5 @@ def load_glove(folder: Path | str) -> tuple[Vocabulary, Tensor]:
 def random_vectors(count: int, width: int, seed: int) -> Tensor:
     """Seeded unit-variance directions scaled to norm about 1, ``(count, width)``: words start out unrelated."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, width, generator=generator) / float(width) ** 0.5
+    vectors: Tensor = torch.randn(count, width, generator=generator)
+    return vectors.mul_(float(width) ** -0.5)
