@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,6 +30,7 @@ from hmu.evaluators.guo.vocabulary import (
     random_vectors,
 )
 from hmu.evaluators.masking import mask_caption, mask_substrings, tagged
+from hmu.motion.layout import FeatureLayout
 
 CONTACTS = 4
 _NEGATIVES = ("shift", "all")
@@ -43,12 +46,14 @@ class GuoEvaluator(Evaluator):
             published ones.
         unit_length: frames per movement token (the convolutions fix it at 4).
         max_frames: longest motion; shorter batches are padded towards it, so that a result never depends on the batch.
-        glove: the authors' folder of word vectors; None = a vocabulary of the data's own tokens (:meth:`prepare`).
+        glove: the authors' folder of word vectors; None = a vocabulary of the data's own tokens (:meth:`fit_data`).
         learn_words: train the word vectors in the stage ``match`` instead of keeping them fixed.
         word_dropout: share of caption words replaced by ``unk`` while training, so that masked captions are not alien.
         words_seed: seed of word vectors that no folder gives.
         margin: wrong pairs further apart than this are left alone.
         negatives: ``shift`` (published, without its error) or ``all`` wrong pairs of a batch.
+        feat_bias: how much more the root and contact columns count in :meth:`fit_data`. 25 is what the published
+            statistics hold (5, applied twice by accident).
         variant: ``ours`` zeroes normalised motion beyond each length; ``upstream`` leaves the padding as given and adds
             none, as the published evaluation does.
     """
@@ -73,6 +78,7 @@ class GuoEvaluator(Evaluator):
         words_seed: int = 0,
         margin: float = 10.0,
         negatives: str = "shift",
+        feat_bias: float = 25.0,
         variant: str = "ours",
     ) -> None:
         super().__init__()
@@ -83,6 +89,7 @@ class GuoEvaluator(Evaluator):
         self.features, self.width, self.word = features, width, word
         self.unit_length, self.max_frames = unit_length, max_frames
         self.margin, self.negatives, self.variant = margin, negatives, variant
+        self.feat_bias = feat_bias
         self.learn_words, self.word_dropout, self.words_seed = learn_words, word_dropout, words_seed
         self.movement_encoder = MovementEncoder(features - CONTACTS, movement_hidden, movement_latent)
         self.movement_decoder = MovementDecoder(movement_latent, movement_hidden, features)
@@ -120,19 +127,21 @@ class GuoEvaluator(Evaluator):
         self.vocabulary = vocabulary
         self.word_vectors = nn.Parameter(vectors.to(self.mean), requires_grad=self.learn_words)
 
-    def prepare(self, mean: Tensor, std: Tensor, captions: Iterable[Caption]) -> None:
+    def fit_data(self, mean: Any, std: Any, captions: Iterable[Caption] = ()) -> None:
         """Take what training from scratch needs from a data set, before any stage.
 
         Args:
-            mean, std: the data set's statistics (std averaged inside column groups, as in ``Std.npy``). As in the
-                published statistics the std of the root and contact columns is divided by 25 on top, which makes them
-                count more.
+            mean, std: statistics of the training motions ``(features,)``. The std is averaged inside the seven column
+                groups (as ``Std.npy`` is) and divided by ``feat_bias`` in the root and contact columns.
             captions: all training captions; their words become the vocabulary unless a glove folder was given.
         """
-        std = torch.as_tensor(std).clone()
-        std[..., :4] /= 25
-        std[..., -CONTACTS:] /= 25
-        self.set_statistics(torch.as_tensor(mean), std)
+        mean, std = (torch.tensor(np.asarray(x), dtype=torch.float64).flatten() for x in (mean, std))
+        if len(std) == self.features:
+            layout = FeatureLayout.of(self.features)
+            for name, columns in layout.groups:
+                strength = 1.0 if name in ("positions", "rotations", "velocities") else self.feat_bias
+                std[columns] = std[columns].mean() / strength
+        self.set_statistics(mean, std)
         if self.has_own_words:
             self.set_vocabulary(Vocabulary.from_tokens(tagged(caption).tokens for caption in captions))
 
@@ -258,6 +267,12 @@ class GuoEvaluator(Evaluator):
         super().train(mode)
         self.movement_encoder.eval()
         return self
+
+    def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
+        """Write a folder that :func:`hmu.evaluators.guo.load_pretrained` reads; see ``files.save_pretrained``."""
+        from hmu.evaluators.guo.files import save_pretrained  # files builds evaluators, so it imports this module
+
+        save_pretrained(self, folder, half=half)
 
     @property
     def fingerprint(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hmu.evaluators.guo.evaluator import CONTACTS, GuoEvaluator
 from hmu.evaluators.guo.vocabulary import CLASSES, Vocabulary
 
 FORMAT = "hmu-evaluator-guo"
+ASSET = "asset:"
 MATCH, STATISTICS = "text_mot_match", "Comp_v6_KLD005"
 ENCODERS = ("movement_encoder", "text_encoder", "motion_encoder")
 _SIZES = ("features", "word", "text_hidden", "motion_hidden", "movement_hidden", "movement_latent", "width")
@@ -163,7 +165,7 @@ def _read_json(path: Path) -> Any:
 
 
 def build(
-    weights: str | Path | None = None,
+    checkpoint: str | Path | None = None,
     glove: str | Path | None = None,
     features: int = 263,
     word: int = 300,
@@ -178,18 +180,20 @@ def build(
     words_seed: int = 0,
     margin: float = 10.0,
     negatives: str = "shift",
+    feat_bias: float = 25.0,
     variant: str = "ours",
 ) -> GuoEvaluator:
     """The ``_target_`` of ``configs/evaluator``: a stored evaluator, or an untrained one of the given widths.
 
     Args:
-        weights: our folder (``config.json``) or the authors' (``text_mot_match/``), whose widths win; None = untrained.
+        checkpoint: our folder (``config.json``) or the authors' (``text_mot_match/``), whose widths win;
+            ``asset:<folder>`` for a packaged one; None = untrained.
         glove: the authors' word vectors; needed with their folder.
         features, word, text_hidden, motion_hidden, movement_hidden, movement_latent, width, max_frames, learn_words,
-            word_dropout, words_seed, margin, negatives, variant: see :class:`GuoEvaluator`.
+            word_dropout, words_seed, margin, negatives, feat_bias, variant: see :class:`GuoEvaluator`.
 
     Raises:
-        CheckpointError: ``weights`` is no evaluator folder.
+        CheckpointError: ``checkpoint`` is no evaluator folder.
     """
     habits = {
         "learn_words": learn_words,
@@ -197,12 +201,13 @@ def build(
         "words_seed": words_seed,
         "margin": margin,
         "negatives": negatives,
+        "feat_bias": feat_bias,
         "variant": variant,
     }
-    if weights is None:
+    if checkpoint is None:
         sizes = (word, text_hidden, motion_hidden, movement_hidden, movement_latent, width)
         return GuoEvaluator(features, *sizes, max_frames=max_frames, glove=glove, **habits)  # type: ignore[arg-type]
-    folder = Path(weights)
+    folder = _resolve(str(checkpoint))
     if (folder / "config.json").is_file():
         return load_pretrained(folder, **habits)
     if (folder / MATCH).is_dir():
@@ -214,3 +219,10 @@ def build(
     raise CheckpointError(
         f"{folder}: no evaluator there; expected config.json (ours) or {MATCH}/model/finest.tar (the authors')"
     )
+
+
+def _resolve(checkpoint: str) -> Path:
+    """A folder of the file system, or of the package (``asset:demo/evaluator``)."""
+    if not checkpoint.startswith(ASSET):
+        return Path(checkpoint).expanduser()
+    return Path(str(resources.files("hmu"))).joinpath("assets", *checkpoint.removeprefix(ASSET).split("/"))
