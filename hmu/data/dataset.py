@@ -104,6 +104,11 @@ class DatasetSource:
         """The list of ids of ``split``."""
         return self.root / f"{split}.txt"
 
+    def split_root(self) -> Path:
+        """The folder of the split files, generated first where the data set is procedural."""
+        self._ensure_root()
+        return self.root
+
     def prepare(self) -> DatasetSource:
         """Create generated data if absent, pack the motions, check everything; returns itself.
 

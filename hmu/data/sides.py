@@ -112,14 +112,27 @@ class Partition:
         Raises:
             DataError: if a file of that name holds something else and ``overwrite`` is not set.
         """
-        paths = []
-        for part, ids in (("w", self.forget), ("wo", self.retain)):
-            path, content = folder / f"{self.split.replace('+', '_')}-{part}-{self.concept}.txt", id_list(ids)
-            if path.exists() and path.read_bytes() != content and not overwrite:
-                raise DataError(f"{path} exists and differs; remove it, or say overwrite=true, to replace it")
-            write_atomically(path, content)
-            paths.append(path)
-        return paths[0], paths[1]
+        w, wo = list_paths(folder, self.split, self.concept)
+        save_list(w, id_list(self.forget), overwrite=overwrite)
+        save_list(wo, id_list(self.retain), overwrite=overwrite)
+        return w, wo
+
+
+def list_paths(folder: Path, split: str, concept: str) -> tuple[Path, Path]:
+    """Published file names of the forget (``-w-``) and retain (``-wo-``) lists."""
+    split = split.replace("+", "_")
+    return folder / f"{split}-w-{concept}.txt", folder / f"{split}-wo-{concept}.txt"
+
+
+def save_list(path: Path, content: bytes, *, overwrite: bool = False) -> Path:
+    """Write one list of ids.
+
+    Raises:
+        DataError: if the file exists, differs, and ``overwrite`` is not set.
+    """
+    if path.exists() and path.read_bytes() != content and not overwrite:
+        raise DataError(f"{path} exists and differs; remove it, or say overwrite=true, to replace it")
+    return write_atomically(path, content)
 
 
 def write_atomically(path: Path, content: bytes) -> Path:

@@ -1,0 +1,119 @@
+"""What a data set still needs:  ``python -m hmu.tools.doctor dataset=humanml3d``.
+
+Exit code 0 if everything (but the optional) is there, else 1. The list is data: ``requirements`` in its YAML.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.app import main
+from hmu.errors import ConfigError
+
+KEYS = {"path", "kind", "what", "who", "for", "pattern", "count", "optional"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One requirement and how it stands: ``state`` is ``ok``, ``MISSING``, ``EMPTY``, ``PARTLY`` or ``optional``."""
+
+    state: str
+    path: str
+    detail: str
+    what: str
+    who: str
+    purpose: str
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing has to be done."""
+        return self.state in ("ok", "optional")
+
+
+def expand(path: str) -> list[str]:
+    """``a/{x,y}.npy`` -> ``a/x.npy``, ``a/y.npy``."""
+    found = re.search(r"\{([^{}]*)\}", path)
+    if not found:
+        return [path]
+    return [p for part in found[1].split(",") for p in expand(path[: found.start()] + part + path[found.end() :])]
+
+
+def check(requirement: Mapping[str, Any]) -> Finding:
+    """How one requirement stands.
+
+    Raises:
+        ConfigError: if it lacks a key or has an unknown one.
+    """
+    unknown, missing = set(requirement) - KEYS, {"path", "what", "who", "for"} - set(requirement)
+    if unknown or missing:
+        raise ConfigError(f"a requirement has unknown keys {sorted(unknown)} or lacks {sorted(missing)}")
+    if requirement.get("kind", "file") == "folder":
+        state, detail = _folder(
+            Path(requirement["path"]), requirement.get("pattern", "*"), int(requirement.get("count", 1))
+        )
+    else:
+        state, detail = _files(expand(str(requirement["path"])))
+    if state != "ok" and requirement.get("optional", False):
+        state = "optional"
+    return Finding(state, str(requirement["path"]), detail, requirement["what"], requirement["who"], requirement["for"])
+
+
+def _folder(path: Path, pattern: str, count: int) -> tuple[str, str]:
+    if not path.is_dir():
+        return "MISSING", "no such folder"
+    found = sum(1 for _ in path.glob(pattern))
+    if not found:
+        return "EMPTY", f"no {pattern} in it"
+    return ("ok", f"{found} files") if found >= count else ("PARTLY", f"{found} of {count} files")
+
+
+def _files(paths: Sequence[str]) -> tuple[str, str]:
+    absent = [Path(p).name for p in paths if not Path(p).is_file()]
+    empty = [Path(p).name for p in paths if Path(p).is_file() and Path(p).stat().st_size == 0]
+    if absent:
+        return ("MISSING" if len(absent) == len(paths) else "PARTLY"), f"no {', '.join(absent)}"
+    return ("EMPTY", f"empty: {', '.join(empty)}") if empty else ("ok", "")
+
+
+def table(name: str, findings: Sequence[Finding]) -> str:
+    """The findings as text: one line each, and for what is missing where it comes from and what it is for."""
+    lines = [f"data set '{name}':"]
+    for f in findings:
+        lines.append(f"  {f.state:8} {f.path}" + (f"  ({f.detail})" if f.detail else ""))
+        if f.state != "ok":
+            lines += [f"           what  {f.what}", f"           from  {f.who}", f"           for   {f.purpose}"]
+    todo = sum(not f.fine for f in findings)
+    lines.append(
+        "nothing to bring" if not findings else "everything is there" if not todo else f"{todo} thing(s) to bring"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def run(config: DictConfig) -> list[Finding]:
+    """Print the table; exit code 1 if anything is missing.
+
+    Raises:
+        DataError: with ``deep``, if the data set's files are broken (all are listed).
+    """
+    requirements = OmegaConf.to_container(config.dataset.requirements, resolve=True)
+    findings = [check(r) for r in requirements]  # type: ignore[arg-type, union-attr]
+    sys.stdout.write(table(config.dataset.name, findings))
+    if config.deep:
+        from hydra.utils import instantiate
+
+        source = instantiate(config.dataset, strict=True).prepare()
+        sys.stdout.write(f"opened {len(source.pack.ids)} clips, {source.pack.offsets[-1]} frames: all sound\n")
+    if not all(f.fine for f in findings):
+        sys.exit(1)
+    return findings
+
+
+if __name__ == "__main__":
+    main("doctor", run)
