@@ -50,14 +50,14 @@ class Throw(Detector):
     """A hand comes over the shoulder and is flung forward and down.
 
     The wrist is above the shoulder by ``overhead`` and within ``window`` seconds moves ahead (body frame) at ``speed`` or
-    more, from behind ``behind`` (against the shoulder) to ``ahead`` in front of it.
+    more, from less than ``behind`` ahead of the shoulder (negative: it is behind) to ``ahead`` in front of it.
     """
 
     name: ClassVar[str] = "throw"
     overhead: float = 0.05  #: metres
     window: float = 0.5  #: seconds
     speed: float = 1.8  #: m/s
-    behind: float = 0.05  #: metres
+    behind: float = -0.04  #: metres
     ahead: float = 0.25  #: metres
 
     def __call__(self, body: Body) -> Found:
@@ -78,8 +78,10 @@ class Clap(Detector):
     """The hands meet again and again in front of the body.
 
     A meeting is a frame at which the wrists' distance is smaller than anywhere within ``apart`` seconds around, below
-    ``close``, and exceeded by ``opening`` both within ``beat`` seconds before and after; both wrists are in front of the
-    pelvis, above it, and within ``level`` of each other in height. There are at least ``meetings`` within ``window``.
+    ``close``, and exceeded by ``opening`` both within ``beat`` seconds before and after. The wrists come from the sides:
+    within ``apart`` seconds twice their sideways relative speed reaches ``speed`` and beats the fore-and-aft one (arms
+    that swing past each other in walking do not clap). Both are in front of the pelvis, above it, at most ``high`` above
+    the shoulders and within ``level`` of each other. There are at least ``meetings`` within ``window`` seconds.
     """
 
     name: ClassVar[str] = "clap"
@@ -88,6 +90,8 @@ class Clap(Detector):
     beat: float = 0.4  #: seconds
     apart: float = 0.1  #: seconds
     level: float = 0.12  #: metres
+    high: float = 0.20  #: metres
+    speed: float = 0.45  #: m/s
     meetings: int = 2  #: within the window
     window: float = 2.0  #: seconds
 
@@ -100,5 +104,9 @@ class Clap(Detector):
         opens = series.extreme(gap, beat, 0, largest=True), series.extreme(gap, 0, beat, largest=True)
         meet = least & (np.minimum(*opens) > gap + self.opening) & body.mask
         meet &= (hands[..., 2].min(axis=-1) > 0.0) & (hands[..., 1].min(axis=-1) > body.pelvis_height)
+        meet &= hands[..., 1].max(axis=-1) < body.local[:, :, SHOULDERS, 1].mean(axis=-1) + self.high
+        passing = np.abs(body.local_velocity[:, :, WRISTS[0]] - body.local_velocity[:, :, WRISTS[1]])
+        side, ahead = (series.extreme(passing[..., axis], 2 * near, 2 * near, largest=True) for axis in (0, 2))
+        meet &= (side > self.speed) & (side > ahead)
         meet &= np.abs(hands[:, :, 0, 1] - hands[:, :, 1, 1]) < self.level
         return Found(any=series.busiest(meet, round(self.window * body.fps)) >= self.meetings)
