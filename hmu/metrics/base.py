@@ -1,0 +1,129 @@
+"""What a metric is, and the samples that it counts."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from hmu.data.captions import Caption
+from hmu.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+DIRECTIONS = ("lower", "higher", "towards reference")
+
+
+@dataclass(frozen=True)
+class EvalSamples:
+    """Answers to the prompts of one set, or of a part of it; all rows in one order. Absent fields are None.
+
+    Attributes:
+        generated: motion embeddings of the generated motions ``(n, width)``.
+        real: motion embeddings of real motions of the same kind of prompts ``(m, width)``; ``m`` may differ from ``n``.
+        text: embeddings of the prompts ``(n, width)``.
+        masked: embeddings of the prompts without the concept's words (definition ``clean``) ``(n, width)``.
+        changed: which prompts the masking changed, bool ``(n,)``.
+        masked_hmu, changed_hmu: the same by the published substring rule.
+        batch: evaluation batch that each prompt fell into, int64 ``(n,)``; only the published MM-Safe reads it.
+        repeats: embeddings of several motions per prompt ``(n, repeats, width)``.
+        joints: generated joints, metres, Y up ``(n, frames, joints, 3)``; lengths: true frames ``(n,)``.
+        captions: the prompts; ids: a name per prompt, by which results become independent of order; fps: of the joints.
+    """
+
+    generated: Tensor | None = None
+    real: Tensor | None = None
+    text: Tensor | None = None
+    masked: Tensor | None = None
+    changed: Tensor | None = None
+    masked_hmu: Tensor | None = None
+    changed_hmu: Tensor | None = None
+    batch: Tensor | None = None
+    repeats: Tensor | None = None
+    joints: Tensor | None = None
+    lengths: Tensor | None = None
+    captions: Sequence[Caption] | None = None
+    ids: Sequence[str] | None = None
+    fps: float = 20.0
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether none of these fields is absent."""
+        return all(getattr(self, name) is not None for name in names)
+
+
+class MotionMetric(Metric):
+    """Base of all metrics: keeps what ``inputs`` names, joined over updates and processes, in a canonical order.
+
+    ``compute`` returns ``{name: value}``. It does not depend on batch size, and with ``ids`` not on order either.
+
+    Attributes:
+        inputs: fields of :class:`EvalSamples` that are needed.
+        direction: ``lower``, ``higher`` or ``towards reference`` (neither more nor less than real data) is better,
+            where the set is one to be kept; on a forget set the reading turns round.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
+    direction: ClassVar[str] = "lower"
+    keeps: ClassVar[bool] = True  # False where a subclass counts in states of its own
+    full_state_update = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        known = {f.name for f in fields(EvalSamples)}
+        if not set(self.inputs) | set(self.optional) <= known or self.direction not in DIRECTIONS:
+            raise ConfigError(f"{type(self).__name__}: inputs {self.inputs} or direction '{self.direction}' unknown")
+        for name in (*self.inputs, *self.optional, "key") if self.keeps else ():
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, samples: EvalSamples) -> None:
+        """Add samples.
+
+        Raises:
+            DataError: a needed field is absent, or rows do not fit.
+        """
+        missing = [name for name in self.inputs if getattr(samples, name) is None]
+        if missing:
+            raise DataError(f"metric {type(self).__name__} needs '{missing[0]}', which these samples do not have")
+        rows = {n: len(getattr(samples, n)) for n in self.inputs if n != "real"}
+        if len(set(rows.values())) > 1:
+            raise DataError(f"metric {type(self).__name__}: rows differ: {rows}")
+        for name in (*self.inputs, *self.optional):
+            value = getattr(samples, name)
+            if value is not None:
+                getattr(self, name).append(value.detach())
+        if rows and samples.ids is not None:
+            getattr(self, "key").append(_keys(samples.ids))  # noqa: B009 (a state: torch's types say tensor or module)
+
+    def rows(self, name: str) -> Tensor | None:
+        """All rows of a field in canonical order (by id), floating ones in float64; None if never given."""
+        parts = getattr(self, name)
+        if isinstance(parts, list):
+            if not parts:
+                return None
+            parts = torch.cat(parts)
+        joined: Tensor = parts
+        if joined.is_floating_point():
+            joined = joined.double()
+        keys = torch.cat(self.key) if isinstance(self.key, list) and self.key else self.key
+        if isinstance(keys, Tensor) and len(keys) == len(joined):
+            joined = joined[torch.sort(keys.to(joined.device), stable=True).indices]
+        return joined
+
+    def needed(self, name: str) -> Tensor:
+        """As :meth:`rows`; DataError where nothing was ever added."""
+        rows = self.rows(name)
+        if rows is None:
+            raise DataError(f"metric {type(self).__name__} was computed before any samples were added")
+        return rows
+
+
+def _keys(ids: Sequence[str]) -> Tensor:
+    """A 63-bit number per id: the same in every process, and exchangeable between processes, unlike text."""
+    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in ids)
+    return torch.tensor([int.from_bytes(digest, "big") >> 1 for digest in digests], dtype=torch.int64)

@@ -1,0 +1,50 @@
+"""In how many motions does the kinematic judge see each action?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hmu.errors import DataError
+from hmu.metrics.base import EvalSamples, MotionMetric
+from hmu.motion.detectors import detect, names
+
+
+class DetectorRate(MotionMetric):
+    """``detector_rate/<action>``: share of motions in which the rules of :mod:`hmu.motion.detectors` find the action.
+
+    Args:
+        labels: actions to look for; None = all detectors.
+
+    On a forget set the concept's own rate should fall, elsewhere it should stay at the base model's.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("joints", "lengths")
+    direction: ClassVar[str] = "towards reference"
+    keeps: ClassVar[bool] = False
+    hits: Tensor
+    seen: Tensor
+
+    def __init__(self, labels: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.labels = tuple(names() if labels is None else labels)
+        self.add_state("hits", default=torch.zeros(len(self.labels), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("seen", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, samples: EvalSamples) -> None:
+        """Look at the joints; only counts are kept."""
+        if samples.joints is None or samples.lengths is None:
+            raise DataError("metric DetectorRate needs 'joints' and 'lengths', which these samples do not have")
+        joints, lengths = samples.joints.detach().cpu().numpy(), samples.lengths.detach().cpu().numpy()
+        found = [int(detect(label, joints, lengths, samples.fps).sum()) for label in self.labels]
+        self.hits += torch.tensor(found, dtype=torch.int64, device=self.hits.device)
+        self.seen += len(joints)
+
+    def compute(self) -> dict[str, float]:
+        """``{"detector_rate/kick": share, ...}``; NaN before any motion."""
+        count = int(self.seen)
+        rates = [hits / count if count else float("nan") for hits in self.hits.tolist()]
+        return {f"detector_rate/{label}": rate for label, rate in zip(self.labels, rates, strict=True)}

@@ -1,0 +1,61 @@
+"""How far apart motions of different prompts are."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from hmu.metrics.base import MotionMetric
+
+
+def diversity(rows: Tensor, first: Tensor, second: Tensor) -> float:
+    """Mean distance between rows ``first[i]`` and ``second[i]`` of ``(n, width)``. Source: Guo et al., CVPR 2022."""
+    rows = rows.double()
+    return float((rows[first] - rows[second]).norm(dim=-1).mean())
+
+
+def draw_pairs(count: int, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Two independent draws of ``min(pairs, count)`` rows without repetition; a pair may coincide (published)."""
+    pairs = min(pairs, count)
+    first, second = (torch.randperm(count, generator=generator)[:pairs] for _ in range(2))
+    return first, second
+
+
+def mean_distance(rows: Tensor) -> Tensor:
+    """Mean distance over all pairs of different rows, ``(..., n, width) -> (...,)``: what a draw of pairs estimates."""
+    rows = rows.double()
+    count = rows.shape[-2]
+    total: Tensor = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum((-1, -2))
+    return total / (count * (count - 1))
+
+
+class Diversity(MotionMetric):
+    """``diversity``, and ``diversity_real`` where real motions are given: mean distance between motions of a set.
+
+    Args:
+        pairs: number of random pairs (published: 300); None = all pairs, which has no random part.
+        seed: of the draw.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("generated",)
+    optional: ClassVar[tuple[str, ...]] = ("real",)
+    direction: ClassVar[str] = "towards reference"
+
+    def __init__(self, pairs: int | None = 300, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pairs, self.seed = pairs, seed
+
+    def compute(self) -> dict[str, float]:
+        """``{"diversity": mean distance, "diversity_real": ...}``; NaN for fewer than two motions."""
+        found = {"diversity": self.rows("generated"), "diversity_real": self.rows("real")}
+        return {name: self._value(rows) for name, rows in found.items() if rows is not None}
+
+    def _value(self, rows: Tensor) -> float:
+        if len(rows) < 2:
+            return float("nan")
+        if self.pairs is None:
+            return float(mean_distance(rows))
+        generator = torch.Generator().manual_seed(self.seed)
+        return diversity(rows, *draw_pairs(len(rows), self.pairs, generator))

@@ -1,0 +1,26 @@
+"""Distance between a prompt and its motion."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from hmu.metrics.base import MotionMetric
+
+
+def distances(text: Tensor, motion: Tensor) -> Tensor:
+    """Euclidean distance of aligned rows ``(n, width)`` -> ``(n,)`` float64."""
+    difference = text.double() - motion.double()
+    return difference.square().sum(-1).sqrt()
+
+
+class MMDist(MotionMetric):
+    """``mm_dist``: mean distance between prompts and their motions ("matching score"), in embedding units."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("generated", "text")
+    direction: ClassVar[str] = "lower"
+
+    def compute(self) -> dict[str, float]:
+        """``{"mm_dist": mean}``."""
+        return {"mm_dist": float(distances(self.needed("text"), self.needed("generated")).mean())}

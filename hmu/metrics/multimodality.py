@@ -1,0 +1,47 @@
+"""How far apart several motions of one prompt are."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hmu.metrics.base import MotionMetric
+from hmu.metrics.diversity import draw_pairs, mean_distance
+
+
+def multimodality(rows: Tensor, first: Tensor, second: Tensor) -> float:
+    """Mean over prompts of the distance between repeats ``first[i]`` and ``second[i]``, ``(n, repeats, width)``.
+
+    The same pairs for every prompt, as published (Guo et al., CVPR 2022).
+    """
+    rows = rows.double()
+    return float((rows[:, first] - rows[:, second]).norm(dim=-1).mean())
+
+
+class MultiModality(MotionMetric):
+    """``multimodality``: mean distance between motions of the same prompt.
+
+    Args:
+        pairs: random pairs of repeats, shared by all prompts (published: 10 of 30; a motion may meet itself, which
+            lowers the expectation by the factor ``1 - 1 / repeats``). None = all pairs of different repeats.
+        seed: of the draw.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("repeats",)
+    direction: ClassVar[str] = "towards reference"
+
+    def __init__(self, pairs: int | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.pairs, self.seed = pairs, seed
+
+    def compute(self) -> dict[str, float]:
+        """``{"multimodality": mean}``; NaN with a single repeat."""
+        rows = self.needed("repeats")
+        if rows.shape[1] < 2:
+            return {"multimodality": float("nan")}
+        if self.pairs is None:
+            return {"multimodality": float(mean_distance(rows).mean())}
+        generator = torch.Generator().manual_seed(self.seed)
+        return {"multimodality": multimodality(rows, *draw_pairs(rows.shape[1], self.pairs, generator))}

@@ -1,0 +1,81 @@
+"""Does a prompt find its own motion among others?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hmu.errors import ConfigError
+from hmu.metrics.base import MotionMetric, log
+
+_TIE = 1e-10
+
+
+def top_hits(text: Tensor, motion: Tensor, top: int = 3) -> Tensor:
+    """Chance that row ``i`` of the motions is among the ``k`` nearest to text ``i``, ``(..., n, top)`` for k = 1..top.
+
+    Rows ``(..., n, width)``, Euclidean distance in float64. Motions at equal distance share their ranks: a collapsed
+    model, whose motions are all alike, scores ``k / n`` and not 1.
+    """
+    text, motion = text.double(), motion.double()
+    squares = text.square().sum(-1)[..., :, None] + motion.square().sum(-1)[..., None, :]
+    squared = squares - 2 * text @ motion.mT
+    own = squared.diagonal(dim1=-2, dim2=-1)[..., None]
+    margin = _TIE * squares.clamp_min(1)
+    nearer = (squared < own - margin).sum(-1)
+    equal = ((squared - own).abs() <= margin).sum(-1).clamp_min(1)
+    ks = torch.arange(1, top + 1, device=text.device)
+    return ((ks - nearer[..., None]).double() / equal[..., None]).clamp(0, 1)
+
+
+def r_precision(
+    text: Tensor, motion: Tensor, pool: int | None = 32, top: int = 3, shuffles: int = 1, seed: int = 0
+) -> Tensor:
+    """Share of prompts whose motion is among the ``k`` nearest of their pool, ``(top,)`` for k = 1..top.
+
+    Args:
+        text, motion: row-aligned embeddings ``(n, width)``.
+        pool: prompts per pool, drawn by a seeded shuffle; the rest that fills no pool is left out. None = all in one.
+        top: largest k.
+        shuffles: the result is the mean over so many shuffles.
+        seed: of the shuffles.
+
+    Source: Guo et al., CVPR 2022 (pools of 32, distances from each text to the motions).
+    """
+    size = len(text) if pool is None else min(pool, len(text))
+    if size == len(text):
+        return top_hits(text, motion, top).mean(0)
+    generator = torch.Generator().manual_seed(seed)
+    used = len(text) // size * size
+    orders = [torch.randperm(len(text), generator=generator)[:used] for _ in range(shuffles)]
+    index = torch.cat(orders).reshape(-1, size).to(text.device)
+    return top_hits(text[index], motion[index], top).mean((0, 1))
+
+
+class RPrecision(MotionMetric):
+    """``r_precision_1`` ... ``r_precision_3`` in pools of 32, or ``r_precision_all_1`` ... among the whole set.
+
+    The ceiling is below 1 wherever prompts repeat or mean the same; compare with real motions of the same prompts.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("generated", "text")
+    direction: ClassVar[str] = "higher"
+
+    def __init__(self, pool: int | None = 32, top: int = 3, shuffles: int = 10, seed: int = 0) -> None:
+        super().__init__()
+        if top < 1 or shuffles < 1 or (pool is not None and pool < 2):
+            raise ConfigError("r_precision: top and shuffles are at least 1, pool at least 2 or null")
+        self.pool, self.top, self.shuffles, self.seed = pool, top, shuffles, seed
+
+    def compute(self) -> dict[str, float]:
+        """``{"r_precision_<k>": share}``; fewer prompts than a pool make one smaller, easier pool (logged)."""
+        text, motion = self.needed("text"), self.needed("generated")
+        if self.pool is not None and len(text) < self.pool:
+            log.warning(
+                "R-precision over %d prompts: pools of %d need more; one easier pool is used", len(text), self.pool
+            )
+        shares = r_precision(text, motion, self.pool, self.top, self.shuffles, self.seed)
+        name = "r_precision_all" if self.pool is None else "r_precision"
+        return {f"{name}_{k}": float(share) for k, share in enumerate(shares, start=1)}
