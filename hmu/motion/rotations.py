@@ -142,7 +142,7 @@ def euler_to_quat(angles: ArrayLike, order: str) -> Array:
     """
     values = np.asarray(angles, dtype=np.float64)
     letters = order.lower()
-    if not letters or set(letters) - set("xyz") or values.shape[-1] != len(letters):
+    if not letters or set(letters) - set("xyz") or values.shape[-1:] != (len(letters),):
         raise DataError(
             f"a rotation order has letters x, y, z, one per angle; got '{order}' for {values.shape[-1]} angles"
         )

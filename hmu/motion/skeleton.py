@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class Skeleton:
         """Parent of each joint, -1 for the root."""
         parents = [-1] * self.joints
         for chain in self.chains:
-            for parent, child in zip(chain[:-1], chain[1:], strict=True):
+            for parent, child in pairwise(chain):
                 parents[child] = parent
         return tuple(parents)
 

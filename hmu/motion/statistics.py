@@ -1,0 +1,74 @@
+"""Mean and Std of a data set of feature rows, averaged within the seven column groups as published."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hmu.errors import DataError
+from hmu.motion.layout import FeatureLayout
+
+Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+
+def motion_statistics(clips: Iterable[ArrayLike]) -> tuple[Array, Array]:
+    """Mean per column, and Std per column averaged inside each of the seven groups of ``FeatureLayout.groups``.
+
+    Clips are read once and not kept, whatever the size of the data set. A clip with NaN or infinite numbers is left
+    out, as published. A group that never varies gets 1 instead of 0, so that nobody divides by zero.
+
+    Args:
+        clips: feature rows, each ``(frames, features)``, all of one width.
+
+    Returns:
+        ``(Mean, Std)``, float64 ``(features,)`` each.
+
+    Raises:
+        DataError: without any usable clip, or for clips of different widths.
+    """
+    count, mean, squares = 0, np.zeros(0), np.zeros(0)
+    for clip in clips:
+        rows = np.asarray(clip, dtype=np.float64)
+        if rows.ndim != 2 or (count and rows.shape[1] != len(mean)):
+            raise DataError(f"clips of one data set have shape (frames, {len(mean) or 'features'}), got {rows.shape}")
+        if len(rows) == 0 or not np.isfinite(rows).all():
+            log.warning("a clip of %d frames is empty or not finite: left out of the statistics", len(rows))
+            continue
+        if count == 0:
+            mean, squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+        # pairwise update (Chan et al. 1979): no large sums of squares, so nothing cancels
+        clip_mean, total = rows.mean(axis=0), count + len(rows)
+        delta = clip_mean - mean
+        squares += ((rows - clip_mean) ** 2).sum(axis=0) + delta**2 * (count * len(rows) / total)
+        mean += delta * (len(rows) / total)
+        count = total
+    if count == 0:
+        raise DataError("no usable clip to compute Mean and Std from")
+    return mean, group_average(np.sqrt(squares / count))
+
+
+def group_average(std: ArrayLike) -> Array:
+    """Replace each column's deviation by its group's mean; ``(features,)``."""
+    result = np.array(std, dtype=np.float64)
+    for _, columns in FeatureLayout.of(len(result)).groups:
+        average = float(result[columns].mean())
+        result[columns] = average if average > 0 else 1.0
+    return result
+
+
+def bias_features(std: ArrayLike, feat_bias: float = 5.0) -> Array:
+    """Std with root and contact groups divided by ``feat_bias`` (they weigh more in training); a new array.
+
+    Training a VQ model divides once (``rvq/meta/std.npy``); the evaluator's shipped std was divided twice.
+    """
+    if feat_bias <= 0:
+        raise DataError(f"feat_bias must be positive, got {feat_bias}")
+    result = np.array(std, dtype=np.float64)
+    layout = FeatureLayout.of(len(result))
+    result[layout.root] /= feat_bias
+    result[layout.contacts] /= feat_bias
+    return result
