@@ -95,7 +95,10 @@ class Film(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: temporal, skeletal and cross-attention, feed-forward; each ``x + FiLM(sub(LayerNorm(x)))``."""
+    """One layer: temporal, skeletal and cross-attention, feed-forward; each ``x + FiLM(sub(LayerNorm(x)))``.
+
+    Tokens are ``(batch, frames, joints, width)``, the time's embedding ``(batch or 1, width)``.
+    """
 
     def __init__(self, options: DenoiserOptions) -> None:
         super().__init__()
@@ -116,21 +119,18 @@ class Block(nn.Module):
         """Keys and values of the projected words ``(batch, words, width)``."""
         return self.cross_attn.memory(self.cross_tgt_norm(words))
 
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor,
-        memory: tuple[Tensor, Tensor],
-        word_bias: Tensor,
-        frame_bias: Tensor | None,
-        maps: AttentionMaps | None,
-    ) -> Tensor:
-        """``x`` ``(batch, frames, joints, width)``; ``time`` ``(batch or 1, width)``."""
+    def attend_body(self, x: Tensor, time: Tensor, frame_bias: Tensor | None, maps: AttentionMaps | None) -> Tensor:
+        """Temporal, then skeletal attention: the part of a layer that reads no text."""
         h = self.temp_attn.temporal(self.temp_norm(x), frame_bias, maps)
         x = x + self.temp_film(self.dropout(h), time)
         h = self.skel_attn.skeletal(self.skel_norm(x), maps)
-        x = x + self.skel_film(self.dropout(h), time)
-        h = self.cross_attn.cross(self.cross_src_norm(x), memory, word_bias, maps)
+        return x + self.skel_film(self.dropout(h), time)
+
+    def attend_text(
+        self, x: Tensor, time: Tensor, memory: tuple[Tensor, Tensor], bias: Tensor, maps: AttentionMaps | None
+    ) -> Tensor:
+        """Cross-attention to the words, then the feed-forward."""
+        h = self.cross_attn.cross(self.cross_src_norm(x), memory, bias, maps)
         x = x + self.cross_film(self.dropout(h), time)
         h = self.ffn_linear2(self.dropout(self.activation(self.ffn_linear1(self.ffn_norm(x)))))
         return x + self.ffn_film(self.dropout(h), time)
@@ -150,6 +150,12 @@ class SkipTransformer(nn.Module):
     def blocks(self) -> list[Block]:
         """All layers in execution order."""
         return [*self.input_blocks, self.middle_block, *self.output_blocks]  # type: ignore[list-item]
+
+
+def _repeat(times: int, x: Tensor, time: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Rows of all three, ``times`` over; a time shared by all rows stays one row."""
+    time = time if len(time) == 1 else time.repeat(times, 1)
+    return x.repeat(times, 1, 1, 1), time, None if bias is None else bias.repeat(times, 1, 1, 1)
 
 
 class Denoiser(nn.Module):
@@ -192,7 +198,8 @@ class Denoiser(nn.Module):
         """Answer for noisy latents.
 
         Args:
-            x: ``(batch, frames, 7, latent)``.
+            x: ``(batch, frames, 7, latent)``. ``memory`` may hold several prompts per row (row-major blocks of
+                ``batch``, as the guidance branches): rows are repeated where text first enters, and so is the answer.
             time: ``(batch,)``, or one timestep for the whole batch (0-d).
             words, word_mask: prompts, unless their ``memory`` is given.
             frame_mask: ``(batch, frames)``, True at valid latent frames; None = all. Masked frames are not zeroed.
@@ -226,7 +233,10 @@ class Denoiser(nn.Module):
         for index, block in enumerate(net.blocks()):
             if index > depth:
                 x = net.skip_blocks[index - depth - 1](torch.cat([x, skips.pop()], -1))
-            x = block(x, time, memory.layers[index], memory.bias, frame_bias, maps)
+            x = block.attend_body(x, time, frame_bias, maps)
+            if len(memory.bias) > len(x):  # until here all branches of a row are the same
+                x, time, frame_bias = _repeat(len(memory.bias) // len(x), x, time, frame_bias)
+            x = block.attend_text(x, time, memory.layers[index], memory.bias, maps)
             if index < depth:
                 skips.append(x)
             if trace is not None:

@@ -20,8 +20,10 @@ from hmu.backbones.salad.sampling import denoise, draw_noise, evaluating
 from hmu.backbones.salad.topology import Chains, Topology
 from hmu.backbones.salad.vae import Vae
 from hmu.data.batch import MotionBatch, length_mask
+from hmu.data.captions import Caption
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.compact import CompactTextEncoder, build_vocabulary
 
 Statistics = tuple[Any, Any]
 
@@ -122,6 +124,14 @@ class Salad(MotionBackbone):
         """
         self.set_statistics(mean, std)
         fit_vocabulary(self.text, captions)
+
+    def prepare(self, mean: Any, std: Any, captions: Iterable[Caption]) -> None:
+        """Take what training from scratch needs from a data set: its statistics, and its words for a text encoder
+        that is trained along.
+        """
+        self.set_statistics(mean, std)
+        if isinstance(self.text, CompactTextEncoder):
+            self.text.set_vocabulary(build_vocabulary(caption.text for caption in captions))
 
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
         """Real units to normalised features, zero beyond each length."""

@@ -77,11 +77,10 @@ def denoise(
     stochastic = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
     mask = None if lengths is None else length_mask(lengths, noise.shape[1])
     keep = None if mask is None else mask[:, :, None, None].to(noise.dtype)
-    frame_mask = None if mask is None or bool(mask.all()) else (mask.repeat(2, 1) if guided else mask)
+    frame_mask = None if mask is None or bool(mask.all()) else mask
     x = noise * scheduler.init_noise_sigma
     for index, time in enumerate(scheduler.timesteps):
         given = scheduler.scale_model_input(x, time)
-        given = torch.cat([given, given]) if guided else given
         answer = model.denoiser(given, time.to(x.device), frame_mask=frame_mask, memory=memory)
         if guided:
             unconditional, conditional = answer.chunk(2)
