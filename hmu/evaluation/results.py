@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hmu.errors import DataError
+from hmu.metrics.intervals import t_interval, wilson_interval
 from hmu.run import write_json
 
 SCHEMA = 1
@@ -95,36 +96,6 @@ def _finite(value: Any) -> Any:
     return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-# two-sided 95 % quantiles of Student's t for 1 … 30 degrees of freedom
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Mean and 95 % t-interval over repeats; no interval from a single repeat."""
-    finite = [v for v in values if math.isfinite(v)]
-    if not finite:
-        return math.nan, None, None
-    mean = math.fsum(finite) / len(finite)
-    if len(finite) < 2:
-        return mean, None, None
-    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in finite) / (len(finite) - 1))
-    half = (_T[len(finite) - 2] if len(finite) - 2 < len(_T) else 1.96) * deviation / math.sqrt(len(finite))
-    return mean, mean - half, mean + half
-
-
-def wilson(rate: float, n: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share; unlike the t-interval it does not vanish at 0 % and 100 %."""
-    if n <= 0:
-        return math.nan, math.nan
-    z = 1.96
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(max(0.0, rate * (1 - rate) / n + z * z / (4 * n * n)))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def summarise(
     model: str,
     set_: str,
@@ -138,7 +109,10 @@ def summarise(
 ) -> Row:
     """Turn one metric's value per repeat into a row. ``share``: the values are rates over ``n`` prompts each."""
     listed = tuple(float(v) for v in values)
-    mean, low, high = interval(listed)
-    if share and math.isfinite(mean):
-        low, high = wilson(mean, n * len(listed))
+    finite = [v for v in listed if math.isfinite(v)]
+    mean = math.fsum(finite) / len(finite) if finite else math.nan
+    edges = t_interval(finite)
+    if share and finite:  # prompts × repeats; not independent across repeats, but honest at 0 and 100 %
+        edges = wilson_interval(round(mean * n * len(finite)), n * len(finite))
+    low, high = (edge if math.isfinite(edge) else None for edge in edges)
     return Row(model, set_, metric, mean, low, high, n, len(listed), label, direction, listed)

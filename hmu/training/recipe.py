@@ -24,6 +24,7 @@ class Recipe:
         grad_clip: largest gradient norm, None for no clipping.
         ema: decay of the exponential average of the weights that is kept instead of the last ones; None keeps the last.
         validate_every: steps between two validations.
+        window: frames of the random windows a stage trains on; None = what the model publishes for that stage.
 
     Raises:
         ConfigError: for a recipe without length or with numbers out of range.
@@ -42,6 +43,7 @@ class Recipe:
     grad_clip: float | None = None
     ema: float | None = None
     validate_every: int = 500
+    window: int | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):

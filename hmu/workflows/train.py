@@ -49,7 +49,7 @@ def train(config: DictConfig) -> Path:
             model.save_pretrained(folder / "model")  # type: ignore[operator]
             record.stage(f"train_{stage}")
     if record is not None:
-        record.note(model="model", stages=stages, data=source.fingerprint, clips=len(ids["train"] or ()) or None)
+        record.note(model="model", stages=stages, data=source.fingerprint, clips=len(source.clips("train", ids)))
         record.finish()
         log.info("trained %s; the model is in %s", ", ".join(stages), folder / "model")
     return folder
@@ -65,7 +65,7 @@ def _model(config: DictConfig, kind: str, source: DatasetSource) -> nn.Module:
     model: nn.Module = instantiate(config[kind], checkpoint=None if checkpoint is None else str(checkpoint))
     if checkpoint is None:
         captions = [caption for entry in source.clips("train").entries for caption in entry.captions]
-        model.fit_data(source.mean, source.std, captions)  # type: ignore[operator]
+        model.prepare(source.mean, source.std, captions)  # type: ignore[operator]
     return model
 
 
@@ -80,22 +80,19 @@ def _stages(stage: str, model: Any, recipes: Any) -> list[str]:
     return stages
 
 
-def training_ids(config: DictConfig, source: DatasetSource) -> dict[str, set[str] | None]:
-    """Ids per split that training may use: all (None), or one side of the concept's partition.
+def training_ids(config: DictConfig, source: DatasetSource) -> set[str] | None:
+    """Clips that training and validation may use: all (None), or one side of the concept's partition.
 
     Raises:
         ConfigError: when ``partition`` is none of all, retain, forget.
     """
     if config.partition == "all":
-        return {"train": None, "val": None}
+        return None
     if config.partition not in ("retain", "forget"):
         raise ConfigError(f"partition '{config.partition}': expected all, retain or forget")
     concept = instantiate(config.concept).for_dataset(source.name)
-    ids = {}
-    for split in ("train", "val"):
-        sides = partition_by_concept(source, split, concept)
-        ids[split] = set(getattr(sides, config.partition))
-    return ids
+    sides = partition_by_concept(source, "train+val", concept)
+    return set(getattr(sides, config.partition))
 
 
 def _train_stage(
@@ -104,17 +101,17 @@ def _train_stage(
     stage: str,
     recipe: Recipe,
     source: DatasetSource,
-    ids: dict[str, set[str] | None],
+    ids: set[str] | None,
     folder: Path,
 ) -> None:
     data = MotionDataModule(
         source,
         batch_size=recipe.batch_size,
-        window=model.stage_window(stage),  # type: ignore[operator]
+        window=recipe.window or model.stage_window(stage),  # type: ignore[operator]
         seed=int(config.seed),
         ids=ids,
     )
-    total = recipe.total_steps(len(source.clips("train", ids["train"])))
+    total = recipe.total_steps(len(source.clips("train", ids)))
     module = PretrainingModule(model, stage, recipe, total, int(config.seed))
     saver = ModelCheckpoint(folder / "checkpoints", filename=stage, every_n_train_steps=recipe.validate_every)
     callbacks: list[Callback] = [saver]

@@ -92,7 +92,9 @@ def check_fit(method: Method, backbone: MotionBackbone) -> None:
         other = _method(path)
         if other is not None and other.fits(backbone) is None:
             working.append(path.stem)
-    raise ConfigError(f"method={method.name} does not fit backbone {backbone.name}: {reason}; these do: {', '.join(working)}")
+    raise ConfigError(
+        f"method={method.name} does not fit backbone {backbone.name}: {reason}; these do: {', '.join(working)}"
+    )
 
 
 def _method(path: Path) -> Method | None:

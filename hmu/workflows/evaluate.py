@@ -1,0 +1,88 @@
+"""``evaluate.py``: measure a run folder, an edit folder, or an authors' checkpoint beside its base."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.app import run_folder
+from hmu.backbones.base import MotionBackbone
+from hmu.data.concepts import Concept
+from hmu.data.dataset import DatasetSource
+from hmu.errors import CheckpointError
+from hmu.methods.edit import Edit, difference, fingerprint, load_edit
+from hmu.run import RunRecord, load_config
+from hmu.workflows.common import build_backbone, check_match, seed_everything
+from hmu.workflows.measure import measure, torch_device
+
+log = logging.getLogger(__name__)
+
+#: what a run's own configuration decides unless the command line does
+FROM_RUN = ("dataset", "backbone", "concept", "evaluator")
+
+
+def evaluate(config: DictConfig) -> Path:
+    """Measure ``config.ckpt``; returns the new run folder (the measured one is left as it is).
+
+    Raises:
+        CheckpointError: when ``ckpt`` is nothing that can be measured.
+    """
+    config = with_run(config)
+    seed_everything(config)
+    source: DatasetSource = instantiate(config.dataset)
+    source.prepare()
+    concept: Concept = instantiate(config.concept).for_dataset(source.name)
+    backbone, edits = models(config)
+    check_match(backbone, source.features, source.name)
+    backbone.to(torch_device(config.device))
+    folder = run_folder()
+    record = RunRecord(folder, config)
+    record.note(
+        base=fingerprint(backbone), measured=str(config.ckpt), data=source.fingerprint, provenance=backbone.provenance()
+    )
+    record.stage("prepare")
+    measure(config, backbone, edits, source, concept, folder)
+    record.stage("evaluate")
+    record.finish()
+    return folder
+
+
+def with_run(config: DictConfig) -> DictConfig:
+    """Fill in what the measured run was made with, except where the command line says otherwise.
+
+    Raises:
+        CheckpointError: when ``ckpt`` does not exist.
+    """
+    path = Path(config.ckpt)
+    if not path.exists():
+        raise CheckpointError(f"ckpt: '{path}' does not exist; give a run folder, an edit folder or a checkpoint")
+    home = path if (path / "config.yaml").is_file() else path.parent
+    if not (home / "config.yaml").is_file():
+        return config
+    ran = load_config(home)
+    chosen = {o.lstrip("+~").split("=")[0].split(".")[0] for o in HydraConfig.get().overrides.task}
+    merged = config.copy()
+    OmegaConf.set_struct(merged, False)
+    for key in FROM_RUN:
+        if key not in chosen and ran.get(key) is not None:
+            merged[key] = ran[key]
+    return merged
+
+
+def models(config: DictConfig) -> tuple[MotionBackbone, list[tuple[Edit, float]]]:
+    """The base, and what was done to it: an edit, or the difference to an authors' unlearned checkpoint."""
+    path = Path(config.ckpt)
+    scale = float(config.scale)
+    if (path / "edit").is_dir() or (path / "edit.json").is_file():
+        return build_backbone(config), [(load_edit(path), scale)]
+    if (path / "model" / "config.json").is_file():  # a run of train.py: a model of its own, nothing to compare with
+        return build_backbone(config, checkpoint=str(path / "model")), []
+    base = build_backbone(config)
+    changed = build_backbone(config, checkpoint=str(path))
+    if fingerprint(base) == fingerprint(changed):
+        return base, []
+    return base, [(difference(base, changed, method=path.name, concept=str(config.concept.name)), scale)]

@@ -1,0 +1,171 @@
+"""Base beside unlearned (beside reference): numbers, a report in words, plots and an animation, into one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.backbones.base import MotionBackbone
+from hmu.data.concepts import Concept
+from hmu.data.dataset import DatasetSource
+from hmu.data.partition import Partition, partition_by_concept
+from hmu.errors import CheckpointError
+from hmu.evaluation.generation import GenerationCache
+from hmu.evaluation.report import headline, markdown
+from hmu.evaluation.results import Results
+from hmu.evaluation.sets import PromptSet, build_sets
+from hmu.evaluation.suite import Answers, Model, Suite, joints_of
+from hmu.evaluators.base import Evaluator
+from hmu.methods.edit import Edit, applied, fingerprint
+from hmu.run import write_text
+from hmu.workflows.common import build_backbone, check_match, detector_concepts
+
+log = logging.getLogger(__name__)
+SHOWN_PROMPTS = 3
+
+
+def measure(
+    config: DictConfig,
+    backbone: MotionBackbone,
+    edits: Sequence[tuple[Edit, float]],
+    source: DatasetSource,
+    concept: Concept,
+    folder: Path,
+) -> Results:
+    """Evaluate ``backbone`` with and without ``edits``; writes ``metrics.json``, ``report.md`` and ``samples/``.
+
+    Raises:
+        DataError: when the test split has no clip on one side.
+        CheckpointError: when ``reference`` is not a run folder of ``train.py``.
+    """
+    sides, sets = prompt_sets(config, source, concept, backbone.unit_length)
+    evaluator: Evaluator = instantiate(config.evaluator).eval()
+    evaluator.to(next(backbone.parameters()).device)
+    suite: Suite = instantiate(config.suite)
+    base = fingerprint(backbone)
+    models = [Model("base", backbone, base)]
+    if edits:
+        strength = "+".join(f"{digest(edit)}@{scale}" for edit, scale in edits)
+        models.append(Model("unlearned", backbone, f"{base}+{strength}", lambda: applied(backbone, edits)))
+    if config.reference is not None:
+        models.append(_reference(config, backbone))
+    cache = GenerationCache(Path(config.paths.cache) / "generated")
+    rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
+    results = Results(_context(config, concept, source, sides, evaluator, suite, backbone), rows)
+    results.save(folder / "metrics.json")
+    write_text(folder / "report.md", markdown(results))
+    show(results, sets, answers, concept, folder / "samples", backbone.fps)
+    log.info("%s", headline(results))
+    log.info("report: %s", folder / "report.md")
+    return results
+
+
+def prompt_sets(
+    config: DictConfig, source: DatasetSource, concept: Concept, unit: int
+) -> tuple[Partition, list[PromptSet]]:
+    """The test split's partition, and the prompt sets made from it."""
+    actions = detector_concepts(concept)
+    sides = partition_by_concept(source, "test", concept, neighbours=actions)
+    sets = build_sets(
+        source.clips("test", sides.forget),
+        source.clips("test", sides.retain),
+        concept,
+        actions,
+        limits=OmegaConf.to_container(config.suite.limits, resolve=True),  # type: ignore[arg-type]
+        unit=unit,
+        seed=int(config.seed),
+    )
+    return sides, sets
+
+
+def _reference(config: DictConfig, backbone: MotionBackbone) -> Model:
+    folder = Path(config.reference)
+    model = folder / "model" if (folder / "model").is_dir() else folder
+    if not model.is_dir():
+        raise CheckpointError(
+            f"reference: '{folder}' is not a run folder of train.py (it holds no model/): train one with "
+            "python train.py partition=retain concept=…"
+        )
+    reference = build_backbone(config, checkpoint=str(model))
+    check_match(reference, backbone.features, str(folder))
+    return Model("reference", reference, fingerprint(reference))
+
+
+def _context(
+    config: DictConfig,
+    concept: Concept,
+    source: DatasetSource,
+    sides: Partition,
+    evaluator: Evaluator,
+    suite: Suite,
+    backbone: MotionBackbone,
+) -> dict[str, Any]:
+    seed = int(config.seed)
+    return {
+        "title": f"{config.run_name} on {source.name}",
+        "concept": concept.name,
+        "dataset": source.name,
+        "data_fingerprint": source.fingerprint,
+        "partition": {"split": "test", "hash": sides.hash, "forget": len(sides.forget), "retain": len(sides.retain)},
+        "evaluator": evaluator.name,
+        "evaluator_fingerprint": evaluator.fingerprint,
+        "statistics": "motions in real units; model and evaluator each use their own mean and std",
+        "r_precision_pool": 32,
+        "repeats": suite.repeats,
+        "seeds": list(range(seed, seed + suite.repeats)),
+        "guidance": suite.guidance,
+        "steps": suite.steps,
+        "backbone": backbone.name,
+        "real_lengths": True,
+    }
+
+
+def show(
+    results: Results,
+    sets: Sequence[PromptSet],
+    answers: dict[str, dict[str, Answers]],
+    concept: Concept,
+    folder: Path,
+    fps: float,
+) -> None:
+    """Before/after animation of the first forget prompts, and a bar plot of what is seen in the motions."""
+    from hmu.viz.animate import render_gif
+    from hmu.viz.plots import rates_plot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    forget = next((s for s in sets if s.name == "forget"), None)
+    if forget is not None and forget.real is not None and forget.real.motion.shape[-1] == 263:
+        for i in range(min(SHOWN_PROMPTS, len(forget))):
+            length = int(forget.lengths[i])
+            panels = [
+                (name, joints_of(found["forget"].motions[0][i, :length]))
+                for name, found in answers.items()
+                if "forget" in found
+            ]
+            name = "before_after.gif" if i == 0 else f"before_after_{i + 1}.gif"
+            render_gif(panels, folder / name, fps=fps, caption=forget.captions[i].text)
+    rows = [row for row in results.rows if row.metric == "detector_rate" and row.label]
+    if rows:
+        rates_plot(rows, folder / "detector_rates.png", concept=concept.name)
+
+
+def digest(edit: Edit) -> str:
+    """Identity of an edit's tensors."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(edit.tensors.items()):
+        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def torch_device(name: str) -> torch.device:
+    """``auto`` is the GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
