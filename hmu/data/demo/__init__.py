@@ -1,1 +1,10 @@
-"""The embedded procedural data set: short clips of everyday actions, entirely our own."""
+"""The embedded procedural data set: short clips of everyday actions, entirely our own.
+
+``specs`` says what a clip shows; ``actions`` and ``gait`` write it as control channels (``track``) that ``solve`` turns
+into joints by inverse kinematics; ``phrases`` and ``grammar`` say it in words; ``build`` writes the folder.
+"""
+
+from hmu.data.demo.build import generate
+from hmu.data.demo.specs import ACTIONS, Spec
+
+__all__ = ["ACTIONS", "Spec", "generate"]

@@ -37,7 +37,7 @@ def kick(spec: Spec, state: State, rng: np.random.Generator) -> Track:
             legs = [*legs, [0.7, 0.35, 1.75, 0.1], [0.1, height - 0.1, 0.15, -0.2], [0.1, height - 0.1, 0.1, -0.2]]
             legs += [[0.6, 0.4, 1.6, 0.1], [0.05, 0.02, 0.1, 0.0]]
         elif back:
-            legs = [*legs, [0.55, 0.05, 1.6, 0.1], [-0.85, 0.05, 0.15, -0.2], [-0.85, 0.05, 0.1, -0.2]]
+            legs = [*legs, [0.55, 0.05, 1.6, 0.1], [-1.15, 0.05, 0.15, -0.2], [-1.15, 0.05, 0.1, -0.2]]
             legs += [[0.1, 0.05, 1.2, 0.1], [0.0, 0.0, 0.1, 0.0]]
         else:
             legs = [*legs, [height - 0.2, 0.06, 1.8, 0.4], [height, 0.02, 0.12, 0.5], [height, 0.02, 0.08, 0.5]]
@@ -50,7 +50,7 @@ def kick(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     strike = np.clip(1 - track.air[:, side, 3] / 1.2, 0, 1) * up  # 1 when the knee is extended
     track.height[:] = 1 - 0.02 * up
     if back:
-        track.pelvis[:, 1], track.spine[:, 1] = 0.45 * strike, 0.5 * strike
+        track.pelvis[:, 1], track.spine[:, 1] = 0.6 * strike, 0.5 * strike
         track.shift[:, 2] += 0.05 * strike
     elif sideways:
         track.pelvis[:, 2] = _out(side) * 0.45 * strike

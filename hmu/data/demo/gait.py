@@ -8,7 +8,7 @@ import numpy as np
 
 from hmu.data.demo.curves import FPS, Array, keys, min_jerk, smooth
 from hmu.data.demo.specs import Spec
-from hmu.data.demo.track import HALF_STANCE, State, Track, rest, split_reach
+from hmu.data.demo.track import HALF_STANCE, State, Track, join, rest, split_reach
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,12 @@ def _walk_places(state: State, steps: int, length: float, bend: float, first: in
     """Alternate footsteps along an arc: ``bend`` radians in all; the last step closes beside the other foot."""
     along = np.append(np.arange(steps) + 0.5, steps - 0.5) * length
     total = along[-1]
-    fine = np.linspace(0.0, total, 64)
-    angle = state.heading + bend * fine / total
-    ds = total / 63
-    path_x = np.concatenate([[0.0], np.cumsum(np.sin(angle[:-1]) * ds)])
-    path_z = np.concatenate([[0.0], np.cumsum(np.cos(angle[:-1]) * ds)])
-    order = np.argsort(fine)
+    share = np.linspace(0.0, 1.0, 64)
+    angle = state.heading + bend * share
+    path_x = np.concatenate([[0.0], np.cumsum(np.sin(angle[:-1]) * total / 63)])
+    path_z = np.concatenate([[0.0], np.cumsum(np.cos(angle[:-1]) * total / 63)])
     yaw = state.heading + bend * along / total
-    x, z = (np.interp(np.abs(along), np.abs(fine[order]), p[order]) for p in (path_x, path_z))
+    x, z = (np.interp(along / total, share, path) for path in (path_x, path_z))
     places = []
     for index in range(steps + 1):
         sign = 1.0 if (first + index) % 2 == 0 else -1.0
@@ -129,11 +127,9 @@ def run(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     """Run forward: both feet off the floor between steps, elbows bent."""
     length = rng.uniform(0.85, 1.0) * {"slow": 0.88, "normal": 1.0, "fast": 1.1}[spec.speed]
     first, pad = int(rng.integers(2)), 0.2
-    style = Style(0.33, 0.44, 0.24, 1.1, 0.1)
     places = _walk_places(state, spec.count + 2, length, _bend(spec, rng), first, 0.06)
     pace = {"slow": 1.1, "normal": 1.0, "fast": 0.92}[spec.speed]
     track = _plan(Spec("run"), state, Style(0.33 * pace, 0.44 * pace, 0.24, 1.1, 0.1), places, first, pad)
-    del style
     level = _ramp(track, pad)
     track.sway[:] = 0.05
     airborne = smooth((track.planted.sum(1) == 0).astype(np.float64), 1.2)
@@ -257,8 +253,6 @@ def _pivot(spec: Spec, state: State, angle: float, number: int, first: int, pad:
 
 
 def _turn_while_walking(spec: Spec, state: State, rng: np.random.Generator) -> Track:
-    from hmu.data.demo.track import join
-
     sign = 1.0 if spec.side == "left" else -1.0
     angle = sign * np.deg2rad(min(spec.count, 180)) * rng.uniform(0.95, 1.05)
     before = walk(Spec("walk", speed="fast", direction="forward", count=2), state, rng)

@@ -10,22 +10,36 @@ from hmu.data.demo.actions import MAKERS
 from hmu.data.demo.body import Body
 from hmu.data.demo.curves import Array, drift, smooth
 from hmu.data.demo.solve import solve
-from hmu.data.demo.specs import Spec
+from hmu.data.demo.specs import Spec, sample_clip, sample_spec
 from hmu.data.demo.track import Track, join, rest, start_state
 
 
-def synthesise(specs: Sequence[Spec], body: Body, rng: np.random.Generator, *, least: int = 41, most: int = 121) -> Array:
-    """Joints ``(frames, 22, 3)`` in metres of a performer who does ``specs`` one after the other, facing +z at first.
-
-    Clips shorter than ``least`` frames are extended by standing still; clips longer than ``most`` lose their end.
-    """
+def plan(specs: Sequence[Spec], rng: np.random.Generator) -> Track:
+    """The control channels of a performer who does ``specs`` one after the other, facing +z at first."""
     state = start_state(rng)
     hang = state.hang
     tracks = [rest(rng.uniform(0.1, 0.3), state)]
     for spec in specs:
         tracks.append(MAKERS[spec.action](spec, state, rng))
         state = tracks[-1].end_state(hang)
-    track = join(tracks)
+    return join(tracks)
+
+
+def sample_plan(action: str, rng: np.random.Generator, most: int) -> tuple[tuple[Spec, ...], Track]:
+    """Random specs with ``action`` among them, redrawn until the plan has at most ``most`` frames."""
+    for _ in range(20):
+        specs = sample_clip(action, rng)
+        track = plan(specs, rng)
+        if track.frames <= most:
+            return specs, track
+    specs = (sample_spec(action, rng, short=True),)
+    return specs, plan(specs, rng)
+
+
+def perform(track: Track, body: Body, rng: np.random.Generator, *, least: int, most: int) -> Array:
+    """Joints ``(frames, 22, 3)`` in metres; a plan shorter than ``least`` frames stands still at its end, one longer than
+    ``most`` is cut.
+    """
     track = _fit(track, least, most)
     _enliven(track, rng)
     return solve(body, track)

@@ -8,7 +8,7 @@ from hmu.data.demo.body import Body
 from hmu.data.demo.curves import Array, erode, rotation, smooth, turn
 from hmu.data.demo.track import Track
 
-_EXTENSION = 0.985  # a weight-bearing leg is never quite straight
+_EXTENSION = 0.992  # a weight-bearing leg is never quite straight
 _PELVIS_SMOOTHING = 2.2  # frames
 _SIDES = (1.0, -1.0)  # left, right
 
@@ -136,7 +136,8 @@ def _arm(body: Body, track: Track, side: int, joints: Array, chest: Array) -> No
     )
     shoulder = collar + turn(chest, lifted)
     up = np.clip(hand[:, [1]], 0.0, 1.0)
-    pole = np.concatenate([0.45 + 0.55 * up, -0.75 * (1 - up), -0.65 * (1 - up)], -1) + track.elbow[:, side]
+    wide = 0.25 + 0.2 * np.clip(hand[:, [2]], 0.0, 1.0) + 0.55 * up
+    pole = np.concatenate([wide, -0.75 * (1 - up), -0.65 * (1 - up)], -1) + track.elbow[:, side]
     target = shoulder + turn(chest, hand * sign) * (track.hand[:, side, [3]] * (body.upper_arm + body.forearm))
     elbow, wrist = _two_bones(shoulder, target, (body.upper_arm, body.forearm), turn(chest, pole * sign))
     for joint, place in ((13, collar), (16, shoulder), (18, elbow), (20, wrist)):

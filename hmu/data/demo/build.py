@@ -1,0 +1,148 @@
+"""Writing the demo set as a HumanML3D folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.data.demo.body import standard, vary
+from hmu.data.demo.grammar import captions
+from hmu.data.demo.motion import perform, sample_plan
+from hmu.data.demo.specs import ACTIONS, Spec
+from hmu.errors import DataError
+from hmu.motion.features import features_to_joints, joints_to_features
+from hmu.motion.skeleton import T2M
+from hmu.motion.statistics import motion_statistics
+
+log = logging.getLogger(__name__)
+
+MIN_FRAMES, MAX_FRAMES = 40, 120  # of features; short clips keep training on a CPU quick
+SHARES = {"val": 0.05, "test": 0.15}
+_COLUMNS = ("id", "split", "main", "actions", "side", "speed", "amplitude", "direction", "count", "height", "frames")
+
+Clip = tuple[NDArray[np.float32], list[str], tuple[Spec, ...], float]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    action: str
+    split: str
+
+
+def generate(root: Path, *, seed: int = 0, clips: int = 3000) -> None:
+    """Write the demo set in HumanML3D's layout; the same arguments give the same bytes.
+
+    Clips: 263 columns at 20 fps, 40-120 frames, about one in five with two actions; three captions each. Performers
+    differ in height and proportions while they move, then every clip is retargeted to one skeleton, as HumanML3D does:
+    bone lengths carry no information about the action, and a network need not learn that they stay constant.
+    Mean and Std come from the training clips. ``labels.csv`` holds the ground truth (several values joined by ``;``
+    in two-action clips). The folder appears complete or not at all.
+
+    Args:
+        root: folder to make; may exist if it is empty.
+        seed: which people and wordings.
+        clips: how many, at least three per action.
+
+    Raises:
+        DataError: too few clips, or ``root`` holds something already.
+    """
+    root = Path(root)
+    if clips < 3 * len(ACTIONS):
+        raise DataError(f"the demo data set needs at least {3 * len(ACTIONS)} clips (3 per action), got {clips}")
+    if root.exists() and any(root.iterdir()):
+        raise DataError(f"{root} is not empty: give a new folder for the demo data set, or delete it")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    building = root.parent / f".{root.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        _write(building, seed, clips)
+        if root.exists():
+            root.rmdir()
+        os.replace(building, root)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def make_clip(seed: int, number: int, action: str) -> Clip:
+    """Clip ``number`` of a seed: features ``(frames, 263)`` float32, caption lines, specs, relative body height."""
+    rng = np.random.default_rng([seed, number])
+    specs, track = sample_plan(action, rng, MAX_FRAMES + 1)
+    body = vary(rng)
+    joints = perform(track, body, rng, least=MIN_FRAMES + 1, most=MAX_FRAMES + 1)
+    rows = joints_to_features(joints, T2M, target_offsets=standard().offsets, facing="true")
+    return rows.astype(np.float32), captions(specs, rng), specs, body.height
+
+
+def _entries(seed: int, clips: int) -> list[_Entry]:
+    """Ids, main actions (evenly many of each) and splits (the same shares of each action)."""
+    rng = np.random.default_rng([seed, clips, 263])
+    actions = [ACTIONS[index % len(ACTIONS)] for index in rng.permutation(clips)]
+    splits = ["train"] * clips
+    for action in ACTIONS:
+        mine = [index for index, name in enumerate(actions) if name == action]
+        order = [mine[i] for i in rng.permutation(len(mine))]
+        start = 0
+        for split, share in SHARES.items():
+            number = max(1, round(share * len(mine)))
+            for index in order[start : start + number]:
+                splits[index] = split
+            start += number
+    return [_Entry(f"{i:06d}", action, split) for i, (action, split) in enumerate(zip(actions, splits, strict=True))]
+
+
+def _write(folder: Path, seed: int, clips: int) -> None:
+    entries = _entries(seed, clips)
+    for name in ("new_joint_vecs", "new_joints", "texts"):
+        (folder / name).mkdir(parents=True)
+    rows = []
+    for number, entry in enumerate(entries):
+        features, lines, specs, height = make_clip(seed, number, entry.action)
+        np.save(folder / "new_joint_vecs" / f"{entry.name}.npy", features)
+        np.save(folder / "new_joints" / f"{entry.name}.npy", features_to_joints(features, T2M))
+        _text(folder / "texts" / f"{entry.name}.txt", lines)
+        rows.append(_label(entry, specs, height, len(features)))
+    for split, members in _splits(entries).items():
+        _text(folder / f"{split}.txt", members)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerows([_COLUMNS, *rows])
+    _text(folder / "labels.csv", table.getvalue().splitlines())
+    mean, std = motion_statistics(_training_clips(folder, entries))
+    np.save(folder / "Mean.npy", mean.astype(np.float32))
+    np.save(folder / "Std.npy", std.astype(np.float32))
+    log.info("demo data set: %d clips of %d actions", clips, len(ACTIONS))
+
+
+def _training_clips(folder: Path, entries: Sequence[_Entry]) -> Iterator[NDArray[np.float32]]:
+    for entry in entries:
+        if entry.split == "train":
+            yield np.load(folder / "new_joint_vecs" / f"{entry.name}.npy")
+
+
+def _splits(entries: Sequence[_Entry]) -> dict[str, list[str]]:
+    members = {split: [e.name for e in entries if e.split == split] for split in ("train", "val", "test")}
+    members["train_val"] = [e.name for e in entries if e.split != "test"]
+    members["all"] = [e.name for e in entries]
+    return members
+
+
+def _label(entry: _Entry, specs: Sequence[Spec], height: float, frames: int) -> tuple[str, ...]:
+    columns = (
+        ";".join(str(getattr(spec, field)) for spec in specs)
+        for field in ("action", "side", "speed", "amplitude", "direction", "count")
+    )
+    return (entry.name, entry.split, entry.action, *columns, f"{height:.3f}", str(frames))
+
+
+def _text(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

@@ -1,0 +1,135 @@
+"""Captions from specs: three different sentences per clip, with lemmatised ``word/POS`` tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from hmu.data.demo.lexicon import participle, tag, third_person
+from hmu.data.demo.phrases import PHRASES
+from hmu.data.demo.specs import Spec
+
+_SUBJECTS = ("a person", "a man", "someone", "the person", "the figure", "a figure", "the man", "a human")
+_SUBJECT_WEIGHTS = (0.44, 0.14, 0.14, 0.1, 0.06, 0.05, 0.05, 0.02)
+_NUMBERS = "zero one two three four five six seven eight nine ten".split()
+_PACE = {"slow": ("slowly", "gently", "at a slow pace"), "fast": ("quickly", "fast", "rapidly", "swiftly"), "normal": ("",)}
+_LINKS = ("then", "and then", ", then")
+_IMPLICIT_SHARE = 0.25
+
+Token = tuple[str, str, str]  # word as written, lemma, part of speech
+
+
+def variant(spec: Spec) -> str:
+    """The key of ``PHRASES`` that describes a spec."""
+    action = spec.action
+    both = "both" if spec.side == "both" else "one"
+    curve = "curve" if spec.direction in ("left", "right") else "forward"
+    turn = {90: "spot", 180: "around", 360: "circle"}.get(spec.count, "spot")
+    if action == "turn" and spec.direction == "forward":
+        turn = "walk"
+    suffix = {
+        "walk": curve,
+        "run": curve,
+        "jump": spec.direction,
+        "hop": spec.direction,
+        "kick": spec.direction,
+        "punch": both,
+        "wave": both,
+        "raise_arms": both,
+        "sit": spec.direction,
+        "turn": turn,
+        "march": spec.direction,
+    }.get(action)
+    return action if suffix is None else f"{action}.{suffix}"
+
+
+def _slots(spec: Spec, poss: str, rng: np.random.Generator) -> dict[str, str]:
+    pick = lambda *options: str(options[int(rng.integers(len(options)))])  # noqa: E731
+    number = _NUMBERS[min(spec.count, 10)]
+    times = {1: pick("", "", "once"), 2: pick("twice", "two times")}.get(spec.count, f"{number} times")
+    if spec.action == "clap" and spec.count > 3:
+        times = pick(f"{number} times", "several times")
+    angle = {90: pick("", "ninety degrees", "a quarter"), 180: "around"}.get(spec.count, "around")
+    steps = _NUMBERS[spec.count] if spec.count <= 10 else "some"
+    return {
+        "side": spec.side,
+        "way": spec.direction,
+        "poss": poss,
+        "times": times,
+        "n": pick(steps, "several", "some"),
+        "pace": pick(*_PACE[spec.speed]),
+        "high": {"high": "high", "low": "low"}.get(spec.amplitude, ""),
+        "low": {"high": pick("deep", "low"), "low": pick("small", "slight")}.get(spec.amplitude, ""),
+        "deeply": {"high": pick("deeply", "low"), "low": "slightly"}.get(spec.amplitude, ""),
+        "angle": angle,
+        "through": {"side": "out to the side and up", "forward": pick("forward and up", "up in front of the body")}.get(
+            spec.direction, "up"
+        ),
+    }
+
+
+def _clause(pattern: str, slots: dict[str, str], progressive: bool) -> list[Token]:
+    """One pattern as tokens."""
+    tokens: list[Token] = []
+    for word in pattern.format(**slots).split():
+        name, _, override = word.partition("/")
+        if name.startswith("*"):
+            verb = name[1:]
+            first = not tokens
+            if override == "BASE":
+                tokens.append((verb, verb, "VERB"))
+            elif progressive and first:
+                tokens += [("is", "is", "AUX"), (participle(verb), verb, "VERB")]
+            else:
+                tokens.append((participle(verb) if progressive else third_person(verb), verb, "VERB"))
+        else:
+            lemma, pos = (name, override) if override else tag(name)
+            tokens.append((name, lemma, pos))
+    return tokens
+
+
+def _sentence(patterns: Sequence[str], specs: Sequence[Spec], rng: np.random.Generator) -> list[Token]:
+    subject = _SUBJECTS[int(rng.choice(len(_SUBJECTS), p=_SUBJECT_WEIGHTS))]
+    poss = "his" if "man" in subject.split() else ("his" if rng.random() < 0.3 else "their")
+    tokens = [(word, *tag(word)) for word in subject.split()]
+    progressive = rng.random() < 0.15
+    link = _LINKS[int(rng.integers(len(_LINKS)))]
+    for index, (pattern, spec) in enumerate(zip(patterns, specs, strict=True)):
+        if index:
+            comma = link.startswith(",")
+            if comma:
+                tokens[-1] = (tokens[-1][0] + ",", *tokens[-1][1:])
+            tokens += [(word, *tag(word)) for word in link.replace(",", "").split()]
+        clause = _clause(pattern, _slots(spec, poss, rng), progressive)
+        tokens += clause[1:] if index and progressive else clause
+    return tokens
+
+
+def captions(specs: Sequence[Spec], rng: np.random.Generator, count: int = 3) -> list[str]:
+    """``count`` different lines ``caption#word/POS word/POS ...#0.0#0.0`` for a clip.
+
+    The first uses each action's primary verb; the others may use synonyms, and in a quarter of the clips the last one
+    describes the movement without the keyword.
+    """
+    rows = [PHRASES[variant(spec)] for spec in specs]
+    implicit = rng.random() < _IMPLICIT_SHARE
+    lines: list[str] = []
+    while len(lines) < count:
+        patterns = []
+        for primary, synonyms, hidden in rows:
+            options = primary if not lines else (*primary, *synonyms, *synonyms)
+            if implicit and len(lines) == count - 1:
+                options = hidden
+            patterns.append(options[int(rng.integers(len(options)))])
+        line = _line(_sentence(patterns, specs, rng))
+        if line not in lines:
+            lines.append(line)
+    return lines
+
+
+def _line(tokens: Sequence[Token]) -> str:
+    text = re.sub(r"\s+", " ", " ".join(token[0] for token in tokens)).strip()
+    tags = " ".join(f"{lemma}/{pos}" for _, lemma, pos in tokens)
+    return f"{text}.#{tags}#0.0#0.0"
