@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hmu.motion.detectors import _series as series
 from hmu.motion.detectors._base import Detector, Found
@@ -95,8 +96,8 @@ class Clap(Detector):
     meetings: int = 2  #: within the window
     window: float = 2.0  #: seconds
 
-    def __call__(self, body: Body) -> Found:
-        """Look for clapping."""
+    def meets(self, body: Body) -> NDArray[np.bool_]:
+        """The frames at which the hands meet, ``(batch, frames)``."""
         hands = body.local[:, :, WRISTS]
         gap = np.linalg.norm(hands[:, :, 0] - hands[:, :, 1], axis=-1)
         near, beat = round(self.apart * body.fps), round(self.beat * body.fps)
@@ -109,4 +110,8 @@ class Clap(Detector):
         side, ahead = (series.extreme(passing[..., axis], 2 * near, 2 * near, largest=True) for axis in (0, 2))
         meet &= (side > self.speed) & (side > ahead)
         meet &= np.abs(hands[:, :, 0, 1] - hands[:, :, 1, 1]) < self.level
-        return Found(any=series.busiest(meet, round(self.window * body.fps)) >= self.meetings)
+        return np.asarray(meet)
+
+    def __call__(self, body: Body) -> Found:
+        """Look for clapping."""
+        return Found(any=series.busiest(self.meets(body), round(self.window * body.fps)) >= self.meetings)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hmu.motion.detectors import _series as series
 from hmu.motion.detectors._base import Detector, Found
-from hmu.motion.detectors._body import ANKLES, HIPS, KNEES, Body
+from hmu.motion.detectors._body import ANKLES, HIPS, KNEES, PELVIS, Body
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -57,17 +57,20 @@ class Walk(Detector):
     steps: int = 2  #: overtakings in the clip
     direction: float = 1.0  #: 1 = ahead, -1 = backwards
 
-    def __call__(self, body: Body) -> Found:
-        """Look for walking ahead."""
+    def steps_taken(self, body: Body) -> Bools:
+        """The frames of a steady walk at which a foot overtakes the other, ``(batch, frames)``."""
         speed = pace(body)
         ahead = speed[..., 2] * self.direction
         going = (ahead > self.slow) & (ahead < self.fast) & (ahead > np.abs(speed[..., 0])) & body.mask
-        going &= ~Run().frames(body)
+        going &= ~Run().frames(body) & ~March().frames(body)
         steady = series.run_lengths(going) >= round(self.hold * body.fps)
         spread = round(self.hold * body.fps)
         steady = series.within(steady, 0, spread) & going
-        steps = (stride_flips(body, self.stride) & steady).sum(axis=1)
-        return Found(any=(steps >= self.steps) & ~March()(body).any)
+        return stride_flips(body, self.stride) & steady
+
+    def __call__(self, body: Body) -> Found:
+        """Look for walking ahead."""
+        return Found(any=self.steps_taken(body).sum(axis=1) >= self.steps)
 
 
 @dataclass(frozen=True)
@@ -119,17 +122,16 @@ class Run(Detector):
 
 @dataclass(frozen=True)
 class CrouchWalk(Detector):
-    """Walking (``walk``'s rule) with bent legs: the pelvis stays below ``height`` in ``share`` of the moving frames."""
+    """Walking (``walk``'s rule) with bent legs: at ``steps`` of its overtakings or more the pelvis is below ``height``."""
 
     name: ClassVar[str] = "crouch_walk"
     height: float = 0.70  #: metres, pelvis above the floor; upright it is 0.85 to 0.9
-    share: float = 0.8  #: of the frames in which the pelvis moves ahead
+    steps: int = 2  #: overtakings in the clip
 
     def __call__(self, body: Body) -> Found:
         """Look for crouched walking."""
-        moving = (pace(body)[..., 2] > Walk.slow) & body.mask
-        low = series.share(body.pelvis_height < self.height, moving) >= self.share
-        return Found(any=Walk()(body).any & low)
+        low = Walk().steps_taken(body) & (body.pelvis_height < self.height)
+        return Found(any=low.sum(axis=1) >= self.steps)
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,18 @@ class March(Detector):
     changes: int = 2  #: changes of leg
     window: float = 3.0  #: seconds
     travel: float = 1.5  #: m/s
+    around: float = 0.5  #: seconds around a lifted knee that are no walking
 
     def lifted(self, body: Body) -> Bools:
         """Where the left or the right knee is up as in a march, bool ``(batch, frames, 2)``."""
         slow = np.linalg.norm(pace(body)[..., [0, 2]], axis=-1) < self.travel
         high = (thigh_lift(body) > self.lift) & (body.leg_extension < self.bent)
         return np.asarray(high & (body.leg_extension > self.support)[:, :, ::-1] & (slow & body.mask)[:, :, None])
+
+    def frames(self, body: Body) -> Bools:
+        """The frames around lifted knees of clips with a march in them, ``(batch, frames)``."""
+        reach = round(self.around * body.fps)
+        return series.within(self.lifted(body).any(axis=-1), reach, reach) & self(body).any[:, None]
 
     def __call__(self, body: Body) -> Found:
         """Look for marching."""
@@ -194,17 +202,27 @@ class StepSideways(Detector):
 
 @dataclass(frozen=True)
 class Turn(Detector):
-    """The hips' heading changes by ``angle`` within ``window`` seconds, standing or walking; a wide curve is no turn."""
+    """The hips' heading changes by ``angle`` within ``window`` seconds on a path that bends tightly, or on the spot.
+
+    Looked for over a third, two thirds and all of the window; the path's mean radius (its length over the angle) is at
+    most ``radius``: walking or running round a wide curve is no turn.
+    """
 
     name: ClassVar[str] = "turn"
     angle: float = 58.0  #: degrees
     window: float = 1.5  #: seconds
+    radius: float = 1.6  #: metres
 
     def __call__(self, body: Body) -> Found:
         """Look for turns to the left and to the right."""
-        before = min(round(self.window * body.fps), max(body.mask.shape[1] - 1, 0))
-        lowest = series.extreme(body.pelvis_heading, before, 0, largest=False)
-        highest = series.extreme(body.pelvis_heading, before, 0, largest=True)
-        left = np.degrees(body.pelvis_heading - lowest) > self.angle
-        right = np.degrees(highest - body.pelvis_heading) > self.angle
-        return Found.of_sides(np.stack([(x & body.mask).any(axis=1) for x in (left, right)], axis=1))
+        ground = np.linalg.norm(body.velocity[:, :, PELVIS][..., [0, 2]], axis=-1) / body.fps
+        path = np.cumsum(ground, axis=1)
+        hits = np.zeros((len(body.lengths), 2), dtype=np.bool_)
+        for part in (1, 2, 3):
+            wide = min(round(part * self.window * body.fps / 3), path.shape[1] - 1)
+            start = path.shape[1] - wide
+            turned = body.pelvis_heading[:, wide:] - body.pelvis_heading[:, :start]
+            tight = (path[:, wide:] - path[:, :start] < self.radius * np.abs(turned)) & body.mask[:, wide:]
+            for k, sign in enumerate((1.0, -1.0)):
+                hits[:, k] |= (tight & (sign * np.degrees(turned) > self.angle)).any(axis=1)
+        return Found.of_sides(hits)
