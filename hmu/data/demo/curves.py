@@ -17,13 +17,14 @@ def keys(frames: int, times: Sequence[float], values: ArrayLike) -> Array:
 
     Args:
         frames: number of frames to evaluate (0, 1, ...).
-        times: key times in frames, strictly increasing, ``(keys,)``.
+        times: key times in frames, increasing, ``(keys,)``; keys closer than half a frame are pushed apart.
         values: ``(keys,)`` or ``(keys, d)``.
 
     Returns:
         ``(frames,)`` or ``(frames, d)``; constant before the first and after the last key.
     """
-    knots = np.asarray(times, dtype=np.float64)
+    order = 0.5 * np.arange(len(times))
+    knots = np.maximum.accumulate(np.asarray(times, dtype=np.float64) - order) + order
     points = np.asarray(values, dtype=np.float64)
     flat = points.reshape(len(knots), -1)
     steps = np.diff(knots)[:, None]
