@@ -143,11 +143,15 @@ class MotionClips:
         """
         rows = np.asarray(indices, dtype=np.int64)
         start, lengths = self._crop(rows, crop, generator)
-        motion = self._gather(self._begin[rows] + start, lengths)
+        motion = self.cut(rows, start, lengths)
         chosen = self._choose(rows, caption, generator)
         captions = tuple(self.caption(int(i), int(k)) for i, k in zip(rows, chosen, strict=True))
         ids = tuple(self.ids[int(i)] for i in rows)
         return MotionBatch(motion, torch.from_numpy(lengths), captions, ids)
+
+    def cut(self, indices: NDArray[np.int64], start: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
+        """Frames ``start : start + length`` of each entry, zero padded ``(batch, longest, features)``."""
+        return self._gather(self._begin[indices] + start, lengths)
 
     def _gather(self, begin: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
         """Rows ``begin : begin + length`` of the pack as ``(batch, longest, features)``, zero padded."""
