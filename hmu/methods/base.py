@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, Target
+from hmu.errors import ConfigError
 from hmu.text.base import TextCondition
 
 if TYPE_CHECKING:
@@ -26,6 +28,13 @@ class Side:
 
     target: Target
     condition: TextCondition
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def to(self, device: torch.device | str) -> Side:
+        """The same side on ``device``."""
+        return Side(self.target.to(device), self.condition.to(device))
 
 
 class Method:
@@ -46,10 +55,53 @@ class TrainedMethod(Method):
 
     Life cycle: ``setup`` marks the trainable weights (or injects adapters) and keeps a frozen teacher if it needs one;
     ``loss`` is called once a step; ``to_edit`` extracts the small artefact; the base is restored by the caller.
+
+    Args:
+        steps: optimiser steps; or give ``epochs`` and leave it None.
+        epochs: passes over the *forget* side (sets the steps when ``steps`` is None).
+        batch_size: clips of each side per step, over all processes.
+        lr: learning rate of AdamW, constant after ``warmup`` steps of linear growth.
+        betas, weight_decay: AdamW.
+        grad_clip: largest gradient norm, None for no clipping.
+        stop_window: steps that the running averages handed to ``should_stop`` cover.
+
+    Raises:
+        ConfigError: for a training without length or with numbers out of range.
     """
 
-    def setup(self, backbone: MotionBackbone) -> list[nn.Parameter]:
-        """Prepare ``backbone`` in place and return the parameters to optimise."""
+    def __init__(
+        self,
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        lr: float = 1e-4,
+        betas: Sequence[float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        warmup: int = 0,
+        grad_clip: float | None = None,
+        stop_window: int = 20,
+    ) -> None:
+        if (steps is None) == (epochs is None):
+            raise ConfigError("method: give either steps or epochs (one of them must be null)")
+        length = steps if steps is not None else epochs
+        for key, value in {"steps or epochs": length, "batch_size": batch_size, "stop_window": stop_window}.items():
+            if value is None or value < 1:
+                raise ConfigError(f"method: {key} must be at least 1, not {value}")
+        if lr <= 0 or (grad_clip is not None and grad_clip <= 0) or warmup < 0 or weight_decay < 0:
+            raise ConfigError("method: lr and grad_clip must be greater than 0, warmup and weight_decay not negative")
+        self.steps, self.epochs, self.batch_size = steps, epochs, batch_size
+        self.lr, self.betas, self.weight_decay = float(lr), (float(betas[0]), float(betas[1])), float(weight_decay)
+        self.warmup, self.grad_clip, self.stop_window = warmup, grad_clip, stop_window
+
+    def total_steps(self, forget_clips: int) -> int:
+        """Optimiser steps for a forget side of ``forget_clips`` clips."""
+        if self.steps is not None:
+            return self.steps
+        return int(self.epochs or 0) * max(1, -(-forget_clips // self.batch_size))
+
+    def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
+        """Prepare ``backbone`` in place and return the parameters to optimise, by a name without meaning to others."""
         raise NotImplementedError
 
     def loss(
@@ -58,10 +110,31 @@ class TrainedMethod(Method):
         """Named scalar terms; ``"loss"`` is minimised, the others are logged."""
         raise NotImplementedError
 
-    def should_stop(self, terms: dict[str, float]) -> bool:
-        """Whether the running averages of the terms say that training is done (or has begun to diverge)."""
-        return False
+    def should_stop(self, terms: dict[str, float]) -> str | None:
+        """Why training is done (or has begun to diverge), judged by running averages of the terms; None to go on."""
+        return None
 
     def to_edit(self, backbone: MotionBackbone) -> Edit:
         """The learned change as an :class:`~hmu.methods.edit.Edit`."""
         raise NotImplementedError
+
+    def to(self, device: torch.device) -> None:
+        """Move what the method keeps outside the backbone (a teacher); called once, before the first step."""
+
+    def teardown(self, backbone: MotionBackbone) -> None:
+        """Take off what ``setup`` put on the backbone; weights are restored by the caller."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments, as they go into ``edit.json``."""
+        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
+
+
+def check_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a value that is not among ``choices``.
+
+    Raises:
+        ConfigError: naming the key and the choices.
+    """
+    if value not in choices:
+        raise ConfigError(f"method.{key}={value}: expected one of {', '.join(choices)}")

@@ -115,7 +115,7 @@ class Edit:
 
         Args:
             folder: where; parents are created.
-            dtype: store the tensors in this type (``torch.float16`` halves the file, keeps 3 digits); default as they are.
+            dtype: store the tensors in this type (``torch.float16`` halves the file); default as they are.
         """
         tensors = {n: t.detach().cpu().to(dtype or t.dtype).contiguous() for n, t in self.tensors.items()}
         return edit_files.write(Path(folder), tensors, self.meta, self._extra_files())
@@ -312,3 +312,18 @@ def applied(
         yield stack
     finally:
         stack.revert()
+
+
+def difference(base: MotionBackbone, changed: MotionBackbone, **facts: Any) -> DeltaEdit:
+    """The edit that turns ``base`` into ``changed`` (an unlearned checkpoint of the authors, say).
+
+    Raises:
+        CheckpointError: the two networks have other names or shapes.
+    """
+    before, after = weights_of(base.network()), weights_of(changed.network())
+    unlike = sorted(n for n in before.keys() | after.keys() if n not in before or n not in after)
+    unlike += sorted(n for n in before.keys() & after.keys() if before[n].shape != after[n].shape)
+    if unlike:
+        raise CheckpointError(f"the two models differ in more than their values, first in '{unlike[0]}'")
+    deltas = {n: (after[n].detach().cpu().double() - before[n].detach().cpu().double()).float() for n in before}
+    return DeltaEdit({n: d for n, d in deltas.items() if bool(d.any())}, base=fingerprint(base), **facts)

@@ -77,7 +77,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"'{folder / EDIT}' describes schema {meta.get('schema')!r}, kind {meta.get('kind')!r}; "
             f"expected schema 1, kind {kinds}"
         )
-    path = folder / _FILE_OF_KIND[meta["kind"]]
+    path = folder / _FILE_OF_KIND[str(meta["kind"])]
     if not path.is_file():
         raise CheckpointError(f"'{path}' is missing: the edit is incomplete, make it again")
     data = path.read_bytes()
@@ -168,7 +168,6 @@ def from_peft_names(tensors: dict[str, Tensor], folder: Path) -> dict[str, tuple
         sides[side][layer] = tensor
     unpaired = sorted(sides["A"].keys() ^ sides["B"].keys())
     if unpaired or not tensors:
-        raise CheckpointError(
-            f"'{folder / ADAPTERS}' lacks a factor of '{unpaired[0] if unpaired else 'every layer'}': make the edit again"
-        )
+        lacking = unpaired[0] if unpaired else "every layer"
+        raise CheckpointError(f"'{folder / ADAPTERS}' lacks a factor of '{lacking}': make the edit again")
     return {layer: (a, sides["B"][layer]) for layer, a in sides["A"].items()}

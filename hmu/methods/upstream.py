@@ -1,0 +1,122 @@
+"""The unlearning losses that the SALAD fork computes, as it runs (``variant: upstream``), its faults included.
+
+Differences from :mod:`hmu.methods.esd` and :mod:`hmu.methods.lora`: means run over padding; both compare a velocity
+model's answer with *noise*; LoRA noises with linear betas instead of the model's schedule and gives the network no
+length mask; ESD has no ``eta``. Kept to reproduce figures, not to be used otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hmu.backbones.base import MotionBackbone, State, Target
+from hmu.data.batch import length_mask
+from hmu.methods.teacher import Teacher, erase_target
+
+if TYPE_CHECKING:
+    from hmu.methods.base import Side
+
+
+def fits(backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
+    """None if ``backbone`` has a latent posterior and an explicit diffusion process, else why it cannot do this."""
+    if isinstance(backbone, MotionBackbone) and not hasattr(backbone, "diffusion"):
+        return f"variant=upstream reproduces the SALAD fork, and {backbone.name} has no diffusion process of that kind"
+    return None
+
+
+def process_of(backbone: MotionBackbone, beta_schedule: str | None = None) -> Any:
+    """The backbone's diffusion process, or the same one with another ``beta_schedule``."""
+    process: Any = backbone.diffusion
+    if beta_schedule is None:
+        return process
+    return type(process)(dataclasses.replace(process.options, beta_schedule=beta_schedule))
+
+
+def draw(
+    backbone: MotionBackbone, target: Target, process: Any, generator: torch.Generator | None
+) -> tuple[State, Tensor]:
+    """A training state with nothing masked in it, and its noise.
+
+    The latent is sampled from the cached posterior, which is zero beyond each clip's length; the fork has encoded its
+    zero padding there.
+    """
+    mean, logvar = target.tensors["mean"], target.tensors["logvar"]
+    spread, noise = (_normal_like(mean, generator) for _ in range(2))
+    time = process.draw_times(len(target), generator, mean.device)
+    return noised(process, mean + (logvar / 2).exp() * spread, noise, time), noise
+
+
+def noised(process: Any, latent: Tensor, noise: Tensor, time: Tensor) -> State:
+    """``x_t`` with its true answer, every position valid."""
+    valid = torch.ones(latent.shape[:2], dtype=torch.bool, device=latent.device)
+    return State(process.add(latent, noise, time), time, process.answer(latent, noise, time), valid)
+
+
+def _normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    where = x.device if generator is None else generator.device
+    return torch.randn(x.shape, generator=generator, device=where, dtype=x.dtype).to(x.device)
+
+
+def square(prediction: Tensor, answer: Tensor) -> Tensor:
+    """Mean square over every element, padding included."""
+    return (prediction - answer).square().mean()
+
+
+def contrast(retain: tuple[Tensor, Tensor], forget: tuple[Tensor, Tensor], weight: float) -> dict[str, Tensor]:
+    """``MSE(retain) - weight MSE(forget)``; each side is ``(prediction, answer)``."""
+    kept, forgotten = square(*retain), square(*forget)
+    return {"loss": kept - weight * forgotten, "retain": kept.detach(), "forget": forgotten.detach()}
+
+
+def neutralise(prediction: Tensor, null: Tensor, kept: tuple[Tensor, Tensor], weight: float) -> dict[str, Tensor]:
+    """``MSE(out(x_t, c), out0(x_t, empty)) + weight MSE(out(x_t', c'), answer)``."""
+    erase, preserve = square(prediction, null), square(*kept)
+    return {"loss": erase + weight * preserve, "erase": erase.detach(), "preserve": preserve.detach()}
+
+
+def self_guided(concept: Tensor, null: Tensor, eta: float) -> Tensor:
+    """An early commit's loss: both terms of the target from the model being trained, gradient on the left only."""
+    return square(concept, erase_target(null, concept, null, eta).detach())
+
+
+def lora_loss(
+    backbone: MotionBackbone, forget: Side, retain: Side, weight: float, generator: torch.Generator | None
+) -> dict[str, Tensor]:
+    """The fork's contrastive loss for one step."""
+    process = process_of(backbone, "linear")
+    sides = []
+    for side in (retain, forget):
+        state, noise = draw(backbone, side.target, process, generator)
+        sides.append((backbone.predict(state, side.condition), noise))
+    return contrast(sides[0], sides[1], weight)
+
+
+def esd_loss(
+    backbone: MotionBackbone,
+    teacher: Teacher,
+    forget: Side,
+    retain: Side,
+    weight: float,
+    generator: torch.Generator | None,
+) -> dict[str, Tensor]:
+    """The fork's erasing loss for one step; its network is given the length mask, its means run over padding."""
+    process = process_of(backbone)
+    noisy, _ = draw(backbone, forget.target, process, generator)
+    kept, noise = draw(backbone, retain.target, process, generator)
+    with torch.no_grad():
+        null = answer(teacher.backbone, noisy, forget.target.lengths, teacher.null.expand(len(forget)))
+    mine = answer(backbone, noisy, forget.target.lengths, forget.condition)
+    held = answer(backbone, kept, retain.target.lengths, retain.condition)
+    return neutralise(mine, null, (held, noise), weight)
+
+
+def answer(backbone: MotionBackbone, state: State, lengths: Tensor, condition: Any) -> Tensor:
+    """The network's answer under a length mask (frames), padding not zeroed."""
+    valid = length_mask(lengths // backbone.unit_length, state.inputs.shape[1])
+    condition = condition.to(state.inputs.device)
+    result: Tensor = backbone.network()(state.inputs, state.time, condition.tokens, condition.mask, valid)
+    return result

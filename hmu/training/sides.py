@@ -1,0 +1,78 @@
+"""Minibatches of one side, from targets and prompts that are encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hmu.backbones.base import MotionBackbone, Target
+from hmu.data.dataset import MotionClips
+from hmu.methods.base import Side
+
+CHUNK = 64
+
+
+def plan(clips: int, batch: int, steps: int, seed: int) -> Tensor:
+    """Which clips and captions each step uses: int64 ``(2, steps, batch)``.
+
+    The clips are dealt from freshly shuffled decks, one after the other, so that every clip is used equally often
+    whichever side is shorter. The second layer is a random number that picks a caption modulo the clip's captions.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    passes = -(-steps * batch // clips)
+    decks = torch.cat([torch.randperm(clips, generator=generator) for _ in range(passes)])
+    captions = torch.randint(0, 2**31, (steps * batch,), generator=generator)
+    return torch.stack([decks[: steps * batch], captions]).view(2, steps, batch)
+
+
+class SideCache(Sequence[Side]):
+    """Minibatches by step. Clips that the plan uses are encoded once, in chunks; prompts once by the backbone's cache.
+
+    Args:
+        backbone: encodes targets and prompts; nothing in it may train meanwhile.
+        clips: the side's clips.
+        chosen: this process's part of :func:`plan`, ``(2, steps, batch)``.
+    """
+
+    def __init__(self, backbone: MotionBackbone, clips: MotionClips, chosen: Tensor) -> None:
+        self.backbone, self.clips = backbone, clips
+        self.used, self.rows = torch.unique(chosen[0], return_inverse=True)
+        self.texts = self._texts(chosen)
+        by_length = torch.argsort(torch.as_tensor(clips.lengths)[self.used], stable=True)  # little padding in a chunk
+        parts = [self._encode(self.used[chunk]) for chunk in by_length.split(CHUNK)]
+        self.target = concat_targets(parts).select(torch.argsort(by_length))
+
+    def _encode(self, indices: Tensor) -> Target:
+        device = next(self.backbone.parameters()).device
+        with torch.no_grad():
+            return self.backbone.encode_target(self.clips.batch(indices.tolist()).to(device)).to("cpu")
+
+    def _texts(self, chosen: Tensor) -> list[list[str]]:
+        steps = zip(chosen[0].tolist(), chosen[1].tolist(), strict=True)
+        return [[self.clips.caption(i, k).text for i, k in zip(*step, strict=True)] for step in steps]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, step: int) -> Side:  # type: ignore[override]
+        """The minibatch of ``step``."""
+        with torch.no_grad():
+            condition = self.backbone.encode_text(self.texts[step])
+        return Side(self.target.select(self.rows[step]), condition)
+
+
+def concat_targets(targets: Sequence[Target]) -> Target:
+    """Stack targets along the batch, padding dimension 1 (time) with zeros to the longest."""
+    names = targets[0].tensors.keys()
+
+    def stack(tensors: list[Tensor]) -> Tensor:
+        if tensors[0].dim() < 2:
+            return torch.cat(tensors)
+        longest = max(t.shape[1] for t in tensors)
+        padded = [torch.cat([t, t.new_zeros(len(t), longest - t.shape[1], *t.shape[2:])], 1) for t in tensors]
+        return torch.cat(padded)
+
+    stacked = {name: stack([target.tensors[name] for target in targets]) for name in names}
+    return Target(stacked, torch.cat([target.lengths for target in targets]))

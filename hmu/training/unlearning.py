@@ -1,0 +1,240 @@
+"""One LightningModule and one function that run every trained method on every backbone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from hmu.backbones.base import MotionBackbone
+from hmu.data.dataset import MotionClips
+from hmu.errors import ConfigError
+from hmu.methods.base import Side, TrainedMethod
+from hmu.methods.edit import Edit, weights_of
+from hmu.training.sides import SideCache, plan
+
+log = logging.getLogger(__name__)
+
+Pair = tuple[Side, Side]
+
+
+class Pairs(IterableDataset[Pair]):
+    """The steps of a run in order: one forget and one retain minibatch each, this process's share of them.
+
+    Args:
+        forget, retain: both sides' caches, built for the same number of steps.
+    """
+
+    def __init__(self, forget: SideCache, retain: SideCache) -> None:
+        super().__init__()
+        self.forget, self.retain = forget, retain
+
+    def __len__(self) -> int:
+        return len(self.forget)
+
+    def __iter__(self) -> Iterator[Pair]:
+        for step in range(len(self)):
+            yield self.forget[step], self.retain[step]
+
+
+class UnlearningModule(L.LightningModule):
+    """Minimises a method's loss over the parameters that its ``setup`` returned.
+
+    Only those parameters are registered here, so that a checkpoint of this module is small and DDP synchronises nothing
+    else; the backbone is moved to the device at the start. Every process draws its own noise.
+
+    Args:
+        method: already set up on ``backbone``.
+        backbone: the student.
+        trained: the parameters to optimise.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self, method: TrainedMethod, backbone: MotionBackbone, trained: Mapping[str, nn.Parameter], seed: int
+    ) -> None:
+        super().__init__()
+        self.method, self.seed = method, seed
+        self._student = [backbone]  # in a list: not a submodule
+        self.trained = nn.ParameterDict({name.replace(".", "/"): p for name, p in trained.items()})
+        self.averages: dict[str, float] = {}
+        self.stopped: str | None = None
+        self._recent: deque[dict[str, float]] = deque(maxlen=method.stop_window)
+        self._generator: torch.Generator | None = None
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Noise source on the CPU, so that a seed means the same noise on every device; one per process."""
+        if self._generator is None:
+            self._generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.global_rank)
+        return self._generator
+
+    def on_fit_start(self) -> None:
+        """Move student and teacher to this process's device."""
+        self._student[0].to(self.device)
+        self.method.to(self.device)
+
+    def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
+        """One step of the method's loss; asks the method whether to stop."""
+        terms = self.method.loss(self._student[0], *batch, self.generator)
+        size = len(batch[0])
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        self.log_dict({f"train/{name}": value for name, value in values.items()}, batch_size=size)
+        self.log("loss", values["loss"], prog_bar=True, logger=False, batch_size=size)
+        self._watch(values)
+        return terms["loss"]
+
+    def _watch(self, values: dict[str, float]) -> None:
+        self._recent.append(values)
+        self.averages = {name: sum(v[name] for v in self._recent) / len(self._recent) for name in values}
+        full = len(self._recent) == self._recent.maxlen
+        reason = self.method.should_stop(self.averages) if full else None
+        strategy = self.trainer.strategy
+        if self.trainer.world_size > 1 and strategy.reduce_boolean_decision(reason is not None, all=False):
+            reason = reason or "another process asked for it"
+        if reason is not None and self.stopped is None:
+            self.stopped = reason
+            self.trainer.should_stop = True
+            log.warning("stopped after %d steps: %s", self.global_step + 1, reason)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, linear warm-up, then a constant rate."""
+        method = self.method
+        optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=method.lr, betas=method.betas, weight_decay=method.weight_decay
+        )
+        grow = method.warmup + 1
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / grow))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Pair, device: torch.device, dataloader_idx: int) -> Pair:
+        """Our typed sides know how to move themselves."""
+        return batch[0].to(device), batch[1].to(device)
+
+
+@contextmanager
+def restored(backbone: MotionBackbone, method: TrainedMethod) -> Iterator[None]:
+    """Afterwards the backbone is what it was: modules, weights bit for bit, which of them train, and its modes."""
+    weights = {name: value.detach().clone() for name, value in weights_of(backbone.network()).items()}
+    trains = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
+    modes = [(module, module.training) for module in backbone.modules()]
+    device = next(iter(weights.values())).device
+    try:
+        yield
+    finally:
+        method.teardown(backbone)
+        backbone.to(device)
+        with torch.no_grad():
+            for name, value in weights_of(backbone.network()).items():
+                value.copy_(weights[name])
+        for parameter, flag in trains:
+            parameter.requires_grad_(flag)
+            parameter.grad = None
+        for module, mode in modes:
+            module.training = mode
+
+
+def run_method(
+    method: TrainedMethod,
+    backbone: MotionBackbone,
+    forget: MotionClips,
+    retain: MotionClips,
+    trainer: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    concept: str = "",
+) -> Edit:
+    """Train ``method`` on the two sides and return its edit; ``backbone`` is left as it was, bit for bit.
+
+    Args:
+        method: what to learn; brings its length, batch size and optimiser.
+        backbone: the base.
+        forget, retain: clips of both sides.
+        trainer: keyword arguments of ``lightning.Trainer`` (device, strategy, logger, precision ...).
+        seed: decides the order of clips, the choice of captions, the noise, and the first adapter weights.
+        concept: name written into the edit.
+
+    Returns:
+        The edit. ``settings["training"]`` says how many steps ran, in how many seconds, why they stopped, and the
+        running averages of the loss terms at the end. Only the process of rank 0 should save it.
+
+    Raises:
+        ConfigError: the method does not fit the backbone, or the batch does not share out among the processes.
+    """
+    reason = method.fits(backbone)
+    if reason is not None:
+        raise ConfigError(f"method={method.name} does not fit backbone {backbone.name}: {reason}")
+    fit = L.Trainer(**trainer_arguments(trainer, method, len(forget)))
+    with restored(backbone, method), torch.random.fork_rng():
+        torch.manual_seed(seed)  # the same adapters in every process
+        backbone.requires_grad_(False)
+        begin = time.perf_counter()
+        pairs = cache_sides(method, backbone, forget, retain, seed, fit.global_rank, fit.world_size)
+        cached = time.perf_counter()
+        module = UnlearningModule(method, backbone, method.setup(backbone), seed)
+        fit.fit(module, DataLoader(pairs, batch_size=None, num_workers=0))
+        edit = method.to_edit(backbone)
+        edit.concept = concept
+        edit.settings["training"] = {
+            "steps": fit.global_step,
+            "of": len(pairs),
+            "stopped": module.stopped,
+            "seconds": round(time.perf_counter() - cached, 2),
+            "seconds_caching": round(cached - begin, 2),
+            "terms": {name: round(value, 6) for name, value in module.averages.items()},
+        }
+    return edit
+
+
+def trainer_arguments(trainer: Mapping[str, Any] | None, method: TrainedMethod, forget_clips: int) -> dict[str, Any]:
+    """The trainer's arguments with what belongs to the method: length and clipping."""
+    quiet = {
+        "enable_checkpointing": False,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
+    mine = {
+        "max_steps": method.total_steps(forget_clips),
+        "max_epochs": 1,
+        "min_epochs": 0,
+        "min_steps": 0,
+        "gradient_clip_val": method.grad_clip,
+        "use_distributed_sampler": False,
+    }
+    return {**(quiet if trainer is None else trainer), **mine}
+
+
+def cache_sides(
+    method: TrainedMethod,
+    backbone: MotionBackbone,
+    forget: MotionClips,
+    retain: MotionClips,
+    seed: int,
+    rank: int,
+    world: int,
+) -> Pairs:
+    """Plan the run, and compute once what its steps need.
+
+    Raises:
+        ConfigError: fewer clips per step than processes.
+    """
+    if method.batch_size < world or method.batch_size % world:
+        raise ConfigError(
+            f"method.batch_size={method.batch_size} does not share out among {world} processes: choose a multiple"
+        )
+    steps = method.total_steps(len(forget))
+    caches = []
+    for number, clips in enumerate((forget, retain)):
+        chosen = plan(len(clips), method.batch_size, steps, seed * 2 + number)[:, :, rank::world]
+        caches.append(SideCache(backbone, clips, chosen))
+    return Pairs(*caches)
