@@ -23,7 +23,7 @@ def mm_safe_clean(text: Tensor, masked: Tensor, motion: Tensor, changed: Tensor)
     return {
         "mm_safe": float(clean.mean()),
         "toxic_distance": float((named / clean).mean()),
-        "notox_accuracy": float((clean < named).double().mean()) if len(clean) else float("nan"),
+        "notox_accuracy": float(_nearer(clean, named).double().mean()) if len(clean) else float("nan"),
     }
 
 
@@ -44,8 +44,13 @@ def mm_safe_hmu(text: Tensor, masked: Tensor, motion: Tensor, changed: Tensor, b
     return {
         "mm_safe": float(clean[counted].sum() / total),
         "toxic_distance": float((named / clean)[counted].sum() / total),
-        "notox_accuracy": float((clean < named)[counted].double().sum() / total),
+        "notox_accuracy": float(_nearer(clean, named)[counted].double().sum() / total),
     }
+
+
+def _nearer(clean: Tensor, named: Tensor) -> Tensor:
+    """``clean < named`` beyond float32 rounding: a masked word that was unknown anyway changes nothing."""
+    return clean < named * (1 - 1e-6)
 
 
 class MMSafe(MotionMetric):
