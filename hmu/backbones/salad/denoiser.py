@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hmu.backbones.salad.attention import Attention, AttentionMaps, key_bias
+from hmu.backbones.salad.joint_maps import ACTIVATIONS
 from hmu.backbones.salad.options import DenoiserOptions
 from hmu.backbones.salad.topology import BODY_PARTS
 
@@ -62,7 +63,7 @@ class TimestepEmbedding(nn.Module):
         half = self.features // 2
         rate = torch.exp(torch.arange(half, device=time.device, dtype=torch.float32) * (-math.log(10000.0) / half))
         angle = time[:, None].float() * rate
-        return self.mlp(torch.cat([angle.cos(), angle.sin()], -1).to(self.mlp[0].weight.dtype))
+        return self.mlp(torch.cat([angle.cos(), angle.sin()], -1).to(cast(nn.Linear, self.mlp[0]).weight.dtype))
 
 
 class Positions(nn.Module):
@@ -113,7 +114,7 @@ class Block(nn.Module):
         self.skel_film, self.temp_film = Film(width), Film(width)
         self.cross_film, self.ffn_film = Film(width), Film(width)
         self.dropout = nn.Dropout(options.dropout)
-        self.activation = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}[options.activation]
+        self.activation = ACTIVATIONS[options.activation]()
 
     def memory(self, words: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the projected words ``(batch, words, width)``."""
@@ -176,6 +177,26 @@ class Denoiser(nn.Module):
     def max_frames(self) -> int:
         """Longest latent clip that the table of positions allows."""
         return int(self.options.max_positions // len(BODY_PARTS))
+
+    def attention_linears(self) -> list[str]:
+        """Names of all query, key, value and output projections, in order of the modules (12 per layer)."""
+        return [
+            f"{name}.{linear}"
+            for name, module in self.named_modules()
+            if isinstance(module, Attention)
+            for linear in ("Wq", "Wk", "Wv", "Wo")
+        ]
+
+    def groups(self) -> dict[str, list[str]]:
+        """Parameter names by role: ``cross`` (cross-attention), ``cross_kv``, ``rest`` (all but cross), ``all``."""
+        names = [name for name, _ in self.named_parameters()]
+        cross = [name for name in names if ".cross_attn." in name]
+        return {
+            "cross": cross,
+            "cross_kv": [name for name in cross if ".Wk." in name or ".Wv." in name],
+            "rest": [name for name in names if name not in set(cross)],
+            "all": names,
+        }
 
     def remember(self, words: Tensor, mask: Tensor) -> Memory:
         """Keys and values of prompts ``(batch, words, text width)``; ``mask`` ``(batch, words)`` is True at tokens."""

@@ -305,23 +305,11 @@ class Salad(MotionBackbone):
     @property
     def adapter_targets(self) -> list[str]:
         """All query, key, value and output projections of the denoiser's attentions (60 at the published size)."""
-        return [
-            f"{name}.{linear}"
-            for name, _ in self.denoiser.named_modules()
-            if name.endswith(("skel_attn", "temp_attn", "cross_attn"))
-            for linear in ("Wq", "Wk", "Wv", "Wo")
-        ]
+        return self.denoiser.attention_linears()
 
     def parameter_groups(self) -> dict[str, list[str]]:
         """``cross`` (cross-attention), ``cross_kv`` (its keys and values), ``rest`` (all but cross), ``all``."""
-        names = [name for name, _ in self.denoiser.named_parameters()]
-        cross = [name for name in names if ".cross_attn." in name]
-        return {
-            "cross": cross,
-            "cross_kv": [name for name in cross if ".Wk." in name or ".Wv." in name],
-            "rest": [name for name in names if name not in set(cross)],
-            "all": names,
-        }
+        return self.denoiser.groups()
 
     def text_projections(self) -> dict[str, nn.Linear]:
         """Key and value projections of every cross-attention."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hmu.errors import ConfigError
 
@@ -24,7 +24,7 @@ def parse(kind: type[T], options: T | Mapping[str, Any] | None, section: str) ->
     if isinstance(options, kind):
         return options
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    given = {str(key): value for key, value in dict(options).items()}  # type: ignore[call-overload]
+    given = {str(key): value for key, value in dict(cast(Mapping[str, Any], options)).items()}
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ConfigError(f"backbone.{section}: unknown key {', '.join(unknown)}; known keys: {', '.join(known)}")

@@ -49,5 +49,5 @@ class PromptCache:
         tokens = nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True).to(device)
         pooled_rows = [row[1] for row in rows if row[1] is not None]
         pooled = torch.stack(pooled_rows).to(device) if len(pooled_rows) == len(rows) else None
-        counts = torch.tensor([len(row[0]) for row in rows], device=device)
-        return TextCondition(tokens, length_mask(counts, tokens.shape[1]), pooled)
+        sizes = torch.tensor([len(row[0]) for row in rows], device=device)
+        return TextCondition(tokens, length_mask(sizes, tokens.shape[1]), pooled)

@@ -5,17 +5,16 @@ Parameter names are the published checkpoints'. Tokens are laid out ``(batch, fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hmu.backbones.salad.joint_maps import ACTIVATIONS, MotionDecoder, MotionEncoder
 from hmu.backbones.salad.options import VaeOptions
 from hmu.backbones.salad.topology import BODY_PARTS, Topology
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
 
 
 def _constant(matrix: np.ndarray) -> nn.Parameter:
@@ -57,7 +56,7 @@ class SkeletoTemporalConv(nn.Module):
         own, shared = self.graph_conv.linear1, self.graph_conv.linear2
         average = self.adj_matrix / (self.adj_matrix.sum(1, keepdim=True) + 1e-6)
         neighbours = F.linear(torch.matmul(average, x), shared.weight)
-        neighbours = neighbours + (average.sum(1)[:, None] * shared.bias + own.bias + self.temp_conv.bias)
+        neighbours = neighbours + (average.sum(1)[:, None] * shared.bias + own.bias + cast(Tensor, self.temp_conv.bias))
         kernel = self.temp_conv.weight
         half = kernel.shape[2] // 2
         centre = kernel[..., half : half + 1] + own.weight[..., None]
@@ -120,82 +119,6 @@ class Unpool(nn.Module):
         return torch.matmul(self.skeleton_unpool, doubled)
 
 
-class Index:
-    """A constant index table. Not a buffer: weight averaging would round a buffer of integers."""
-
-    def __init__(self, values: Sequence[object]) -> None:
-        self._table = torch.tensor(values, device="cpu")
-
-    def on(self, device: torch.device) -> Tensor:
-        """The table on ``device``, moved once."""
-        if self._table.device != device:
-            self._table = self._table.to(device)
-        return self._table
-
-
-class JointMaps(nn.Module):
-    """One two-layer perceptron per joint, run as two batched products; ``layers.j.0`` and ``.2`` hold the weights."""
-
-    def __init__(self, inputs: Sequence[int], hidden: int, outputs: Sequence[int], activation: str) -> None:
-        super().__init__()
-        act = ACTIVATIONS[activation]
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(i, hidden), act(), nn.Linear(hidden, o))
-            for i, o in zip(inputs, outputs, strict=True)
-        )
-
-    def _stack(self, index: int) -> tuple[Tensor, Tensor]:
-        """Weights ``(joints, in, out)`` and biases ``(joints, 1, out)``, narrower joints padded with zeros."""
-        layers = [layer[index] for layer in self.layers]  # type: ignore[index]
-        wide, deep = max(la.out_features for la in layers), max(la.in_features for la in layers)
-        weights = [F.pad(la.weight, (0, deep - la.in_features, 0, wide - la.out_features)) for la in layers]
-        biases = [F.pad(la.bias, (0, wide - la.out_features)) for la in layers]
-        return torch.stack(weights).transpose(1, 2), torch.stack(biases)[:, None]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(joints, rows, in)`` -> ``(joints, rows, out)``, padded to the widest joint."""
-        weight, bias = self._stack(0)
-        hidden = self.layers[0][1](torch.baddbmm(bias, x, weight))  # type: ignore[index]
-        weight, bias = self._stack(2)
-        return torch.baddbmm(bias, hidden, weight)
-
-
-class MotionEncoder(JointMaps):
-    """Feature columns to joint tokens."""
-
-    def __init__(self, topology: Topology, channels: int, activation: str) -> None:
-        joints = topology.joints
-        super().__init__([len(c) for c in topology.columns], channels, [channels] * joints, activation)
-        widest = max(len(c) for c in topology.columns)
-        # a missing column reads the zero column appended to the features
-        index = [[*c, *[topology.features] * (widest - len(c))] for c in topology.columns]
-        self.index = Index(index)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(batch, frames, features)`` -> ``(batch, frames, joints, channels)``."""
-        batch, frames, _ = x.shape
-        columns = self.index.on(x.device)
-        padded = F.pad(x, (0, 1)).flatten(0, 1)
-        tokens = padded[:, columns.flatten()].view(batch * frames, *columns.shape).transpose(0, 1)
-        return super().forward(tokens).transpose(0, 1).reshape(batch, frames, len(columns), -1)
-
-
-class MotionDecoder(JointMaps):
-    """Joint tokens to feature columns, the exact inverse of the encoder's packing."""
-
-    def __init__(self, topology: Topology, channels: int, activation: str) -> None:
-        super().__init__([channels] * topology.joints, channels, [len(c) for c in topology.columns], activation)
-        widest = max(len(c) for c in topology.columns)
-        place = {c: joint * widest + i for joint, cols in enumerate(topology.columns) for i, c in enumerate(cols)}
-        self.index = Index([place[column] for column in range(topology.features)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(batch, frames, joints, channels)`` -> ``(batch, frames, features)``."""
-        batch, frames = x.shape[:2]
-        tokens = super().forward(x.flatten(0, 1).transpose(0, 1))
-        return tokens.transpose(0, 1).flatten(1)[:, self.index.on(x.device)].view(batch, frames, -1)
-
-
 class ConvEncoder(nn.Module):
     """Stages of residual blocks, each followed by pooling."""
 
@@ -210,7 +133,7 @@ class ConvEncoder(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None, stages: list[Tensor] | None = None) -> Tensor:
         """Joint tokens to body-part tokens at a quarter of the frame rate; ``stages`` collects every stage's output."""
         for layer in self.layers:
-            *blocks, pool = layer  # type: ignore[misc]
+            *blocks, pool = list(layer.children())
             mask = frame_mask(lengths, x.shape[1], x)
             for block in blocks:
                 x = block(x, mask)
@@ -234,7 +157,7 @@ class ConvDecoder(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None, stages: list[Tensor] | None = None) -> Tensor:
         """Body-part tokens to joint tokens; ``lengths`` are the clips' latent lengths."""
         for layer in self.layers:
-            unpool, *blocks = layer  # type: ignore[misc]
+            unpool, *blocks = list(layer.children())
             x, lengths = unpool(x, frame_mask(lengths, x.shape[1], x)), None if lengths is None else lengths * 2
             mask = frame_mask(lengths, x.shape[1], x)
             for block in blocks:
