@@ -29,6 +29,7 @@ __all__ = [
     "features_to_joints",
     "features_to_joints_from_rotations",
     "joints_to_features",
+    "local_rotations",
     "retarget",
     "root_trajectory",
     "smooth",
@@ -80,7 +81,7 @@ def joints_to_features(
     local = world.copy()
     local[..., [0, 2]] -= world[:, :1, [0, 2]]
     local = quat_rotate(turn[:, None], local)
-    rotations = quat_to_six(_local_rotations(world, skeleton, turn)[:, 1:])
+    rotations = quat_to_six(local_rotations(world, skeleton, turn)[:, 1:])
     threshold = skeleton.contact_threshold if contact_threshold is None else contact_threshold
     contacts = np.sum(step[:, list(skeleton.contacts)] ** 2, axis=-1) < threshold
     blocks = [
@@ -111,6 +112,21 @@ def facing_quaternions(
         raise DataError(f"facing is 'upstream' or 'true', got '{facing}'")
     forward = _forward(np.asarray(joints, dtype=np.float64), skeleton, swapped_hips=facing == "upstream")
     return _heading_quaternion(smooth(forward, smoothing))
+
+
+def local_rotations(joints: ArrayLike, skeleton: Skeleton, turn: ArrayLike) -> Array:
+    """Rotation of each joint's bone relative to the previous joint of its chain, ``(frames, joints, 4)``.
+
+    Args:
+        joints: world positions ``(frames, joints, 3)``.
+        skeleton: whose chains these are; the first bone of every chain is relative to the root (arms too).
+        turn: world-to-body rotation of the root, ``(frames, 4)``; it is joint 0 of the result.
+    """
+    rotations = _world_rotations(np.asarray(joints, dtype=np.float64), skeleton, np.asarray(turn, dtype=np.float64))
+    previous = np.array(skeleton.chain_previous)
+    local = rotations.copy()
+    local[:, 1:] = quat_multiply(quat_conjugate(rotations[:, previous[1:]]), rotations[:, 1:])
+    return local
 
 
 def retarget(joints: ArrayLike, skeleton: Skeleton, target_offsets: ArrayLike) -> Array:
@@ -213,12 +229,3 @@ def _world_rotations(joints: Array, skeleton: Skeleton, turn: Array | None = Non
             gone = missing[:, joint]
             rotations[gone, joint] = rotations[gone, skeleton.chain_previous[joint]]
     return rotations
-
-
-def _local_rotations(joints: Array, skeleton: Skeleton, turn: Array) -> Array:
-    """Rotation of each joint relative to the previous one of its chain, ``(frames, joints, 4)``."""
-    rotations = _world_rotations(joints, skeleton, turn)
-    previous = np.array(skeleton.chain_previous)
-    local = rotations.copy()
-    local[:, 1:] = quat_multiply(quat_conjugate(rotations[:, previous[1:]]), rotations[:, 1:])
-    return local

@@ -12,7 +12,35 @@ from hmu.errors import DataError
 from hmu.motion.rotations import slerp
 
 Array = NDArray[np.float64]
-_COMMON = (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 72, 75, 90, 100, 120, 144, 150, 180, 200, 240, 250, 300, 500, 1000)
+_COMMON = tuple(
+    Fraction(rate)
+    for rate in (
+        10,
+        12,
+        15,
+        20,
+        24,
+        25,
+        30,
+        48,
+        50,
+        60,
+        72,
+        75,
+        90,
+        100,
+        120,
+        144,
+        150,
+        180,
+        200,
+        240,
+        250,
+        300,
+        500,
+        1000,
+    )
+)
 _NTSC = tuple(Fraction(rate * 1000, 1001) for rate in (24, 30, 60, 120))
 
 
@@ -34,7 +62,8 @@ def rate_from_frame_time(text: str) -> Fraction:
     time = Fraction(value)
     exponent = value.as_tuple().exponent
     precision = Fraction(10) ** int(exponent)
-    for candidates in ([Fraction(rate) for rate in _COMMON] + list(_NTSC), [Fraction(max(1, round(1 / time)))]):
+    whole = (Fraction(max(1, round(1 / time))),)
+    for candidates in (_COMMON, _NTSC, whole):
         near = min(candidates, key=lambda rate: abs(1 / rate - time))
         # the second bound keeps very coarse texts ("0.1" is 10, "1" is 1) from matching a distant rate
         if abs(1 / near - time) < min(precision, time / 5):
