@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -31,7 +31,7 @@ def run(config: DictConfig) -> list[Path]:
     return written
 
 
-def _without_exceptions(changes: dict[str, object]) -> dict[str, object]:
+def _without_exceptions(changes: dict[str, Any]) -> dict[str, Any]:
     """The published rule knows no exceptions."""
     return changes | {"exceptions": ()} if changes.get("match") == "substring" else changes
 
