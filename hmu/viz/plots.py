@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from hmu.errors import DataError
 INK, FAINT, GRID = "#2c303a", "#878c96", "#e3e5e8"
 BASE, UNLEARNED, REFERENCE = "#9aa3b2", "#d04c42", "#2c70b2"
 _CYCLE = (UNLEARNED, REFERENCE, "#eb8c46", "#42a5be", "#6b7f3a", "#7a5ba6", BASE)
+
+_FORGET_SETS = ("forget", "paraphrase", "implicit")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def detector_bars(
     """
     if not rates:
         raise DataError("nothing to plot: no detector rates were measured")
-    actions = sorted(rates, key=lambda action: (action != concept, action))
+    actions = sorted(rates, key=lambda action: (action != concept, not action.startswith(f"{concept} ("), action))
     models = list(dict.fromkeys(model for of_action in rates.values() for model in of_action))
     colours = {"base": BASE, "unlearned": UNLEARNED, "reference": REFERENCE}
     figure, axes = _axes(max(5.0, 1.2 + 0.62 * len(actions)), 3.6)
@@ -114,6 +116,40 @@ def detector_bars(
     if title:
         axes.set_title(title, loc="left", fontsize=11, color=INK)
     return _write(figure, path)
+
+
+class RateRow(Protocol):
+    """What :func:`rates_plot` needs of a row of ``metrics.json``."""
+
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def set(self) -> str: ...  # noqa: D102
+    @property
+    def label(self) -> str | None: ...  # noqa: D102
+    @property
+    def value(self) -> float: ...  # noqa: D102
+    @property
+    def low(self) -> float | None: ...  # noqa: D102
+    @property
+    def high(self) -> float | None: ...  # noqa: D102
+
+
+def rates_plot(rows: Iterable[RateRow], path: Path | str, *, concept: str = "", title: str = "") -> Path:
+    """:func:`detector_bars` of the ``detector_rate`` rows of an evaluation.
+
+    The concept is shown per prompt set that asks for it (``kick``, ``kick (paraphrase)`` ...), other actions on the
+    sets that should be kept; rates that nobody asked for (another action on a forget prompt) are left out, and so is a
+    rate without a value.
+    """
+    rates: dict[str, dict[str, Rate]] = {}
+    for row in rows:
+        wanted = row.label == concept if row.set in _FORGET_SETS else row.label != concept
+        if row.label is None or not wanted or not np.isfinite(row.value):
+            continue
+        name = f"{row.label} ({row.set})" if row.set in _FORGET_SETS and row.set != "forget" else row.label
+        rates.setdefault(name, {}).setdefault(row.model, Rate(row.value, row.low, row.high))
+    return detector_bars(rates, path, concept=concept, title=title)
 
 
 def tradeoff(points: Sequence[Point], path: Path | str, *, title: str = "", concept: str = "the concept") -> Path:

@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from hmu.errors import DataError
-from hmu.viz.plots import Point, Rate, curves, detector_bars, tradeoff
+from hmu.viz.plots import Point, Rate, curves, detector_bars, rates_plot, tradeoff
 
 
 def picture(path):
@@ -51,3 +53,26 @@ def test_nothing_to_plot(tmp_path):
 def test_intervals_never_point_the_wrong_way():
     assert Rate(0.5, 0.6, 0.4).errors == (0.0, 0.0)
     assert Rate(0.5).errors == (0.0, 0.0)
+
+
+def row(model, set_, label, value):
+    return SimpleNamespace(model=model, set=set_, label=label, value=value, low=value, high=None)
+
+
+def test_rows_of_an_evaluation(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("hmu.viz.plots.detector_bars", lambda rates, path, **_: seen.update(rates) or path)
+    rows = [
+        row("base", "forget", "kick", 0.9),
+        row("unlearned", "forget", "kick", 0.1),
+        row("base", "forget", "walk", 0.5),
+        row("base", "paraphrase", "kick", 0.8),
+        row("base", "retain", "kick", 0.0),
+        row("base", "retain", "walk", 1.0),
+        row("base", "neighbours", "walk", 0.2),
+        row("base", "retain", "jump", float("nan")),
+    ]
+    rates_plot(rows, tmp_path / "r.png", concept="kick")
+    assert list(seen) == ["kick", "kick (paraphrase)", "walk"]
+    assert seen["kick"]["unlearned"].value == 0.1
+    assert seen["walk"]["base"].value == 1.0
