@@ -1,0 +1,43 @@
+"""The person that published data were resized to, and other targets of retargeting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.errors import DataError
+from hmu.motion.features import bone_offsets
+from hmu.motion.skeleton import T2M, Skeleton
+
+# Metres between each joint and its parent in every HumanML3D clip (all were given the bones of clip 000021).
+_HUMANML3D_BONES = (
+    *(0.0, 0.103074, 0.109883, 0.131568, 0.393623, 0.390188, 0.143190, 0.432433, 0.425643, 0.057365, 0.143382),
+    *(0.149419, 0.219360, 0.137487, 0.143383, 0.103039, 0.131614, 0.122984, 0.256840, 0.263092, 0.266012, 0.269876),
+)
+
+
+def humanml3d_offsets() -> NDArray[np.float64]:
+    """Bone vectors ``(22, 3)`` in metres of the reference person of HumanML3D (lengths rounded to a micrometre)."""
+    return T2M.raw_axes * np.array(_HUMANML3D_BONES)[:, None]
+
+
+def offsets_from_file(path: str | Path, skeleton: Skeleton = T2M) -> NDArray[np.float64]:
+    """Bone vectors of the first frame of an ``.npy`` file, a pose ``(joints, 3)`` or a clip ``(frames, joints, 3)``.
+
+    Raises:
+        DataError: missing or unreadable file, or another shape.
+    """
+    try:
+        pose = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"target skeleton '{path}' cannot be read as .npy: {error}") from None
+    if pose.ndim == 3 and len(pose):
+        pose = pose[0]
+    if pose.ndim != 2 or len(pose) < skeleton.joints or pose.shape[1] != 3 or not np.isfinite(pose).all():
+        raise DataError(
+            f"target skeleton '{path}': expected joints of shape ({skeleton.joints}, 3) or (frames, "
+            f"{skeleton.joints}, 3), got {pose.shape}"
+        )
+    return bone_offsets(pose, skeleton)
