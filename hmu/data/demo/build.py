@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hmu.data.demo.body import standard, vary
+from hmu.data.demo.body import retarget, standard, vary
 from hmu.data.demo.grammar import captions
 from hmu.data.demo.motion import perform, sample_plan
 from hmu.data.demo.specs import ACTIONS, Spec
@@ -79,7 +79,7 @@ def make_clip(seed: int, number: int, action: str) -> Clip:
     specs, track = sample_plan(action, rng, MAX_FRAMES + 1)
     body = vary(rng)
     joints = perform(track, body, rng, least=MIN_FRAMES + 1, most=MAX_FRAMES + 1)
-    rows = joints_to_features(joints, T2M, target_offsets=standard().offsets, facing="true")
+    rows = joints_to_features(retarget(joints, body, standard()), T2M, facing="true")
     return rows.astype(np.float32), captions(specs, rng), specs, body.height
 
 

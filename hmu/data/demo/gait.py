@@ -187,7 +187,7 @@ def march(spec: Spec, state: State, rng: np.random.Generator) -> Track:
         bump = keys(track.frames, [middle - half, middle, middle + half], [0.0, 1.0, 0.0])
         raised[:, (first + index) % 2] += bump
     track.air[:, :, 0] = raised
-    track.air[:, :, 1], track.air[:, :, 3] = lift, lift + 0.15
+    track.air[:, :, 1], track.air[:, :, 3] = lift, lift + 0.55
     track.air[:, :, 4] = 0.3
     track.planted = np.minimum(track.planted, 1 - raised)
     track.sway[:] = 0.26

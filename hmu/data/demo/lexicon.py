@@ -23,7 +23,7 @@ _WORDS = {
 _PLURALS = ("step", "leg", "arm", "hand", "fist", "knee", "hip", "shoulder", "palm", "time", "stride", "degree")
 VERBS = (
     "walk stroll take move set run jog sprint go rush dash jump leap push fly leave land hop bounce hold spring kick "
-    "perform do boot swing lift snap thrust punch jab box shoot throw toss hurl bring whip wave greet signal clap applaud "
+    "perform do boot swing lift snap thrust punch jab strike shoot throw toss hurl bring whip wave greet signal clap applaud "
     "squat stand lower come bow give lean straighten sit settle rest get rise turn rotate pivot step spin face raise reach "
     "stretch side-step shuffle shift open close remain wait stay keep look march parade stomp crouch sneak creep back"
 ).split()

@@ -81,12 +81,12 @@ PHRASES: dict[str, Row] = {
             "*punch forward {times} with the {side} fist {pace}",
             "*punch {times} with the {side} arm {pace}",
         ),
-        ("*jab with the {side} fist {times}", "*do a {side} punch/NOUN {times}", "*box with the {side} hand {times}"),
+        ("*jab with the {side} fist {times}", "*do a {side} punch/NOUN {times}", "*strike forward with the {side} fist {times}"),
         ("*shoot the {side} fist straight out from the shoulder {times} {pace}",),
     ),
     "punch.both": (
-        ("*punch {times} with both hands in turn/NOUN {pace}", "*punch {times} with the left and right fist {pace}"),
-        ("*jab {times} with both fists {pace}", "*box with both hands {times}"),
+        ("*punch {times} with both hands one after the other {pace}", "*punch {times} with the left and right fist {pace}"),
+        ("*jab {times} with both fists {pace}", "*strike forward with both fists {times}"),
         ("*shoot both fists out from the shoulder one after the other {pace}",),
     ),
     "throw": (

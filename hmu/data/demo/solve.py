@@ -95,12 +95,14 @@ def _leg(body: Body, track: Track, side: int, joints: Array, frames: tuple[Array
     free = hip + turn(upright, thigh * body.thigh + shin * body.shin)
     ahead = turn(rotation(track.yaw[:, side], *np.zeros((2, track.frames))), [0.0, 0.0, 1.0])
     pole = (1 - weight) * (ahead + upright[:, :, 2]) + weight * 2 * turn(upright, _swung(a - k / 2 + np.pi / 2, out, sign))
-    middle, end = _two_bones(hip, ankle + weight * (free - ankle), (body.thigh, body.shin), pole)
     size = float(np.linalg.norm(body.offsets[10]))
     rest = float(np.arctan2(-body.offsets[10, 1], body.offsets[10, 2]))
     loose = turn(upright, _swung(a - k + np.pi / 2 - rest - p, out, sign)) * size
     blend = sole + weight * (loose - sole)
     blend *= size / np.linalg.norm(blend, axis=-1, keepdims=True)
+    target = ankle + weight * (free - ankle)
+    target[:, 1] += np.maximum(0.0, -target[:, 1] - blend[:, 1])  # toes never below the floor
+    middle, end = _two_bones(hip, target, (body.thigh, body.shin), pole)
     joints[:, 1 + side], joints[:, 4 + side], joints[:, 7 + side] = hip, middle, end
     joints[:, 10 + side] = end + blend
 
