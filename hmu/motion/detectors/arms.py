@@ -23,10 +23,10 @@ class Punch(Detector):
     """
 
     name: ClassVar[str] = "punch"
-    bent: float = 0.72  #: share of the arm's length
-    straight: float = 0.80  #: share of the arm's length
+    bent: float = 0.68  #: share of the arm's length
+    straight: float = 0.78  #: share of the arm's length
     window: float = 0.4  #: seconds
-    speed: float = 1.2  #: m/s
+    speed: float = 0.9  #: m/s
     ahead: float = 0.25  #: metres
     level: float = 0.25  #: metres
     overhead: float = 0.15  #: metres
@@ -87,7 +87,7 @@ class Clap(Detector):
 
     name: ClassVar[str] = "clap"
     close: float = 0.22  #: metres, between the wrists
-    opening: float = 0.045  #: metres
+    opening: float = 0.04  #: metres
     beat: float = 0.4  #: seconds
     apart: float = 0.1  #: seconds
     level: float = 0.12  #: metres

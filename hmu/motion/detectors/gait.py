@@ -93,14 +93,15 @@ class WalkBackwards(Detector):
 class Run(Detector):
     """Fast, with flights from one foot to the other.
 
-    The pelvis moves at ``speed`` or more for ``hold`` seconds and both feet are above ``flight`` at some frame of it; at
-    ``sprint`` or more for ``hold`` seconds no flight is asked for (smoothing hides the short flights of fast steps). The
-    feet overtake each other at least once.
+    The pelvis moves at ``speed`` or more for ``hold`` seconds, and in it both feet are above ``flight`` at some frame and a
+    swinging leg folds to less than ``fold`` of its length; at ``sprint`` or more for ``hold`` seconds neither is asked
+    for (smoothing hides the short flights of fast steps). The feet overtake each other at least once.
     """
 
     name: ClassVar[str] = "run"
     speed: float = 1.5  #: m/s
     flight: float = 0.035  #: metres
+    fold: float = 0.77  #: share of the leg's length
     sprint: float = 2.1  #: m/s
     hold: float = 0.5  #: seconds
     stride: float = 0.10  #: metres
@@ -109,7 +110,8 @@ class Run(Detector):
         """The frames that belong to a run, ``(batch, frames)``."""
         speed = np.linalg.norm(pace(body)[..., [0, 2]], axis=-1)
         reach = round(self.hold * body.fps)
-        flights = series.within(airborne(body, self.flight), reach, reach)
+        folded = (body.leg_extension.min(axis=-1) < self.fold) & body.mask
+        flights = series.within(airborne(body, self.flight), reach, reach) & series.within(folded, reach, reach)
         fast = ((speed > self.speed) & flights | (speed > self.sprint)) & body.mask
         steps = series.within(stride_flips(body, self.stride), 2 * reach, 2 * reach)
         long = series.within(series.run_lengths(fast) >= reach, 0, body.mask.shape[1])
@@ -144,7 +146,7 @@ class March(Detector):
     """
 
     name: ClassVar[str] = "march"
-    lift: float = 50.0  #: degrees
+    lift: float = 44.0  #: degrees
     bent: float = 0.88  #: share of the leg's length
     support: float = 0.93  #: share of the leg's length
     changes: int = 2  #: changes of leg

@@ -23,12 +23,12 @@ class Kick(Detector):
     """
 
     name: ClassVar[str] = "kick"
-    swing: float = 42.0  #: degrees
+    swing: float = 36.0  #: degrees
     straight: float = 0.80  #: share of the leg's length
-    lift: float = 0.18  #: metres
+    lift: float = 0.15  #: metres
     planted: float = 0.08  #: metres
     planted_speed: float = 0.8  #: m/s, slower of ankle and toe, horizontal
-    speed: float = 1.3  #: m/s
+    speed: float = 1.0  #: m/s
     flick: float = 0.4  #: seconds
     travel: float = 1.6  #: m/s, the pelvis may not be faster
 

@@ -15,25 +15,31 @@ from hmu.motion.detectors.gait import airborne
 
 @dataclass(frozen=True)
 class Jump(Detector):
-    """Both feet leave the floor together.
+    """Both feet leave the floor together, and the body rises.
 
-    Both feet's lower joints are above ``height`` for ``hold`` seconds, with the ankles within ``level`` of each other in
-    height and ``split`` along the way, so that the flights of a run (one leg ahead of the other) and of a hop (one leg
-    held up) are none.
+    Both feet's lower joints are above ``height`` for ``hold`` seconds with the ankles within ``level`` of each other in
+    height, the pelvis at least ``rise`` above its median height on the ground, and the ankles never further apart along
+    the way than ``split`` within ``around`` seconds: in the flights of a run one leg is ahead of the other, in those of
+    a hop one leg is held up.
     """
 
     name: ClassVar[str] = "jump"
     height: float = 0.06  #: metres
     hold: float = 0.10  #: seconds
     level: float = 0.12  #: metres
+    rise: float = 0.03  #: metres
     split: float = 0.35  #: metres
+    around: float = 0.25  #: seconds
 
     def __call__(self, body: Body) -> Found:
         """Look for a jump."""
         gap = np.abs(body.local[:, :, ANKLES[0]] - body.local[:, :, ANKLES[1]])
-        together = (gap[..., 1] < self.level) & (gap[..., 2] < self.split)
+        reach = round(self.around * body.fps)
+        together = (gap[..., 1] < self.level) & (series.extreme(gap[..., 2], reach, reach, largest=True) < self.split)
         flight = airborne(body, self.height) & together
-        return Found(any=series.longest(flight) >= round(self.hold * body.fps))
+        ground = series.quantile(body.pelvis_height, body.mask & ~flight, 0.5)
+        risen = body.pelvis_height > ground[:, None] + self.rise
+        return Found(any=series.longest(flight & risen) >= round(self.hold * body.fps))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hmu.motion.detectors import _series as series
 from hmu.motion.detectors._base import Detector, Found
-from hmu.motion.detectors._body import ANKLES, NECK, PELVIS, TOES, Body
+from hmu.motion.detectors._body import ANKLES, HEAD, NECK, PELVIS, TOES, WRISTS, Body
 from hmu.motion.detectors.gait import pace, thigh_lift
 
 Array = NDArray[np.float64]
@@ -106,26 +106,24 @@ class Bow(Detector):
 class Stand(Detector):
     """Upright and still throughout.
 
-    In ``share`` of the frames no joint is faster than ``speed`` and the pelvis is above ``height``; the wrists and ankles
-    end up no further than ``drift`` from their median place in ``share`` of the frames.
+    In ``share`` of the frames the pelvis is above ``height``, no joint has moved faster than ``speed`` on average over the
+    last ``span`` seconds, and head, wrists and ankles are no further than ``drift`` from their median places.
     """
 
     name: ClassVar[str] = "stand"
-    speed: float = 0.35  #: m/s
+    speed: float = 0.30  #: m/s
+    span: float = 0.5  #: seconds
     height: float = 0.75  #: metres
     drift: float = 0.15  #: metres
     share: float = 0.9  #: of the frames
 
     def __call__(self, body: Body) -> Found:
         """Look for standing still."""
-        slow = np.linalg.norm(body.velocity, axis=-1).max(axis=-1) < self.speed
-        middle = np.stack(
-            [
-                np.stack([series.quantile(body.world[:, :, j, a], body.mask, 0.5) for a in range(3)], axis=-1)
-                for j in (20, 21, 7, 8, 15)
-            ],
-            axis=1,
-        )
-        away = np.linalg.norm(body.world[:, :, (20, 21, 7, 8, 15)] - middle[:, None], axis=-1).max(axis=-1)
-        calm = slow & (away < self.drift) & (body.pelvis_height > self.height)
+        back = np.maximum(np.arange(body.mask.shape[1]) - round(self.span * body.fps), 0)
+        moved = np.linalg.norm(body.world - body.world[:, back], axis=-1).max(axis=-1)
+        ends = body.world[:, :, (HEAD, *WRISTS, *ANKLES)]
+        middle = [[series.quantile(ends[:, :, j, a], body.mask, 0.5) for a in range(3)] for j in range(ends.shape[2])]
+        place = np.moveaxis(np.array(middle), 2, 0)[:, None]
+        away = np.linalg.norm(ends - place, axis=-1).max(axis=-1)
+        calm = (moved < self.speed * self.span) & (away < self.drift) & (body.pelvis_height > self.height)
         return Found(any=series.share(calm, body.mask) >= self.share)

@@ -25,7 +25,7 @@ class Wave(Detector):
 
     name: ClassVar[str] = "wave"
     below: float = 0.05  #: metres
-    amplitude: float = 0.035  #: metres
+    amplitude: float = 0.03  #: metres
     swings: int = 3  #: changes of side
     window: float = 2.0  #: seconds
     trend: float = 1.0  #: seconds
