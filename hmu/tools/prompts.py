@@ -1,0 +1,138 @@
+"""What to generate: prompts with their lengths, from the command line, a file, or a split."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hmu.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from hmu.data.dataset import DatasetSource
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SECONDS = 6.0
+_LENGTH = re.compile(r"\s*(?:(\d+)|(\d+(?:\.\d+)?)\s*s)\s*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One prompt to generate.
+
+    Attributes:
+        name: stable name (clip id, or the prompt's number).
+        prompt: the text.
+        frames: asked length in frames, not yet checked; None where nothing was asked.
+    """
+
+    name: str
+    prompt: str
+    frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What lengths a backbone can generate."""
+
+    fps: float
+    unit: int
+    shortest: int
+    longest: int
+
+    def __str__(self) -> str:
+        low, high = self.shortest / self.fps, self.longest / self.fps
+        return f"multiples of {self.unit} from {self.shortest} to {self.longest} frames ({low:.1f} to {high:.1f} s)"
+
+    def fit(self, frames: int, where: str) -> int:
+        """The nearest length that can be generated. Raises :class:`ConfigError` outside the limits."""
+        if not self.shortest <= frames <= self.longest:
+            raise ConfigError(
+                f"{where}: {frames} frames ({frames / self.fps:.1f} s) cannot be generated, lengths are {self}"
+            )
+        lowest, highest = -(-self.shortest // self.unit), self.longest // self.unit
+        return self.unit * min(max(round(frames / self.unit), lowest), highest)
+
+
+def from_texts(texts: Iterable[str]) -> list[Item]:
+    """Prompts given on the command line, taken literally."""
+    return [Item(f"{number:04d}", str(text)) for number, text in enumerate(texts)]
+
+
+def from_file(path: Path, fps: float) -> list[Item]:
+    """Prompts of a text file, one a line; blank lines are skipped.
+
+    ``prompt#120`` asks for 120 frames, ``prompt#4.5s`` for seconds. Raises :class:`DataError` with the line number when
+    what follows ``#`` is neither, or when the file is missing, empty or not UTF-8 text.
+    """
+    if not path.is_file():
+        raise DataError(f"prompts={path}: no such file, expected a text file with one prompt a line")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"prompts={path}: not a UTF-8 text file; save it as UTF-8") from error
+    items: list[Item] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        prompt, mark, length = line.rpartition("#")
+        frames = None
+        if mark:
+            match = _LENGTH.fullmatch(length)
+            if match is None:
+                raise DataError(
+                    f"{path}, line {number}: '#{length}' is not a length; write prompt#120 (frames) or prompt#4.5s"
+                )
+            frames = int(match[1]) if match[1] else round(float(match[2]) * fps)
+        items.append(Item(f"{len(items):04d}", (prompt if mark else line).strip(), frames))
+    if not items:
+        raise DataError(f"prompts={path}: holds no prompt, expected one a line")
+    return items
+
+
+def from_split(source: DatasetSource, split: str, limits: Limits) -> list[Item]:
+    """First caption of every entry of a split, with the entry's own length cut to what can be generated."""
+    clips = source.clips(split)
+    items = []
+    for number, name in enumerate(clips.ids):
+        frames = min(max(int(clips.lengths[number]), limits.shortest), limits.longest)
+        items.append(Item(name, clips.caption(number, 0).text, frames))
+    return items
+
+
+def asked_frames(length: int | None, seconds: float | None, fps: float) -> int | None:
+    """``length=`` or ``seconds=`` as frames. Raises :class:`ConfigError` when both are given or not positive."""
+    if length is not None and seconds is not None:
+        raise ConfigError(f"length={length} and seconds={seconds}: give only one of them")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int)):
+        raise ConfigError(f"length={length}: expected a whole number of frames; use seconds= for seconds")
+    if seconds is not None and not isinstance(seconds, (int, float)):
+        raise ConfigError(f"seconds={seconds}: expected a number")
+    frames = length if seconds is None else round(seconds * fps)
+    if frames is not None and frames <= 0:
+        raise ConfigError(f"a motion needs a positive length, {frames} frames were asked")
+    return frames
+
+
+def fit_lengths(items: Sequence[Item], default: int | None, limits: Limits, own_wins: bool = True) -> list[int]:
+    """A length for each item: its own, else ``default``, else 6 seconds; fitted, saying what was rounded.
+
+    ``own_wins=False`` lets ``default`` (if given) win over the items' own lengths, as for a split.
+    """
+    fallback = default if default is not None else round(DEFAULT_SECONDS * limits.fps)
+    lengths, rounded = [], []
+    for item in items:
+        own = item.frames is not None and (own_wins or default is None)
+        frames = item.frames if own and item.frames is not None else fallback
+        fitted = limits.fit(frames, f"prompt {item.name} ({item.prompt[:40]!r})" if own else "length")
+        if fitted != frames:
+            rounded.append(f"{item.name}: {frames} to {fitted}")
+        lengths.append(fitted)
+    if rounded:
+        more = f" and {len(rounded) - 5} more" if len(rounded) > 5 else ""
+        log.info("frames rounded to multiples of %d: %s%s", limits.unit, ", ".join(rounded[:5]), more)
+    return lengths
