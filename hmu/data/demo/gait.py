@@ -144,7 +144,7 @@ def run(spec: Spec, state: State, rng: np.random.Generator) -> Track:
 def walk_backwards(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     """Walk backwards with short, flat steps."""
     first, pad = int(rng.integers(2)), 0.25
-    style = Style(0.54, 0.42, 0.05, -0.12, -0.3)
+    style = Style(0.54, 0.42, 0.065, -0.12, -0.3)
     places = _walk_places(state, spec.count, -rng.uniform(0.38, 0.5), float(rng.normal(0, 0.05)), first, 0.09)
     track = _plan(spec, state, style, places, first, pad)
     track.sway[:] = 0.18
@@ -174,7 +174,7 @@ def march(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     """March with high knees, on the spot or forward, arms swinging opposite."""
     first, pad = int(rng.integers(2)), 0.2
     length = 1e-3 if spec.direction == "spot" else rng.uniform(0.25, 0.36)
-    style = Style(0.48, 0.46, 0.02, 0.0, 0.0)
+    style = Style(0.48, 0.46, 0.06, 0.0, 0.0)
     places = _walk_places(state, spec.count, length, 0.0, first, HALF_STANCE)
     if spec.direction == "spot":
         places = places[:-1]

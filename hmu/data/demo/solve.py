@@ -100,7 +100,8 @@ def _leg(body: Body, track: Track, side: int, joints: Array, frames: tuple[Array
     loose = turn(upright, _swung(a - k + np.pi / 2 - rest - p, out, sign)) * size
     blend = sole + weight * (loose - sole)
     blend *= size / np.linalg.norm(blend, axis=-1, keepdims=True)
-    target = ankle + weight * (free - ankle)
+    share = np.concatenate([weight**2, 1 - (1 - weight) ** 2, weight**2], -1)  # up first, then away: no dragging
+    target = ankle + share * (free - ankle)
     target[:, 1] += np.maximum(0.0, -target[:, 1] - blend[:, 1])  # toes never below the floor
     middle, end = _two_bones(hip, target, (body.thigh, body.shin), pole)
     joints[:, 1 + side], joints[:, 4 + side], joints[:, 7 + side] = hip, middle, end
