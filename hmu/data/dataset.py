@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
@@ -127,7 +128,10 @@ class DatasetSource:
         if missing:
             raise DataError(f"data set '{self.name}': {self.root} lacks {', '.join(missing)}; {self._advice()}")
         ids = list(dict.fromkeys(clip for split in self.splits for clip in self.split_ids(split)))
-        files = [path for clip in ids for path in (self.motion_file(clip), self.text_file(clip))]
+        files = [
+            (self.root / self.motion_dir, [f"{clip}.npy" for clip in ids]),
+            (self.root / self.text_dir, [f"{clip}.txt" for clip in ids]),
+        ]
         key = source_key(files, (str(self.root.resolve()), self.features, self.motion_dir, self.text_dir))
         packed = pack(
             self.cache_dir / "packed" / f"{self.name}-{key}", ids, self.motion_file, self.text_file, self.features
@@ -290,15 +294,18 @@ class DatasetSource:
 
 
 def _recipe_key(generator: Callable[[Path], object] | None) -> str:
-    """Identity of a generator: its code's name and version, and the arguments it was given."""
+    """Identity of a generator: its source code, that of the motion package below it, and the arguments it was given.
+
+    Generated data are thus made anew whenever the code that makes them changes.
+    """
     function = getattr(generator, "func", generator)
     arguments = (getattr(generator, "args", ()), sorted(getattr(generator, "keywords", {}).items()))
-    version = getattr(function, "VERSION", None) or getattr(_module(function), "VERSION", 1)
     name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-    return hashlib.sha256(f"{name}|{version}|{arguments!r}".encode()).hexdigest()[:12]
-
-
-def _module(function: object) -> object:
-    import sys
-
-    return sys.modules.get(getattr(function, "__module__", ""), None)
+    digest = hashlib.sha256(f"{name}|{arguments!r}".encode())
+    file = getattr(sys.modules.get(getattr(function, "__module__", "")), "__file__", None)
+    if file is not None:
+        home = Path(file).parent
+        code = [Path(file)] if not (home / "__init__.py").is_file() else sorted(home.glob("*.py"))
+        for path in [*code, *sorted(Path(__file__).parents[1].joinpath("motion").glob("*.py"))]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -60,15 +60,21 @@ class Pack:
         return self.text[int(where["begin"]) : int(where["stop"])].tobytes().decode("utf-8", errors="replace")
 
 
-def source_key(paths: Iterable[Path], extra: Sequence[object] = ()) -> str:
-    """A key that changes when any of ``paths`` appears, vanishes, or changes size or time of modification."""
+def source_key(folders: Sequence[tuple[Path, Iterable[str]]], extra: Sequence[object] = ()) -> str:
+    """A key that changes when any of the named files appears, vanishes, or changes size or time of modification.
+
+    Args:
+        folders: pairs of a folder and the names of the files in it that count, in order.
+        extra: whatever else the packed content depends on.
+    """
     digest = hashlib.sha256(repr((VERSION, *extra)).encode())
-    for path in paths:
-        try:
-            stat = path.stat()
-            digest.update(f"{path.name}|{path.parent.name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
-        except OSError:
-            digest.update(f"{path.name}|absent\n".encode())
+    for folder, names in folders:
+        with os.scandir(folder) as found:
+            stats = {entry.name: entry.stat() for entry in found if entry.is_file()}
+        for name in names:
+            stat = stats.get(name)
+            state = "absent" if stat is None else f"{stat.st_size}|{stat.st_mtime_ns}"
+            digest.update(f"{name}|{state}\n".encode())
     return digest.hexdigest()[:24]
 
 

@@ -161,26 +161,28 @@ def _cut(rule: Rule, start: float, end: float, frames: int, fps: float) -> tuple
     return low, max(low, high)
 
 
+_Line = tuple[int, float, float, int]  # number, start, end, state
+
+
 def _clip_entries(
-    rule: Rule, lines: NDArray[np.void], first: int, frames: int, fps: float, keep: range
+    rule: Rule, lines: Sequence[_Line], first: int, frames: int, fps: float, keep: range
 ) -> list[tuple[int, int, int, list[int]]]:
     """Entries ``(start, stop, number, line rows)`` of one clip; ``lines`` its rows, of which ``first`` is the first."""
     entries: list[tuple[int, int, int, list[int]]] = []
     whole: list[int] = []
     broken = False
-    for row, line in enumerate(lines, start=first):
-        if line["state"] != GOOD:
+    for row, (number, start, end, state) in enumerate(lines, start=first):
+        if state != GOOD:
             if rule.faulty == "line":
                 continue
             broken = rule.faulty == "clip"
             break
-        tagged = line["start"] != 0.0 or line["end"] != 0.0
-        if not tagged and not rule.per_line:
+        if start == end == 0.0 and not rule.per_line:
             whole.append(row)
             continue
-        cut = _cut(rule, float(line["start"]), float(line["end"]), frames, fps)
+        cut = _cut(rule, start, end, frames, fps)
         if cut is not None and cut[1] - cut[0] in keep:
-            entries.append((*cut, int(line["number"]), [row]))
+            entries.append((*cut, number, [row]))
     if whole and not broken:
         entries.append((0, frames, -1, whole))
     return entries
@@ -206,14 +208,15 @@ def build_entries(
     """
     keep = range(min_frames, below)
     tag_fps = rule.tag_fps or fps
-    bounds = np.searchsorted(lines["clip"], np.arange(len(frames) + 1))
+    bounds = np.searchsorted(lines["clip"], np.arange(len(frames) + 1)).tolist()
+    rows_of_lines = list(zip(*(lines[name].tolist() for name in ("number", "start", "end", "state")), strict=True))
     columns: list[tuple[int, int, int, int, int, int]] = []
     flat: list[int] = []
     for clip, count in enumerate(frames.tolist()):
         if count not in keep:
             continue
-        low, high = int(bounds[clip]), int(bounds[clip + 1])
-        for start, stop, number, rows in _clip_entries(rule, lines[low:high], low, count, tag_fps, keep):
+        low, high = bounds[clip], bounds[clip + 1]
+        for start, stop, number, rows in _clip_entries(rule, rows_of_lines[low:high], low, count, tag_fps, keep):
             columns.append((clip, start, stop, len(flat), len(rows), number))
             flat.extend(rows)
     table = np.array(columns, dtype=np.int64).reshape(-1, 6)
