@@ -31,7 +31,7 @@ def kernel_distance(a: Tensor, b: Tensor, degree: int = 3) -> float:
 
 
 class KID(MotionMetric):
-    """``kid``: unbiased kernel distance between real and generated embeddings; the choice for small sets."""
+    """``kernel_distance``: unbiased kernel distance between real and generated embeddings; the choice for small sets."""
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "real")
     direction: ClassVar[str] = "lower"
@@ -41,5 +41,5 @@ class KID(MotionMetric):
         self.degree = degree
 
     def compute(self) -> dict[str, float]:
-        """``{"kid": value}``."""
-        return {"kid": kernel_distance(self.needed("real"), self.needed("generated"), self.degree)}
+        """``{"kernel_distance": value}``."""
+        return {"kernel_distance": kernel_distance(self.needed("real"), self.needed("generated"), self.degree)}
