@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 from hmu.errors import ConfigError
 from hmu.motion.detectors._base import Detector, Found
 from hmu.motion.detectors._body import Body
+from hmu.motion.kinematics import as_arrays
 
 __all__ = ["Body", "Detector", "Found", "detect", "detect_all", "detector", "label", "names", "rates"]
 
 Bools = NDArray[np.bool_]
 _SIDES = ("left", "right", "both")
+_CHUNK = 256  # clips looked at together: the signals of one clip take about 1 MB
 
 
 @lru_cache(maxsize=1)
@@ -79,18 +82,31 @@ def detect(name: str, joints: Any, lengths: Any = None, fps: float = 20.0) -> Bo
     """
     base, _, side = name.rpartition("_")
     if name in _known() or side not in _SIDES or base not in _known():
-        return detector(name)(Body(joints, lengths, fps)).any
-    found = detector(base)(Body(joints, lengths, fps))
-    if side not in found.sides:
-        told = ", ".join(found.sides) or "no sides"
+        rule = detector(name)
+        return np.concatenate([rule(body).any for body in _bodies(joints, lengths, fps)])
+    rule = detector(base)
+    found = [rule(body) for body in _bodies(joints, lengths, fps)]
+    if side not in found[0].sides:
+        told = ", ".join(found[0].sides) or "no sides"
         raise ConfigError(f"detector '{base}' cannot tell '{side}': it tells {told}")
-    return found.sides[side]
+    return np.concatenate([part.sides[side] for part in found])
+
+
+def _bodies(joints: Any, lengths: Any, fps: float) -> Iterator[Body]:
+    """The batch in portions, so that thousands of clips fit into memory."""
+    points, counts = as_arrays(joints, lengths)
+    for start in range(0, max(len(points), 1), _CHUNK):
+        part = counts[start : start + _CHUNK]
+        frames = int(part.max(initial=1))
+        yield Body(points[start : start + _CHUNK, :frames], part, fps)
 
 
 def detect_all(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
     """Every detector's answer, ``name -> bool (batch,)``; the signals are computed once. Arguments as in ``detect``."""
-    body = Body(joints, lengths, fps)
-    return {name: kind()(body).any for name, kind in _known().items()}
+    parts = [
+        {name: kind()(body).any for name, kind in _known().items()} for body in _bodies(joints, lengths, fps)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in _known()}
 
 
 def label(joints: Any, lengths: Any = None, fps: float = 20.0) -> list[set[str]]:

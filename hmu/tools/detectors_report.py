@@ -1,0 +1,173 @@
+"""Measure the concept detectors and write what they do into their page:  ``python -m hmu.tools.detectors_report``."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from hmu.app import main
+from hmu.errors import ConfigError, DataError
+from hmu.motion import detectors
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# (action, detector): the action contains the concept by its nature, so finding it there is no mistake
+CONTAINED = {
+    ("wave", "raise_arms"),
+    ("throw", "raise_arms"),
+    ("crouch_walk", "walk"),
+    ("turn", "walk"),
+}
+
+
+def run(config: DictConfig) -> Path:
+    """Rewrite the generated parts of ``config.document``; returns its path."""
+    document = Path(config.document)
+    if not document.is_file():
+        raise ConfigError(f"document={document} does not exist: run this from the repository's root")
+    parts = {"rules": rules(), "demo": demo_part(int(config.clips), int(config.seed), list(config.noise))}
+    if (config.joints is None) != (config.labels is None):
+        raise ConfigError("give joints= and labels= together, or neither (then the table of real clips is kept)")
+    if config.joints is not None:
+        parts["real"] = real_part(Path(config.joints), Path(config.labels))
+    text = document.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        text = fill(text, name, part)
+    work = document.with_name(f".{document.name}.tmp")
+    work.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(work, document)
+    sys.stdout.write(f"{document}: rewrote {', '.join(parts)}\n")
+    return document
+
+
+def fill(text: str, name: str, part: str) -> str:
+    """``text`` with what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` replaced.
+
+    Raises:
+        DataError: the markers are missing.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise DataError(f"the document needs the lines '{begin}' and '{end}' once each")
+    head, rest = text.split(begin)
+    return f"{head}{begin}\n{part.strip()}\n{end}{rest.split(end)[1]}"
+
+
+def rules() -> str:
+    """Every detector's rule in words and its thresholds with units, from the code itself."""
+    sections = []
+    for name in detectors.names():
+        kind = type(detectors.detector(name))
+        source = inspect.getsource(kind)
+        rows = re.findall(r"^    (\w+): (?:float|int) = (\S+)  #: (.+)$", source, flags=re.MULTILINE)
+        words = (inspect.getdoc(kind) or "").replace("``", "`")
+        table = "\n".join(f"| `{field}` | {value} | {unit} |" for field, value, unit in rows)
+        sections.append(f"### {name}\n{words}\n\n| threshold | value | unit |\n|---|---|---|\n{table}")
+    return "\n\n".join(sections)
+
+
+def demo_part(clips: int, seed: int, noise: Sequence[float]) -> str:
+    """Recall and false positives on fresh demo clips, and the confusion table of those with one action."""
+    from hmu.data.demo import ACTIONS, generate
+
+    with tempfile.TemporaryDirectory(prefix="hmu-detectors-") as folder:
+        root = Path(folder) / "demo"
+        generate(root, seed=seed, clips=clips)
+        with (root / "labels.csv").open(newline="", encoding="utf-8") as file:
+            shown = {row["id"]: row["actions"].split(";") for row in csv.DictReader(file)}
+        motions = [np.load(root / "new_joints" / f"{name}.npy") for name in shown]
+    joints, lengths = padded(motions)
+    truth = list(shown.values())
+    random = np.random.default_rng(seed)
+    answers = {0.0: detectors.detect_all(joints, lengths)}
+    for sigma in noise:
+        answers[sigma] = detectors.detect_all(joints + random.normal(0.0, sigma, joints.shape), lengths)
+    single = [actions[0] if len(actions) == 1 else "" for actions in truth]
+    contained = ", ".join(f"{action} -> {concept}" for action, concept in sorted(CONTAINED))
+    return (
+        f"{len(truth)} clips, seed {seed}. Recall: share of the clips with the action in which it is found. False positives: "
+        f"share of the others, less those whose action contains the concept ({contained}).\n\n"
+        + rates_table(truth, answers)
+        + f"\n\nClips with one action ({sum(bool(a) for a in single)}), per cent found:\n\n"
+        + confusion(single, answers[0.0], ACTIONS)
+    )
+
+
+def rates_table(truth: Sequence[Sequence[str]], answers: Mapping[float, Mapping[str, Bools]]) -> str:
+    """Markdown: recall / false-positive rate per detector, one column per noise level in metres."""
+    head = "| detector | clips | " + " | ".join(
+        "clean" if sigma == 0 else f"noise {100 * sigma:g} cm" for sigma in answers
+    )
+    lines = [head + " |", "|---|---|" + "---|" * len(answers)]
+    for name in detectors.names():
+        has = np.array([name in actions for actions in truth])
+        free = np.array([name not in actions and not any((a, name) in CONTAINED for a in actions) for actions in truth])
+        cells = [f"{_share(found[name], has)} / {_share(found[name], free)}" for found in answers.values()]
+        lines.append(f"| {name} | {int(has.sum())} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _share(found: Bools, among: Bools) -> str:
+    return f"{found[among].mean():.3f}" if among.any() else "-"
+
+
+def confusion(labels: Sequence[str], found: Mapping[str, Bools], rows: Sequence[str]) -> str:
+    """Markdown: per cent of the clips of each label (row) in which each detector (column) fires; blank = none."""
+    names = list(found)
+    given = np.array(labels)
+    lines = ["| | n | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for row in rows:
+        mine = given == row
+        if mine.any():
+            cells = [f"{100 * found[name][mine].mean():.0f}" if found[name][mine].any() else "" for name in names]
+            lines.append(f"| {row} | {int(mine.sum())} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def real_part(joints_file: Path, labels_file: Path) -> str:
+    """The confusion table of real clips.
+
+    Args:
+        joints_file: ``.npz``, one array ``(frames, 22, 3)`` per clip id, metres, 20 fps.
+        labels_file: CSV with the columns ``file`` (clip id, an extension is ignored) and ``content``.
+
+    Raises:
+        DataError: a file is missing, or a clip has no label.
+    """
+    for path in (joints_file, labels_file):
+        if not path.is_file():
+            raise DataError(f"{path} does not exist: give joints=<.npz> labels=<.csv>")
+    with labels_file.open(newline="", encoding="utf-8") as file:
+        contents = {Path(row["file"]).stem: row["content"] for row in csv.DictReader(file)}
+    with np.load(joints_file) as archive:
+        motions = {name: archive[name] for name in archive.files}
+    unknown = sorted(set(motions) - set(contents))
+    if unknown:
+        raise DataError(f"{labels_file} has no label for clip '{unknown[0]}' of {joints_file} ({len(unknown)} such)")
+    labels = [contents[name] for name in motions]
+    found = detectors.detect_all(*padded(list(motions.values())))
+    return f"{len(labels)} clips, per cent found:\n\n" + confusion(labels, found, sorted(set(labels)))
+
+
+def padded(motions: Sequence[NDArray[np.floating]]) -> tuple[Array, NDArray[np.int64]]:
+    """Clips ``(frames, 22, 3)`` of several lengths as ``(batch, frames, 22, 3)``, zero beyond each end, and the lengths."""
+    lengths = np.array([len(motion) for motion in motions], dtype=np.int64)
+    joints = np.zeros((len(motions), int(lengths.max(initial=1)), 22, 3))
+    for row, motion in zip(joints, motions, strict=True):
+        row[: len(motion)] = motion
+    return joints, lengths
+
+
+if __name__ == "__main__":
+    main("detectors_report", run)
