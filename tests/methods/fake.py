@@ -133,6 +133,10 @@ class FakeClips:
         self.entries = [FakeEntry((Caption(f"a person {v}"), Caption(f"a person quickly {v}"))) for v in self.verbs]
         self.batches: list[list[int]] = []
 
+    def caption(self, index: int, which: int) -> Caption:
+        captions = self.entries[index].captions
+        return captions[which % len(captions)]
+
     def __len__(self) -> int:
         return len(self.verbs)
 
