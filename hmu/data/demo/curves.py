@@ -46,7 +46,7 @@ def keys(frames: int, times: Sequence[float], values: ArrayLike) -> Array:
         + (3 * u2 - 2 * u3) * flat[left + 1]
         + (u3 - u2) * width * tangents[left + 1]
     )
-    return out.reshape((frames, *points.shape[1:]))
+    return np.asarray(out.reshape((frames, *points.shape[1:])), dtype=np.float64)
 
 
 def min_jerk(u: ArrayLike) -> Array:
@@ -81,7 +81,7 @@ def erode(signal: Array, radius: int) -> Array:
 
 
 def drift(rng: np.random.Generator, frames: int, width: int, scale: float) -> Array:
-    """Slow smooth noise ``(frames, width)``: three sines of 0.15-0.7 Hz per channel with total standard deviation ~scale."""
+    """Slow smooth noise ``(frames, width)``: three sines of 0.15-0.7 Hz per channel, of deviation ~``scale``."""
     rate = rng.uniform(0.15, 0.7, (3, 1, width)) * (2 * np.pi / FPS)
     phase = rng.uniform(0, 2 * np.pi, (3, 1, width))
     time = np.arange(frames, dtype=np.float64)[None, :, None]

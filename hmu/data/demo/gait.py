@@ -44,9 +44,7 @@ def take_step(track: Track, side: int, start: float, end: float, place: Array, y
         track.pitch[:, side] += keys(n, rise, [0.0, style.heel, -style.toe, 0.0])
 
 
-def _plan(
-    spec: Spec, state: State, style: Style, places: list[tuple[Array, float]], first: int, pad: float
-) -> Track:
+def _plan(spec: Spec, state: State, style: Style, places: list[tuple[Array, float]], first: int, pad: float) -> Track:
     """A track in which the feet visit ``places`` ((x, z) of the foot, yaw) in turn, starting with side ``first``."""
     period, swing = style.period * spec.pace, style.swing * spec.pace
     track = rest(2 * pad + period * (len(places) - 1) + swing, state)
@@ -56,7 +54,9 @@ def _plan(
     return track
 
 
-def _walk_places(state: State, steps: int, length: float, bend: float, first: int, width: float) -> list[tuple[Array, float]]:
+def _walk_places(
+    state: State, steps: int, length: float, bend: float, first: int, width: float
+) -> list[tuple[Array, float]]:
     """Alternate footsteps along an arc: ``bend`` radians in all; the last step closes beside the other foot."""
     along = np.append(np.arange(steps) + 0.5, steps - 0.5) * length
     total = along[-1]

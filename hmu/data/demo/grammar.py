@@ -13,8 +13,12 @@ from hmu.data.demo.specs import Spec
 
 _SUBJECTS = ("a person", "a man", "someone", "the person", "the figure", "a figure", "the man", "a human")
 _SUBJECT_WEIGHTS = (0.44, 0.14, 0.14, 0.1, 0.06, 0.05, 0.05, 0.02)
-_NUMBERS = "zero one two three four five six seven eight nine ten".split()
-_PACE = {"slow": ("slowly", "gently", "at a slow pace"), "fast": ("quickly", "fast", "rapidly", "swiftly"), "normal": ("",)}
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_PACE = {
+    "slow": ("slowly", "gently", "at a slow pace"),
+    "fast": ("quickly", "fast", "rapidly", "swiftly"),
+    "normal": ("",),
+}
 _LINKS = ("then", "and then", ", then")
 _IMPLICIT_SHARE = 0.25
 

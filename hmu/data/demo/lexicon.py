@@ -7,26 +7,48 @@ import re
 from hmu.data.words import inflections
 
 _WORDS = {
-    "DET": "a an the both another all some",
-    "NOUN": "person man figure human guy line step foot leg arm hand fist knee hip head chest shoulder body air spot place "
-    "ball curve arc chair seat ceiling palm circle axis floor way side time waist stride degree hello degrees crouch "
-    "quarter reverse front pace",
-    "PRON": "someone something his their it he they",
-    "ADP": "with to in on from of for off behind over above through at before after about around until by",
-    "ADV": "forward ahead backward backwards sideways up down out slowly quickly fast twice once then together away "
-    "again gently calmly rapidly swiftly still upright respectfully on_the_spot farther high low deeply slightly back",
-    "ADJ": "small slight slow left right straight long bent full front upper deep half own opposite other close high normal several crouched",
-    "NUM": "ninety one two three four five six seven eight nine ten",
-    "AUX": "is",
-    "OTHER": "and",
+    "DET": """
+        a an the both another all some
+    """,
+    "NOUN": """
+        person man figure human guy line step foot leg arm hand fist knee hip head chest shoulder
+        body air spot place ball curve arc chair seat ceiling palm circle axis floor way side time
+        waist stride degree hello degrees crouch quarter reverse front pace
+    """,
+    "PRON": """
+        someone something his their it he they
+    """,
+    "ADP": """
+        with to in on from of for off behind over above through at before after about around until
+        by
+    """,
+    "ADV": """
+        forward ahead backward backwards sideways up down out slowly quickly fast twice once then
+        together away again gently calmly rapidly swiftly still upright respectfully farther high
+        low deeply slightly back
+    """,
+    "ADJ": """
+        small slight slow left right straight long bent full front upper deep half own opposite
+        other close high normal several crouched
+    """,
+    "NUM": """
+        ninety one two three four five six seven eight nine ten
+    """,
+    "AUX": """
+        is
+    """,
+    "OTHER": """
+        and
+    """,
 }
 _PLURALS = ("step", "leg", "arm", "hand", "fist", "knee", "hip", "shoulder", "palm", "time", "stride", "degree")
-VERBS = (
-    "walk stroll take move set run jog sprint go rush dash jump leap push fly leave land hop bounce hold spring kick "
-    "perform do boot swing lift snap thrust punch jab strike shoot throw toss hurl bring whip wave greet signal clap applaud "
-    "squat stand lower come bow give lean straighten sit settle rest get rise turn rotate pivot step spin face raise reach "
-    "stretch side-step shuffle shift open close remain wait stay keep look march parade stomp crouch sneak creep back"
-).split()
+VERBS = """
+walk stroll take move set run jog sprint go rush dash jump leap push fly leave land hop bounce hold spring
+kick perform do boot swing lift snap thrust punch jab strike shoot throw toss hurl bring whip wave greet
+signal clap applaud squat stand lower come bow give lean straighten sit settle rest get rise turn rotate
+pivot step spin face raise reach stretch side-step shuffle shift open close remain wait stay keep look march
+parade stomp crouch sneak creep back
+""".split()  # noqa: SIM905
 
 
 def _lexicon() -> dict[str, tuple[str, str]]:

@@ -66,7 +66,10 @@ PHRASES: dict[str, Row] = {
         ),
     ),
     "kick.side": (
-        ("*kick to the side with {poss} {side} leg {times} {pace}", "*kick sideways with the {side} foot {times} {pace}"),
+        (
+            "*kick to the side with {poss} {side} leg {times} {pace}",
+            "*kick sideways with the {side} foot {times} {pace}",
+        ),
         ("*perform a side kick/NOUN with the {side} leg {times}", "*do a {side} side kick/NOUN {times}"),
         ("*thrust the {side} foot out to the side {times} {pace}",),
     ),
@@ -81,11 +84,18 @@ PHRASES: dict[str, Row] = {
             "*punch forward {times} with the {side} fist {pace}",
             "*punch {times} with the {side} arm {pace}",
         ),
-        ("*jab with the {side} fist {times}", "*do a {side} punch/NOUN {times}", "*strike forward with the {side} fist {times}"),
+        (
+            "*jab with the {side} fist {times}",
+            "*do a {side} punch/NOUN {times}",
+            "*strike forward with the {side} fist {times}",
+        ),
         ("*shoot the {side} fist straight out from the shoulder {times} {pace}",),
     ),
     "punch.both": (
-        ("*punch {times} with both hands one after the other {pace}", "*punch {times} with the left and right fist {pace}"),
+        (
+            "*punch {times} with both hands one after the other {pace}",
+            "*punch {times} with the left and right fist {pace}",
+        ),
         ("*jab {times} with both fists {pace}", "*strike forward with both fists {times}"),
         ("*shoot both fists out from the shoulder one after the other {pace}",),
     ),
@@ -118,12 +128,20 @@ PHRASES: dict[str, Row] = {
         ("*bring the palms together in front of the chest {times} {pace}",),
     ),
     "squat": (
-        ("*squat {deeply} {times} {pace}", "*squat down {deeply} and *stand up {times} {pace}", "*do a {low} squat/NOUN {times} {pace}"),
+        (
+            "*squat {deeply} {times} {pace}",
+            "*squat down {deeply} and *stand up {times} {pace}",
+            "*do a {low} squat/NOUN {times} {pace}",
+        ),
         ("*do a deep knee bend/NOUN {times} {pace}", "*perform a {low} squat/NOUN {times}"),
         ("*lower the hips to the knees and *come up {times} {pace}",),
     ),
     "bow": (
-        ("*bow {deeply} {times} {pace}", "*bow forward {deeply} {times} {pace}", "*take a {low} bow/NOUN {times} {pace}"),
+        (
+            "*bow {deeply} {times} {pace}",
+            "*bow forward {deeply} {times} {pace}",
+            "*take a {low} bow/NOUN {times} {pace}",
+        ),
         ("*give a {low} bow/NOUN {times}", "*bow respectfully {times}"),
         ("*lean the upper body forward from the waist and *straighten {times} {pace}",),
     ),
@@ -138,7 +156,11 @@ PHRASES: dict[str, Row] = {
         ("*lower the hips back/ADV to *rest/BASE on a chair and *rise {pace}",),
     ),
     "turn.spot": (
-        ("*turn {angle} to the {side} {pace}", "*turn {side} {angle} on the spot {pace}", "*turn {angle} to {poss} {side} {pace}"),
+        (
+            "*turn {angle} to the {side} {pace}",
+            "*turn {side} {angle} on the spot {pace}",
+            "*turn {angle} to {poss} {side} {pace}",
+        ),
         ("*rotate {angle} to the {side} {pace}", "*pivot {angle} to the {side} {pace}"),
         ("*step around {poss} own axis to face another way",),
     ),
@@ -168,7 +190,11 @@ PHRASES: dict[str, Row] = {
         ("*reach for the ceiling with both hands", "*stretch both hands up high {pace}"),
     ),
     "step_sideways": (
-        ("*step sideways to the {side} {times} {pace}", "*step to the {side} {times} {pace}", "*side-step to the {side} {times} {pace}"),
+        (
+            "*step sideways to the {side} {times} {pace}",
+            "*step to the {side} {times} {pace}",
+            "*side-step to the {side} {times} {pace}",
+        ),
         ("*shuffle to the {side} {times} {pace}", "*shift sideways to the {side} {times}"),
         ("*open the {side} foot and *close with the other {times}",),
     ),
@@ -198,4 +224,3 @@ PHRASES: dict[str, Row] = {
         ("*set one foot behind the other {pace}",),
     ),
 }
-

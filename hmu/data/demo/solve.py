@@ -28,7 +28,7 @@ def solve(body: Body, track: Track) -> Array:
 
 
 def _feet(body: Body, track: Track) -> tuple[Array, Array]:
-    """Planted ankles and ankle -> ball vectors, both ``(frames, 2, 3)``: heels rise about the ball, toes about the heel."""
+    """Planted ankles and ankle -> ball vectors, ``(frames, 2, 3)``: heels rise about the ball, toes about the heel."""
     flat = track.foot * body.leg
     sole = body.offsets[10]
     ankles, soles = np.empty_like(flat), np.empty_like(flat)
@@ -78,13 +78,13 @@ def _two_bones(root: Array, target: Array, lengths: tuple[float, float], pole: A
 
 
 def _swung(forward: Array, outward: Array, sign: float) -> Array:
-    """Unit vector of a limb swung forward in the sagittal plane, then outward, ``(frames, 3)``; 0, 0 = straight down."""
-    return np.stack(
-        [sign * np.sin(outward) * np.cos(forward), -np.cos(outward) * np.cos(forward), np.sin(forward)], -1
-    )
+    """Unit vector of a limb swung forward, then outward, ``(frames, 3)``; 0, 0 = straight down."""
+    return np.stack([sign * np.sin(outward) * np.cos(forward), -np.cos(outward) * np.cos(forward), np.sin(forward)], -1)
 
 
-def _leg(body: Body, track: Track, side: int, joints: Array, frames: tuple[Array, Array], foot: tuple[Array, Array]) -> None:
+def _leg(
+    body: Body, track: Track, side: int, joints: Array, frames: tuple[Array, Array], foot: tuple[Array, Array]
+) -> None:
     frame, upright = frames
     ankle, sole = foot
     sign = _SIDES[side]
@@ -94,7 +94,9 @@ def _leg(body: Body, track: Track, side: int, joints: Array, frames: tuple[Array
     thigh, shin = _swung(a, out, sign), _swung(a - k, out, sign)
     free = hip + turn(upright, thigh * body.thigh + shin * body.shin)
     ahead = turn(rotation(track.yaw[:, side], *np.zeros((2, track.frames))), [0.0, 0.0, 1.0])
-    pole = (1 - weight) * (ahead + upright[:, :, 2]) + weight * 2 * turn(upright, _swung(a - k / 2 + np.pi / 2, out, sign))
+    pole = (1 - weight) * (ahead + upright[:, :, 2]) + weight * 2 * turn(
+        upright, _swung(a - k / 2 + np.pi / 2, out, sign)
+    )
     size = float(np.linalg.norm(body.offsets[10]))
     rest = float(np.arctan2(-body.offsets[10, 1], body.offsets[10, 2]))
     loose = turn(upright, _swung(a - k + np.pi / 2 - rest - p, out, sign)) * size

@@ -11,6 +11,7 @@ from hmu.data.demo.curves import FPS, Array, keys
 
 LEFT, RIGHT = 0, 1
 HALF_STANCE = 0.09
+SIDES = {"left": (LEFT,), "right": (RIGHT,), "both": (LEFT, RIGHT)}
 Vector = tuple[float, float, float]
 
 
@@ -40,15 +41,16 @@ class Track:
     Attributes:
         foot: ankle of the flat foot, y = lift above the planted height, ``(frames, 2, 3)``.
         yaw, pitch: of each foot; pitch > 0 lifts the heel about the ball, < 0 lifts the toes, ``(frames, 2)``.
-        air: per leg (weight, thigh forward, thigh outward, knee flexion, plantar flexion) of a free leg that is posed by
-            angles instead of a place on the floor, ``(frames, 2, 5)``.
+        air: per leg (weight, thigh forward, thigh outward, knee flexion, plantar flexion) of a free leg that is
+            posed by angles instead of a place on the floor, ``(frames, 2, 5)``.
         support: share of the weight moved to the left foot beyond an even stance, -0.5..0.5, ``(frames,)``.
         sway: how far weight follows the planted foot by itself while the other one swings, ``(frames,)``.
         shift: pelvis displacement (left, up, forward) in the facing frame, ``(frames, 3)``.
         height: wanted pelvis height as a share of standing height, ``(frames,)``.
         fly: height added to pelvis in flight, ``(frames,)`` (the feet carry theirs in ``foot``).
         planted: 1 where a foot bears weight, ``(frames, 2)``.
-        pelvis, spine: (yaw, pitch, roll) of pelvis against the heading, and of the chest against the pelvis, ``(frames, 3)``.
+        pelvis, spine: (yaw, pitch, roll) of the pelvis against the heading, of the chest against the pelvis,
+            ``(frames, 3)``.
         head: (yaw, pitch) against the chest, ``(frames, 2)``.
         hand: shoulder -> wrist as unit direction (outward, up, forward) in the chest's frame, and reach as a share of
             the arm's length, ``(frames, 2, 4)``.
@@ -84,6 +86,11 @@ class Track:
     def end_state(self, hang: Array) -> State:
         """The stance at the last frame."""
         return State(self.foot[-1][:, [0, 2]].copy(), self.yaw[-1].copy(), hang)
+
+
+def out_sign(side: int) -> float:
+    """Sign of x on a side: +1 left, -1 right."""
+    return 1.0 if side == LEFT else -1.0
 
 
 def split_reach(points: Array) -> Array:
