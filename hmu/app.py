@@ -10,10 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -95,12 +96,23 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
     def _job(config: DictConfig) -> object:
-        check_config(config, HydraConfig.get().overrides.task)
-        return task(config)
+        # caught here, inside the job: Hydra would print a line of its own about it
+        return _or_fail(lambda: _checked(config, task))
 
+    _or_fail(_job)
+
+
+def _checked(config: DictConfig, task: Callable[[DictConfig], object]) -> object:
+    check_config(config, HydraConfig.get().overrides.task)
+    return task(config)
+
+
+def _or_fail(job: Callable[[], object]) -> object:
     try:
-        _job()
+        return job()
     except (HmuError, HydraException, OmegaConfBaseException) as error:
+        if _is_bug(error):
+            raise
         _fail(one_line(error))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
@@ -113,12 +125,17 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
         _fail("interrupted", 130)
 
 
+def _is_bug(error: BaseException) -> bool:
+    """An instantiation that failed for a reason that is not the user's keeps its stack trace."""
+    return isinstance(error, InstantiationException) and not isinstance(error.__cause__, (HmuError, type(None)))
+
+
 def one_line(error: BaseException) -> str:
     """An error's message on one line; Hydra's lists of options are kept, its advice on stack traces is not."""
     cause = error.__cause__
     if isinstance(cause, HmuError):
         error = cause
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip() for line in str(error).split("Config search path:")[0].splitlines()]
     kept = [
         line
         for line in lines
@@ -127,7 +144,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(kept) or type(error).__name__
 
 
-def _fail(message: str, code: int = EXIT_USER_ERROR) -> None:
+def _fail(message: str, code: int = EXIT_USER_ERROR) -> NoReturn:
     if rank() == 0 or "HMU_ALL_RANKS" in os.environ:
         sys.stderr.write(f"error: {message}\n")
     sys.exit(code)

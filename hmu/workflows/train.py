@@ -34,8 +34,8 @@ def train(config: DictConfig) -> Path:
         DataError: missing or broken data.
     """
     seed_everything(config)
-    kind = "backbone" if config.evaluator is None else "evaluator"
-    recipes = instantiate(config.recipes.get(kind)) if config.recipes.get(kind) else {}
+    kind = "evaluator" if config.evaluator else "backbone"
+    recipes = instantiate(config.recipes.get(kind) or {}, _convert_="all")
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()
     model = _model(config, kind, source)
