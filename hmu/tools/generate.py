@@ -230,8 +230,14 @@ def _edit_facts(entries: Sequence[str], edits: Sequence[tuple[Edit, float]]) -> 
 def _device(name: str) -> str:
     import torch
 
+    present = torch.cuda.is_available()
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if present else "cpu"
+    kind = name.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(f"device={name} is unknown: use auto, cpu or cuda")
+    if kind == "cuda" and not present:
+        raise ConfigError(f"device={name}: this machine has no GPU that torch can use; use device=auto or device=cpu")
     return name
 
 

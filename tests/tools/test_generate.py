@@ -149,6 +149,7 @@ def test_foreign_or_damaged_folders_are_never_cleared(tmp_path):
         ({"prompt": "a", "length": 41.5}, "whole number of frames"),
         ({"prompt": "a", "seconds": "long"}, "expected a number"),
         ({"prompt": "a", "length": -4}, "positive"),
+        ({"prompt": "a", "device": "tpu"}, "auto, cpu or cuda"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, changes, message):
@@ -156,6 +157,12 @@ def test_mistakes_are_one_line_and_leave_nothing(tmp_path, changes, message):
         generate.run(config(tmp_path, **changes))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_gpu_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no GPU"):
+        generate.run(config(tmp_path, prompt="a", device="cuda"))
 
 
 @pytest.mark.parametrize("line", ["kick#", "kick#fast", "kick #1 or two", "kick#-4"])
