@@ -1,7 +1,7 @@
 """Quantities of motion that need no learning: speed, energy, jerk, foot contact and foot skate.
 
-All functions take joints ``(frames, 22, 3)`` or ``(batch, frames, 22, 3)`` in metres, Y up, numpy or torch, with the true
-``lengths`` of the clips (``None`` = all frames), and return float64 numpy arrays. Padding never counts.
+All functions take joints ``(frames, 22, 3)`` or ``(batch, frames, 22, 3)`` in metres, Y up, numpy or torch, with the
+true ``lengths`` of the clips (``None`` = all frames), and return float64 numpy arrays. Padding never counts.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def jerk(joints: Any, lengths: Any = None, fps: float = 20.0) -> Array:
 
 
 def _feet(joints: Any, lengths: Any, fps: float) -> tuple[Bools, Array, Bools]:
-    """Per foot joint (feet, ankle/toe): is it low, its horizontal speed, both ``(batch, frames, 2, 2)``; and the mask."""
+    """Per foot and joint (ankle, toe): is it low, its horizontal speed, ``(batch, frames, 2, 2)``; and the mask."""
     points, counts = as_arrays(joints, lengths)
     height = points[:, :, FEET, 1]  # (batch, frames, 2 feet, ankle and toe)
     low = height - height.min(axis=(1, 2))[:, None, None] < CONTACT_HEIGHT  # ankles and toes rest at different heights

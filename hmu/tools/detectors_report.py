@@ -96,8 +96,8 @@ def demo_part(clips: int, seed: int, noise: Sequence[float]) -> str:
     single = [actions[0] if len(actions) == 1 else "" for actions in truth]
     contained = ", ".join(f"{action} -> {concept}" for action, concept in sorted(CONTAINED))
     return (
-        f"{len(truth)} clips, seed {seed}. Recall: share of the clips with the action in which it is found. False positives: "
-        f"share of the others, less those whose action contains the concept ({contained}).\n\n"
+        f"{len(truth)} clips, seed {seed}. Recall: share of the clips with the action in which it is found. "
+        f"False positives: share of the others, less those whose action contains the concept ({contained}).\n\n"
         + rates_table(truth, answers)
         + f"\n\nClips with one action ({sum(bool(a) for a in single)}), per cent found:\n\n"
         + confusion(single, answers[0.0], ACTIONS)
@@ -161,7 +161,7 @@ def real_part(joints_file: Path, labels_file: Path) -> str:
 
 
 def padded(motions: Sequence[NDArray[np.floating]]) -> tuple[Array, NDArray[np.int64]]:
-    """Clips ``(frames, 22, 3)`` of several lengths as ``(batch, frames, 22, 3)``, zero beyond each end, and the lengths."""
+    """Clips ``(frames, 22, 3)`` as one batch ``(batch, frames, 22, 3)``, zero beyond each end, and their lengths."""
     lengths = np.array([len(motion) for motion in motions], dtype=np.int64)
     joints = np.zeros((len(motions), int(lengths.max(initial=1)), 22, 3))
     for row, motion in zip(joints, motions, strict=True):

@@ -1,8 +1,9 @@
 """Kinematic concept detectors: is there a kick, a wave, a jump … in these joints?
 
-Rules with named thresholds, nothing learned: the judge that no trained evaluator can bribe. Each public module of this
-package holds one detector or a small family; every frozen dataclass in it that derives from ``Detector`` is found by its
-``name``, so that adding a concept is adding a file. Rules, thresholds and measured confusion: ``docs/detectors.md``.
+Rules with named thresholds, nothing learned: the judge that no trained evaluator can bribe. Each public module of
+this package holds one detector or a small family; every frozen dataclass in it that derives from ``Detector`` is
+found by its ``name``, so that adding a concept is adding a file. Rules, thresholds and measured confusion:
+``docs/detectors.md``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
@@ -57,10 +59,10 @@ def detector(name: str, **thresholds: float) -> Detector:
     if name not in kinds:
         raise ConfigError(f"no detector is called '{name}': known are {', '.join(kinds)}")
     kind = kinds[name]
-    unknown = sorted(set(thresholds) - set(kind.__dataclass_fields__))  # type: ignore[attr-defined]
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    unknown = sorted(set(thresholds) - set(known))
     if unknown:
-        known = ", ".join(kind.__dataclass_fields__)  # type: ignore[attr-defined]
-        raise ConfigError(f"detector '{name}' has no threshold '{unknown[0]}': it has {known}")
+        raise ConfigError(f"detector '{name}' has no threshold '{unknown[0]}': it has {', '.join(known)}")
     return kind(**thresholds)
 
 
@@ -103,9 +105,7 @@ def _bodies(joints: Any, lengths: Any, fps: float) -> Iterator[Body]:
 
 def detect_all(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
     """Every detector's answer, ``name -> bool (batch,)``; the signals are computed once. Arguments as in ``detect``."""
-    parts = [
-        {name: kind()(body).any for name, kind in _known().items()} for body in _bodies(joints, lengths, fps)
-    ]
+    parts = [{name: kind()(body).any for name, kind in _known().items()} for body in _bodies(joints, lengths, fps)]
     return {name: np.concatenate([part[name] for part in parts]) for name in _known()}
 
 

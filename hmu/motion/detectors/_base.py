@@ -19,8 +19,8 @@ class Found:
     """What a detector saw in a batch of clips.
 
     Attributes:
-        any: the concept is in the clip, bool ``(batch,)``.
-        sides: the same for each variant the rule can tell apart (``left``, ``right``, ``both``), bool ``(batch,)`` each.
+        any: the concept is in the clip, bool ``(batch,)``. sides: the same for each variant the rule can tell apart
+        (``left``, ``right``, ``both``), bool ``(batch,)`` each.
     """
 
     any: Bools

@@ -56,7 +56,7 @@ class Body:
 
     @cached_property
     def heading(self) -> Array:
-        """Where hips and shoulders face, ``(batch, frames)``, radians about Y, unwrapped; 0 = +Z, growing to the left."""
+        """Where hips and shoulders face, ``(batch, frames)``, radians, unwrapped; 0 = +Z, growing to the left."""
         across = self.world[:, :, HIPS[0]] - self.world[:, :, HIPS[1]]
         across = across + self.world[:, :, SHOULDERS[0]] - self.world[:, :, SHOULDERS[1]]
         angle = np.unwrap(np.arctan2(-across[..., 2], across[..., 0]), axis=1)
@@ -116,18 +116,18 @@ class Body:
     def leg_swing(self) -> Array:
         """Angle between hip-to-ankle and straight down, ``(batch, frames, 2)``, degrees."""
         leg = self.world[:, :, ANKLES] - self.world[:, :, HIPS]
-        return np.degrees(np.arctan2(np.linalg.norm(leg[..., [0, 2]], axis=-1), -leg[..., 1]))
+        return np.asarray(np.degrees(np.arctan2(np.linalg.norm(leg[..., [0, 2]], axis=-1), -leg[..., 1])))
 
     @cached_property
     def lean(self) -> Array:
         """Angle between pelvis-to-neck and straight up, ``(batch, frames)``, degrees."""
         trunk = self.world[:, :, NECK] - self.world[:, :, PELVIS]
-        return np.degrees(np.arctan2(np.linalg.norm(trunk[..., [0, 2]], axis=-1), trunk[..., 1]))
+        return np.asarray(np.degrees(np.arctan2(np.linalg.norm(trunk[..., [0, 2]], axis=-1), trunk[..., 1])))
 
     @cached_property
     def foot_height(self) -> Array:
         """Height of each foot's lower joint (ankle or toe), ``(batch, frames, 2)``, metres above the floor."""
-        return np.minimum(self.world[:, :, ANKLES, 1], self.world[:, :, TOES, 1])
+        return np.asarray(np.minimum(self.world[:, :, ANKLES, 1], self.world[:, :, TOES, 1]))
 
     @cached_property
     def pelvis_height(self) -> Array:

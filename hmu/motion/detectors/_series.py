@@ -43,7 +43,7 @@ def quantile(values: Array, mask: Bools, q: float) -> Array:
 def share(condition: Bools, mask: Bools) -> Array:
     """Share of each clip's masked frames in which ``condition`` holds, ``(batch,)``; 0 where nothing is masked in."""
     total = mask.sum(axis=1)
-    return (condition & mask).sum(axis=1) / np.maximum(total, 1)
+    return np.asarray((condition & mask).sum(axis=1) / np.maximum(total, 1))
 
 
 def run_lengths(condition: Bools) -> Ints:

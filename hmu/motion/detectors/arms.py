@@ -17,9 +17,9 @@ from hmu.motion.detectors._body import SHOULDERS, WRISTS, Body
 class Punch(Detector):
     """A hand shoots forward at about shoulder height.
 
-    Within ``window`` seconds the arm goes from below ``bent`` to above ``straight`` of its length; the wrist moves ahead
-    (body frame) at ``speed`` or more, and ends ``ahead`` in front of the shoulder, no more than ``level`` above or below
-    it. During the window the wrist never rises above the shoulder by ``overhead`` (that would be a throw).
+    Within ``window`` seconds the arm goes from below ``bent`` to above ``straight`` of its length; the wrist moves
+    ahead (body frame) at ``speed`` or more, and ends ``ahead`` in front of the shoulder, no more than ``level`` above
+    or below it. During the window the wrist never rises above the shoulder by ``overhead`` (that would be a throw).
     """
 
     name: ClassVar[str] = "punch"
@@ -50,8 +50,9 @@ class Punch(Detector):
 class Throw(Detector):
     """A hand comes over the shoulder and is flung forward and down.
 
-    The wrist is above the shoulder by ``overhead`` and within ``window`` seconds moves ahead (body frame) at ``speed`` or
-    more, from less than ``behind`` ahead of the shoulder (negative: it is behind) to ``ahead`` in front of it.
+    The wrist is above the shoulder by ``overhead`` and within ``window`` seconds moves ahead (body frame) at
+    ``speed`` or more, from less than ``behind`` ahead of the shoulder (negative: it is behind) to ``ahead`` in front
+    of it.
     """
 
     name: ClassVar[str] = "throw"
@@ -79,10 +80,11 @@ class Clap(Detector):
     """The hands meet again and again in front of the body.
 
     A meeting is a frame at which the wrists' distance is smaller than anywhere within ``apart`` seconds around, below
-    ``close``, and exceeded by ``opening`` both within ``beat`` seconds before and after. The wrists come from the sides:
-    within ``apart`` seconds twice their sideways relative speed reaches ``speed`` and beats the fore-and-aft one (arms
-    that swing past each other in walking do not clap). Both are in front of the pelvis, above it, at most ``high`` above
-    the shoulders and within ``level`` of each other. There are at least ``meetings`` within ``window`` seconds.
+    ``close``, and exceeded by ``opening`` both within ``beat`` seconds before and after. The wrists come from the
+    sides: within ``apart`` seconds twice their sideways relative speed reaches ``speed`` and beats the fore-and-aft
+    one (arms that swing past each other in walking do not clap). Both are in front of the pelvis, above it, at most
+    ``high`` above the shoulders and within ``level`` of each other. There are at least ``meetings`` within ``window``
+    seconds.
     """
 
     name: ClassVar[str] = "clap"

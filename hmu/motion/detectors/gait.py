@@ -37,16 +37,17 @@ def airborne(body: Body, height: float) -> Bools:
 def thigh_lift(body: Body) -> Array:
     """Angle between hip-to-knee and straight down, ``(batch, frames, 2)``, degrees."""
     thigh = body.world[:, :, KNEES] - body.world[:, :, HIPS]
-    return np.degrees(np.arctan2(np.linalg.norm(thigh[..., [0, 2]], axis=-1), -thigh[..., 1]))
+    return np.asarray(np.degrees(np.arctan2(np.linalg.norm(thigh[..., [0, 2]], axis=-1), -thigh[..., 1])))
 
 
 @dataclass(frozen=True)
 class Walk(Detector):
     """Steps forward without flight.
 
-    The pelvis goes ahead (body frame) at ``slow`` to ``fast`` for ``hold`` seconds without a break, faster ahead than
-    sideways, and meanwhile the feet overtake each other at least ``steps`` times by ``stride`` either way. Crouched
-    walking counts; running (see ``run``), marching (``march``) and walking backwards do not.
+    The pelvis goes ahead (body frame; back for ``direction`` -1) at ``slow`` to ``fast`` for ``hold`` seconds without
+    a break, faster ahead than sideways, and meanwhile the feet overtake each other at least ``steps`` times by
+    ``stride`` either way. Crouched walking counts; running (see ``run``), marching (``march``) and walking backwards
+    do not.
     """
 
     name: ClassVar[str] = "walk"
@@ -93,9 +94,9 @@ class WalkBackwards(Detector):
 class Run(Detector):
     """Fast, with flights from one foot to the other.
 
-    The pelvis moves at ``speed`` or more for ``hold`` seconds, and in it both feet are above ``flight`` at some frame and a
-    swinging leg folds to less than ``fold`` of its length; at ``sprint`` or more for ``hold`` seconds neither is asked
-    for (smoothing hides the short flights of fast steps). The feet overtake each other at least once.
+    The pelvis moves at ``speed`` or more for ``hold`` seconds, and in it both feet are above ``flight`` at some frame
+    and a swinging leg folds to less than ``fold`` of its length; at ``sprint`` or more for ``hold`` seconds neither is
+    asked for (smoothing hides the short flights of fast steps). The feet overtake each other by ``stride`` either way.
     """
 
     name: ClassVar[str] = "run"
@@ -119,12 +120,12 @@ class Run(Detector):
 
     def __call__(self, body: Body) -> Found:
         """Look for running."""
-        return Found(any=self.frames(body).any(axis=1))
+        return Found(any=np.asarray(self.frames(body).any(axis=1)))
 
 
 @dataclass(frozen=True)
 class CrouchWalk(Detector):
-    """Walking (``walk``'s rule) with bent legs: at ``steps`` of its overtakings or more the pelvis is below ``height``."""
+    """Walking (``walk``'s rule) with bent legs: the pelvis is below ``height`` at ``steps`` of its overtakings."""
 
     name: ClassVar[str] = "crouch_walk"
     height: float = 0.70  #: metres, pelvis above the floor; upright it is 0.85 to 0.9
@@ -142,7 +143,8 @@ class March(Detector):
 
     One thigh is ``lift`` off the vertical with its leg below ``bent`` of its length, while the other leg is above
     ``support`` of its length and the pelvis slower than ``travel``; the lifted leg changes at least ``changes`` times
-    within ``window`` seconds. Running is too fast and sneaking too bent to be a march.
+    within ``window`` seconds. Running is too fast and sneaking too bent to be a march. The frames within ``around``
+    seconds of a lifted knee are no walking (see ``walk``).
     """
 
     name: ClassVar[str] = "march"
@@ -163,7 +165,8 @@ class March(Detector):
     def frames(self, body: Body) -> Bools:
         """The frames around lifted knees of clips with a march in them, ``(batch, frames)``."""
         reach = round(self.around * body.fps)
-        return series.within(self.lifted(body).any(axis=-1), reach, reach) & self(body).any[:, None]
+        near = series.within(np.asarray(self.lifted(body).any(axis=-1)), reach, reach)
+        return near & self(body).any[:, None]
 
     def __call__(self, body: Body) -> Found:
         """Look for marching."""
@@ -177,8 +180,8 @@ class March(Detector):
 class StepSideways(Detector):
     """The body is carried sideways by steps, not by turning and walking.
 
-    Within ``window`` seconds the pelvis travels ``distance`` to one side (body frame) and at most ``ahead`` times as much
-    ahead or back, turning less than ``turn``.
+    Within ``window`` seconds the pelvis travels ``distance`` to one side (body frame) and at most ``ahead`` times as
+    much ahead or back, turning less than ``turn``.
     """
 
     name: ClassVar[str] = "step_sideways"

@@ -18,8 +18,9 @@ class Kick(Detector):
 
     At some frame the hip-to-ankle line is ``swing`` degrees off the vertical with the leg at least ``straight`` of its
     length, its ankle ``lift`` above the other one; the other foot is on the floor (below ``planted``) and slower than
-    ``planted_speed``; and within ``flick`` seconds around it the foot moves at ``speed`` against the pelvis. A running
-    leg is bent when it is high and a walking one is low; a jump has no planted foot; a march lifts a bent leg.
+    ``planted_speed``, the pelvis slower than ``travel``; and within ``flick`` seconds around it the ankle moves at
+    ``speed`` against the pelvis. A running leg is bent when it is high and a walking one is low; a jump has no planted
+    foot; a march lifts a bent leg.
     """
 
     name: ClassVar[str] = "kick"

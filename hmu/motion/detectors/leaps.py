@@ -46,9 +46,9 @@ class Jump(Detector):
 class Hop(Detector):
     """A flight that starts and ends on the same foot.
 
-    Both feet's lower joints are above ``height`` for ``hold`` seconds; from ``around`` seconds before to ``around`` after
-    that, one foot touches the floor again and the other never comes below ``held`` nor swings faster than ``swing``
-    ahead or back against the pelvis, as a running leg does.
+    Both feet's lower joints are above ``height`` for ``hold`` seconds; from ``around`` seconds before to ``around``
+    after that, one foot touches the floor again and the other never comes below ``held`` nor swings faster than
+    ``swing`` ahead or back against the pelvis, as a running leg does.
     """
 
     name: ClassVar[str] = "hop"

@@ -23,7 +23,7 @@ def overhang(body: Body) -> Array:
     """
     feet = body.local[:, :, ANKLES + TOES, 2].mean(axis=2)
     trunk = 0.5 * (body.local[:, :, PELVIS, 2] + body.local[:, :, NECK, 2])
-    return feet - trunk
+    return np.asarray(feet - trunk)
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Squat(Detector):
 class Sit(Detector):
     """The body rests behind its feet, or on the floor.
 
-    For ``hold`` seconds both thighs are ``thigh`` or more off the vertical, the pelvis is below ``height`` and slower than
-    ``travel``, and either the trunk is ``overhang`` or more behind the feet (out of balance, so something carries it) or
-    the pelvis is below ``ground``.
+    For ``hold`` seconds both thighs are ``thigh`` or more off the vertical, the pelvis is below ``height`` and slower
+    than ``travel``, and either the trunk is ``overhang`` or more behind the feet (out of balance, so something
+    carries it) or the pelvis is below ``ground``.
     """
 
     name: ClassVar[str] = "sit"
@@ -79,9 +79,9 @@ class Sit(Detector):
 class Bow(Detector):
     """The trunk bends forward over straight legs.
 
-    At some frame the trunk leans ``lean`` degrees, ``bend`` more than at its most upright in the clip, ahead rather than
-    aside, with both legs longer than ``straight`` of their length, both feet lower than ``planted`` (leaning into a kick
-    is no bow) and the pelvis slower than ``travel``.
+    For ``hold`` seconds the trunk leans ``lean`` degrees, ``bend`` more than at its most upright in the clip, ahead
+    rather than aside, with both legs longer than ``straight`` of their length, both feet lower than ``planted`` (leaning
+    into a kick is no bow) and the pelvis slower than ``travel``.
     """
 
     name: ClassVar[str] = "bow"
@@ -106,8 +106,9 @@ class Bow(Detector):
 class Stand(Detector):
     """Upright and still throughout.
 
-    In ``share`` of the frames the pelvis is above ``height``, no joint has moved faster than ``speed`` on average over the
-    last ``span`` seconds, and head, wrists and ankles are no further than ``drift`` from their median places.
+    In ``share`` of the frames the pelvis is above ``height``, no joint has moved faster than ``speed`` on average
+    over the last ``span`` seconds, and head, wrists and ankles are no further than ``drift`` from their median
+    places.
     """
 
     name: ClassVar[str] = "stand"

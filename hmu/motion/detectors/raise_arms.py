@@ -18,8 +18,8 @@ from hmu.motion.detectors.leaps import Jump
 class RaiseArms(Detector):
     """A hand goes up: the wrist stays ``height`` above its shoulder for ``hold`` seconds and has risen by ``rise``.
 
-    Frames within ``leap`` seconds of a flight do not count (arms swing up in a jump). Waving and throwing overhand raise
-    hands too, and are found.
+    Frames within ``leap`` seconds of a flight do not count (arms swing up in a jump). Waving and throwing overhand
+    raise hands too, and are found.
     """
 
     name: ClassVar[str] = "raise_arms"

@@ -19,8 +19,8 @@ class Wave(Detector):
 
     While the wrist is above the shoulder less ``below``, its sideways position against the shoulder (body frame, less
     its own mean over ``trend`` or, for quick waves, ``quick`` seconds) changes over between beyond +``amplitude`` and
-    beyond -``amplitude`` at least ``swings`` times within ``window`` seconds. Hands that clap do not wave: in a clip with
-    claps (see ``clap``) the frames within ``clapping`` seconds of a meeting of the hands do not count.
+    beyond -``amplitude`` at least ``swings`` times within ``window`` seconds. Hands that clap do not wave: in a clip
+    with claps (see ``clap``) the frames within ``clapping`` seconds of a meeting of the hands do not count.
     """
 
     name: ClassVar[str] = "wave"
