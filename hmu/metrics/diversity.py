@@ -49,7 +49,7 @@ class Diversity(MotionMetric):
 
     def compute(self) -> dict[str, float]:
         """``{"diversity": mean distance, "diversity_real": ...}``; NaN for fewer than two motions."""
-        found = {"diversity": self.rows("generated"), "diversity_real": self.rows("real")}
+        found = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
         return {name: self._value(rows) for name, rows in found.items() if rows is not None}
 
     def _value(self, rows: Tensor) -> float:

@@ -31,7 +31,7 @@ def kernel_distance(a: Tensor, b: Tensor, degree: int = 3) -> float:
 
 
 class KID(MotionMetric):
-    """``kernel_distance``: unbiased kernel distance between real and generated embeddings; the choice for small sets."""
+    """``kernel_distance``: unbiased distance between real and generated embeddings; best for small sets."""
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "real")
     direction: ClassVar[str] = "lower"
