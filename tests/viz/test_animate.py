@@ -52,10 +52,10 @@ def pixels(image, colour):
 
 def test_gif_of_three_panels_is_fast_and_complete(tmp_path):
     path = tmp_path / "deep" / "a.gif"
-    start = time.perf_counter()
+    start = time.process_time()
     panels = [("base", person(60, 0.03)), ("unlearned", person(30)), ("ground truth", person(60))]
     assert render_gif(panels, path, caption="a person kicks") == path
-    assert time.perf_counter() - start < 10  # about one second on a free core
+    assert time.process_time() - start < 6  # about one second of one core
     with Image.open(path) as image:
         assert image.n_frames == 60
         assert image.info["duration"] == 50
