@@ -100,7 +100,7 @@ class Salad(MotionBackbone):
         self.origin: dict[str, Any] = {}
         self._prompts = PromptCache()
 
-    # -- statistics --------------------------------------------------------------------------------------------------
+    # -- statistics --------------------------------------------------------------------------------
     def set_statistics(self, mean: Any, std: Any) -> None:
         """Use ``mean`` and ``std`` ``(features,)`` for normalisation.
 
@@ -146,7 +146,7 @@ class Salad(MotionBackbone):
         """Latent frames of clips with ``lengths`` frames."""
         return lengths // self.unit_length
 
-    # -- text --------------------------------------------------------------------------------------------------------
+    # -- text --------------------------------------------------------------------------------------
     @property
     def trains_text(self) -> bool:
         """Whether the text encoder has trainable weights (a small one, trained with the denoiser)."""
@@ -168,7 +168,7 @@ class Salad(MotionBackbone):
         """The unconditional prompt, one row."""
         return self.encode_text([""])
 
-    # -- training target ---------------------------------------------------------------------------------------------
+    # -- training target ---------------------------------------------------------------------------
     def encode_target(self, batch: MotionBatch) -> Target:
         """Posterior ``mean`` and ``logvar`` ``(batch, frames // 4, 7, latent)``, zero beyond each length.
 
@@ -243,7 +243,7 @@ class Salad(MotionBackbone):
             raise ConfigError(f"stage={stage}: SALAD has the stages {', '.join(self.stages)}")
         return stage
 
-    # -- scale of the latents ----------------------------------------------------------------------------------------
+    # -- scale of the latents ----------------------------------------------------------------------
     @property
     def scale(self) -> float:
         """Factor from the VAE's latents to the denoiser's; 1 as long as it has not been measured."""
@@ -262,7 +262,7 @@ class Salad(MotionBackbone):
         """Restore the measured scale."""
         self.latent_scale = state["latent_scale"]
 
-    # -- generation --------------------------------------------------------------------------------------------------
+    # -- generation --------------------------------------------------------------------------------
     def sample(
         self,
         condition: TextCondition | Sequence[str],
@@ -297,7 +297,7 @@ class Salad(MotionBackbone):
         motion = self.vae.decode(latent / self.scale, lengths if self.variant == "default" else None)
         return self.denormalise(motion, lengths)
 
-    # -- handles -----------------------------------------------------------------------------------------------------
+    # -- handles -----------------------------------------------------------------------------------
     def network(self) -> nn.Module:
         """The denoiser."""
         return self.denoiser

@@ -11,6 +11,15 @@ from hmu.text.compact import CompactTextEncoder
 WORDS = ["a", "person", "kicks", "walks", "waves", "slowly"]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Models this small only lose time by splitting their work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def tiny(**changes) -> Salad:
     """A model of a few thousand weights; ``changes`` are constructor arguments."""
     torch.manual_seed(0)

@@ -18,7 +18,7 @@ def test_is_a_backbone(model):
     assert model.network() is model.denoiser
 
 
-# -- target -------------------------------------------------------------------------------------------------------------
+# -- target ----------------------------------------------------------------------------------------
 def test_target_is_deterministic_masked_and_that_of_the_clip_alone(model):
     batch = motions([40, 24, 32])
     model.train()
@@ -70,7 +70,7 @@ def test_distance_averages_over_valid_positions(model):
     torch.testing.assert_close(published, torch.tensor([4.0 * 4 / 10, 4.0]))
 
 
-# -- objectives -----------------------------------------------------------------------------------------------------------
+# -- objectives ------------------------------------------------------------------------------------
 def test_vae_stage_trains_all_its_weights_and_nothing_else(model):
     model.train()
     terms = model.stage_loss("vae", motions([32, 20]), seeded())
@@ -149,7 +149,7 @@ def test_latent_scale_gives_unit_variance_and_travels_with_the_weights():
     assert other.latent_scale == model.latent_scale
 
 
-# -- text ---------------------------------------------------------------------------------------------------------------
+# -- text ------------------------------------------------------------------------------------------
 def test_frozen_prompts_are_encoded_once(model, monkeypatch):
     model.text.requires_grad_(False)
     calls = []
@@ -186,7 +186,7 @@ def test_vocabulary_comes_from_the_captions():
     assert torch.equal(model.mean, torch.zeros(263))
 
 
-# -- handles --------------------------------------------------------------------------------------------------------------
+# -- handles ---------------------------------------------------------------------------------------
 def test_handles_name_what_exists(model):
     modules, parameters = dict(model.network().named_modules()), dict(model.network().named_parameters())
     assert len(model.adapter_targets) == 36
