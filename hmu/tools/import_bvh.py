@@ -15,7 +15,7 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -254,8 +254,9 @@ def _finish(config: DictConfig, work: Path, summary: Summary) -> None:
     from hmu.tools.import_sources import hashed_splits, read_splits, write_splits, write_text
 
     if not summary.written:
-        reason = next(iter(summary.skipped.items()), ("", "no file"))
-        raise DataError(f"nothing could be imported; the first of {len(summary.skipped)}: {': '.join(reason)}")
+        (reason, count), *_ = Counter(summary.skipped.values()).most_common(1)
+        example = next(name for name, why in summary.skipped.items() if why == reason)
+        raise DataError(f"nothing could be imported; {count} of {len(summary.skipped)} files ({example}, …): {reason}")
     everything = sorted(summary.written)
     lists, missing = hashed_splits(everything), 0
     if config.splits is not None:

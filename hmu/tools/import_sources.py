@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -42,8 +44,9 @@ def _members(source: Path, suffix: str, *, content: bool) -> Iterator[tuple[str,
                 if member.isfile() and name.suffix.lower() == suffix and not name.name.startswith("._"):
                     stream = archive.extractfile(member) if content else None
                     yield name.stem, stream.read() if stream is not None else b""
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"'{source}' is neither a folder nor a readable tar archive: {error}") from None
+    except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise DataError(f"'{source}' is neither a folder nor a readable tar archive: {reason}") from None
 
 
 def read_captions(path: Path) -> dict[str, list[str]]:
@@ -65,7 +68,8 @@ def read_captions(path: Path) -> dict[str, list[str]]:
                 lines = [_one_line(row[c]) for c in texts if row[c] and row[c].strip()]
                 captions.setdefault(clip_id(row[key] or ""), []).extend(lines)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"captions '{path}' cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"captions '{path}' cannot be read: {reason}") from None
     captions = {name: lines for name, lines in captions.items() if name and lines}
     if not captions:
         raise DataError(f"'{path}' holds no captions")
