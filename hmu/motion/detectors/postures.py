@@ -80,8 +80,8 @@ class Bow(Detector):
     """The trunk bends forward over straight legs.
 
     For ``hold`` seconds the trunk leans ``lean`` degrees, ``bend`` more than at its most upright in the clip, ahead
-    rather than aside, with both legs longer than ``straight`` of their length, both feet lower than ``planted`` (leaning
-    into a kick is no bow) and the pelvis slower than ``travel``.
+    rather than aside, with both legs longer than ``straight`` of their length, both feet lower than ``planted``
+    (leaning into a kick is no bow) and the pelvis slower than ``travel``.
     """
 
     name: ClassVar[str] = "bow"
