@@ -18,7 +18,7 @@ ADAPTER = "default"
 def inject(backbone: MotionBackbone, rank: int, alpha: float, dropout: float) -> dict[str, nn.Parameter]:
     """Put LoRA adapters on the backbone's ``adapter_targets`` and freeze everything else.
 
-    ``A`` starts Kaiming-uniform with a = sqrt 5 (drawn from torch's global generator), ``B`` zero, so nothing changes yet.
+    ``A`` starts Kaiming-uniform with a = sqrt 5 (from torch's global generator), ``B`` zero: nothing changes yet.
 
     Returns:
         The adapters' parameters by name.

@@ -17,15 +17,15 @@ from hmu.methods.weights import WeightMethod
 
 
 class Esd(WeightMethod):
-    """Fine-tune chosen weights so that the concept's prompts are answered as if they asked for the anchor, or the opposite.
+    """Fine-tune chosen weights until the concept's prompts are answered like the anchor, or like the opposite.
 
-    ``loss = ||out(x_t, c) - [out0(x_t, a) - eta (out0(x_t, c) - out0(x_t, empty))]||^2 + preserve_weight * preservation``
+    ``||out(x_t, c) - [out0(x_t, a) - eta (out0(x_t, c) - out0(x_t, empty))]||^2 + preserve_weight * preservation``,
     where ``out0`` is the frozen original in every term, ``x_t`` a noised forget clip, ``c`` its caption.
 
     Args:
         eta: negative guidance. 0 is neutral, above 0 repels. (The convention "1 is neutral" is this one plus 1.)
         anchor: prompt that replaces the concept; empty = unconditional, as published.
-        train: trainable weights, a name from the backbone's ``parameter_groups`` (``cross``, ``cross_kv``, ``rest``, ``all``).
+        train: trainable weights, a name from ``parameter_groups`` (``cross``, ``cross_kv``, ``rest``, ``all``).
         preserve: what retain clips hold the model to: ``teacher`` (its own former answer) or ``target`` (the true one).
         preserve_weight: weight of that term; 0 switches it off.
         unconditional: share of retain items whose caption is dropped, so that the unconditional answer is kept too.

@@ -80,7 +80,7 @@ class Hinge(ForgetTerm):
 class Npo(ForgetTerm):
     """Negative preference optimisation (Zhang et al., 2024), with ``-(L - L0)`` for the log-likelihood ratio.
 
-    The substitution is Diffusion-DPO's (Wallace et al., 2023). The gradient fades as ``L - L0`` grows past ``1 / beta``.
+    The substitution is Diffusion-DPO's (Wallace et al. 2023). The gradient fades as ``L - L0`` grows past ``1 / beta``.
     """
 
     beta: float = 10.0

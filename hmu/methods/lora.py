@@ -28,15 +28,15 @@ class Lora(TrainedMethod):
         rank, alpha: of the adapters; the change of a weight is ``alpha / rank * B A``.
         dropout: dropout in front of the adapters.
         lambda_forget: weight of the forget term.
-        forget: ``ascent`` (published, unbounded), ``hinge``, ``npo`` or ``redirect``, see :mod:`hmu.methods.forgetting`.
+        forget: ``ascent`` (published, unbounded), ``hinge``, ``npo``, ``redirect``: :mod:`hmu.methods.forgetting`.
         margin: of ``hinge``: how many times the original loss is added at most.
         beta: of ``npo``: sharpness of its bound.
         eta, anchor: of ``redirect``: as in :class:`~hmu.methods.esd.Esd`.
         preserve: what retain clips hold the model to: ``target`` (the true one, as published) or ``teacher``.
         unconditional: share of retain items whose caption is dropped, so that the unconditional answer is kept too.
-        stop_retain: stop when the running true loss on retain clips exceeds this multiple of the original's; None = never.
+        stop_retain: stop when the running true loss on retain clips exceeds this multiple of its start; None = never.
         stop_forget: stop when the running true loss on forget clips exceeds this multiple of its start; None = never.
-        variant: ``paper``, or ``upstream`` = the loss of the SALAD fork as it runs (noise as velocity target, linear betas).
+        variant: ``paper``, or ``upstream`` = the SALAD fork's loss as it runs (noise as velocity target, linear betas).
         options: optimiser and length, see :class:`~hmu.methods.base.TrainedMethod`.
 
     Raises:

@@ -20,7 +20,7 @@ from .fake import FakeBackbone, FakeClips
 
 
 def side(backbone: FakeBackbone, verb: str, count: int = 4) -> Side:
-    clips = FakeClips([verb], count, seed=hash(verb) % 7 if verb == "kicks" else 3)
+    clips = FakeClips([verb], count, seed=len(verb))
     batch = clips.batch(range(count))
     return Side(backbone.encode_target(batch), backbone.encode_text(batch.texts))
 
@@ -56,9 +56,8 @@ def test_the_teacher_shares_everything_but_the_network():
 def test_one_forward_answers_several_batches_of_different_lengths():
     backbone = FakeBackbone().eval()
     forget, retain = sides(backbone)
-    forget = Side(
-        dataclasses.replace(forget.target, tensors={"mean": forget.target.tensors["mean"][:, :2]}), forget.condition
-    )
+    short = dataclasses.replace(forget.target, tensors={"mean": forget.target.tensors["mean"][:, :2]})
+    forget = Side(short, forget.condition)
     forget.target.lengths.clamp_(max=2)
     requests = [(backbone.corrupt(s.target, generator()), s.condition) for s in (forget, retain)]
     requests.append((requests[1][0], backbone.encode_text([""])))
@@ -101,7 +100,7 @@ def test_esd_is_the_published_formula_with_a_frozen_teacher(anchor, eta):
     forget, retain = sides(backbone)
     backbone.forwards.clear()
     terms = method.loss(backbone, forget, retain, generator())
-    assert len(backbone.forwards) == 1 + 0 or backbone.forwards == [9]  # the teacher counts on its own twin
+    assert len(backbone.forwards) == 2  # one of the teacher, one of the student
     g = generator()
     noisy, kept = backbone.corrupt(forget.target, g), backbone.corrupt(retain.target, g)
     null = base.predict(noisy, backbone.encode_text([""]).expand(4))
@@ -217,7 +216,7 @@ def test_the_published_contrast_is_retain_minus_lambda_forget():
 
 
 def evidence(backbone: FakeBackbone, shift: float) -> Evidence:
-    forget, _ = sides(backbone)
+    forget, _ = sides(backbone.eval())
     state = backbone.corrupt(forget.target, generator())
     concept = backbone.predict(state, forget.condition).detach()
     away = concept + shift * torch.sign(concept - state.answer) * state.valid[..., None]
