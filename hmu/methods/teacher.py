@@ -72,7 +72,7 @@ def erase_target(anchor: Tensor, concept: Tensor, null: Tensor, eta: float) -> T
     """What an erased model should answer to the concept: ``out0(a) - eta (out0(c) - out0(empty))``.
 
     Gandikota et al. 2023, with an anchor prompt ``a`` (published: the empty one). All three are answers of the *frozen*
-    model to the same ``x_t``, in any one parametrisation: at a given ``x_t`` noise, velocity and clean sample are affine
+    model to the same ``x_t``, in any one parametrisation: at a given ``x_t`` noise, velocity and sample are affine
     images of each other. With the empty anchor ``eta = 0`` makes the concept mean nothing, above 0 repels.
     """
     return anchor - eta * (concept - null)
