@@ -156,5 +156,5 @@ def test_reads_the_forks_unlearned_checkpoints(shared, edited):
     "tail", ["momask/HumanML3D/rvq", "momask/HumanML3D/mtrans", "evaluator/t2m/text_mot_match/model/finest.tar"]
 )
 def test_names_another_family(shared, tail):
-    with pytest.raises(CheckpointError, match="MoMask|evaluator"):
+    with pytest.raises(CheckpointError, match=r"MoMask|evaluator"):
         build(str(shared(f"checkpoints/{tail}")))

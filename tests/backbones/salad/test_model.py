@@ -181,7 +181,7 @@ def test_vocabulary_comes_from_the_captions():
     from hmu.text.compact import CompactTextEncoder
 
     model = tiny(text=CompactTextEncoder(width=16, heads=2, layers=1))
-    model.fit_data(torch.zeros(263), torch.ones(263), motions([16, 16, 16, 16]).captions)
+    model.prepare(torch.zeros(263), torch.ones(263), motions([16, 16, 16, 16]).captions)
     assert "kicks" in model.text.vocabulary
     assert torch.equal(model.mean, torch.zeros(263))
 
