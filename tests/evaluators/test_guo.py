@@ -28,7 +28,7 @@ def small(**options: object) -> GuoEvaluator:
     torch.manual_seed(0)
     sizes = {"word": 6, "text_hidden": 8, "motion_hidden": 10, "movement_hidden": 12, "movement_latent": 7, "width": 5}
     evaluator = GuoEvaluator(FEATURES, **sizes, **options)  # type: ignore[arg-type]
-    evaluator.fit_data(torch.zeros(FEATURES), torch.ones(FEATURES), CAPTIONS)
+    evaluator.prepare(torch.zeros(FEATURES), torch.ones(FEATURES), CAPTIONS)
     return evaluator.eval()
 
 
@@ -141,7 +141,7 @@ def test_unknown_stage_and_settings_are_refused() -> None:
 def test_fit_data_averages_groups_and_weighs_root_and_contacts() -> None:
     evaluator = small(feat_bias=5.0)
     std = torch.linspace(1, 2, FEATURES)
-    evaluator.fit_data(torch.zeros(FEATURES), std)
+    evaluator.prepare(torch.zeros(FEATURES), std)
     assert torch.allclose(evaluator.std[1:3], std[1:3].mean() / 5)
     assert torch.allclose(evaluator.std[4:10], std[4:10].mean())
     assert torch.allclose(evaluator.std[-4:], std[-4:].mean() / 5)

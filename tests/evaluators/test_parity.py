@@ -90,7 +90,8 @@ def full_case(folder: Path) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
     np.savez(
-        folder / "vectors.npz", motions_f16=motions, word_f16=words, pos_index=classes, lengths=lengths, cap_lens=counts,
+        folder / "vectors.npz", motions_f16=motions, word_f16=words, pos_index=classes, lengths=lengths,
+        cap_lens=counts,
         order=order, co_motion=motion.numpy()[order], co_text=text.numpy()[order], mv_out_first2=tokens[:, :2].numpy(),
         me_in=inputs.numpy(), me_lens=np.array([6, 2]), me_out=direct.numpy(),
     )  # fmt: skip
