@@ -138,7 +138,7 @@ def test_unknown_stage_and_settings_are_refused() -> None:
         small(negatives="none")
 
 
-def test_fit_data_averages_groups_and_weighs_root_and_contacts() -> None:
+def test_prepare_averages_groups_and_weighs_root_and_contacts() -> None:
     evaluator = small(feat_bias=5.0)
     std = torch.linspace(1, 2, FEATURES)
     evaluator.prepare(torch.zeros(FEATURES), std)

@@ -179,6 +179,7 @@ def build(
     fps: float = 20.0,
     latent_scale: float | None = 1.0,
     posterior: str = "sampled",
+    feat_bias: float = 25.0,
     min_frames: int = 40,
     max_frames: int = 196,
     vae_name: str | None = None,
@@ -193,6 +194,7 @@ def build(
         text: prompt encoder; a model folder that stores its own uses that one.
         vae_name: VAE folder beside an authors' denoiser, unless its ``opt.txt`` names it.
         lora_alpha: of a fork's LoRA checkpoint.
+        feat_bias: how much more root and contacts count when training from scratch, see :meth:`Salad.prepare`.
 
     The others are arguments of :class:`Salad`. With a checkpoint, its sizes and schedule are used; ``sampling`` and
     ``variant`` stay as configured.
@@ -201,10 +203,12 @@ def build(
         CheckpointError, ConfigError: in one line.
     """
     if checkpoint is None:
-        return Salad(
+        fresh = Salad(
             features, text, vae, denoiser, schedule, sampling, None, chains, fps, None, latent_scale, posterior,
             min_frames, max_frames, variant,
         )  # fmt: skip
+        fresh.feat_bias = float(feat_bias)
+        return fresh
     path = resolve(str(checkpoint))
     if is_authors(path):
         folder, name, file = locate(path)

@@ -46,13 +46,13 @@ class GuoEvaluator(Evaluator):
             published ones.
         unit_length: frames per movement token (the convolutions fix it at 4).
         max_frames: longest motion; shorter batches are padded towards it, so that a result never depends on the batch.
-        glove: the authors' folder of word vectors; None = a vocabulary of the data's own tokens (:meth:`fit_data`).
+        glove: the authors' folder of word vectors; None = a vocabulary of the data's own tokens (:meth:`prepare`).
         learn_words: train the word vectors in the stage ``match`` instead of keeping them fixed.
         word_dropout: share of caption words replaced by ``unk`` while training, so that masked captions are not alien.
         words_seed: seed of word vectors that no folder gives.
         margin: wrong pairs further apart than this are left alone.
         negatives: ``shift`` (published, without its error) or ``all`` wrong pairs of a batch.
-        feat_bias: how much more the root and contact columns count in :meth:`fit_data`. 25 is what the published
+        feat_bias: how much more the root and contact columns count in :meth:`prepare`. 25 is what the published
             statistics hold (5, applied twice by accident).
         variant: ``ours`` zeroes normalised motion beyond each length; ``upstream`` leaves the padding as given and adds
             none, as the published evaluation does.
@@ -127,7 +127,7 @@ class GuoEvaluator(Evaluator):
         self.vocabulary = vocabulary
         self.word_vectors = nn.Parameter(vectors.to(self.mean), requires_grad=self.learn_words)
 
-    def fit_data(self, mean: Any, std: Any, captions: Iterable[Caption] = ()) -> None:
+    def prepare(self, mean: Any, std: Any, captions: Iterable[Caption] = ()) -> None:
         """Take what training from scratch needs from a data set, before any stage.
 
         Args:
@@ -269,10 +269,13 @@ class GuoEvaluator(Evaluator):
         return self
 
     def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
-        """Write a folder that :func:`hmu.evaluators.guo.load_pretrained` reads; see ``files.save_pretrained``."""
+        """Write a folder that :func:`hmu.evaluators.guo.load_pretrained` reads.
+
+        ``half`` stores weights in float16 and leaves out the movement decoder, which only training ``decomp`` needs.
+        """
         from hmu.evaluators.guo.files import save_pretrained  # files builds evaluators, so it imports this module
 
-        save_pretrained(self, folder, half=half)
+        save_pretrained(self, folder, half=half, decoder=not half)
 
     @property
     def fingerprint(self) -> str:
