@@ -106,7 +106,7 @@ def published_lists(source: DatasetSource, split: str, concept: Concept) -> tupl
         raise DataError(
             f"concept '{concept.name}' uses match: {concept.match}; the published lists need match: substring"
         )
-    path = source.split_file(split)
+    path = source.split_root() / f"{split}.txt"
     if not path.is_file():
         raise DataError(f"data set '{source.name}': no split file {path}")
 
