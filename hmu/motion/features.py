@@ -167,7 +167,8 @@ def bone_offsets(pose: ArrayLike, skeleton: Skeleton) -> Array:
         raise DataError(f"a pose of {skeleton.name} has shape ({skeleton.joints}, 3), got {points.shape}")
     bones = points[1 : skeleton.joints] - points[list(skeleton.parents[1:])]
     lengths = np.concatenate([[0.0], np.linalg.norm(bones, axis=-1)])
-    return skeleton.raw_axes * lengths[:, None]
+    offsets: Array = skeleton.raw_axes * lengths[:, None]
+    return offsets
 
 
 def smooth(values: ArrayLike, sigma: float) -> Array:
@@ -179,7 +180,8 @@ def smooth(values: ArrayLike, sigma: float) -> Array:
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     padded = np.concatenate([np.repeat(data[:1], radius, 0), data, np.repeat(data[-1:], radius, 0)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis=0)
-    return windows @ (taps / taps.sum())
+    smoothed: Array = windows @ (taps / taps.sum())
+    return smoothed
 
 
 def _checked(joints: ArrayLike, skeleton: Skeleton) -> Array:

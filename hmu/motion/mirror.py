@@ -33,7 +33,8 @@ def mirror_joints(joints: ArrayLike, skeleton: Skeleton) -> Array:
     pairs = list(skeleton.mirror_pairs)
     if count >= 52:
         pairs += list(zip(_RIGHT_HAND, _LEFT_HAND, strict=True))
-    return points[..., _swap(count, pairs), :] * np.array([-1.0, 1.0, 1.0])
+    mirrored: Array = points[..., _swap(count, pairs), :] * np.array([-1.0, 1.0, 1.0])
+    return mirrored
 
 
 def mirror_features(features: ArrayLike, skeleton: Skeleton) -> Array:

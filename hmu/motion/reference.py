@@ -20,7 +20,8 @@ _HUMANML3D_BONES = (
 
 def humanml3d_offsets() -> NDArray[np.float64]:
     """Bone vectors ``(22, 3)`` in metres of the reference person of HumanML3D (lengths rounded to a micrometre)."""
-    return T2M.raw_axes * np.array(_HUMANML3D_BONES)[:, None]
+    offsets: NDArray[np.float64] = T2M.raw_axes * np.array(_HUMANML3D_BONES)[:, None]
+    return offsets
 
 
 def offsets_from_file(path: str | Path, skeleton: Skeleton = T2M) -> NDArray[np.float64]:

@@ -35,7 +35,8 @@ def quat_multiply(a: ArrayLike, b: ArrayLike) -> Array:
 
 def quat_conjugate(q: ArrayLike) -> Array:
     """Conjugate, the inverse of a unit quaternion, ``(..., 4)``."""
-    return np.asarray(q, dtype=np.float64) * np.array([1.0, -1.0, -1.0, -1.0])
+    conjugate: Array = np.asarray(q, dtype=np.float64) * np.array([1.0, -1.0, -1.0, -1.0])
+    return conjugate
 
 
 def quat_rotate(q: ArrayLike, v: ArrayLike) -> Array:
@@ -65,7 +66,8 @@ def quat_between(u: ArrayLike, v: ArrayLike) -> Array:
         axis = normalise(helper - np.sum(helper * a, axis=-1, keepdims=True) * a)
         half_turn = np.concatenate([np.zeros_like(scalar), axis], axis=-1)
         q, length = np.where(antiparallel, half_turn, q), np.where(antiparallel, 1.0, length)
-    return q / length
+    unit: Array = q / length
+    return unit
 
 
 def quat_to_matrix(q: ArrayLike) -> Array:

@@ -177,7 +177,8 @@ def _right_without_reference(
 
 
 def _distances(joints: NDArray[Any]) -> NDArray[Any]:
-    return np.linalg.norm(joints[..., :, None, :] - joints[..., None, :, :], axis=-1)
+    apart: NDArray[Any] = np.linalg.norm(joints[..., :, None, :] - joints[..., None, :, :], axis=-1)
+    return apart
 
 
 def _decoded(data: Arrays, skeleton: Skeleton, target: NDArray[Any]) -> Iterator[Check]:
