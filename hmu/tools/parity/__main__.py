@@ -43,7 +43,7 @@ def find_cases(root: Path, kinds: dict[str, CaseRunner]) -> list[Path]:
         return [root]
     children = sorted(p for p in root.iterdir() if p.is_dir())
     sets = [p for p in children if runner_for(p.name, kinds) is None and _holds_cases(p, kinds)]
-    if sets:
+    if sets and not any(runner_for(p.name, kinds) for p in children):  # a case may hold folders named like cases
         return [case for folder in sets for case in find_cases(folder, kinds)]
     return [p for p in children if p.name not in SHARED_FOLDERS]
 
