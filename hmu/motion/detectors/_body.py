@@ -110,7 +110,7 @@ class Body:
     def _extension(self, root: tuple[int, int], mid: tuple[int, int], end: tuple[int, int]) -> Array:
         a, b, c = self.world[:, :, root], self.world[:, :, mid], self.world[:, :, end]
         full = np.linalg.norm(a - b, axis=-1) + np.linalg.norm(b - c, axis=-1)
-        return np.linalg.norm(a - c, axis=-1) / np.maximum(full, 1e-6)
+        return np.asarray(np.linalg.norm(a - c, axis=-1) / np.maximum(full, 1e-6))
 
     @cached_property
     def leg_swing(self) -> Array:

@@ -112,7 +112,7 @@ class Run(Detector):
         speed = np.linalg.norm(pace(body)[..., [0, 2]], axis=-1)
         reach = round(self.hold * body.fps)
         folded = (body.leg_extension.min(axis=-1) < self.fold) & body.mask
-        flights = series.within(airborne(body, self.flight), reach, reach) & series.within(folded, reach, reach)
+        flights = series.within(airborne(body, self.flight), reach, reach) & series.within(folded, 2 * reach, 2 * reach)
         fast = ((speed > self.speed) & flights | (speed > self.sprint)) & body.mask
         steps = series.within(stride_flips(body, self.stride), 2 * reach, 2 * reach)
         long = series.within(series.run_lengths(fast) >= reach, 0, body.mask.shape[1])
