@@ -15,6 +15,7 @@ def test_compare_sees_shape_nan_and_size():
     assert compare("a", [1.0, 2.0], [1.0, 2.0], 1e-9).passed
     assert not compare("a", [1.0], [1.0, 2.0], 1.0).passed
     assert not compare("a", [float("nan")], [1.0], 1.0).passed
+    assert compare("a", [float("nan")], [float("nan")], 0.0).passed
     assert not compare("a", [1.0], [1.1], 1e-3).passed
     assert not exact("a", [1], [2]).passed
 
