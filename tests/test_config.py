@@ -11,9 +11,7 @@ from hmu.config import arguments, check_config, check_targets
 from hmu.errors import ConfigError
 
 ROOTS = [p.stem for p in sorted(CONFIGS.glob("*.yaml"))]
-GROUP_FILES = sorted(
-    p for p in CONFIGS.glob("*/*.yaml") if not p.stem.startswith("_") and p.parent.name != "hydra"
-)
+GROUP_FILES = sorted(p for p in CONFIGS.glob("*/*.yaml") if not p.stem.startswith("_") and p.parent.name != "hydra")
 
 
 def composed(root: str, *overrides: str):
@@ -56,7 +54,7 @@ def test_target_that_does_not_exist_is_named():
 
 def test_added_key_nothing_reads_is_refused():
     config = OmegaConf.create({"seed": 0, "typo": 1})
-    with pytest.raises(ConfigError, match="unknown key 'typo'.*seed"):
+    with pytest.raises(ConfigError, match=r"unknown key 'typo'.*seed"):
         check_config(config, ["+typo=1"])
 
 

@@ -75,12 +75,12 @@ class MotionBackbone(nn.Module):
     min_frames: int = 40
     max_frames: int = 196
 
-    # -- text ---------------------------------------------------------------------------------------------------------
+    # -- text -------------------------------------------------------------------------------------------------
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
         """Encode prompts; ``""`` is the unconditional prompt. Cached by text: a prompt is encoded once per process."""
         raise NotImplementedError
 
-    # -- training target ------------------------------------------------------------------------------------------------
+    # -- training target --------------------------------------------------------------------------------------
     def encode_target(self, batch: MotionBatch) -> Target:
         """What generation should reproduce for ``batch``: deterministic, gradient-free, worth caching."""
         raise NotImplementedError
@@ -94,7 +94,7 @@ class MotionBackbone(nn.Module):
         raise NotImplementedError
 
     def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
-        """Per-item distance ``(batch,)`` in the model's own parametrisation, padding excluded. Both may carry gradient."""
+        """Distance per item ``(batch,)`` in the model's own parametrisation, padding excluded; both may carry gradient."""
         raise NotImplementedError
 
     def loss(self, target: Target, condition: TextCondition, generator: torch.Generator | None = None) -> Tensor:
@@ -106,7 +106,7 @@ class MotionBackbone(nn.Module):
         """Terms of the published from-scratch objective of ``stage``; ``"loss"`` is the sum to minimise."""
         raise NotImplementedError
 
-    # -- generation -----------------------------------------------------------------------------------------------------
+    # -- generation -------------------------------------------------------------------------------------------
     def sample(
         self,
         condition: TextCondition | Sequence[str],
@@ -123,9 +123,9 @@ class MotionBackbone(nn.Module):
         """
         raise NotImplementedError
 
-    # -- handles (capabilities follow from which are offered) -----------------------------------------------------------
+    # -- handles (capabilities follow from which are offered) -------------------------------------------------
     def network(self) -> nn.Module:
-        """The module that unlearning edits (the denoiser, the transformers), whose names the edits are stored under."""
+        """The module that unlearning edits (the denoiser, the transformers); edits are stored under its names."""
         raise NotImplementedError
 
     @property
@@ -134,7 +134,7 @@ class MotionBackbone(nn.Module):
         return []
 
     def parameter_groups(self) -> dict[str, list[str]]:
-        """Named choices of trainable weights (relative to :meth:`network`): ``cross``, ``cross_kv``, ``rest``, ``all``."""
+        """Choices of trainable weights, by names in :meth:`network`: ``cross``, ``cross_kv``, ``rest``, ``all``."""
         return {"all": [name for name, _ in self.network().named_parameters()]}
 
     def text_projections(self) -> dict[str, nn.Linear]:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +63,10 @@ class GenerationCache:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
-    def key(self, fingerprint: str, prompts: PromptSet, settings: dict[str, object]) -> str:
+    def key(self, fingerprint: str, prompts: PromptSet, settings: Mapping[str, object]) -> str:
         """Hash of everything the motions depend on."""
-        facts = [fingerprint, [c.text for c in prompts.captions], prompts.lengths.tolist(), settings, torch.__version__]
+        texts = [c.text for c in prompts.captions]
+        facts = [fingerprint, texts, prompts.lengths.tolist(), dict(settings), torch.__version__]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def load(self, key: str) -> Tensor | None:

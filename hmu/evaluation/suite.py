@@ -139,8 +139,8 @@ class Suite:
         """What does not depend on the model: text and real embeddings, computed once."""
         with torch.inference_mode():
             text = evaluator.embed_text(prompts.captions)
-            masked, changed = evaluator.embed_text_masked(prompts.captions, concept)  # type: ignore[attr-defined]
-            hmu, changed_hmu = evaluator.embed_text_masked(prompts.captions, concept, "hmu")  # type: ignore[attr-defined]
+            masked, changed = evaluator.embed_text_masked(prompts.captions, concept)
+            hmu, changed_hmu = evaluator.embed_text_masked(prompts.captions, concept, "hmu")
         real = None if prompts.real is None else embed(evaluator, prompts.real.motion, prompts.real.lengths)
         ids = tuple(f"{i}" for i in range(len(prompts)))
         return EvalSamples(

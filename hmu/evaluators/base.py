@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from hmu.data.captions import Caption
+from hmu.data.concepts import Concept
 
 
 class Evaluator(nn.Module):
@@ -20,7 +21,7 @@ class Evaluator(nn.Module):
     width: int
 
     def embed_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """``motion`` in real units ``(batch, frames, features)``, ``lengths`` frames ``(batch,)`` -> ``(batch, width)``.
+        """Motions in real units ``(batch, frames, features)``, lengths in frames ``(batch,)`` -> ``(batch, width)``.
 
         Normalises with the evaluator's own statistics and zeroes what lies beyond each length.
         """
@@ -28,6 +29,15 @@ class Evaluator(nn.Module):
 
     def embed_text(self, captions: Sequence[Caption]) -> Tensor:
         """Captions -> ``(batch, width)``. A caption without tokens is tagged by rule first."""
+        raise NotImplementedError
+
+    def embed_text_masked(
+        self, captions: Sequence[Caption], concept: Concept, definition: str = "clean"
+    ) -> tuple[Tensor, Tensor]:
+        """Captions without the concept's words (MM-Safe) -> ``(batch, width)``, and which changed, bool ``(batch,)``.
+
+        ``definition``: ``clean`` masks whole words, ``hmu`` follows the published substring rule.
+        """
         raise NotImplementedError
 
     @property

@@ -52,10 +52,11 @@ def lora_layers(network: nn.Module) -> dict[str, LoraLayer]:
 
 def factors(network: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Learned ``(A, B)`` by linear layer."""
-    return {
-        name: (layer.lora_A[ADAPTER].weight.detach().clone(), layer.lora_B[ADAPTER].weight.detach().clone())
-        for name, layer in lora_layers(network).items()
-    }
+    found = {}
+    for name, layer in lora_layers(network).items():
+        a, b = (layer.get_parameter(f"{side}.{ADAPTER}.weight") for side in ("lora_A", "lora_B"))
+        found[name] = (a.detach().clone(), b.detach().clone())
+    return found
 
 
 def switch(network: nn.Module, on: bool) -> None:

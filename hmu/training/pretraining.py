@@ -69,7 +69,7 @@ class PretrainingModule(L.LightningModule):
         recipe = self.recipe
         parameters = list(self.model.stage_parameters(self.stage))  # type: ignore[operator]
         optimizer = torch.optim.AdamW(
-            parameters, lr=recipe.lr, betas=tuple(recipe.betas), weight_decay=recipe.weight_decay
+            parameters, lr=recipe.lr, betas=(recipe.betas[0], recipe.betas[1]), weight_decay=recipe.weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.factor(step, self.total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -15,7 +15,7 @@ from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept, partition_from_files
 from hmu.errors import ConfigError
-from hmu.methods.base import Method
+from hmu.methods.base import Method, TrainedMethod
 from hmu.methods.edit import Edit, fingerprint
 from hmu.run import RunRecord
 from hmu.training.unlearning import run_method
@@ -46,7 +46,8 @@ def unlearn(config: DictConfig) -> Path:
     folder = run_folder()
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:
-        sides.save(folder)
+        sides.save(folder / "partition.json")
+        sides.save_audit(folder / "audit.csv")
         record.note(base=fingerprint(backbone), provenance=backbone.provenance(), data=source.fingerprint)
         record.stage("prepare")
     edit = learn(config, method, backbone, source, sides, concept, folder)
@@ -74,7 +75,7 @@ def partition(config: DictConfig, source: DatasetSource, split: str, concept: Co
     if any(files) and not all(files):
         raise ConfigError("forget_file and retain_file belong together: give both, or neither")
     if all(files) and split == "train":
-        return partition_from_files(source, Path(files[0]), Path(files[1]), concept)
+        return partition_from_files(source, split, Path(files[0]), Path(files[1]))
     return partition_by_concept(source, split, concept)
 
 
@@ -118,6 +119,8 @@ def learn(
     folder: Path,
 ) -> Edit:
     """Run the method on the training split and return the edit; the backbone is its old self afterwards."""
+    if not isinstance(method, TrainedMethod):
+        raise ConfigError(f"method={method.name}: unlearn.py runs methods that learn by gradient; this one does not")
     clips = source.clips("train", sides.forget), source.clips("train", sides.retain)
     log.info("%s on %d forget and %d retain clips of '%s'", method.name, len(clips[0]), len(clips[1]), source.name)
     trainer = {**instantiate_kwargs(config.trainer), "logger": logger_for(config), "default_root_dir": str(folder)}
