@@ -94,7 +94,7 @@ class MotionBackbone(nn.Module):
         raise NotImplementedError
 
     def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
-        """Distance per item ``(batch,)`` in the model's own parametrisation, padding excluded; both may carry gradient."""
+        """Distance per item ``(batch,)`` in the model's parametrisation, padding excluded; both may carry gradient."""
         raise NotImplementedError
 
     def loss(self, target: Target, condition: TextCondition, generator: torch.Generator | None = None) -> Tensor:

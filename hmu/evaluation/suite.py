@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, DataError
 from hmu.evaluation.generation import GenerationCache, generate
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import PromptSet
@@ -160,7 +160,12 @@ class Suite:
                     continue  # multimodality looks at all repeats at once
                 metric.reset()
                 metric.update(samples)
-                for name, value in metric.compute().items():
+                try:
+                    measured = metric.compute()
+                except DataError as error:  # a set too small for this metric must not lose the others
+                    log.warning("set '%s': %s; left out", prompts.name, error)
+                    continue
+                for name, value in measured.items():
                     values.setdefault(name, []).append(value)
         keep = prompts.name not in FORGET_SIDE
         for name, listed in values.items():

@@ -52,11 +52,14 @@ def lora_layers(network: nn.Module) -> dict[str, LoraLayer]:
 
 def factors(network: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Learned ``(A, B)`` by linear layer."""
-    found = {}
-    for name, layer in lora_layers(network).items():
-        a, b = (layer.get_parameter(f"{side}.{ADAPTER}.weight") for side in ("lora_A", "lora_B"))
-        found[name] = (a.detach().clone(), b.detach().clone())
-    return found
+    weights = dict(network.named_parameters())
+    return {
+        name: (
+            weights[f"{name}.lora_A.{ADAPTER}.weight"].detach().clone(),
+            weights[f"{name}.lora_B.{ADAPTER}.weight"].detach().clone(),
+        )
+        for name in lora_layers(network)
+    }
 
 
 def switch(network: nn.Module, on: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +55,24 @@ def check_match(backbone: MotionBackbone, features: int, dataset: str) -> None:
         )
 
 
-def logger_for(config: DictConfig) -> Any:
-    """The configured Lightning logger; a missing package is named with the extra that installs it."""
+def logger_for(config: DictConfig, stage: str | None = None) -> Any:
+    """The configured Lightning logger; a missing package is named with the extra that installs it.
+
+    ``stage``: of several trainings in one run, each keeps curves of its own (a CSV logger empties its folder).
+    """
+    per_stage = {"name": f"{config.logger.name}/{stage}"} if stage and config.logger.get("name") == "logs" else {}
     try:
-        return instantiate(config.logger)
+        return instantiate(config.logger, **per_stage)
     except (ImportError, ModuleNotFoundError) as error:
         raise ConfigError(
             f"logger={config.logger._target_}: {error}; pip install 'hmu[tensorboard]' or choose logger=csv"
         ) from None
+
+
+def trainer_arguments(config: DictConfig) -> dict[str, Any]:
+    """The trainer's node as keyword arguments (Hydra would turn a logger object handed to it into a configuration)."""
+    node = as_plain(config.trainer)
+    return {str(key): value for key, value in node.items() if key != "_target_"}
 
 
 def as_plain(node: Any) -> Any:
@@ -74,14 +83,3 @@ def as_plain(node: Any) -> Any:
 def folder_size(folder: Path) -> int:
     """Bytes below ``folder``."""
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-
-
-def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mapping to dotted keys."""
-    out: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            out.update(flatten(value, f"{prefix}{key}."))
-        else:
-            out[f"{prefix}{key}"] = value
-    return out

@@ -21,7 +21,7 @@ from hmu.errors import CheckpointError, ConfigError
 from hmu.run import RunRecord
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.recipe import Recipe
-from hmu.workflows.common import logger_for, seed_everything
+from hmu.workflows.common import logger_for, seed_everything, trainer_arguments
 
 log = logging.getLogger(__name__)
 
@@ -117,16 +117,18 @@ def _train_stage(
     callbacks: list[Callback] = [saver]
     if recipe.ema is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
-    trainer: L.Trainer = instantiate(
-        config.trainer,
-        max_steps=total,
-        val_check_interval=recipe.validate_every,
-        check_val_every_n_epoch=None,
-        gradient_clip_val=recipe.grad_clip,
-        enable_checkpointing=True,
-        callbacks=callbacks,
-        logger=logger_for(config),
-        default_root_dir=str(folder),
+    trainer = L.Trainer(
+        **{
+            **trainer_arguments(config),
+            "max_steps": total,
+            "val_check_interval": recipe.validate_every,
+            "check_val_every_n_epoch": None,
+            "gradient_clip_val": recipe.grad_clip,
+            "enable_checkpointing": True,
+            "callbacks": callbacks,
+            "logger": logger_for(config, stage),
+            "default_root_dir": str(folder),
+        }
     )
     resume = _resume_from(config, stage)
     model.train()

@@ -19,7 +19,14 @@ from hmu.methods.base import Method, TrainedMethod
 from hmu.methods.edit import Edit, fingerprint
 from hmu.run import RunRecord
 from hmu.training.unlearning import run_method
-from hmu.workflows.common import build_backbone, check_match, folder_size, logger_for, seed_everything
+from hmu.workflows.common import (
+    build_backbone,
+    check_match,
+    folder_size,
+    logger_for,
+    seed_everything,
+    trainer_arguments,
+)
 from hmu.workflows.measure import measure
 
 log = logging.getLogger(__name__)
@@ -123,10 +130,5 @@ def learn(
         raise ConfigError(f"method={method.name}: unlearn.py runs methods that learn by gradient; this one does not")
     clips = source.clips("train", sides.forget), source.clips("train", sides.retain)
     log.info("%s on %d forget and %d retain clips of '%s'", method.name, len(clips[0]), len(clips[1]), source.name)
-    trainer = {**instantiate_kwargs(config.trainer), "logger": logger_for(config), "default_root_dir": str(folder)}
+    trainer = {**trainer_arguments(config), "logger": logger_for(config), "default_root_dir": str(folder)}
     return run_method(method, backbone, *clips, trainer, int(config.seed), concept=concept.name)
-
-
-def instantiate_kwargs(node: DictConfig) -> dict[str, Any]:
-    """A trainer node as keyword arguments."""
-    return {str(k): v for k, v in OmegaConf.to_container(node, resolve=True).items() if k != "_target_"}  # type: ignore[union-attr]

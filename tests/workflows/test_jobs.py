@@ -1,0 +1,180 @@
+"""Whole jobs at toy size: train, unlearn with every method, measure again, sweep. A new method's YAML adds its row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+
+from hmu import app
+from hmu.backbones.salad import load_pretrained
+from hmu.data.demo import generate
+from hmu.evaluation.results import Results
+from hmu.methods.edit import applied, fingerprint, load_edit
+from hmu.workflows.evaluate import evaluate
+from hmu.workflows.train import train
+from hmu.workflows.unlearn import unlearn
+
+METHODS = sorted(p.stem for p in (app.CONFIGS / "method").glob("[!_]*.yaml"))
+BACKBONES = ["salad_demo"]
+QUIET = ["trainer=cpu", "trainer.enable_progress_bar=false", "hydra/job_logging=none", "seed=3"]
+TOY = [
+    "backbone.vae.latent_dim=8",
+    "backbone.denoiser.latent_dim=16",
+    "backbone.denoiser.ff_dim=16",
+    "text@backbone.text=compact",
+]
+TOY += ["backbone.text.width=16", "backbone.text.buckets=64", "backbone.text.layers=1", "backbone.sampling.steps=2"]
+FAST = [
+    "suite.limits={forget:2,retain:4,neighbours:2,paraphrase:1,implicit:1}",
+    "suite.repeats=2",
+    "suite.batch_size=8",
+]
+
+
+def run(script: str, task, *overrides: str) -> None:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sys, "argv", [f"{script}.py", *overrides])
+    patch.delenv("HMU_RUN_STAMP", raising=False)
+    GlobalHydra.instance().clear()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        app.main(script, task)
+    finally:
+        torch.set_num_threads(threads)
+        patch.undo()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """Toy data, a toy backbone and a toy evaluator, each trained for two steps by the real commands."""
+    root = tmp_path_factory.mktemp("world")
+    (root / "data").mkdir()
+    generate(root / "data", seed=0, clips=60)
+    here = [f"dataset.root={root / 'data'}", f"paths.cache={root / 'cache'}", *QUIET, "logger=csv"]
+    small = [
+        f"recipes.{kind}.{stage}.{key}={value}"
+        for kind, stage in (("backbone", "vae"), ("backbone", "denoiser"))
+        for key, value in (("steps", 2), ("batch_size", 4), ("validate_every", 2))
+    ]
+    run("train", train, *here, *TOY, *small, f"hydra.run.dir={root / 'backbone'}")
+    small = [
+        f"recipes.evaluator.{stage}.{key}={value}"
+        for stage in ("decomp", "match")
+        for key, value in (("steps", 2), ("batch_size", 4), ("validate_every", 2))
+    ]
+    tiny = [f"evaluator.{name}=16" for name in ("word", "text_hidden", "motion_hidden", "movement_hidden", "width")]
+    run("train", train, *here, "evaluator=demo", *tiny, *small, f"hydra.run.dir={root / 'evaluator'}")
+    return root
+
+
+def inputs(world: Path) -> list[str]:
+    return [
+        f"dataset.root={world / 'data'}",
+        f"paths.cache={world / 'cache'}",
+        f"paths.output={world / 'outputs'}",
+        f"backbone.checkpoint={world / 'backbone' / 'model'}",
+        "backbone.sampling.steps=2",
+        f"evaluator.checkpoint={world / 'evaluator' / 'model'}",
+        *FAST,
+    ]
+
+
+def test_training_writes_a_run_folder_that_needs_nothing_else(world):
+    record = json.loads((world / "backbone" / "run.json").read_text())
+    assert record["status"] == "complete"
+    assert record["stages"] == ["vae", "denoiser"]
+    model = load_pretrained(world / "backbone" / "model")
+    assert model.vae.options.latent_dim == 8
+    assert (world / "backbone" / "logs" / "vae" / "metrics.csv").is_file()
+    assert (world / "backbone" / "logs" / "denoiser" / "metrics.csv").is_file()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("method", METHODS)
+def test_unlearn_save_load_switch_off_evaluate(world, backbone, method):
+    folder = world / "runs" / f"{backbone}-{method}"
+    short = ["method.steps=2", "method.batch_size=4", f"method={method}", f"backbone={backbone}"]
+    run("unlearn", unlearn, *short, *inputs(world), *QUIET, "logger=csv", f"hydra.run.dir={folder}")
+    for name in ("config.yaml", "run.json", "partition.json", "audit.csv", "metrics.json", "report.md"):
+        assert (folder / name).is_file(), name
+    assert (folder / "samples" / "before_after.gif").stat().st_size > 1000
+    model, edit = load_pretrained(world / "backbone" / "model"), load_edit(folder)
+    before = fingerprint(model)
+    with applied(model, [(edit, 1.0)]):
+        assert fingerprint(model) != before
+    assert fingerprint(model) == before
+    again = world / "runs" / f"{backbone}-{method}-again"
+    run(
+        "evaluate",
+        evaluate,
+        f"ckpt={folder}",
+        *FAST,
+        "hydra/job_logging=none",
+        "seed=3",
+        "device=cpu",
+        f"hydra.run.dir={again}",
+    )
+    first, second = Results.load(folder / "metrics.json"), Results.load(again / "metrics.json")
+    assert {row.model for row in second.rows} == {"base", "unlearned"}
+    assert [r.value for r in first.rows if r.model == "base"] == pytest.approx(
+        [r.value for r in second.rows if r.model == "base"], nan_ok=True
+    )
+
+
+def test_strength_0_measures_the_base(world):
+    folder = world / "runs" / "off"
+    ran = world / "runs" / f"{BACKBONES[0]}-{METHODS[0]}"
+    if not ran.is_dir():
+        pytest.skip("needs the run of the test before it")
+    run(
+        "evaluate",
+        evaluate,
+        f"ckpt={ran}",
+        "scale=0",
+        *FAST,
+        "hydra/job_logging=none",
+        "device=cpu",
+        f"hydra.run.dir={folder}",
+    )
+    rows = Results.load(folder / "metrics.json").rows
+    values = {m: [r.value for r in rows if r.model == m] for m in ("base", "unlearned")}
+    assert values["base"] == pytest.approx(values["unlearned"], nan_ok=True)
+
+
+def test_a_sweep_has_one_folder_and_one_table(world):
+    folder = world / "sweep"
+    more = [
+        "-m",
+        "method=lora",
+        "method.rank=2,4",
+        "method.steps=1",
+        "method.batch_size=4",
+        f"hydra.sweep.dir={folder}",
+    ]
+    run("unlearn", unlearn, *more, *inputs(world), *QUIET, "logger=none")
+    with (folder / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["method.rank"] for row in rows) == ["2", "4"]
+    assert all(row["status"] == "complete" for row in rows)
+
+
+def test_retain_only_reference_is_one_command_and_a_column(world):
+    small = [
+        f"recipes.backbone.{stage}.{key}={value}"
+        for stage in ("vae", "denoiser")
+        for key, value in (("steps", 1), ("batch_size", 4), ("validate_every", 1))
+    ]
+    reference = world / "reference"
+    here = [f"dataset.root={world / 'data'}", f"paths.cache={world / 'cache'}", *QUIET, "logger=none"]
+    run("train", train, *here, *TOY, *small, "partition=retain", "concept=kick", f"hydra.run.dir={reference}")
+    folder = world / "runs" / "referenced"
+    more = ["method.steps=1", "method.batch_size=4", f"reference={reference}", "logger=none"]
+    run("unlearn", unlearn, *more, *inputs(world), *QUIET, f"hydra.run.dir={folder}")
+    assert {row.model for row in Results.load(folder / "metrics.json").rows} == {"base", "unlearned", "reference"}
