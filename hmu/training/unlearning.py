@@ -12,7 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
 from hmu.backbones.base import MotionBackbone
 from hmu.data.dataset import MotionClips
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Pair = tuple[Side, Side]
 
 
-class Pairs(IterableDataset[Pair]):
+class Pairs(Dataset[Pair]):
     """The steps of a run in order: one forget and one retain minibatch each, this process's share of them.
 
     Args:
@@ -34,15 +34,13 @@ class Pairs(IterableDataset[Pair]):
     """
 
     def __init__(self, forget: SideCache, retain: SideCache) -> None:
-        super().__init__()
         self.forget, self.retain = forget, retain
 
     def __len__(self) -> int:
         return len(self.forget)
 
-    def __iter__(self) -> Iterator[Pair]:
-        for step in range(len(self)):
-            yield self.forget[step], self.retain[step]
+    def __getitem__(self, step: int) -> Pair:
+        return self.forget[step], self.retain[step]
 
 
 class UnlearningModule(L.LightningModule):

@@ -75,6 +75,13 @@ def trainer_arguments(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in node.items() if key != "_target_"}
 
 
+def leave_process_group() -> None:
+    """End distributed training: what follows (saving, measuring) runs in the first process alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def as_plain(node: Any) -> Any:
     """A configuration node as plain Python."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

@@ -23,6 +23,7 @@ from hmu.workflows.common import (
     build_backbone,
     check_match,
     folder_size,
+    leave_process_group,
     logger_for,
     seed_everything,
     trainer_arguments,
@@ -58,6 +59,7 @@ def unlearn(config: DictConfig) -> Path:
         record.note(base=fingerprint(backbone), provenance=backbone.provenance(), data=source.fingerprint)
         record.stage("prepare")
     edit = learn(config, method, backbone, source, sides, concept, folder)
+    leave_process_group()
     if record is None:
         return folder
     edit.save(folder / "edit")
