@@ -36,7 +36,8 @@ def headline(results: Results) -> str:
         parts.append(f"retain FID is {drift:.2f} × the base's")
     if not parts:
         return f"No detector sees '{concept}'; read the distances below."
-    return "; ".join(parts) + "."
+    sentence = "; ".join(parts) + "."
+    return sentence[0].upper() + sentence[1:]
 
 
 def kept_share(results: Results, set_: str) -> float | None:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 #: what is good on a set that should be kept; on the forget side only the concept's own rate has a direction
 KEEP = {"fid": "lower", "mm_dist": "lower", "kernel_distance": "lower", "detector_rate": "higher", "diversity": "same"}
+MASKED = ("changed", "changed_hmu")
 FORGET_SIDE = ("forget", "paraphrase", "implicit")
 
 
@@ -158,6 +159,8 @@ class Suite:
             for metric in self.metrics.values():
                 if not samples.has(metric.inputs) or ("repeats" in metric.inputs and repeat):
                     continue  # multimodality looks at all repeats at once
+                if any(name in metric.inputs and not bool(getattr(fixed, name).any()) for name in MASKED):
+                    continue  # nothing was masked: these prompts do not name the concept
                 metric.reset()
                 metric.update(samples)
                 try:
@@ -177,7 +180,8 @@ class Suite:
         """Share of motions in which the concept is seen, and in which what a caption asks for is seen."""
         if answers.motions[0].shape[-1] != 263:  # the rules know the 22-joint skeleton only
             return
-        wanted = {name for name in prompts.actions if name != concept.name}
+        keep = prompts.name not in FORGET_SIDE
+        wanted = {name for name in prompts.actions if name != concept.name and keep}
         labels = sorted(wanted | ({concept.name} if concept.detector else set()))
         named = {label: (concept.detector if label == concept.name else label) for label in labels}
         hits: dict[str, list[float]] = {label: [] for label in labels}
@@ -200,7 +204,7 @@ class Suite:
             yield summarise(
                 model, prompts.name, "detector_rate", hits[label], count, label=label, share=True, direction=good
             )
-        if wanted and prompts.name not in FORGET_SIDE:
+        if wanted:
             asked = sum(int(prompts.actions[label].sum()) for label in wanted)
             yield summarise(model, prompts.name, "detector_rate", overall, asked, share=True, direction="higher")
 

@@ -1,0 +1,54 @@
+"""Make a small copy of a trained model, in half precision: ``python -m hmu.tools.pack model=<run folder> target=<folder>``.
+
+This is how the packaged demo weights were made from the run folders of ``train.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hmu.app import main
+from hmu.errors import CheckpointError, ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def pack(config: DictConfig) -> Path:
+    """Load ``config.model`` and save it to ``config.target`` with float16 weights.
+
+    Raises:
+        CheckpointError: ``model`` is not a model folder of ours.
+        ConfigError: ``target`` holds something else than a model.
+    """
+    from hmu.backbones import salad
+    from hmu.evaluators import guo
+    from hmu.workflows.common import folder_size
+
+    source, target = Path(config.model), Path(config.target)
+    source = source / "model" if (source / "model").is_dir() else source
+    if not (source / "config.json").is_file():
+        raise CheckpointError(f"model: '{source}' holds no config.json; give a run folder of train.py or its model/")
+    if target.is_dir() and any(target.iterdir()) and not (target / "config.json").is_file():
+        raise ConfigError(f"target: '{target}' is not empty and holds no model; choose another folder")
+    if _family(source / "config.json") == salad.native.FAMILY:
+        salad.load_pretrained(source).save_pretrained(target, dtype="float16")
+    else:
+        guo.load_pretrained(source).save_pretrained(target, half=True)
+    log.info("%s: %.2f MB", target, folder_size(target) / 1e6)
+    return target
+
+
+def _family(path: Path) -> str | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: broken JSON ({error}); copy the folder again") from error
+    return content.get("family") if isinstance(content, dict) else None
+
+
+if __name__ == "__main__":
+    main("pack", pack)
