@@ -90,6 +90,7 @@ class DatasetSource:
         self.motion_dir, self.text_dir, self.splits = motion_dir, text_dir, tuple(splits)
         self.rule_name, self.rule = rule, reading_rule(rule)
         self.requirements = tuple(requirements)
+        self._given = root is not None  # a folder the user names is never made up: a typing mistake must be said
         self.root = Path(root) if root is not None else self.cache_dir / f"{name}-{_recipe_key(generator)}"
 
     # -- files --------------------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ class DatasetSource:
     def _ensure_root(self) -> None:
         if self.root.is_dir():
             return
-        if self.generator is None:
+        if self.generator is None or self._given:
             raise DataError(f"data set '{self.name}': folder {self.root} does not exist; {self._advice()}")
         building = self.root.with_name(f"{self.root.name}.{uuid.uuid4().hex[:8]}.tmp")
         building.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Make a small copy of a trained model, in half precision: ``python -m hmu.tools.pack model=<run folder> target=<folder>``.
+"""Make a half-precision copy of a trained model: ``python -m hmu.tools.pack model=<run folder> target=<folder>``.
 
 This is how the packaged demo weights were made from the run folders of ``train.py``.
 """

@@ -43,13 +43,13 @@ def unlearn(config: DictConfig) -> Path:
         HmuError: with one line that says what to mend.
     """
     seed_everything(config)
+    method: Method = instantiate(config.method)
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()
     concept: Concept = instantiate(config.concept).for_dataset(source.name)
     sides = partition(config, source, "train", concept)
     backbone = build_backbone(config)
     check_match(backbone, source.features, source.name)
-    method: Method = instantiate(config.method)
     check_fit(method, backbone)
     folder = run_folder()
     record = RunRecord(folder, config) if rank() == 0 else None
