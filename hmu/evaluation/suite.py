@@ -118,7 +118,14 @@ class Suite:
     ) -> Answers:
         found = Answers()
         for repeat in range(self.repeats):
-            settings = {"seed": seed + repeat, "guidance": self.guidance, "steps": self.steps, "batch": self.batch_size}
+            settings = {
+                "seed": seed + repeat,
+                "guidance": self.guidance,
+                "steps": self.steps,
+                "batch": self.batch_size,
+                "sampling": repr(getattr(model.backbone, "sampling", None)),  # the backbone's own guidance, scheduler …
+                "weights": repr(model.backbone.provenance()),  # fingerprints cover the edited network only
+            }
             key = cache.key(model.fingerprint, prompts, settings)
             motion = cache.load(key)
             if motion is None:
