@@ -30,6 +30,18 @@ def seed_everything(config: DictConfig) -> None:
     L.seed_everything(config.seed, workers=True, verbose=False)
 
 
+def check_device(accelerator: str) -> None:
+    """Refuse an accelerator that this machine does not have.
+
+    Raises:
+        ConfigError: naming the key to change.
+    """
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.accelerator={accelerator}: there is no GPU here; choose trainer=cpu (or accelerator=auto)"
+        )
+
+
 def detector_concepts(concept: Concept) -> dict[str, Concept]:
     """Every concept file that names a kinematic detector, by concept name; ``concept`` as it was composed wins."""
     found = {}

@@ -67,6 +67,19 @@ def measure(
     return results
 
 
+def check_measurable(config: DictConfig, source: DatasetSource, concept: Concept, backbone: MotionBackbone) -> None:
+    """Everything :func:`measure` may refuse, before anything expensive: suite, evaluator, test split, reference.
+
+    Raises:
+        HmuError: as :func:`measure`.
+    """
+    instantiate(config.suite)
+    instantiate(config.evaluator)
+    prompt_sets(config, source, concept, backbone.unit_length)
+    if config.reference is not None:
+        _reference(config, backbone)
+
+
 def prompt_sets(
     config: DictConfig, source: DatasetSource, concept: Concept, unit: int
 ) -> tuple[Partition, list[PromptSet]]:
@@ -141,15 +154,13 @@ def show(
 
     folder.mkdir(parents=True, exist_ok=True)
     forget = next((s for s in sets if s.name == "forget"), None)
-    if forget is not None and forget.real is not None and forget.real.motion.shape[-1] == 263:
-        for i in range(min(SHOWN_PROMPTS, len(forget))):
+    if forget is not None and forget.actions and answers["base"]["forget"].motions[0].shape[-1] == 263:
+        others = torch.stack([mask.long() for mask in forget.actions.values()]).sum(0)
+        plain = torch.argsort(others, stable=True)[:SHOWN_PROMPTS].tolist()  # prompts of the concept alone come first
+        for number, i in enumerate(plain, start=1):
             length = int(forget.lengths[i])
-            panels = [
-                (name, joints_of(found["forget"].motions[0][i, :length]))
-                for name, found in answers.items()
-                if "forget" in found
-            ]
-            name = "before_after.gif" if i == 0 else f"before_after_{i + 1}.gif"
+            panels = [(name, joints_of(found["forget"].motions[0][i, :length])) for name, found in answers.items()]
+            name = "before_after.gif" if number == 1 else f"before_after_{number}.gif"
             render_gif(panels, folder / name, fps=fps, caption=forget.captions[i].text)
     rows = [row for row in results.rows if row.metric == "detector_rate" and row.label]
     if rows:

@@ -21,7 +21,7 @@ from hmu.errors import CheckpointError, ConfigError
 from hmu.run import RunRecord
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.recipe import Recipe
-from hmu.workflows.common import logger_for, seed_everything, trainer_arguments
+from hmu.workflows.common import check_device, logger_for, seed_everything, trainer_arguments
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ def train(config: DictConfig) -> Path:
         DataError: missing or broken data.
     """
     seed_everything(config)
+    check_device(config.trainer.accelerator)
     kind = "evaluator" if config.evaluator else "backbone"
     recipes = instantiate(config.recipes.get(kind) or {}, _convert_="all")
     source: DatasetSource = instantiate(config.dataset)

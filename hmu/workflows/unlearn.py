@@ -21,6 +21,7 @@ from hmu.run import RunRecord
 from hmu.training.unlearning import run_method
 from hmu.workflows.common import (
     build_backbone,
+    check_device,
     check_match,
     folder_size,
     leave_process_group,
@@ -28,7 +29,7 @@ from hmu.workflows.common import (
     seed_everything,
     trainer_arguments,
 )
-from hmu.workflows.measure import measure
+from hmu.workflows.measure import check_measurable, measure
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def unlearn(config: DictConfig) -> Path:
         HmuError: with one line that says what to mend.
     """
     seed_everything(config)
+    check_device(config.trainer.accelerator)
     method: Method = instantiate(config.method)
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()
@@ -51,6 +53,8 @@ def unlearn(config: DictConfig) -> Path:
     backbone = build_backbone(config)
     check_match(backbone, source.features, source.name)
     check_fit(method, backbone)
+    if config.evaluate:  # a suite that cannot run is said now, not after the training
+        check_measurable(config, source, concept, backbone)
     folder = run_folder()
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:
