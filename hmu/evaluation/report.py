@@ -45,6 +45,25 @@ def kept_share(results: Results, set_: str) -> float | None:
     return _ratio(results, set_, "detector_rate")
 
 
+def summary(results: Results) -> str:
+    """The few numbers that decide, as a small table in plain text: what was forgotten, what was kept."""
+    concept = str(results.context.get("concept", ""))
+    models = list(dict.fromkeys(row.model for row in results.rows))
+    wanted: list[tuple[str, str, str | None]] = [
+        (set_, "detector_rate", concept) for set_ in ("forget", "paraphrase", "implicit")
+    ]
+    wanted += [(set_, "detector_rate", None) for set_ in ("neighbours", "retain")]
+    wanted += [("retain", metric, None) for metric in ("fid", "mm_dist", "r_precision_1")]
+    lines = [f"{'':42s}" + "".join(f"{model:>26s}" for model in models)]
+    for set_, metric, label in wanted:
+        rows = [results.get(model, set_, metric, label) for model in models]
+        first = next((row for row in rows if row is not None), None)
+        if first is not None:
+            what = f"{set_}: {metric}" + (f" [{label}]" if label else "") + f" {ARROWS[first.direction]}"
+            lines.append(f"{what:42s}" + "".join(f"{number(row):>26s}" for row in rows))
+    return "\n".join(lines)
+
+
 def _ratio(results: Results, set_: str, metric: str) -> float | None:
     before, after = (results.get(m, set_, metric) for m in ("base", "unlearned"))
     if before is None or after is None or not before.value or not math.isfinite(before.value):

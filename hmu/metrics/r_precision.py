@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import ClassVar
 
 import torch
@@ -54,6 +55,12 @@ def r_precision(
     return top_hits(text[index], motion[index], top).mean((0, 1))
 
 
+@functools.cache
+def _warn_small(prompts: int, pool: int) -> None:
+    """Said once per size, not once per model and repeat."""
+    log.warning("R-precision over %d prompts: pools of %d need more; one easier pool is used", prompts, pool)
+
+
 class RPrecision(MotionMetric):
     """``r_precision_1`` ... ``r_precision_3`` in pools of 32, or ``r_precision_all_1`` ... among the whole set.
 
@@ -73,9 +80,7 @@ class RPrecision(MotionMetric):
         """``{"r_precision_<k>": share}``; fewer prompts than a pool make one smaller, easier pool (logged)."""
         text, motion = self.needed("text"), self.needed("generated")
         if self.pool is not None and len(text) < self.pool:
-            log.warning(
-                "R-precision over %d prompts: pools of %d need more; one easier pool is used", len(text), self.pool
-            )
+            _warn_small(len(text), self.pool)
         shares = r_precision(text, motion, self.pool, self.top, self.shuffles, self.seed)
         name = "r_precision_all" if self.pool is None else "r_precision"
         return {f"{name}_{k}": float(share) for k, share in enumerate(shares, start=1)}

@@ -18,7 +18,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept
 from hmu.errors import CheckpointError
 from hmu.evaluation.generation import GenerationCache
-from hmu.evaluation.report import headline, markdown
+from hmu.evaluation.report import headline, markdown, summary
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet, build_sets
 from hmu.evaluation.suite import Answers, Model, Suite, joints_of
@@ -62,8 +62,9 @@ def measure(
     results.save(folder / "metrics.json")
     write_text(folder / "report.md", markdown(results))
     show(results, sets, answers, concept, folder / "samples", backbone.fps)
+    log.info("base beside unlearned, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
-    log.info("report: %s", folder / "report.md")
+    log.info("report: %s; animation: %s", folder / "report.md", folder / "samples" / "before_after.gif")
     return results
 
 

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from hmu.evaluation.report import headline, markdown, number, summary
+from hmu.evaluation.results import Results, Row, summarise
+
+
+def results() -> Results:
+    rows = []
+    for model, kick, kept, fid in (("base", 0.9, 0.8, 2.0), ("unlearned", 0.0, 0.76, 2.2)):
+        rows.append(
+            summarise(model, "forget", "detector_rate", [kick], 50, label="kick", share=True, direction="lower")
+        )
+        rows.append(summarise(model, "retain", "detector_rate", [kept], 100, share=True, direction="higher"))
+        rows.append(summarise(model, "retain", "fid", [fid, fid + 0.1], 100, direction="lower"))
+    return Results({"concept": "kick", "title": "t"}, rows)
+
+
+def test_the_headline_says_what_was_forgotten_and_kept():
+    text = headline(results())
+    assert "90% of motions, the unlearned model in 0%" in text
+    assert "keep 95%" in text
+    assert "1.10 × the base's" in text
+
+
+def test_tables_hold_every_model_interval_and_arrow():
+    text = markdown(results())
+    assert "| metric | base | unlearned | change |" in text
+    assert "detector_rate [kick] ↓ | 90.0 % [" in text
+    assert "fid ↓" in text
+    small = summary(results())
+    assert "forget: detector_rate [kick] ↓" in small
+    assert "implicit" not in small
+
+
+def test_numbers_that_were_not_measured_are_dashes():
+    assert number(None) == "–"
+    assert number(Row("base", "retain", "fid", float("nan"))) == "–"
+
+
+def test_without_a_detector_the_headline_does_not_claim_anything():
+    assert "No detector" in headline(Results({"concept": "violence"}, []))
