@@ -131,13 +131,12 @@ def _context(
         "evaluator": evaluator.name,
         "evaluator_fingerprint": evaluator.fingerprint,
         "statistics": "motions in real units; model and evaluator each use their own mean and std",
-        "r_precision_pool": 32,
+        "r_precision_pool": getattr(suite.metrics.get("r_precision"), "pool", None),
         "repeats": suite.repeats,
         "seeds": list(range(seed, seed + suite.repeats)),
         "guidance": suite.guidance,
         "steps": suite.steps,
         "backbone": backbone.name,
-        "real_lengths": True,
     }
 
 
