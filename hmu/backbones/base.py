@@ -138,12 +138,30 @@ class MotionBackbone(nn.Module):
         return {"all": [name for name, _ in self.network().named_parameters()]}
 
     def text_projections(self) -> dict[str, nn.Linear]:
-        """Linear layers through which text enters (UCE, RECE); empty = not editable in closed form."""
+        """Linear layers through which text enters, by module name in :meth:`network`; empty = no UCE, no RECE."""
+        return {}
+
+    def projection_inputs(self, condition: TextCondition) -> dict[str, Tensor]:
+        """What enters each layer of :meth:`text_projections` under ``condition``: ``(rows, in_features)`` by its name.
+
+        Rows are the valid tokens of all prompts in order, begin and end markers included (``condition.mask.sum()``
+        rows), or, where the network reads one vector per prompt, the prompts (``len(condition)`` rows). No gradient.
+        """
         return {}
 
     def codebooks(self) -> dict[str, Tensor]:
-        """Codebooks by layer (LCR); empty = the backbone has none."""
+        """Codebooks ``(codes, width)`` in the order of their layers, by weight name in :meth:`network`; empty = no LCR.
+
+        Layers that share one codebook have one entry.
+        """
         return {}
+
+    def encode_codes(self, batch: MotionBatch) -> Tensor:
+        """Token ids of real motions, int64 ``(batch, tokens, layers)``; -1 beyond each clip's length.
+
+        A clip has the ids that it has alone, whatever it is batched with. Only offered beside :meth:`codebooks`.
+        """
+        raise NotImplementedError
 
     def provenance(self) -> dict[str, Any]:
         """Which files the weights came from, with their SHA-256; goes into ``run.json``."""
