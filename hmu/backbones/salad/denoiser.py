@@ -198,6 +198,17 @@ class Denoiser(nn.Module):
             "all": names,
         }
 
+    @torch.no_grad()
+    def projection_inputs(self, words: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What every cross-attention's ``Wk`` and ``Wv`` read of prompts, ``(mask.sum(), width)`` by module name."""
+        rows = self.word_emb(words[mask])
+        return {
+            f"{name}.cross_attn.{leaf}": block.cross_tgt_norm(rows)
+            for name, block in self.named_modules()
+            if isinstance(block, Block)
+            for leaf in ("Wk", "Wv")
+        }
+
     def remember(self, words: Tensor, mask: Tensor) -> Memory:
         """Keys and values of prompts ``(batch, words, text width)``; ``mask`` ``(batch, words)`` is True at tokens."""
         projected = self.word_emb(words)

@@ -319,6 +319,11 @@ class Salad(MotionBackbone):
             if name.endswith((".cross_attn.Wk", ".cross_attn.Wv")) and isinstance(module, nn.Linear)
         }
 
+    def projection_inputs(self, condition: TextCondition) -> dict[str, Tensor]:
+        """The projected and normalised words of ``condition`` that each of :meth:`text_projections` reads."""
+        condition = condition.to(self.mean.device)
+        return self.denoiser.projection_inputs(condition.tokens, condition.mask)
+
     def save_pretrained(self, folder: Path | str, dtype: str = "float32") -> Path:
         """Write our model folder (``config.json``, ``weights.safetensors``); see :mod:`hmu.backbones.salad.native`."""
         from hmu.backbones.salad import native
