@@ -156,6 +156,14 @@ class MotionBackbone(nn.Module):
         """
         return {}
 
+    def codebook_noise(self) -> dict[str, Tensor]:
+        """Noise that :meth:`sample` adds to every decoded token, by weight name in :meth:`network`; empty = it cannot.
+
+        One entry for each of :meth:`codebooks`, in the same order: a standard deviation per code ``(codes,)``, a buffer
+        that is not stored with the weights and is zero in a base. An edit raises it for the codes it has replaced.
+        """
+        return {}
+
     def encode_codes(self, batch: MotionBatch) -> Tensor:
         """Token ids of real motions, int64 ``(batch, tokens, layers)``; -1 beyond each clip's length.
 
