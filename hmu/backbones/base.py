@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,6 +174,12 @@ class MotionBackbone(nn.Module):
     def provenance(self) -> dict[str, Any]:
         """Which files the weights came from, with their SHA-256; goes into ``run.json``."""
         return {}
+
+    def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
+        """Measure what ``stage`` must know of all training clips (a scale of latents ...) before its first step.
+
+        Every process sees the same ``batches``, so that all agree; nothing is drawn at random. Default: nothing.
+        """
 
     def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
         """Parameters that training ``stage`` updates."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
@@ -14,6 +16,9 @@ from omegaconf import DictConfig
 from torch import nn
 
 from hmu.app import rank, run_folder
+from hmu.backbones.base import MotionBackbone
+from hmu.data.batch import MotionBatch
+from hmu.data.clips import MotionClips
 from hmu.data.datamodule import MotionDataModule
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import partition_by_concept
@@ -112,7 +117,10 @@ def _train_stage(
         seed=int(config.seed),
         ids=ids,
     )
-    total = recipe.total_steps(len(source.clips("train", ids)))
+    clips = source.clips("train", ids)
+    total = recipe.total_steps(len(clips))
+    if isinstance(model, MotionBackbone):
+        model.prepare_stage(stage, in_order(clips, recipe.batch_size))
     module = PretrainingModule(model, stage, recipe, total, int(config.seed))
     saver = ModelCheckpoint(folder / "checkpoints", filename=stage, every_n_train_steps=recipe.validate_every)
     callbacks: list[Callback] = [saver]
@@ -137,6 +145,12 @@ def _train_stage(
     model.eval()
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise ConfigError(f"training of stage '{stage}' diverged (NaN weights): lower recipes.*.{stage}.lr")
+
+
+def in_order(clips: MotionClips, batch_size: int) -> Iterator[MotionBatch]:
+    """Every entry once, sorted by length so that little is padded."""
+    order = np.argsort(clips.lengths, kind="stable")
+    return (clips.batch(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
 
 
 def _resume_from(config: DictConfig, stage: str) -> str | None:

@@ -40,7 +40,7 @@ class Salad(MotionBackbone):
         fps: frames per second (20; KIT 12.5).
         text_width: width of a token where ``text`` is None.
         latent_scale: factor between the VAE's latents and those the denoiser sees; 1 is the published model, None
-            measures it on the first batch of the denoiser's training so that those have unit variance.
+            measures it on the training clips before the denoiser's training so that those have unit variance.
         posterior: ``sampled`` (published) or ``mean``: the latent that a training state starts from.
         min_frames, max_frames: limits of a generated clip.
         variant: ``default``, or ``upstream`` for the authors' behaviour (encoder and decoder read padding, losses
@@ -248,10 +248,10 @@ class Salad(MotionBackbone):
         """Factor from the VAE's latents to the denoiser's; 1 as long as it has not been measured."""
         return 1.0 if self.latent_scale is None else self.latent_scale
 
-    def fit_latent_scale(self, target: Target) -> float:
-        """Set :attr:`latent_scale` so that latents sampled from ``target`` have unit variance; all processes agree."""
-        self.latent_scale = objectives.unit_variance_scale(self, target)
-        return self.latent_scale
+    def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
+        """Before the denoiser: set a missing :attr:`latent_scale`, so that sampled latents have unit variance."""
+        if self._known(stage) == "denoiser" and self.latent_scale is None:
+            self.latent_scale = objectives.unit_variance_scale(self, (self.encode_target(batch) for batch in batches))
 
     def get_extra_state(self) -> dict[str, float | None]:
         """The measured scale travels with the weights, untouched by weight averaging."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from hmu.backbones.base import State, Target
 from hmu.backbones.salad.vae import kl_divergence, sample_posterior
 from hmu.data.batch import MotionBatch, length_mask
+from hmu.errors import ConfigError
 
 if TYPE_CHECKING:
     from hmu.backbones.salad.model import Salad
@@ -136,20 +138,26 @@ def denoiser_loss(
     model: Salad, batch: MotionBatch, generator: torch.Generator | None, target: Target | None
 ) -> dict[str, Tensor]:
     """Prediction loss under condition dropout."""
-    target = model.encode_target(batch) if target is None else target
     if model.latent_scale is None:
-        model.fit_latent_scale(target)
+        raise ConfigError("backbone.latent_scale is not measured yet: call prepare_stage('denoiser', batches) first")
+    target = model.encode_target(batch) if target is None else target
     state = model.corrupt(target, generator)
     condition = model.encode_text(drop_prompts(model, batch.texts, generator)).to(state.inputs.device)
     return {"loss": model.distance(model.predict(state, condition), state.answer, state).mean()}
 
 
-def unit_variance_scale(model: Salad, target: Target) -> float:
-    """``1 / deviation`` of latents sampled from the posteriors, over valid positions of all processes."""
-    valid = length_mask(model.latent_lengths(target.lengths), target.tensors["mean"].shape[1])
-    mean, logvar = target.tensors["mean"][valid].double(), target.tensors["logvar"][valid].double()
-    sums = torch.stack([mean.sum(), (mean.square() + logvar.exp()).sum(), mean.new_tensor(float(mean.numel()))])
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(sums)
-    total, square, count = sums.tolist()
+def unit_variance_scale(model: Salad, targets: Iterable[Target]) -> float:
+    """``1 / deviation`` of latents sampled from the posteriors, over the valid positions of all ``targets``.
+
+    Raises:
+        ConfigError: without any target.
+    """
+    total, square, count = 0.0, 0.0, 0
+    for target in targets:
+        valid = length_mask(model.latent_lengths(target.lengths), target.tensors["mean"].shape[1])
+        mean, logvar = target.tensors["mean"][valid].double(), target.tensors["logvar"][valid].double()
+        total, count = total + float(mean.sum()), count + mean.numel()
+        square += float((mean.square() + logvar.exp()).sum())
+    if count == 0:
+        raise ConfigError("backbone.latent_scale=null is measured on the training clips, and there are none")
     return float((square / count - (total / count) ** 2) ** -0.5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hmu.backbones.base import MotionBackbone, Target
-from hmu.data.batch import length_mask
+from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 
 from .conftest import motions, seeded, tiny
@@ -137,7 +137,19 @@ def test_latent_scale_gives_unit_variance_and_travels_with_the_weights():
     model = tiny(latent_scale=None)
     batch = motions([40, 40, 24])
     assert model.scale == 1.0
-    model.stage_loss("denoiser", batch, seeded())
+    with pytest.raises(ConfigError, match="prepare_stage"):
+        model.stage_loss("denoiser", batch, seeded())
+    model.prepare_stage("vae", [batch])
+    assert model.latent_scale is None
+    with pytest.raises(ConfigError, match="there are none"):
+        model.prepare_stage("denoiser", [])
+    halves = [slice(0, 2), slice(2, 3)]
+    parts = [MotionBatch(batch.motion[k], batch.lengths[k], batch.captions[k], batch.ids[k]) for k in halves]
+    model.prepare_stage("denoiser", parts)
+    split = model.latent_scale
+    model.latent_scale = None
+    model.prepare_stage("denoiser", [batch])
+    assert split == pytest.approx(model.latent_scale, rel=1e-6)  # however the clips fall into batches
     assert model.latent_scale not in (None, 1.0)
     target = model.encode_target(batch)
     keep = length_mask(model.latent_lengths(target.lengths), 10)
