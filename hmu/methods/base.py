@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, Target
+from hmu.data.clips import MotionClips
+from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition
 
@@ -48,6 +51,37 @@ class Method:
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
         """None if the method can run on ``backbone``, else one line saying why not."""
         return None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments, as they go into ``edit.json``."""
+        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
+
+
+class EditMethod(Method):
+    """A method that computes its edit directly: no gradients, seconds."""
+
+    def edit(
+        self,
+        backbone: MotionBackbone,
+        forget: MotionClips,
+        retain: MotionClips,
+        concept: Concept,
+        generator: torch.Generator | None = None,
+    ) -> Edit:
+        """Compute the edit; ``backbone`` is only read.
+
+        Args:
+            backbone: the base.
+            forget, retain: clips of both sides of the training split.
+            concept: its name goes into the edit; its anchor or target may be used.
+            generator: of whatever is drawn at random, on the CPU.
+        """
+        raise NotImplementedError
+
+    def save_findings(self, folder: Path) -> list[Path]:
+        """Write what :meth:`edit` found besides the edit, if anything, into a run folder; returns the files."""
+        return []
 
 
 class TrainedMethod(Method):
@@ -124,11 +158,6 @@ class TrainedMethod(Method):
     def teardown(self, backbone: MotionBackbone) -> None:
         """Take off what ``setup`` put on the backbone; weights are restored by the caller."""
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The arguments, as they go into ``edit.json``."""
-        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
-
 
 def check_choice(key: str, value: str, choices: Sequence[str]) -> None:
     """Refuse a value that is not among ``choices``.
@@ -138,3 +167,13 @@ def check_choice(key: str, value: str, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ConfigError(f"method.{key}={value}: expected one of {', '.join(choices)}")
+
+
+def offers(backbone: type[MotionBackbone] | MotionBackbone, handle: str) -> bool:
+    """Whether a backbone offers an optional handle (a method that returns an empty mapping where it has nothing).
+
+    Of a class only the definition is looked at, so that a pair can be refused before any weights are read.
+    """
+    if isinstance(backbone, type):
+        return getattr(backbone, handle) is not getattr(MotionBackbone, handle)
+    return bool(getattr(backbone, handle)())
