@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.data.batch import MotionBatch
+from hmu.errors import ConfigError
 from hmu.training.recipe import Recipe
 
 
@@ -33,10 +34,17 @@ class PretrainingModule(L.LightningModule):
         stage: one of ``model.stages``.
         recipe: optimiser and schedule.
         total_steps: length of the training, for the learning-rate schedule.
+
+    Raises:
+        ConfigError: the recipe clips by parts and the model names none.
     """
 
     def __init__(self, model: nn.Module, stage: str, recipe: Recipe, total_steps: int, seed: int = 0) -> None:
         super().__init__()
+        if recipe.clip_parts and not hasattr(model, "clip_gradients"):
+            raise ConfigError(
+                f"recipe of stage '{stage}': clip_parts=true, but {type(model).__name__} has no parts: set it to false"
+            )
         self.model = model
         self.stage = stage
         self.recipe = recipe
@@ -73,6 +81,18 @@ class PretrainingModule(L.LightningModule):
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.factor(step, self.total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """All gradients together, or (``clip_parts``) part by part as the model says."""
+        if self.recipe.clip_parts and gradient_clip_val is not None:
+            self.model.clip_gradients(self.stage, gradient_clip_val)  # type: ignore[operator]
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Our typed batches know how to move themselves."""

@@ -22,6 +22,7 @@ class Recipe:
         milestones: steps at which the rate is multiplied by ``gamma`` (counted from step 0).
         cosine: decay from ``lr`` to 0 along a half cosine after the warm-up instead of milestones.
         grad_clip: largest gradient norm, None for no clipping.
+        clip_parts: ``grad_clip`` bounds each part that the model names (``clip_gradients``) by itself.
         ema: decay of the exponential average of the weights that is kept instead of the last ones; None keeps the last.
         validate_every: steps between two validations.
         window: frames of the random windows a stage trains on; None = what the model publishes for that stage.
@@ -41,6 +42,7 @@ class Recipe:
     gamma: float = 0.1
     cosine: bool = False
     grad_clip: float | None = None
+    clip_parts: bool = False
     ema: float | None = None
     validate_every: int = 500
     window: int | None = None

@@ -111,13 +111,24 @@ def test_both_stages_learn_and_touch_only_their_parameters(negatives: str) -> No
             terms = evaluator.stage_loss(stage, data, torch.Generator().manual_seed(step))
             optimizer.zero_grad()
             terms["loss"].backward()
-            evaluator.clip_gradients(stage)
+            evaluator.clip_gradients(stage, 0.5)
             optimizer.step()
             losses.append(float(terms["loss"].detach()))
         assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
         changed = {n for n, p in evaluator.named_parameters() if not torch.equal(p, before[n])}
         own = {n for n, p in evaluator.named_parameters() if id(p) in mine}
         assert changed == own
+
+
+def test_each_encoder_is_clipped_by_itself() -> None:
+    evaluator, data = small(learn_words=True), batch()
+    evaluator.train()
+    (1e6 * evaluator.stage_loss("match", data, torch.Generator().manual_seed(0))["loss"]).backward()
+    evaluator.clip_gradients("match", 0.5)
+    text = [*evaluator.text_encoder.parameters(), evaluator.word_vectors]
+    for part in (text, list(evaluator.motion_encoder.parameters())):
+        squares = torch.stack([p.grad.square().sum() for p in part if p.grad is not None])
+        assert float(squares.sum().sqrt()) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_equal_generators_give_equal_losses_and_the_shift_is_never_zero() -> None:

@@ -251,11 +251,17 @@ class GuoEvaluator(Evaluator):
         batch, epochs, clip = ((128, 270, None), (32, 300, 0.5))[self._stage_index(stage)]
         return {"lr": 1e-4, "weight_decay": 0.0, "batch_size": batch, "epochs": epochs, "grad_clip": clip}
 
-    def clip_gradients(self, stage: str) -> None:
-        """Clip as published: text and motion encoder separately, each to norm 0.5; nothing in ``decomp``."""
-        if stage == "match":
-            nn.utils.clip_grad_norm_(self.text_encoder.parameters(), 0.5)
-            nn.utils.clip_grad_norm_(self.motion_encoder.parameters(), 0.5)
+    def clip_gradients(self, stage: str, largest: float) -> None:
+        """Bound the gradient norm part by part: as published each encoder of ``match`` separately (``clip_parts``).
+
+        Learned word vectors count as a part of the text encoder; ``decomp`` has one part, the auto-encoder.
+        """
+        if self._stage_index(stage) == 0:
+            nn.utils.clip_grad_norm_(list(self.stage_parameters(stage)), largest)
+            return
+        words = [self.word_vectors] if self.learn_words else []
+        nn.utils.clip_grad_norm_([*self.text_encoder.parameters(), *words], largest)
+        nn.utils.clip_grad_norm_(self.motion_encoder.parameters(), largest)
 
     def _stage_index(self, stage: str) -> int:
         if stage not in self.stages:
