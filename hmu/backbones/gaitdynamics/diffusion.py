@@ -1,0 +1,123 @@
+"""The noise process of GaitDynamics: schedules, training states, and steps back.
+
+Betas are rounded to float32 before their products are taken, as in the published checkpoints' training; the tables are
+kept in float32 and cast to the type of the data.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hmu.backbones.gaitdynamics.options import ScheduleOptions
+
+COSINE_OFFSET, LARGEST_BETA = 0.008, 0.999
+
+
+def betas(options: ScheduleOptions) -> NDArray[np.float64]:
+    """Variances ``(timesteps,)`` in double precision, by the authors' names (see :class:`ScheduleOptions`)."""
+    n, start, end = options.timesteps, options.beta_start, options.beta_end
+    if options.beta_schedule == "linear":
+        return np.linspace(start**0.5, end**0.5, n, dtype=np.float64) ** 2
+    if options.beta_schedule == "sqrt_linear":
+        return np.linspace(start, end, n, dtype=np.float64)
+    if options.beta_schedule == "sqrt":
+        return np.linspace(start, end, n, dtype=np.float64) ** 0.5
+    position = np.arange(n + 1, dtype=np.float64) / n + COSINE_OFFSET
+    alphas = np.cos(position / (1 + COSINE_OFFSET) * np.pi / 2) ** 2
+    return np.clip(1 - alphas[1:] / alphas[:-1], 0, LARGEST_BETA)
+
+
+class Diffusion:
+    """Forward process, and what an answer of the network means."""
+
+    def __init__(self, options: ScheduleOptions) -> None:
+        self.options = options
+
+    @property
+    def timesteps(self) -> int:
+        """Number of noise levels."""
+        return self.options.timesteps
+
+    @cached_property
+    def tables(self) -> dict[str, Tensor]:
+        """The published buffers by name, float32 ``(timesteps,)``; ``p2_loss_weight`` as if it were on."""
+        beta = torch.from_numpy(betas(self.options)).float()
+        product = torch.cumprod(1 - beta, 0)
+        before = torch.cat([torch.ones(1), product[:-1]])
+        variance = beta * (1 - before) / (1 - product)
+        return {
+            "betas": beta,
+            "alphas_cumprod": product,
+            "alphas_cumprod_prev": before,
+            "sqrt_alphas_cumprod": product.sqrt(),
+            "sqrt_one_minus_alphas_cumprod": (1 - product).sqrt(),
+            "log_one_minus_alphas_cumprod": (1 - product).log(),
+            "sqrt_recip_alphas_cumprod": (1 / product).sqrt(),
+            "sqrt_recipm1_alphas_cumprod": (1 / product - 1).sqrt(),
+            "posterior_variance": variance,
+            "posterior_log_variance_clipped": variance.clamp(min=1e-20).log(),
+            "posterior_mean_coef1": beta * before.sqrt() / (1 - product),
+            "posterior_mean_coef2": (1 - before) * (1 - beta).sqrt() / (1 - product),
+            "p2_loss_weight": (1 + product / (1 - product)) ** -0.5,
+        }
+
+    def at(self, name: str, time: Tensor, like: Tensor) -> Tensor:
+        """Table ``name`` at timesteps ``(batch,)``, shaped to multiply ``like`` ``(batch, ...)``."""
+        value = self.tables[name].to(like.device, like.dtype)[time.to(like.device)]
+        return value.reshape(-1, *[1] * (like.dim() - 1))
+
+    def add(self, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+        """``sqrt(a) x0 + sqrt(1 - a) e`` at timesteps ``(batch,)``."""
+        signal = self.at("sqrt_alphas_cumprod", time, clean)
+        return signal * clean + self.at("sqrt_one_minus_alphas_cumprod", time, clean) * noise
+
+    def answer(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """What the network should answer."""
+        return noise if self.options.predict == "noise" else clean
+
+    def to_clean(self, prediction: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
+        """The clean states that an answer implies."""
+        if self.options.predict == "sample":
+            return prediction
+        signal = self.at("sqrt_recip_alphas_cumprod", time, noisy)
+        return signal * noisy - self.at("sqrt_recipm1_alphas_cumprod", time, noisy) * prediction
+
+    def to_noise(self, clean: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
+        """The noise that clean states imply: ``(x / sqrt(a) - x0) / sqrt(1 / a - 1)``."""
+        signal = self.at("sqrt_recip_alphas_cumprod", time, noisy)
+        return (signal * noisy - clean) / self.at("sqrt_recipm1_alphas_cumprod", time, noisy)
+
+    def posterior(self, clean: Tensor, noisy: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of ``x_{t-1}`` given ``x_t`` and ``x_0`` (Ho et al. 2020, equation 7)."""
+        mean = (
+            self.at("posterior_mean_coef1", time, noisy) * clean + self.at("posterior_mean_coef2", time, noisy) * noisy
+        )
+        return mean, self.at("posterior_log_variance_clipped", time, noisy)
+
+    def ancestral(self, clean: Tensor, noisy: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """One step of ancestral sampling from ``x_t`` to ``x_{t-1}``; no noise is added at timestep 0."""
+        mean, log_variance = self.posterior(clean, noisy, time)
+        keep = (time > 0).to(noisy).reshape(-1, *[1] * (noisy.dim() - 1))
+        return mean + keep * (0.5 * log_variance).exp() * noise
+
+    def ddim_times(self, steps: int) -> list[int]:
+        """``steps + 1`` timesteps from ``timesteps - 1`` down to -1, evenly spaced, truncated to whole numbers."""
+        return [int(t) for t in torch.linspace(-1, self.timesteps - 1, steps + 1).int().flip(0).tolist()]
+
+    def ddim(self, clean: Tensor, noisy: Tensor, time: int, after: int) -> Tensor:
+        """One deterministic step (Song et al. 2021, eta 0) to timestep ``after``; -1 returns the clean states."""
+        if after < 0:
+            return clean
+        batch = len(noisy)
+        noise = self.to_noise(clean, noisy, torch.full((batch,), time, device=noisy.device))
+        return self.add(clean, noise, torch.full((batch,), after, device=noisy.device))
+
+    def draw_times(self, batch: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+        """Uniform training timesteps ``(batch,)`` int64."""
+        where = device if generator is None else generator.device
+        return torch.randint(0, self.timesteps, (batch,), generator=generator, device=where).to(device)

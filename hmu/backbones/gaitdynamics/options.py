@@ -1,0 +1,134 @@
+"""The numbers of a GaitDynamics model, as published; impossible values are refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hmu.errors import ConfigError
+from hmu.gait.columns import FEATURES, WINDOW
+
+BETA_SCHEDULES = ("linear", "sqrt_linear", "sqrt", "cosine")
+ADAPTED = ("all", "published")
+
+
+def _positive(section: str, **values: float) -> None:
+    for key, value in values.items():
+        if value <= 0:
+            raise ConfigError(f"backbone.{section}.{key}={value}: expected a number above 0")
+
+
+@dataclass(frozen=True)
+class DecoderOptions:
+    """The transformer that denoises a window.
+
+    Attributes:
+        features: columns of a state. window: frames of a training window (the rotary model runs at any length).
+        latent_dim: width. ff_dim: feed-forward width. layers, heads: of the transformer. dropout: of every sub-block.
+        rotary: rotary positions (published); otherwise a table of 500 absolute ones.
+    """
+
+    features: int = FEATURES
+    window: int = WINDOW
+    latent_dim: int = 256
+    ff_dim: int = 1024
+    layers: int = 4
+    heads: int = 4
+    dropout: float = 0.1
+    rotary: bool = True
+
+    def __post_init__(self) -> None:
+        _positive(
+            "decoder",
+            features=self.features,
+            window=self.window,
+            latent_dim=self.latent_dim,
+            ff_dim=self.ff_dim,
+            layers=self.layers,
+            heads=self.heads,
+        )
+        if self.latent_dim % self.heads or self.latent_dim % 2:
+            raise ConfigError(
+                f"backbone.decoder: latent_dim={self.latent_dim} must be even and divisible by heads={self.heads}"
+            )
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """Noise schedule of training, under the authors' names, which mislead.
+
+    Attributes:
+        timesteps: number of noise levels.
+        beta_schedule: ``linear`` (published) is linear in the *square root* of beta (``scaled_linear`` elsewhere);
+            ``sqrt_linear`` is the plain linear one; ``sqrt`` is its square root; ``cosine`` as Nichol & Dhariwal 2021.
+        beta_start, beta_end: ends of the linear ones.
+        predict: what the network answers: ``sample`` (published) or ``noise``.
+    """
+
+    timesteps: int = 1000
+    beta_schedule: str = "linear"
+    beta_start: float = 1e-4
+    beta_end: float = 2e-2
+    predict: str = "sample"
+
+    def __post_init__(self) -> None:
+        _positive("schedule", timesteps=self.timesteps, beta_start=self.beta_start, beta_end=self.beta_end)
+        if self.beta_schedule not in BETA_SCHEDULES:
+            raise ConfigError(
+                f"backbone.schedule.beta_schedule={self.beta_schedule}: expected one of {', '.join(BETA_SCHEDULES)}"
+            )
+        if self.predict not in ("sample", "noise"):
+            raise ConfigError(f"backbone.schedule.predict={self.predict}: expected sample or noise")
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """Weights of the training terms; the published model trains on ``simple`` alone.
+
+    Attributes:
+        loss: ``l2`` (published) or ``l1``. p2: weigh timesteps by ``(1 + snr)^-0.5`` (Choi et al. 2022).
+        simple: all columns. velocity: frame differences of all columns but the root. drift: the root columns.
+        fk: positions of 11 joints. slide: speed of feet that should stand.
+        height: body height in metres that ``fk`` and ``slide`` assume, batches carry none.
+    """
+
+    loss: str = "l2"
+    p2: bool = False
+    simple: float = 1.0
+    velocity: float = 0.0
+    drift: float = 0.0
+    fk: float = 0.0
+    slide: float = 0.0
+    height: float = 1.7
+
+    def __post_init__(self) -> None:
+        if self.loss not in ("l2", "l1"):
+            raise ConfigError(f"backbone.objective.loss={self.loss}: expected l2 or l1")
+        weights = (self.simple, self.velocity, self.drift, self.fk, self.slide)
+        if min(weights) < 0 or sum(weights) == 0:
+            raise ConfigError("backbone.objective: weights must not be negative, and one of them must be above 0")
+        _positive("objective", height=self.height)
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How windows are generated.
+
+    Attributes:
+        steps: network evaluations of DDIM (published 50).
+        guide_from, guide_to: column guidance acts at timesteps ``guide_to <= t <= guide_from``.
+        guide_steps: gradient steps per timestep. guide_rate: size of a step, in normalised units.
+    """
+
+    steps: int = 50
+    guide_from: int = 1000
+    guide_to: int = 0
+    guide_steps: int = 1
+    guide_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        _positive("sampling", steps=self.steps, guide_steps=self.guide_steps, guide_rate=self.guide_rate)
+        if self.guide_to > self.guide_from:
+            raise ConfigError(
+                f"backbone.sampling: guidance from timestep {self.guide_from} down to {self.guide_to} never acts; "
+                "guide_from is the larger one"
+            )

@@ -1,0 +1,271 @@
+"""The authors' files: reading them without running what they contain, and their names for our parameters.
+
+Three layouts of one content: the trainer's ``.pt``, the published ``.pt``, and its split in three. All are pickles that
+name Python classes; those few names are answered with empty classes of ours, every other name is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hmu.backbones.gaitdynamics.decoder import Decoder
+from hmu.backbones.gaitdynamics.options import DecoderOptions
+from hmu.checkpoints.safe import load_tensors
+from hmu.errors import CheckpointError
+from hmu.gait.normaliser import MinMax
+
+State = dict[str, Tensor]
+LAYER = "seqTransDecoder.stack."
+UNUSED = "multihead_attn"  # the cross-attention block that is stored and never run
+_PART = re.compile(r"(.+)_part[123]\.pt")
+_SCALER = {
+    "feature_range",
+    "copy",
+    "clip",
+    "n_samples_seen_",
+    "scale_",
+    "min_",
+    "data_min_",
+    "data_max_",
+    "data_range_",
+}
+
+
+def _stub(module: str, name: str) -> type:
+    """An empty class that answers to ``module.name`` in a pickle; its instances can only hold plain attributes."""
+    return type(name, (), {"__module__": module})
+
+
+_STUBS = [
+    _stub(module, name)
+    for module, name in (
+        ("data.preprocess", "Normalizer"),
+        ("data.scaler", "MinMaxScaler"),
+        ("__main__", "Normalizer"),
+        ("__main__", "MinMaxScaler"),
+    )
+]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a checkpoint or adapter file holds.
+
+    Attributes:
+        state: tensors under the authors' names.
+        normaliser: that of the training data; None in a file without one.
+    """
+
+    state: State
+    normaliser: MinMax | None
+
+
+def _read(path: Path, expected: Mapping[str, str]) -> dict[str, Any]:
+    """The top level of one file; every key must be among ``expected`` (key -> what it is)."""
+    with torch.serialization.safe_globals([*_STUBS, range]):  # type: ignore[list-item]
+        content = load_tensors(path)
+    unknown = sorted(set(map(str, content)) - set(expected))
+    if unknown:
+        known = ", ".join(f"{key} ({what})" for key, what in expected.items())
+        raise CheckpointError(f"{path}: holds '{unknown[0]}', expected {known}; not a file of GaitDynamics")
+    return content
+
+
+def _tensors(path: Path, key: str, content: Any) -> State:
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{path}: '{key}' is not a mapping of names to tensors; not a file of GaitDynamics")
+    return {str(name): value for name, value in content.items()}
+
+
+def _normaliser(path: Path, stored: Any) -> MinMax:
+    """Our normaliser from the pickled one, whose attributes are checked one by one."""
+    outer = vars(stored) if type(stored) in _STUBS else {}
+    scaler = vars(outer["scaler"]) if type(outer.get("scaler")) in _STUBS else {}
+    columns = outer.get("cols_to_normalize")
+    strange = (set(outer) - {"scaler", "cols_to_normalize"}) | (set(scaler) - _SCALER)
+    tables = {name: scaler.get(name) for name in _SCALER if name.endswith("_") and name != "n_samples_seen_"}
+    sizes = {tuple(value.shape) for value in tables.values() if isinstance(value, Tensor)}
+    complete = all(isinstance(value, Tensor) for value in tables.values()) and len(sizes) == 1
+    plain = isinstance(columns, range) and scaler.get("feature_range") == (-10, 10)
+    if strange or not complete or not plain or columns != range(next(iter(sizes))[0]):
+        what = f"unknown attribute '{min(strange)}'" if strange else "missing or misshapen attributes"
+        raise CheckpointError(
+            f"{path}: its normaliser has {what}, expected the published min-max scaler of all columns"
+        )
+    result = MinMax(next(iter(sizes))[0])
+    for name, value in tables.items():
+        getattr(result, name).copy_(value)
+    result.samples = int(scaler.get("n_samples_seen_", 0))
+    return result
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files of a checkpoint: itself, or all three parts where one of them (or their common name) is given.
+
+    Raises:
+        CheckpointError: when a part is missing.
+    """
+    match = _PART.fullmatch(path.name)
+    stem = match.group(1) if match else path.name.removesuffix(".pt")
+    parts = [path.with_name(f"{stem}_part{number}.pt") for number in (1, 2, 3)]
+    if match is None and (path.is_file() or not parts[0].is_file()):
+        return [path]
+    missing = [part.name for part in parts if not part.is_file()]
+    if missing:
+        raise CheckpointError(f"{path}: the split checkpoint lacks {', '.join(missing)}; put its three parts together")
+    return parts
+
+
+def read_checkpoint(path: Path | str) -> Published:
+    """A checkpoint of the authors: the trainer's ``.pt``, the published one, or its three parts (name any of them).
+
+    Raises:
+        CheckpointError: missing, broken or unsafe file, or one that holds anything else; one line names it.
+    """
+    state: State = {}
+    normaliser = None
+    for part in parts_of(Path(path)):
+        content = _read(part, {"ema_state_dict": "averaged weights", "normalizer": "ranges of the columns"})
+        if "ema_state_dict" not in content:
+            raise CheckpointError(
+                f"{part}: 'ema_state_dict' is missing; the trainer writes nothing but averaged weights"
+            )
+        state |= _tensors(part, "ema_state_dict", content["ema_state_dict"])
+        if "normalizer" in content:
+            normaliser = _normaliser(part, content["normalizer"])
+    if normaliser is None:
+        raise CheckpointError(f"{path}: 'normalizer' is missing, which no other file tells; copy the checkpoint again")
+    return Published(state, normaliser)
+
+
+def read_adapter(path: Path | str) -> tuple[dict[str, tuple[Tensor, Tensor]], MinMax | None]:
+    """An adapter file: ``{linear layer: (A, B)}`` under the authors' names, and the normaliser it carries.
+
+    The file tells neither alpha (the authors keep it in ``config.json`` beside it) nor, but by its shapes, the rank.
+
+    Raises:
+        CheckpointError: as :func:`read_checkpoint`, or an incomplete pair.
+    """
+    path = Path(path)
+    content = _read(path, {"lora_state_dict": "adapter weights", "normalizer": "ranges of the columns"})
+    if "lora_state_dict" not in content:
+        raise CheckpointError(f"{path}: 'lora_state_dict' is missing, expected an adapter file of GaitDynamics")
+    pairs: dict[str, dict[str, Tensor]] = {}
+    for name, value in _tensors(path, "lora_state_dict", content["lora_state_dict"]).items():
+        layer, dot, leaf = name.removesuffix(".weight").rpartition(".")
+        if not dot or leaf not in ("lora_A", "lora_B") or value.dim() != 2:
+            raise CheckpointError(f"{path}: '{name}' is no adapter weight, expected <layer>.lora_A.weight or lora_B")
+        pairs.setdefault(layer, {})[leaf] = value
+    for layer, pair in pairs.items():
+        if len(pair) != 2 or pair["lora_A"].shape[0] != pair["lora_B"].shape[1]:
+            raise CheckpointError(f"{path}: the adapter of '{layer}' is not a pair of matrices that fit each other")
+    normaliser = _normaliser(path, content["normalizer"]) if "normalizer" in content else None
+    return {layer: (pair["lora_A"], pair["lora_B"]) for layer, pair in pairs.items()}, normaliser
+
+
+def published_modules(layers: int) -> list[str]:
+    """The linear layers on which the authors' injection puts adapters, in its order.
+
+    The two attention entries of every layer never act: torch's attention reads the weight and skips the adapter, and
+    the second block is not run at all.
+    """
+    per_layer = ("self_attn.out_proj", f"{UNUSED}.out_proj", "linear1", "linear2")
+    inner = [f"{LAYER}{index}.{name}" for index in range(layers) for name in per_layer]
+    return ["input_projection", *inner, "final_layer"]
+
+
+def acting(modules: list[str]) -> list[str]:
+    """Those of :func:`published_modules` whose adapter reaches the output."""
+    return [name for name in modules if not name.endswith(".out_proj")]
+
+
+def options_of(state: Mapping[str, Tensor], path: Path | str, heads: int = 4, dropout: float = 0.1) -> DecoderOptions:
+    """Sizes of a network from its shapes; heads, window and dropout are in no shape.
+
+    Raises:
+        CheckpointError: when the tensors are not those of a GaitDynamics network.
+    """
+
+    def shape(name: str) -> torch.Size:
+        if name not in state:
+            raise CheckpointError(f"{path}: parameter '{name}' is missing; this is no GaitDynamics network")
+        return state[name].shape
+
+    found = {int(m.group(1)) for name in state if (m := re.match(rf"{re.escape(LAYER)}(\d+)\.", name))}
+    latent, features = shape("input_projection.weight")
+    return DecoderOptions(
+        features=features,
+        latent_dim=latent,
+        ff_dim=shape(f"{LAYER}0.linear1.weight")[0],
+        layers=len(found),
+        heads=heads,
+        dropout=dropout,
+        rotary="rotary.freqs" in state,
+    )
+
+
+def to_ours(state: Mapping[str, Tensor]) -> State:
+    """The authors' names to ours: one attention projection becomes three, what is never used or repeated is left out."""
+    ours: State = {}
+    for name, value in state.items():
+        if f".{UNUSED}." in name or (name.startswith(LAYER) and name.endswith(".rotary.freqs")):
+            continue
+        module, found, leaf = name.partition(".in_proj_")
+        if not found:
+            ours[name] = value
+            continue
+        for letter, third in zip("qkv", value.chunk(3), strict=True):
+            ours[f"{module}.{letter}_proj.{leaf}"] = third
+    return ours
+
+
+def to_published(decoder: Decoder) -> State:
+    """The weights under the authors' names, in their order; the block that they never run is filled with zeros."""
+    state, options = decoder.state_dict(), decoder.options
+    theirs: State = {}
+
+    def copy(prefix: str, *modules: str) -> None:
+        for module in modules:
+            theirs.update(
+                {f"{prefix}{module}.{leaf}": state[f"{prefix}{module}.{leaf}"] for leaf in ("weight", "bias")}
+            )
+
+    positions = "rotary.freqs" if options.rotary else "abs_pos_encoding.pe"
+    theirs[positions] = state[positions]
+    copy("", "time_mlp.1", "input_projection", "to_time_cond.0")
+    for index in range(options.layers):
+        layer = f"{LAYER}{index}."
+        for leaf in ("weight", "bias"):
+            thirds = [state[f"{layer}self_attn.{letter}_proj.{leaf}"] for letter in "qkv"]
+            theirs[f"{layer}self_attn.in_proj_{leaf}"] = torch.cat(thirds)
+        copy(layer, "self_attn.out_proj")
+        own = {name: value for name, value in theirs.items() if name.startswith(f"{layer}self_attn.")}
+        theirs |= {name.replace("self_attn", UNUSED): torch.zeros_like(value) for name, value in own.items()}
+        copy(layer, "linear1", "linear2", "norm1", "norm3", "film1.block.1", "film3.block.1")
+        if options.rotary:
+            theirs[f"{layer}rotary.freqs"] = state["rotary.freqs"]
+    copy("", "final_layer")
+    return theirs
+
+
+def load_into(decoder: Decoder, state: Mapping[str, Tensor], path: Path | str) -> None:
+    """Load the authors' tensors; missing, unknown or misshapen ones are refused in one line.
+
+    Raises:
+        CheckpointError: naming the tensor.
+    """
+    expected = {name: tuple(value.shape) for name, value in to_published(decoder).items()}
+    missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+    wrong = sorted(n for n, size in expected.items() if n in state and tuple(state[n].shape) != size)
+    for what, names in (("misses", missing), ("holds unknown", extra), ("has another shape for", wrong)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(f"{path}: {what} '{names[0]}'{more}; not the published layout of GaitDynamics")
+    decoder.load_state_dict(to_ours(state))

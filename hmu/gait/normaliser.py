@@ -1,0 +1,101 @@
+"""The normaliser of gait states: every column's range in the training data becomes [-10, 10]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hmu.errors import ConfigError
+
+LOW, HIGH = -10.0, 10.0
+#: ranges below this are constant columns: their divisor becomes 1
+CONSTANT = 10 * torch.finfo(torch.float32).eps
+FITTED = ("data_min_", "data_max_")
+
+
+class MinMax(nn.Module):
+    """``x * scale_ + min_`` and ``(x - min_) / scale_``, column by column; values outside the fitted range are kept.
+
+    Attributes:
+        scale_, min_, data_min_, data_max_, data_range_: float32 ``(columns,)``, under the published names.
+        samples: how many frames were seen.
+
+    Args:
+        columns: number of columns.
+    """
+
+    scale_: Tensor
+    min_: Tensor
+    data_min_: Tensor
+    data_max_: Tensor
+    data_range_: Tensor
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.samples = 0
+        for name in (*FITTED, "data_range_", "scale_", "min_"):
+            self.register_buffer(name, torch.zeros(columns))
+        self.scale_ += 1
+
+    def set_range(self, low: Tensor, high: Tensor, samples: int = 0) -> MinMax:
+        """Use columns that lie between ``low`` and ``high`` ``(columns,)``; returns itself.
+
+        Raises:
+            ConfigError: for a wrong shape, a value that is not finite, or ``high`` below ``low``.
+        """
+        low, high = (torch.as_tensor(value, dtype=torch.float32) for value in (low, high))
+        good = low.shape == high.shape == self.min_.shape and bool((torch.isfinite(low) & torch.isfinite(high)).all())
+        if not good or bool((high < low).any()):
+            raise ConfigError(f"ranges of shape {tuple(low.shape)}: expected ({len(self.min_)},), finite, low <= high")
+        span = high - low
+        scale = (HIGH - LOW) / torch.where(span < CONSTANT, torch.ones_like(span), span)
+        fitted = {"data_min_": low, "data_max_": high, "data_range_": span, "scale_": scale, "min_": LOW - low * scale}
+        for name, value in fitted.items():
+            getattr(self, name).copy_(value)
+        self.samples = samples
+        return self
+
+    def fit(self, data: Tensor) -> MinMax:
+        """Fit on ``data`` ``(..., columns)``; returns itself."""
+        flat = data.reshape(-1, data.shape[-1])
+        return self.set_range(flat.amin(0), flat.amax(0), len(flat))
+
+    def normalise(self, x: Tensor, only: Sequence[int] | None = None) -> Tensor:
+        """Real units to normalised ``(..., columns)``; ``only`` these columns, the others untouched."""
+        result = x * self.scale_.to(x.dtype) + self.min_.to(x.dtype)
+        return result if only is None else _only(x, result, only)
+
+    def denormalise(self, x: Tensor, only: Sequence[int] | None = None) -> Tensor:
+        """Normalised to real units ``(..., columns)``; ``only`` these columns, the others untouched."""
+        result = (x - self.min_.to(x.dtype)) / self.scale_.to(x.dtype)
+        return result if only is None else _only(x, result, only)
+
+
+def _only(before: Tensor, after: Tensor, only: Sequence[int]) -> Tensor:
+    chosen = torch.zeros(before.shape[-1], dtype=torch.bool, device=before.device)
+    chosen[list(only)] = True
+    return torch.where(chosen, after, before)
+
+
+def range_of(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor, int]:
+    """Smallest and largest value of every column ``(columns,)`` over ``(..., columns)`` tensors, and their frames.
+
+    Raises:
+        ConfigError: without any frame.
+    """
+    low: Tensor | None = None
+    high: Tensor | None = None
+    frames = 0
+    for batch in batches:
+        flat = batch.reshape(-1, batch.shape[-1])
+        if not len(flat):
+            continue
+        least, most = flat.amin(0), flat.amax(0)
+        low = least if low is None else torch.minimum(low, least)
+        high = most if high is None else torch.maximum(high, most)
+        frames += len(flat)
+    if low is None or high is None:
+        raise ConfigError("a normaliser needs training windows, and there are none")
+    return low, high, frames

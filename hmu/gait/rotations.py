@@ -1,0 +1,83 @@
+"""Euler angles, matrices and 6D rotations of gait states, in torch with gradients; every function broadcasts.
+
+Source: OpenSim's body-fixed rotations. A joint of the model turns by ``R = Rz(a0) Rx(a1) Ry(a2)`` (order ``zxy``).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmu.gait.columns import FPS
+
+_AXES = {"x": 0, "y": 1, "z": 2}
+_TINY = 1e-12
+
+
+def about(axis: str, angle: Tensor) -> Tensor:
+    """Rotation matrices ``(..., 3, 3)`` by ``angle`` ``(...)`` in radians about the axis ``x``, ``y`` or ``z``."""
+    i = _AXES[axis]
+    j, k = (i + 1) % 3, (i + 2) % 3
+    cos, sin = angle.cos(), angle.sin()
+    zero, one = torch.zeros_like(angle), torch.ones_like(angle)
+    entries = [[zero] * 3 for _ in range(3)]
+    entries[i][i] = one
+    entries[j][j] = entries[k][k] = cos
+    entries[j][k], entries[k][j] = -sin, sin
+    return torch.stack([torch.stack(row, -1) for row in entries], -2)
+
+
+def from_euler(angles: Tensor, order: str = "zxy") -> Tensor:
+    """Body-fixed angles ``(..., 3)`` in radians to matrices ``(..., 3, 3)``, first axis leftmost."""
+    first, second, third = (about(axis, angles[..., n]) for n, axis in enumerate(order))
+    return first @ second @ third
+
+
+def to_euler(matrix: Tensor, order: str = "zxy") -> Tensor:
+    """Matrices ``(..., 3, 3)`` to body-fixed angles ``(..., 3)`` in radians; ``order`` has three different axes."""
+    i, j, k = (_AXES[axis] for axis in order)
+    sign = 1.0 if (j - i) % 3 == 1 else -1.0
+    middle = torch.asin((sign * matrix[..., i, k]).clamp(-1, 1))
+    outer = torch.atan2(-sign * matrix[..., j, k], matrix[..., k, k])
+    inner = torch.atan2(-sign * matrix[..., i, j], matrix[..., i, i])
+    return torch.stack([outer, middle, inner], -1)
+
+
+def to_6d(matrix: Tensor) -> Tensor:
+    """The first two rows of matrices ``(..., 3, 3)``, one after the other ``(..., 6)``."""
+    return matrix[..., :2, :].flatten(-2)
+
+
+def from_6d(rows: Tensor) -> Tensor:
+    """Any ``(..., 6)`` to rotation matrices: Gram-Schmidt on the rows, third row by cross product (Zhou et al. 2019)."""
+    a, b = rows[..., :3], rows[..., 3:]
+    first = a / a.norm(dim=-1, keepdim=True).clamp(min=_TINY)
+    rest = b - (first * b).sum(-1, keepdim=True) * first
+    second = rest / rest.norm(dim=-1, keepdim=True).clamp(min=_TINY)
+    return torch.stack([first, second, torch.linalg.cross(first, second)], -2)
+
+
+def angular_velocity(matrix: Tensor, fps: float = FPS, variant: str = "published") -> Tensor:
+    """Rate of turning ``(frames, ..., 3)`` of matrices ``(frames, ..., 3, 3)``, the last frame repeated.
+
+    ``published``: ``fps / 2 vee(dR - dR^T)`` with ``dR = R[t] - R[t + 1]``: what the 12 columns of a model state hold.
+    Its sign is the reverse of a velocity's and it is no body rate for large angles; a pretrained normaliser expects it.
+    ``physical``: the angular velocity in the parent's frame, ``vee(log(R[t + 1] R[t]^T)) fps``.
+    """
+    now, after = matrix[:-1], matrix[1:]
+    if variant == "published":
+        change = now - after
+        rate = 0.5 * fps * _vee(change - change.mT)
+    else:
+        step = after @ now.mT
+        sine = 0.5 * _vee(step - step.mT)
+        size = sine.norm(dim=-1, keepdim=True)
+        cosine = (step.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) - 1) / 2
+        angle = torch.atan2(size, cosine)
+        rate = fps * sine * torch.where(size > 1e-9, angle / size.clamp(min=1e-9), torch.ones_like(size))
+    return torch.cat([rate, rate[-1:]])
+
+
+def _vee(skew: Tensor) -> Tensor:
+    """The vector ``(..., 3)`` of skew matrices ``(..., 3, 3)``."""
+    return torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1)

@@ -1,0 +1,60 @@
+"""Between model states (63 columns) and OpenSim columns (23 coordinates + 12 kinetics), in torch with gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmu.gait import columns
+from hmu.gait.rotations import from_6d, to_6d, to_euler
+
+_EULER = {joint: columns.osim(names) for joint, names in columns.JOINTS_3D.items()}
+_SCALARS = columns.osim(columns.ANGLES)
+_ROOT = columns.osim(columns.ROOT)
+_KINETICS = columns.osim(columns.KINETICS)
+
+
+def joint_matrices(states: Tensor) -> Tensor:
+    """Rotation matrices ``(..., 4, 3, 3)`` of pelvis, right hip, left hip and lumbar from states ``(..., 63)``."""
+    return from_6d(states[..., columns.ROTATION_COLUMNS].unflatten(-1, (4, 6)))
+
+
+def positions(velocity: Tensor, height: Tensor | float, fps: float = columns.FPS) -> Tensor:
+    """Root positions in metres ``(..., frames, 3)`` from velocities divided by body height, by summation.
+
+    Frame 0 is already one step away from the origin, as published.
+
+    Args:
+        velocity: ``(..., frames, 3)`` in 1/s. height: metres, ``(...)``.
+    """
+    tall = torch.as_tensor(height, dtype=velocity.dtype, device=velocity.device)
+    return (velocity * tall[..., None, None]).cumsum(-2) / fps
+
+
+def to_osim(states: Tensor, height: Tensor | float, start: Tensor | None = None, fps: float = columns.FPS) -> Tensor:
+    """Model states ``(..., frames, 63)`` to OpenSim columns ``(..., frames, 35)``; toe angles come back as 0.
+
+    Args:
+        states: real units. height: of the body in metres, ``(...)``. start: added to the root positions ``(3,)``.
+        fps: frames per second of ``states``.
+    """
+    result = states.new_zeros(*states.shape[:-1], len(columns.OSIM))
+    angles = to_euler(joint_matrices(states))
+    for number, where in enumerate(_EULER.values()):
+        result[..., where] = angles[..., number, :]
+    root = positions(states[..., columns.ROOT_COLUMNS], height, fps)
+    result[..., _ROOT] = root if start is None else root + start.to(root)
+    result[..., _SCALARS] = states[..., columns.ANGLE_COLUMNS]
+    result[..., _KINETICS] = states[..., columns.KINETIC_COLUMNS]
+    return result
+
+
+def pack(matrices: Tensor, angles: Tensor, kinetics: Tensor, root: Tensor, turning: Tensor, rates: Tensor) -> Tensor:
+    """Assemble model states ``(..., 63)``.
+
+    Args:
+        matrices: of the four joints ``(..., 4, 3, 3)``. angles: six scalar angles ``(..., 6)``, radians.
+        kinetics: ``(..., 12)``. root: ``(..., 3)``. turning: angular velocities ``(..., 4, 3)``. rates: ``(..., 6)``.
+    """
+    parts = [root, angles, kinetics, to_6d(matrices).flatten(-2), turning.flatten(-2), rates]
+    return torch.cat(parts, -1)
