@@ -1,0 +1,1 @@
+"""MoMask: generative masked modelling of motion tokens (Guo et al., CVPR 2024)."""

@@ -1,0 +1,44 @@
+"""Random numbers of training, in one place so that recorded ones can be put in their stead."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Draws:
+    """Draws from a generator, wherever that lives, and hands the numbers over on the device that asks.
+
+    Args:
+        generator: None = torch's global one.
+    """
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        self.generator = generator
+
+    def _device(self, wanted: torch.device) -> torch.device:
+        return wanted if self.generator is None else self.generator.device
+
+    def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of ``like``'s type and device."""
+        drawn = torch.rand(shape, generator=self.generator, device=self._device(like.device), dtype=like.dtype)
+        return drawn.to(like.device)
+
+    def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Standard normal numbers of ``like``'s type and device."""
+        drawn = torch.randn(shape, generator=self.generator, device=self._device(like.device), dtype=like.dtype)
+        return drawn.to(like.device)
+
+    def integers(self, high: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """Whole numbers ``0 .. high - 1``."""
+        return torch.randint(high, shape, generator=self.generator, device=self._device(device)).to(device)
+
+    def order(self, count: int, device: torch.device) -> Tensor:
+        """A random permutation of ``0 .. count - 1``."""
+        return torch.randperm(count, generator=self.generator, device=self._device(device)).to(device)
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Gumbel noise of uniform numbers, both logarithms kept above ``log 1e-20``."""
+    inner = -torch.log(uniform.clamp(min=1e-20))
+    return -torch.log(inner.clamp(min=1e-20))

@@ -1,0 +1,174 @@
+"""The numbers of a MoMask model, as published; unknown keys and impossible values are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hmu.errors import ConfigError
+
+NORMS = ("none", "LN", "GN", "BN")
+ACTIVATIONS = ("relu", "silu", "gelu")
+LOSSES = ("l1", "l1_smooth", "l2")
+UNLEARN = ("masked", "residual", "both")
+
+
+def require(good: bool, message: str) -> None:
+    """Refuse a configuration.
+
+    Raises:
+        ConfigError: with ``message``, unless ``good``.
+    """
+    if not good:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class RvqOptions:
+    """Residual vector-quantised autoencoder.
+
+    Attributes:
+        codes: entries per codebook. code_dim: their width. quantizers: layers of the residual quantiser.
+        width: channels of the convolutions. depth: residual blocks per level. down: levels (frames / stride each).
+        stride: of a level's convolution (2). dilation: growth rate of the blocks' dilations, largest first.
+        norm: ``none``, ``LN``, ``GN`` or ``BN``. activation: inside the blocks. dropout: inside their branch.
+        shared: all layers use one codebook.
+        quantize_dropout: chance that a training batch uses only the first layers, their number drawn uniformly.
+        decay: of the codebooks' running averages.
+        temperature: of the Gumbel noise with which training picks codes; 0 = nearest.
+        reset_below: a code used less often per batch than this (running average) is replaced by a batch latent. One
+            batch must hold clearly more than ``codes * reset_below`` tokens.
+        recon_loss, loss_vel, commit: the training objective. ``loss_vel`` is the published name of the weight of the
+            joint positions (columns 4 to 66 of 263), which are counted a second time.
+    """
+
+    codes: int = 512
+    code_dim: int = 512
+    quantizers: int = 6
+    width: int = 512
+    depth: int = 3
+    down: int = 2
+    stride: int = 2
+    dilation: int = 3
+    norm: str = "none"
+    activation: str = "relu"
+    dropout: float = 0.2
+    shared: bool = False
+    quantize_dropout: float = 0.2
+    decay: float = 0.99
+    temperature: float = 0.5
+    reset_below: float = 1.0
+    recon_loss: str = "l1_smooth"
+    loss_vel: float = 0.5
+    commit: float = 0.02
+
+    def __post_init__(self) -> None:
+        for key, value, allowed in (
+            ("norm", self.norm, NORMS),
+            ("activation", self.activation, ACTIVATIONS),
+            ("recon_loss", self.recon_loss, LOSSES),
+        ):
+            require(value in allowed, f"backbone.rvq.{key}={value}: expected one of {', '.join(allowed)}")
+        require(
+            self.stride == 2,
+            f"backbone.rvq.stride={self.stride}: expected 2 (the decoder doubles the frames at every level)",
+        )
+        require(
+            min(self.codes, self.code_dim, self.quantizers, self.width, self.depth, self.down) >= 1,
+            "backbone.rvq: codes, code_dim, quantizers, width, depth and down must be 1 or more",
+        )
+
+    @property
+    def unit_length(self) -> int:
+        """Frames per token."""
+        return int(self.stride**self.down)
+
+
+@dataclass(frozen=True)
+class TransformerOptions:
+    """The masked transformer.
+
+    Attributes:
+        latent_dim: width. n_heads, n_layers, ff_size, dropout: of the post-norm encoder.
+        cond_drop: share of prompts replaced by no prompt in training.
+        positions: length of the table of positions.
+    """
+
+    latent_dim: int = 384
+    n_heads: int = 6
+    n_layers: int = 8
+    ff_size: int = 1024
+    dropout: float = 0.2
+    cond_drop: float = 0.1
+    positions: int = 5000
+
+    def __post_init__(self) -> None:
+        require(
+            self.latent_dim % self.n_heads == 0 and self.latent_dim % 2 == 0,
+            f"backbone: latent_dim={self.latent_dim} must be even and divisible by n_heads={self.n_heads}",
+        )
+
+
+@dataclass(frozen=True)
+class ResidualOptions(TransformerOptions):
+    """The residual transformer.
+
+    Attributes:
+        share_weight: the head of layer q - 1 and the embedding of layer q are one table (published: yes).
+        doubled_head: the unshared head returns ``2 W h + b``, as the authors' does; their checkpoints need it.
+    """
+
+    cond_drop: float = 0.2
+    share_weight: bool = True
+    doubled_head: bool = False
+
+
+@dataclass(frozen=True)
+class LengthOptions:
+    """The length estimator.
+
+    Attributes:
+        classes: one per number of tokens, from 0. hidden: widths of the three hidden layers. dropout: between them.
+    """
+
+    classes: int = 50
+    hidden: Sequence[int] = (512, 256, 128)
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.hidden) == 3,
+            f"backbone.length.hidden={list(self.hidden)}: expected three widths, like 512 256 128",
+        )
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How motions are generated.
+
+    Attributes:
+        steps: passes of the masked transformer. guidance, residual_guidance: classifier-free scales (1 = text alone).
+        temperature, residual_temperature: of the draws; 0 = the most likely code.
+        thres, residual_thres: draws are from the ``ceil((1 - thres) * classes)`` most likely codes.
+        residual_layers: how many residual layers are generated; None = all.
+    """
+
+    steps: int = 10
+    guidance: float = 4.0
+    residual_guidance: float = 5.0
+    temperature: float = 1.0
+    residual_temperature: float = 1.0
+    thres: float = 0.9
+    residual_thres: float = 0.9
+    residual_layers: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, f"backbone.sampling.steps={self.steps}: expected 1 or more")
+        require(
+            min(self.temperature, self.residual_temperature) >= 0,
+            "backbone.sampling: temperatures must not be negative",
+        )
+        require(
+            0 <= self.thres < 1 and 0 <= self.residual_thres < 1,
+            "backbone.sampling: thres and residual_thres must lie in [0, 1)",
+        )
