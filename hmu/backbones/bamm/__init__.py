@@ -1,0 +1,1 @@
+"""BAMM: bidirectional autoregressive motion model (Pinyoanuntapong et al., ECCV 2024)."""

@@ -1,0 +1,297 @@
+"""Generating BAMM's base tokens: a causal pass that also finds the end, then a pass that renews the doubtful half.
+
+Both passes read one place per step and remember keys and values, so a step costs one place and not the whole sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hmu.backbones.bamm.options import SamplingOptions
+from hmu.backbones.bamm.transformer import BidirectionalTransformer
+from hmu.data.batch import length_mask
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Tokens of one pass ``(batch, places)``, and the probability that each had when it was drawn."""
+
+    ids: Tensor
+    probabilities: Tensor
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Exponential noise of both passes, ``(batch, places, classes)`` each; None = the most likely token."""
+
+    first: Tensor | None = None
+    second: Tensor | None = None
+
+
+def draw_noise(
+    net: BidirectionalTransformer, batch: int, generator: torch.Generator | None, device: torch.device
+) -> Noise:
+    """Noise for the longest clip, so that a clip's noise depends neither on its neighbours nor on its length."""
+    where = device if generator is None else generator.device
+    shape = (batch, 2, net.options.max_tokens, net.codes + 1)
+    drawn = torch.empty(shape, device=where).exponential_(generator=generator).to(device)
+    return Noise(drawn[:, 0], drawn[:, 1])
+
+
+def pick(logits: Tensor, noise: Tensor | None, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """One class per row of ``logits`` ``(batch, classes)``: ids and their probabilities at temperature 1, ``(batch,)``.
+
+    ``argmax p / e`` with Exp(1) noise ``e`` is a draw from ``p``; without noise the most likely class.
+    """
+    probabilities = logits.softmax(-1)
+    if noise is None or temperature == 0:
+        chosen = probabilities.argmax(-1)
+    else:
+        scaled = probabilities if temperature == 1 else (logits / temperature).softmax(-1)
+        chosen = (scaled / noise[:, : logits.shape[-1]]).argmax(-1)
+    return chosen, probabilities.gather(1, chosen[:, None])[:, 0]
+
+
+def branches(text: Tensor, scale: float) -> Tensor:
+    """Text vectors of one guided forward: ``text`` alone, nothing alone, or first nothing and then the text."""
+    if scale == 1:
+        return text
+    return torch.zeros_like(text) if scale == 0 else torch.cat([torch.zeros_like(text), text])
+
+
+def guide(logits: Tensor, scale: float) -> Tensor:
+    """``u + scale (c - u)`` (Ho & Salimans 2022) of what :func:`branches` stacked."""
+    if scale in (0, 1):
+        return logits
+    without, conditional = logits.chunk(2)
+    return without + scale * (conditional - without)
+
+
+class Reader:
+    """Reads a sequence place by place under guidance; both branches share every forward.
+
+    Args:
+        net: the transformer.
+        text: ``(batch, text_width)``.
+        scale: guidance.
+        places: motion tokens at most.
+    """
+
+    def __init__(self, net: BidirectionalTransformer, text: Tensor, scale: float, places: int) -> None:
+        self.net, self.scale = net, scale
+        self.text = branches(text, scale)
+        self.copies = len(self.text) // len(text)
+        self.memories = net.memories(len(self.text), places + 1)
+
+    def _embed(self, ids: Tensor, start: int) -> Tensor:
+        return self.net.embed_tokens(ids, start).repeat(self.copies, 1, 1)
+
+    def show(self, ids: Tensor, known: Tensor) -> None:
+        """Read the text and the known tokens of ``ids`` ``(batch, places)`` ahead of everything else."""
+        x = torch.cat([self.net.embed_text(self.text), self._embed(ids, 1)], 1)
+        attend = F.pad(known, (1, 0), value=True).repeat(self.copies, 1)[:, None, None, :]
+        self.net.read(x, self.memories, 0, attend)
+
+    def next(self, place: int, last: Tensor | None, attend: Tensor | None = None) -> Tensor:
+        """Logits ``(batch, classes)`` of token ``place``, after the token before it ``(batch,)`` (None: the text).
+
+        ``attend``: ``(batch, places + 1)``, True where the new place may look; None = at everything so far.
+        """
+        x = self.net.embed_text(self.text) if last is None else self._embed(last[:, None], place)
+        seen = None if attend is None else attend.repeat(self.copies, 1)[:, None, None, :]
+        hidden = self.net.read(x, self.memories, place, seen)
+        return guide(self.net.output_process(hidden)[:, 0], self.scale)
+
+
+def causal_pass(
+    net: BidirectionalTransformer,
+    text: Tensor,
+    places: int,
+    *,
+    scale: float,
+    noise: Tensor | None = None,
+    may_end: bool = True,
+    earliest: int = 0,
+    leftovers: bool = False,
+    temperature: float = 1.0,
+) -> Drawn:
+    """Draw ``places`` tokens from left to right.
+
+    Args:
+        net, text: the transformer and one vector per clip ``(batch, text_width)``.
+        places: how many tokens.
+        scale: guidance.
+        noise: ``(batch, places, classes)``, see :func:`pick`.
+        may_end: whether END may be drawn, but not before token ``earliest``.
+        leftovers: go on until every place is filled, even if all clips have ended.
+        temperature: see :func:`pick`.
+    """
+    reader = Reader(net, text, scale, places)
+    ids = torch.full((len(text), places), net.end_id, device=text.device)
+    sure = torch.ones(ids.shape, dtype=text.dtype, device=text.device)
+    ended = torch.zeros(len(text), dtype=torch.bool, device=text.device)
+    for place in range(places):
+        logits = reader.next(place, None if place == 0 else ids[:, place - 1])
+        if not may_end or place < earliest:
+            logits = logits[:, : net.codes]
+        ids[:, place], sure[:, place] = pick(logits, None if noise is None else noise[:, place], temperature)
+        ended |= ids[:, place] == net.end_id
+        if not leftovers and bool(ended.all()):
+            break
+    return Drawn(ids, sure)
+
+
+def refine_pass(
+    net: BidirectionalTransformer,
+    ids: Tensor,
+    known: Tensor,
+    text: Tensor,
+    *,
+    places: int,
+    scale: float,
+    noise: Tensor | None = None,
+    hold: bool = True,
+    temperature: float = 1.0,
+) -> Drawn:
+    """Draw the tokens that are not ``known`` again, from left to right, with the known ones in sight. No END is drawn.
+
+    Args:
+        net, text: as in :func:`causal_pass`.
+        ids: ``(batch, all places)``; only known ones are read.
+        known: True at tokens that stay ``(batch, all places)``.
+        places: the first so many places are drawn.
+        scale, noise, temperature: as in :func:`causal_pass`.
+        hold: keep known tokens in place. False is what the authors' generation does: a known token is overwritten by a
+            draw when its turn comes, which the tokens after it see, and put back only at the very end (by the caller).
+    """
+    ids, sure = ids.clone(), torch.ones(ids.shape, dtype=text.dtype, device=text.device)
+    if not hold:
+        texts = branches(text, scale)
+        copies = len(texts) // len(text)
+        shown = known.repeat(copies, 1)
+    else:
+        seen = F.pad(known, (1, 0), value=True)
+        reader = Reader(net, text, scale, ids.shape[1])
+        reader.show(ids, known)
+        columns = torch.arange(seen.shape[1], device=seen.device)[None]
+    for place in range(places):
+        if hold:
+            attend = seen | ((columns <= place) & ~seen[:, place, None])
+            logits = reader.next(place, None if place == 0 else ids[:, place - 1], attend)
+        else:
+            logits = guide(net(ids.repeat(copies, 1), texts, shown)[:, place], scale)
+        chosen, chance = pick(logits[:, : net.codes], None if noise is None else noise[:, place], temperature)
+        sure[:, place] = chance
+        ids[:, place] = torch.where(known[:, place], ids[:, place], chosen) if hold else chosen
+    return Drawn(ids, sure)
+
+
+def find_end(ids: Tensor, end_id: int) -> Tensor:
+    """Tokens before the first END ``(batch,)``, at least 1; all of ``ids`` ``(batch, places)`` where there is none."""
+    ended = ids >= end_id
+    return torch.where(ended.any(1), ended.int().argmax(1), ids.shape[1]).clamp(min=1)
+
+
+def with_end(ids: Tensor, lengths: Tensor, end_id: int) -> Tensor:
+    """``ids`` ``(batch, places)`` with END at place ``lengths`` and pad after it."""
+    place = torch.arange(ids.shape[1], device=ids.device)[None]
+    beyond = torch.where(place == lengths[:, None], end_id, end_id + 1)
+    return torch.where(place < lengths[:, None], ids, beyond)
+
+
+def renewed(lengths: Tensor, scores: Tensor, share: float) -> Tensor:
+    """True at the tokens to draw again: the lowest ``round(share * length)`` scores of each clip, at least one.
+
+    ``scores`` ``(batch, places)``; equal ones are taken from left to right. ``round`` is to even, as published.
+    """
+    scores = scores.masked_fill(~length_mask(lengths, scores.shape[1]), float("inf"))
+    ranks = scores.argsort(dim=1, stable=True).argsort(1)
+    return ranks < (lengths * share).round().clamp(min=1)[:, None]
+
+
+def renewed_tied(lengths: Tensor, places: int, share: float) -> Tensor:
+    """The authors' choice, where all tokens of a clip have the score 0 and padding 1e5: whatever the sort does.
+
+    It depends on how this machine sorts equal numbers: the first half of the tokens would be expected, and on CPUs with
+    vector instructions it is mostly the second.
+    """
+    scores = torch.where(length_mask(lengths, places), 0.0, 1e5)
+    return scores.argsort(1).argsort(1) < (lengths * share).round().clamp(min=1)[:, None]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Base tokens, and how they came about; ``(batch, places + 1)`` where not said otherwise.
+
+    Attributes:
+        ids: tokens, END at place ``lengths``; what lies beyond has no meaning.
+        lengths: tokens per clip ``(batch,)``.
+        first, second: the two passes ``(batch, places)``; ``second`` is None where there was only one.
+        before: what the second pass was given.
+        known: True at what it was shown.
+    """
+
+    ids: Tensor
+    lengths: Tensor
+    first: Drawn
+    before: Tensor
+    known: Tensor
+    second: Drawn | None
+
+
+def generate_ids(
+    net: BidirectionalTransformer,
+    text: Tensor,
+    lengths: Tensor | None,
+    options: SamplingOptions,
+    noise: Noise,
+    *,
+    guidance: float | None = None,
+    passes: int = 2,
+    earliest: int = 0,
+    upstream: bool = False,
+    generator: torch.Generator | None = None,
+) -> Generated:
+    """Base tokens of a batch.
+
+    Args:
+        net, text: the transformer and one vector per clip ``(batch, text_width)``.
+        lengths: tokens per clip ``(batch,)``; None = the model ends each clip itself.
+        options: scales, ranking, temperature.
+        noise: of both passes, see :func:`draw_noise`.
+        guidance: of the causal pass; None = ``options.guidance``.
+        passes: 1 leaves out the second.
+        earliest: fewest tokens of a clip that the model ends.
+        upstream: the authors' order of things: always the longest clip, known tokens overwritten on the way.
+        generator: for the random ranking.
+    """
+    places = net.options.max_tokens if lengths is None or upstream else int(lengths.max())
+    scale = options.guidance if guidance is None else guidance
+    first = causal_pass(
+        net, text, places, scale=scale, noise=noise.first, may_end=lengths is None, earliest=earliest,
+        leftovers=upstream, temperature=options.temperature,
+    )  # fmt: skip
+    found = find_end(first.ids, net.end_id) if lengths is None else lengths
+    ids = F.pad(first.ids, (0, 1), value=net.pad_id)
+    ids[:, 0] = torch.where(ids[:, 0] >= net.end_id, 0, ids[:, 0])
+    ids = with_end(ids, found, net.end_id)
+    if passes < 2 or options.refine_share == 0:
+        return Generated(ids, found, first, ids, length_mask(found + 1, places + 1), None)
+    if upstream or options.ranking == "tied":
+        again = renewed_tied(found, places + 1, options.refine_share)
+    else:
+        scores = F.pad(first.probabilities, (0, 1))
+        if options.ranking == "random":
+            where = text.device if generator is None else generator.device
+            scores = torch.rand(scores.shape, generator=generator, device=where).to(text.device)
+        again = renewed(found, scores, options.refine_share)
+    known = length_mask(found + 1, places + 1) & ~again
+    second = refine_pass(
+        net, ids, known, text, places=places if upstream else int(found.max()), noise=noise.second, hold=not upstream,
+        scale=scale if options.refine_guidance is None else options.refine_guidance, temperature=options.temperature,
+    )  # fmt: skip
+    return Generated(torch.where(known, ids, second.ids), found, first, ids, known, second)

@@ -1,0 +1,82 @@
+"""The numbers of BAMM's own transformer and of its generation, as published; the rest are MoMask's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hmu.backbones.momask.options import TransformerOptions, require
+
+BLOCKS = ("official", "t2mgpt")
+RANKINGS = ("confidence", "random", "tied")
+
+
+@dataclass(frozen=True)
+class BidirectionalOptions(TransformerOptions):
+    """The bidirectional-autoregressive transformer and what its training hides.
+
+    Attributes:
+        blocks: ``official`` (post-norm) or ``t2mgpt`` (pre-norm), the authors' option ``trans``.
+        max_tokens: motion tokens of the longest clip; END needs one place more.
+        condition_chance: share of training batches that show tokens ahead of time.
+        condition_rate: largest share of tokens shown in such a batch, drawn uniformly from 0.
+        random_rate: largest share of input tokens replaced by random ones, drawn per batch, uniformly from 0.
+
+    Raises:
+        ConfigError: for an impossible value, naming the key.
+    """
+
+    blocks: str = "official"
+    max_tokens: int = 49
+    condition_chance: float = 0.5
+    condition_rate: float = 0.5
+    random_rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.blocks in BLOCKS, f"backbone.masked.blocks={self.blocks}: expected one of {', '.join(BLOCKS)}")
+        require(
+            1 <= self.max_tokens < self.positions,
+            f"backbone.masked.max_tokens={self.max_tokens}: expected 1 to {self.positions - 1} (positions - 1)",
+        )
+        for key in ("condition_chance", "condition_rate", "random_rate"):
+            value = getattr(self, key)
+            require(0 <= value <= 1, f"backbone.masked.{key}={value}: expected a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How motions are generated: a causal pass, a pass that renews some tokens with the rest in sight, residuals.
+
+    Attributes:
+        guidance: classifier-free scale of the causal pass (1 = the text alone, 0 = no text).
+        refine_guidance: scale of the second pass, whatever the first one's; None = ``guidance``.
+        refine_share: share of each clip's tokens that the second pass renews; 0 = one pass only.
+        ranking: which tokens are renewed: those the causal pass was least sure of (``confidence``), any (``random``),
+            or what sorting equal scores happens to give (``tied``, the authors' code).
+        temperature: of the base tokens; 0 = the most likely one.
+        residual_guidance: scale of the residual transformer (5 in the authors' generation, 6 in their evaluation).
+        residual_temperature, residual_thres, residual_layers: as MoMask's.
+    """
+
+    guidance: float = 4.0
+    refine_guidance: float | None = 3.0
+    refine_share: float = 0.5
+    ranking: str = "confidence"
+    temperature: float = 1.0
+    residual_guidance: float = 5.0
+    residual_temperature: float = 1.0
+    residual_thres: float = 0.9
+    residual_layers: int | None = None
+
+    def __post_init__(self) -> None:
+        known = ", ".join(RANKINGS)
+        require(self.ranking in RANKINGS, f"backbone.sampling.ranking={self.ranking}: expected one of {known}")
+        require(
+            0 <= self.refine_share <= 1,
+            f"backbone.sampling.refine_share={self.refine_share}: expected a share between 0 and 1",
+        )
+        require(
+            min(self.temperature, self.residual_temperature) >= 0,
+            "backbone.sampling: temperatures must not be negative",
+        )
+        require(0 <= self.residual_thres < 1, "backbone.sampling.residual_thres must lie in [0, 1)")

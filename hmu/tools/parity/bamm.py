@@ -1,0 +1,243 @@
+"""BAMM's transformer against the authors' code: logits, attention, training, both passes of generation, editing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hmu.backbones.bamm.corruption import Corrupted, Hidden, corrupt
+from hmu.backbones.bamm.generation import Noise, branches, find_end, generate_ids, guide, refine_pass, with_end
+from hmu.backbones.bamm.load import load_transformer
+from hmu.backbones.bamm.names import from_authors, to_authors
+from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
+from hmu.backbones.bamm.transformer import BidirectionalTransformer
+from hmu.backbones.momask.files import load_rvq
+from hmu.data.batch import length_mask
+from hmu.errors import CheckpointError
+from hmu.tools.parity.checks import Check, exact
+from hmu.tools.parity.momask_files import (
+    DOUBLE,
+    NETWORK,
+    Case,
+    check_all,
+    compare_array,
+    deviation,
+    filled_state,
+    folders,
+    manifest,
+    open_case,
+    pick,
+)
+from hmu.tools.parity.salad_files import Arrays
+
+
+def published(numbers: Mapping[str, Any], shape: tuple[int, int] = (1, 512)) -> BidirectionalTransformer:
+    """A fresh transformer of a manifest's hyper-parameters; what it does not tell is as published.
+
+    ``shape``: places of the case's tokens (END included) and width of its text.
+    """
+    names = {"latent_dim": int, "n_heads": int, "n_layers": int, "ff_size": int, "dropout": float}
+    given = {name: kind(numbers[name]) for name, kind in names.items() if name in numbers}
+    options = BidirectionalOptions(**given, blocks=str(numbers.get("trans", "official")))  # type: ignore[arg-type]
+    options = replace(options, max_tokens=max(options.max_tokens, shape[0] - 1))
+    return BidirectionalTransformer(
+        int(numbers.get("num_tokens", 512)), int(numbers.get("code_dim", 512)), shape[1], options
+    )
+
+
+def codes_beside(folder: Path, opt: Mapping[str, Any]) -> int:
+    """Size of the codebooks of the tokenizer that an ``opt.txt`` names."""
+    return load_rvq(folder.parent / str(opt.get("vq_name")))[0].options.codes
+
+
+def transformers(case: Path) -> dict[str, BidirectionalTransformer]:
+    """Every BAMM transformer beside the case."""
+    found = {}
+    for folder, opt in folders(case):
+        try:
+            found[folder.name] = load_transformer(folder, codes_beside(folder, opt))[0]
+        except CheckpointError:
+            continue  # another part's folder
+    return found
+
+
+def logits(net: BidirectionalTransformer, arrays: Arrays, conditions: Tensor | None, scale: float) -> Tensor:
+    """Guided logits of the case's tokens in the authors' layout ``(batch, classes, places)``."""
+    ids, dtype = arrays.tensor("ids"), net.cond_emb.weight.dtype
+    texts = branches(arrays.tensor("cond", dtype), scale)
+    copies = len(texts) // len(ids)
+    shown = None if conditions is None else conditions.repeat(copies, 1)
+    return guide(net(ids.repeat(copies, 1), texts, shown), scale).transpose(1, 2)
+
+
+def forwards(net: BidirectionalTransformer, arrays: Arrays) -> dict[str, Tensor]:
+    """Logits with and without text and conditions, at every stored scale."""
+    known = arrays.tensor("cond_idx") != net.pad_id if "cond_idx" in arrays else None
+    outputs: dict[str, Tensor] = {}
+    for kind, conditions in {"causal": None, "cond": known}.items():
+        if kind == "cond" and known is None:
+            continue
+        outputs |= {
+            f"logits_{kind}": logits(net, arrays, conditions, 1.0),
+            f"logits_{kind}_uncond": logits(net, arrays, conditions, 0.0),
+        }
+        stem = f"logits_{kind}_scale"
+        for name in [n for n in arrays if n.startswith(stem)]:
+            scale = float(name.removeprefix(stem).removesuffix("_f64").replace("p", "."))
+            outputs[name.removesuffix("_f64")] = logits(net, arrays, conditions, scale)
+    if known is not None:
+        outputs["attend_cond"] = net.attention_mask(known)[:, 0]
+    return outputs
+
+
+def model_for(case: Case) -> BidirectionalTransformer:
+    """The transformer a case belongs to: a stored one, or one of the published size that is filled."""
+    arrays = case.arrays
+    places, width = arrays["ids"].shape[1], arrays["cond"].shape[1]
+    if case.filled:
+        net = published(case.hyper_parameters(), (places, width))
+        net.load_state_dict(from_authors(filled_state(to_authors(net.state_dict()), case.filled)))
+        return net.eval()
+    classes = arrays["logits_causal"].shape[1]
+
+    def fits(net: BidirectionalTransformer) -> bool:
+        return (net.codes + 1, net.text_width) == (classes, width)
+
+    def error(net: BidirectionalTransformer) -> float:
+        return deviation(logits(net, arrays, None, 1.0), arrays["logits_causal"])
+
+    return pick(case.folder, transformers(case.folder), fits, error)
+
+
+def bamm_checks(case: Case) -> Iterator[Check]:
+    """All that a case of the transformer holds."""
+    arrays = case.arrays
+    with torch.no_grad():
+        net = model_for(case)
+        yield from check_all(arrays, forwards(net, arrays), NETWORK)
+        if "m_lens" in arrays:
+            yield exact("m_lens", find_end(arrays.tensor("ids"), net.end_id).numpy(), arrays["m_lens"])
+        for run in sorted({n.split("/")[0] for n in arrays if n.startswith("gen_")}):
+            yield from _generation(net, case, run)
+        if "edit2/ids" in arrays:
+            yield from _edit(net, arrays)
+    for run in sorted({n.split("/")[0] for n in arrays if n.startswith("train") and "/" in n}):
+        yield from _training(net, arrays, run)
+    if any(name.endswith("_f64") for name in arrays):
+        with torch.no_grad():
+            double = forwards(net.double(), arrays)
+            yield from check_all(arrays, {f"{name}_f64": value for name, value in double.items()}, DOUBLE)
+    yield from arrays.unread()
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+def _corrupted(net: BidirectionalTransformer, arrays: Arrays, run: str) -> Corrupted:
+    """The recorded draws, applied by our code. The rate of random ids is a draw that has been used already."""
+    lengths, options = arrays.tensor("train_m_lens"), net.options
+    tokens = F.pad(arrays.tensor("train_ids"), (0, 1), value=net.pad_id)
+    rate = float(arrays[f"{run}/cond_r"]) * options.condition_rate
+    happens = float(arrays[f"{run}/occur_r"]) < options.condition_chance
+    shown = arrays.tensor(f"{run}/cond_uniform") < (rate if happens else 0.0)
+    hidden = Hidden(shown, arrays.tensor(f"{run}/mask_rid").bool(), arrays.tensor(f"{run}/rand_id"))
+    arrays[f"{run}/np_rate"]
+    return corrupt(with_end(tokens, lengths, net.end_id), lengths, hidden)
+
+
+def _training(net: BidirectionalTransformer, arrays: Arrays, run: str) -> Iterator[Check]:
+    """Inputs, loss, accuracy and gradients of one recorded training batch."""
+    state = _corrupted(net, arrays, run)
+    net.zero_grad()
+    answer = net(state.ids, arrays.tensor("train_cond"), state.conditions)[:, :-1]
+    errors = F.cross_entropy(answer.transpose(1, 2), state.answer.clamp(max=net.end_id), reduction="none")
+    loss = ((errors * state.valid).sum(1) / state.valid.sum(1)).mean()
+    loss.backward()
+    guess = answer.argmax(-1)
+    outputs = {
+        "x_ids": state.ids,
+        "train_cond_idx": torch.where(state.conditions, state.answer, net.pad_id),
+        "labels": state.answer,
+        "logits": answer.transpose(1, 2),
+        "loss": loss,
+        "pred_id": guess,
+        "acc": (guess == state.answer)[state.valid].float().mean(),
+    }
+    yield from check_all(arrays, outputs, NETWORK, f"{run}/")
+    gradients = to_authors({n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in net.named_parameters()})
+    for name in [n for n in arrays if n.startswith(f"{run}/grad/")]:
+        yield compare_array(name, gradients[name.removeprefix(f"{run}/grad/")], arrays[name], NETWORK)
+
+
+# -- generation --------------------------------------------------------------------------------------------------------
+def stored_noise(arrays: Arrays, run: str) -> Noise:
+    """Recorded exponential draws of both passes; none where the run was greedy."""
+    names = [f"{run}/noise_pass{number}" for number in (1, 2)]
+    return Noise(*(arrays.tensor(n).transpose(0, 1) if n in arrays else None for n in names))
+
+
+def authors_options(scale: float) -> SamplingOptions:
+    """What the authors' generation does whatever it is told: tied ranking, scale 3 in the second pass."""
+    return SamplingOptions(guidance=scale, ranking="tied", refine_guidance=3.0)
+
+
+def _generation(net: BidirectionalTransformer, case: Case, run: str) -> Iterator[Check]:
+    """Both passes token by token, with our remembered keys and values in the first."""
+    arrays, settings = case.arrays, case.settings(run)
+    predicts = bool(settings.get("is_predict_len", True))
+    given = arrays.tensor(f"{run}/m_lens")
+    scale = float(settings["cond_scale"])
+    ours = generate_ids(
+        net, arrays.tensor(f"{run}/cond"), None if predicts else given, authors_options(scale),
+        stored_noise(arrays, run), upstream=True,
+    )  # fmt: skip
+    assert ours.second is not None
+    places = ours.ids.shape[1]
+    inside, up_to_end = length_mask(ours.lengths, places), length_mask(ours.lengths + 1, places)
+    first = F.pad(ours.first.ids, (0, 1), value=net.pad_id)
+    before = ours.before if predicts else torch.where(up_to_end, ours.before, first)
+    outputs = {
+        "pass1_ids": first,
+        "pass1_probs": ours.first.probabilities,
+        "pass2_ids_in": before,
+        "pass2_cond_idx": torch.where(ours.known, ours.before, net.pad_id),
+        "pass2_ids_out": ours.second.ids,
+        "pass2_probs": ours.second.probabilities[:, :-1],
+        "ids": ours.ids,
+        "pred_len": ours.lengths,
+        "pad_when_end_ids": torch.where(inside, ours.ids, -1),
+        "pad_when_end_len": ours.lengths,
+    }
+    yield from check_all(arrays, outputs, NETWORK, f"{run}/")
+    if "pred_len" in settings:
+        yield exact(f"{run} pred_len of case.json", ours.lengths.tolist(), settings["pred_len"])
+
+
+def _edit(net: BidirectionalTransformer, arrays: Arrays) -> Iterator[Check]:
+    """Editing as the authors' code runs: the text is ignored, known tokens stay in place."""
+    tokens = arrays.tensor("edit2/tokens")
+    known = tokens != net.pad_id
+    text = torch.zeros(len(tokens), net.text_width)
+    noise = arrays.tensor("edit2/noise").transpose(0, 1)
+    drawn = refine_pass(net, tokens, known, text, places=tokens.shape[1], scale=0.0, noise=noise)
+    yield exact("edit2/ids", drawn.ids.numpy(), arrays["edit2/ids"])
+
+
+def bamm(folder: Path) -> Iterator[Check]:
+    """A case of the transformer, and the manifest beside it."""
+    case, strange = open_case(folder, "bamm")
+    yield from strange
+    yield from bamm_checks(case)
+    path = folder / "manifest_full.json"
+    if path.is_file():
+        with torch.device("meta"):
+            net = published(json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"])
+            yield from manifest(path, to_authors(net.state_dict()))
+
+
+KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"bamm": bamm}
