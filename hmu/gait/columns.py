@@ -1,6 +1,6 @@
 """The 63 columns of a GaitDynamics model state and the 35 columns of an OpenSim trial, by name.
 
-Source: the representation of GaitDynamics (Tan et al. 2025), as measured in its golden vectors. Units of the model state:
+Source: the representation of GaitDynamics (Tan et al. 2025), as measured in its golden vectors. Units of a state:
 
 =================  ==========================================================================================
 root               velocity of the pelvis divided by body height, 1/s

@@ -49,7 +49,7 @@ def to_6d(matrix: Tensor) -> Tensor:
 
 
 def from_6d(rows: Tensor) -> Tensor:
-    """Any ``(..., 6)`` to rotation matrices: Gram-Schmidt on the rows, third row by cross product (Zhou et al. 2019)."""
+    """Any ``(..., 6)`` to matrices ``(..., 3, 3)``: Gram-Schmidt on the rows, cross product (Zhou et al. 2019)."""
     a, b = rows[..., :3], rows[..., 3:]
     first = a / a.norm(dim=-1, keepdim=True).clamp(min=_TINY)
     rest = b - (first * b).sum(-1, keepdim=True) * first

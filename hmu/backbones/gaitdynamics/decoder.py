@@ -205,7 +205,7 @@ class Decoder(nn.Module):
         ``all``: projections in and out, all four of every attention, the feed-forwards. ``published``: the authors'
         list without their attention entries, which never acted (their attention bypasses the adapter).
         """
-        ends = ("linear1", "linear2", "input_projection", "final_layer")
+        ends = {"linear1", "linear2", "input_projection", "final_layer"}
         if choice == "all":
-            ends += ("q_proj", "k_proj", "v_proj", "out_proj")
+            ends |= {"q_proj", "k_proj", "v_proj", "out_proj"}
         return [n for n, m in self.named_modules() if isinstance(m, nn.Linear) and n.rpartition(".")[2] in ends]

@@ -212,7 +212,7 @@ def options_of(state: Mapping[str, Tensor], path: Path | str, heads: int = 4, dr
 
 
 def to_ours(state: Mapping[str, Tensor]) -> State:
-    """The authors' names to ours: one attention projection becomes three, what is never used or repeated is left out."""
+    """The authors' names to ours: one attention projection becomes three; what is unused or repeated is left out."""
     ours: State = {}
     for name, value in state.items():
         if f".{UNUSED}." in name or (name.startswith(LAYER) and name.endswith(".rotary.freqs")):

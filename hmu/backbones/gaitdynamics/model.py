@@ -1,0 +1,310 @@
+"""GaitDynamics as a backbone: a diffusion transformer over windows of 63 gait columns (Tan et al. 2025)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmu.backbones.base import MotionBackbone, State, Target
+from hmu.backbones.gaitdynamics import objectives
+from hmu.backbones.gaitdynamics.decoder import Decoder
+from hmu.backbones.gaitdynamics.diffusion import Diffusion
+from hmu.backbones.gaitdynamics.options import (
+    ADAPTED,
+    DecoderOptions,
+    ObjectiveOptions,
+    SamplingOptions,
+    ScheduleOptions,
+)
+from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ddim, draw
+from hmu.backbones.salad.objectives import normal_like
+from hmu.backbones.salad.options import parse
+from hmu.backbones.salad.sampling import evaluating
+from hmu.data.batch import MotionBatch, length_mask
+from hmu.errors import ConfigError
+from hmu.gait.columns import FPS, ROOT_COLUMNS
+from hmu.gait.normaliser import MinMax, range_of
+from hmu.gait.skeleton import Skeleton
+from hmu.text.base import TextCondition
+
+Options = Mapping[str, Any]
+
+
+class GaitDynamics(MotionBackbone):
+    """The decoder with its noise process and its own normaliser.
+
+    The model reads no text: every condition is accepted and ignored, so that methods and data flows work unchanged.
+    A concept is a label of the data; what a model generates is decided by its weights (and edits on them).
+
+    Args:
+        decoder, schedule, objective, sampling: see :mod:`hmu.backbones.gaitdynamics.options` (mappings are accepted).
+        normaliser: ranges of the columns; None = measured on the training windows before training.
+        adapters: where adapters go: ``all`` linear layers of the running network, or the authors' list ``published``.
+        min_frames, max_frames: limits of a generated window; the published model is trained on 150 frames.
+        variant: ``default``, or ``upstream`` for the authors' behaviour (known values are not restored at the end, an
+            answer that predicts noise is taken for states, their slide term).
+
+    Raises:
+        ConfigError: for an unknown option or an impossible value.
+    """
+
+    name = "gaitdynamics"
+    stages = ("denoiser",)
+    unit_length = 1
+    fps = FPS
+
+    def __init__(
+        self,
+        decoder: DecoderOptions | Options | None = None,
+        schedule: ScheduleOptions | Options | None = None,
+        objective: ObjectiveOptions | Options | None = None,
+        sampling: SamplingOptions | Options | None = None,
+        normaliser: MinMax | None = None,
+        adapters: str = "all",
+        min_frames: int = 20,
+        max_frames: int = 150,
+        variant: str = "default",
+    ) -> None:
+        super().__init__()
+        if variant not in ("default", "upstream") or adapters not in ADAPTED:
+            raise ConfigError(
+                f"backbone: variant={variant} (default, upstream) or adapters={adapters} "
+                f"({', '.join(ADAPTED)}) is unknown"
+            )
+        self.decoder = Decoder(parse(DecoderOptions, decoder, "decoder"))
+        self.diffusion = Diffusion(parse(ScheduleOptions, schedule, "schedule"))
+        self.objective = parse(ObjectiveOptions, objective, "objective")
+        self.sampling = parse(SamplingOptions, sampling, "sampling")
+        self.features = self.decoder.options.features
+        self.normaliser = MinMax(self.features) if normaliser is None else normaliser
+        self.adapters, self.variant = adapters, variant
+        self.min_frames, self.max_frames = min_frames, max_frames
+        self.origin: dict[str, Any] = {}
+
+    # -- statistics --------------------------------------------------------------------------------
+    def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
+        """Nothing: the ranges come from the training windows (:meth:`prepare_stage`), and there are no words."""
+
+    def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
+        """Measure the ranges of all columns on the training windows, unless the model has some already."""
+        self._known(stage)
+        if self.normaliser.samples == 0:
+            clips = (batch.motion[length_mask(batch.lengths, batch.motion.shape[1])] for batch in batches)
+            self.normaliser.set_range(*range_of(clips))
+
+    def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
+        """Real units to normalised states, zero beyond each length."""
+        return self.normaliser.normalise(motion) * length_mask(lengths, motion.shape[1])[..., None]
+
+    def denormalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
+        """Normalised states to real units, zero beyond each length."""
+        return self.normaliser.denormalise(motion) * length_mask(lengths, motion.shape[1])[..., None]
+
+    # -- conditions --------------------------------------------------------------------------------
+    def encode_text(self, texts: Sequence[str]) -> TextCondition:
+        """An empty condition per text: the model reads none."""
+        device = self.normaliser.min_.device
+        tokens = torch.zeros(len(texts), 1, 1, device=device)
+        return TextCondition(tokens, torch.ones(len(texts), 1, dtype=torch.bool, device=device))
+
+    # -- training target ---------------------------------------------------------------------------
+    def encode_target(self, batch: MotionBatch) -> Target:
+        """Normalised ``states`` ``(batch, frames, 63)``, zero beyond each length."""
+        frames = int(batch.lengths.max())
+        return Target({"states": self.normalise(batch.motion[:, :frames], batch.lengths)}, batch.lengths)
+
+    def corrupt(self, target: Target, generator: torch.Generator | None = None) -> State:
+        """Draw a timestep and noise; zero beyond each length."""
+        frames = int(target.lengths.max())
+        clean = target.tensors["states"][:, :frames]
+        time = self.diffusion.draw_times(len(target), generator, clean.device)
+        return self.noised(clean, normal_like(clean, generator), time, target.lengths)
+
+    def noised(self, clean: Tensor, noise: Tensor, time: Tensor, lengths: Tensor) -> State:
+        """The training state of normalised ``clean`` states under given noise and timesteps."""
+        valid = length_mask(lengths, clean.shape[1])
+        noise = noise * valid[..., None]
+        return State(self.diffusion.add(clean, noise, time), time, self.diffusion.answer(clean, noise), valid)
+
+    def predict(self, state: State, condition: TextCondition | None = None) -> Tensor:
+        """The decoder's answer ``(batch, frames, 63)``, zero beyond each length; ``condition`` is not read."""
+        return self.decoder(state.inputs, state.time, state.valid) * state.valid[..., None]
+
+    def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
+        """Per-item mean of the elementwise loss over valid frames ``(batch,)``, with the p2 weight where it is on."""
+        values = objectives.per_item(objectives.elementwise(self.objective, prediction, answer), state.valid)
+        return values * objectives.weight_of(self.objective, self.diffusion, state.time, prediction)
+
+    def stage_loss(
+        self,
+        stage: str,
+        batch: MotionBatch,
+        generator: torch.Generator | None = None,
+        target: Target | None = None,
+    ) -> dict[str, Tensor]:
+        """The weighted terms of the objective and their sum ``loss``; terms of weight 0 are not computed."""
+        self._known(stage)
+        state = self.corrupt(self.encode_target(batch) if target is None else target, generator)
+        prediction = self.predict(state)
+        terms = objectives.column_terms(self.objective, prediction, state.answer, state.valid)
+        if self.objective.fk > 0 or self.objective.slide > 0:
+            terms |= self._body_terms(state, prediction)
+        weight = objectives.weight_of(self.objective, self.diffusion, state.time, prediction)
+        return objectives.total(self.objective, terms, weight)
+
+    def _body_terms(self, state: State, prediction: Tensor) -> dict[str, Tensor]:
+        """``fk`` and ``slide`` on an average body, on the states that answer and prediction imply."""
+        if not bool(state.valid.all()):
+            raise ConfigError("backbone.objective: fk and slide need windows of one length; set recipes.*.window")
+        clean, true = prediction, state.answer
+        if self.variant == "default":
+            clean, true = (self.diffusion.to_clean(x, state.inputs, state.time) for x in (prediction, state.answer))
+        tall = self.objective.height
+        body = objectives.Body(clean.new_full((len(clean),), tall), Skeleton.generic(tall, clean.dtype))
+        return objectives.body_terms(self.objective, self.normaliser, clean, true, body, variant=self.variant)
+
+    def stage_window(self, stage: str) -> int | None:
+        """Frames of the random windows that training uses."""
+        self._known(stage)
+        return self.decoder.options.window
+
+    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
+        """All trainable weights of the decoder."""
+        self._known(stage)
+        return (p for p in self.decoder.parameters() if p.requires_grad)
+
+    def _known(self, stage: str) -> str:
+        if stage not in self.stages:
+            raise ConfigError(f"stage={stage}: GaitDynamics has the stage {', '.join(self.stages)}")
+        return stage
+
+    # -- generation --------------------------------------------------------------------------------
+    def sample(
+        self,
+        condition: TextCondition | Sequence[str],
+        lengths: Tensor,
+        *,
+        guidance: float | None = None,
+        generator: torch.Generator | None = None,
+        steps: int | None = None,
+    ) -> Tensor:
+        """States in real units ``(batch, max(lengths), 63)``, zero beyond each length.
+
+        ``condition`` only says how many; ``guidance`` has nothing to act on. See :meth:`generate` for known values and
+        columns to guide.
+
+        Raises:
+            ConfigError: for lengths that are not positive, or not one per condition.
+        """
+        if len(condition) not in (1, len(lengths)):
+            raise ConfigError(f"{len(condition)} conditions but {len(lengths)} lengths: expected one length for each")
+        return self.generate(lengths, generator=generator, steps=steps)
+
+    def generate(
+        self,
+        lengths: Tensor,
+        *,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
+        columns: ColumnGuidance | None = None,
+        generator: torch.Generator | None = None,
+        steps: int | None = None,
+    ) -> Tensor:
+        """States in real units ``(batch, max(lengths), 63)``, zero beyond each length.
+
+        Args:
+            lengths: frames of each window ``(batch,)``.
+            known: values to keep, real units ``(batch, frames, 63)``. mask: True where they are known, same shape.
+            columns: guidance, in normalised units (:meth:`speed_guidance` makes one).
+            generator: equal generators give equal windows, whatever comes after them in the batch.
+            steps: instead of the configuration's.
+
+        Raises:
+            ConfigError: for lengths that are not positive, or known values without a mask of their shape.
+        """
+        device = self.normaliser.min_.device
+        lengths = torch.as_tensor(lengths, device=device)
+        if lengths.dim() != 1 or not len(lengths) or bool((lengths <= 0).any()):
+            raise ConfigError(f"lengths {lengths.tolist()}: expected one or more positive numbers of frames")
+        longest, count = int(lengths.max()), self.sampling.steps if steps is None else steps
+        shape = (len(lengths), longest, self.features)
+        if (known is None) != (mask is None) or (known is not None and mask is not None and known.shape != mask.shape):
+            raise ConfigError("known values and their mask belong together and have one shape")
+        if known is not None and tuple(known.shape) != shape:
+            raise ConfigError(f"known values have shape {tuple(known.shape)}, expected {shape}")
+        dtype = self.decoder.final_layer.weight.dtype
+        draws = 1 if known is None else count
+        noises = draw(lengths.tolist(), self.features, draws, generator, torch.empty(0, dtype=dtype, device=device))
+        valid = length_mask(lengths, longest)
+        values = None
+        if known is not None and mask is not None:
+            values = Known(self.normalise(known.to(device, dtype), lengths), mask.to(device, dtype))
+        with evaluating(self.decoder):
+            states = ddim(
+                lambda x, time: self.decoder(x, time, valid),
+                self.diffusion,
+                noises[0],
+                self.sampling,
+                steps=count,
+                known=values,
+                noises=iter(noises[1:]),
+                guidance=columns,
+                valid=valid,
+                variant=self.variant,
+                restore=self.variant == "default",
+            )
+            result = self.denormalise(states, lengths)
+            if known is not None and mask is not None and self.variant == "default":
+                # normalising and back costs the last bit: what is known is handed out as it came
+                result = torch.where(mask.to(device) > 0, known.to(result), result)
+            return result
+
+    def speed_guidance(
+        self, speed: float | Tensor, height: float | Tensor, *, weight: float = 3.0, tolerance: float = 0.0
+    ) -> ColumnGuidance:
+        """Guidance that asks for a mean walking speed.
+
+        Args:
+            speed: m/s, one or ``(batch,)``. height: of the body in metres, one or ``(batch,)``.
+            weight: strength. tolerance: m/s that the mean may be off.
+        """
+        like = self.normaliser.min_
+        wanted = torch.as_tensor(speed, dtype=like.dtype, device=like.device).reshape(-1, 1, 1)
+        tall = torch.as_tensor(height, dtype=like.dtype, device=like.device).reshape(-1, 1, 1)
+        forward = ROOT_COLUMNS[0]
+        real = torch.zeros(max(len(wanted), len(tall)), 1, self.features, dtype=like.dtype, device=like.device)
+        real[..., forward : forward + 1] = wanted / tall
+        weights, thresholds = torch.zeros_like(like), torch.zeros_like(like)
+        weights[forward] = weight
+        thresholds[forward] = tolerance / float(tall.mean()) * float(self.normaliser.scale_[forward])
+        return ColumnGuidance(self.normaliser.normalise(real), thresholds, weights, over="window")
+
+    # -- handles -----------------------------------------------------------------------------------
+    def network(self) -> nn.Module:
+        """The decoder."""
+        return self.decoder
+
+    @property
+    def adapter_targets(self) -> list[str]:
+        """Linear layers that adapters go on; every one of them acts and gets gradient."""
+        return self.decoder.linears(self.adapters)
+
+    def parameter_groups(self) -> dict[str, list[str]]:
+        """``attention`` (its four projections), ``rest`` (all but those), ``all``."""
+        every = [name for name, _ in self.decoder.named_parameters()]
+        attention = [name for name in every if ".self_attn." in name]
+        return {"attention": attention, "rest": [n for n in every if n not in set(attention)], "all": every}
+
+    def save_pretrained(self, folder: Path | str, dtype: str = "float32") -> Path:
+        """Write our model folder; see :func:`hmu.backbones.gaitdynamics.native.save_pretrained`."""
+        from hmu.backbones.gaitdynamics import native
+
+        return native.save_pretrained(self, folder, dtype)
+
+    def provenance(self) -> dict[str, Any]:
+        """Files the weights came from, with their SHA-256."""
+        return dict(self.origin)

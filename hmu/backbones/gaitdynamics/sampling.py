@@ -1,0 +1,172 @@
+"""Generating windows: DDIM, ancestral steps, known values put back at every step, and guidance of chosen columns."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hmu.backbones.gaitdynamics.diffusion import Diffusion
+from hmu.backbones.gaitdynamics.options import SamplingOptions
+
+Network = Callable[[Tensor, Tensor], Tensor]
+Noises = Iterator[Tensor]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Values that a window must have.
+
+    Attributes:
+        value: normalised ``(batch, frames, features)``. mask: 1 where known, same shape.
+    """
+
+    value: Tensor
+    mask: Tensor
+
+    def put(self, x: Tensor, known: Tensor) -> Tensor:
+        """``x`` with ``known`` in the known places."""
+        return self.mask * known + (1 - self.mask) * x
+
+
+@dataclass(frozen=True)
+class ColumnGuidance:
+    """Columns that are pulled towards values by the gradient of the network's clean answer.
+
+    The pull is the gradient of ``sum(relu(|x0 - value| - threshold) * weight)``.
+
+    Attributes:
+        value: normalised, broadcast to ``(batch, frames, features)``.
+        threshold: how far off is good enough, normalised ``(features,)``.
+        weight: strength of the pull, 0 = free ``(features,)``.
+        over: ``frames``: every frame has its value (published); ``window``: the mean over the window has it, so that a
+            speed can be asked for without flattening its rise and fall within a step.
+    """
+
+    value: Tensor
+    threshold: Tensor
+    weight: Tensor
+    over: str = "frames"
+
+    def __post_init__(self) -> None:
+        if self.over not in ("frames", "window"):
+            raise ValueError(f"over is '{self.over}'; expected frames or window")
+
+    def excess(self, clean: Tensor, valid: Tensor | None) -> Tensor:
+        """What is to be made small, one number for ``clean`` ``(batch, frames, features)``."""
+        if self.over == "frames":
+            gap = clean - self.value
+        else:
+            keep = torch.ones_like(clean[..., :1]) if valid is None else valid[..., None].to(clean)
+            frames = keep.sum(1, keepdim=True)
+            target = (self.value * keep).sum(1, keepdim=True) / frames
+            # the mean moves by 1 / frames of what its frames move: scaled back, a step has the same size as above
+            gap = ((clean * keep).sum(1, keepdim=True) / frames - target) * frames
+        return ((gap.abs() - self.threshold).relu() * self.weight).sum()
+
+
+def pull(
+    network: Network,
+    diffusion: Diffusion,
+    x: Tensor,
+    time: Tensor,
+    guidance: ColumnGuidance,
+    options: SamplingOptions,
+    valid: Tensor | None,
+) -> Tensor:
+    """``x`` after ``guide_steps`` gradient steps at one timestep."""
+    for _ in range(options.guide_steps):
+        with torch.enable_grad():
+            inside = x.detach().requires_grad_(True)
+            clean = diffusion.to_clean(network(inside, time), inside, time)
+            (gradient,) = torch.autograd.grad(guidance.excess(clean, valid), inside)
+        x = x - options.guide_rate * gradient
+    return x
+
+
+def ddim(
+    network: Network,
+    diffusion: Diffusion,
+    x: Tensor,
+    options: SamplingOptions,
+    *,
+    steps: int | None = None,
+    known: Known | None = None,
+    noises: Noises | None = None,
+    guidance: ColumnGuidance | None = None,
+    valid: Tensor | None = None,
+    variant: str = "default",
+    restore: bool = True,
+) -> Tensor:
+    """Deterministic sampling (Song et al. 2021), from noise ``x`` ``(batch, frames, features)`` to clean states.
+
+    Args:
+        network: ``(x, time)`` to the model's answer.
+        diffusion: the process.
+        x: noise.
+        options: number of steps, and when and how hard guidance acts.
+        steps: instead of the options'.
+        known: values that are put back, noised, after every step, and exactly at the end.
+        noises: noise for the known values, one tensor per step but the last; needed with ``known``.
+        guidance: columns to pull.
+        valid: True at frames that count ``(batch, frames)``, for guidance over the window.
+        variant: ``upstream`` takes every answer for clean states, also one that predicts noise.
+        restore: put the known values back exactly at the end; the authors' unguided sampler does not.
+    """
+    times = diffusion.ddim_times(options.steps if steps is None else steps)
+    for now, after in itertools.pairwise(times):
+        time = torch.full((len(x),), now, device=x.device)
+        if guidance is not None and options.guide_to <= now <= options.guide_from:
+            x = pull(network, diffusion, x, time, guidance, options, valid)
+        with torch.no_grad():
+            answer = network(x, time)
+            clean = answer if variant == "upstream" else diffusion.to_clean(answer, x, time)
+            x = diffusion.ddim(clean, x, now, after)
+            if known is not None and after >= 0:
+                x = _noised(diffusion, known, x, noises, after)
+    return known.put(x, known.value) if known is not None and restore else x
+
+
+def _noised(diffusion: Diffusion, known: Known, x: Tensor, noises: Noises | None, time: int) -> Tensor:
+    """``x`` with the known values noised to ``time``."""
+    if noises is None:
+        raise ValueError("known values need noises")
+    levels = torch.full((len(x),), time, device=x.device)
+    return known.put(x, diffusion.add(known.value, next(noises), levels))
+
+
+@torch.no_grad()
+def ancestral(
+    network: Network,
+    diffusion: Diffusion,
+    x: Tensor,
+    noises: Noises,
+    *,
+    known: Known | None = None,
+    restore: bool = True,
+) -> Tensor:
+    """Sampling through every timestep (Ho et al. 2020); arguments as :func:`ddim`.
+
+    ``noises`` yields, per timestep, the step's noise and then (if values are known, not after the last step) theirs.
+    """
+    for now in range(diffusion.timesteps - 1, -1, -1):
+        time = torch.full((len(x),), now, device=x.device)
+        clean = diffusion.to_clean(network(x, time), x, time)
+        x = diffusion.ancestral(clean, x, time, next(noises))
+        if known is not None and now > 0:
+            x = _noised(diffusion, known, x, noises, now - 1)
+    return known.put(x, known.value) if known is not None and restore else x
+
+
+def draw(lengths: Sequence[int], features: int, count: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+    """Noise ``(count, batch, longest, features)``, zero beyond each length, on the device and in the type of ``like``.
+
+    Drawn clip by clip, so that a clip's noise does not depend on how long its neighbours are, nor on those after it.
+    """
+    where = like.device if generator is None else generator.device
+    clips = [torch.randn(n, count, features, generator=generator, device=where) for n in lengths]
+    padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
+    return padded.permute(2, 0, 1, 3).to(like.device, like.dtype)
