@@ -21,6 +21,9 @@ def headline(results: Results) -> str:
     """What happened, in one sentence of plain words."""
     concept = str(results.context.get("concept", "the concept"))
     before, after = (results.get(m, "forget", "detector_rate", concept) for m in ("base", "unlearned"))
+    if results.rows and all(row.model == "base" for row in results.rows):
+        seen = "" if before is None else f": asked for '{concept}', it shows it in {before.value:.0%} of motions"
+        return f"Only the base model was measured{seen}."
     parts = []
     if before is not None and after is not None:
         parts.append(

@@ -74,15 +74,20 @@ def with_run(config: DictConfig) -> DictConfig:
 
 
 def models(config: DictConfig) -> tuple[MotionBackbone, list[tuple[Edit, float]]]:
-    """The base, and what was done to it: an edit, or the difference to an authors' unlearned checkpoint."""
+    """The base, and what was done to it: an edit, or the difference to an authors' unlearned checkpoint.
+
+    An authors' checkpoint without ``backbone.checkpoint`` beside it is measured alone, as a base.
+    """
     path = Path(config.ckpt)
     scale = float(config.scale)
     if (path / "edit").is_dir() or (path / "edit.json").is_file():
         return build_backbone(config), [(load_edit(path), scale)]
     if (path / "model" / "config.json").is_file():  # a run of train.py: a model of its own, nothing to compare with
         return build_backbone(config, checkpoint=str(path / "model")), []
-    base = build_backbone(config)
     changed = build_backbone(config, checkpoint=str(path))
+    if config.backbone.get("checkpoint") is None:  # no base is named: the checkpoint is measured alone
+        return changed, []
+    base = build_backbone(config)
     if fingerprint(base) == fingerprint(changed):
         return base, []
     return base, [(difference(base, changed, method=path.name, concept=str(config.concept.name)), scale)]

@@ -62,7 +62,7 @@ def measure(
     results.save(folder / "metrics.json")
     write_text(folder / "report.md", markdown(results))
     show(results, sets, answers, concept, folder / "samples", backbone.fps)
-    log.info("base beside unlearned, 95 %% intervals:\n%s", summary(results))
+    log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
     log.info("report: %s; animation: %s", folder / "report.md", folder / "samples" / "before_after.gif")
     return results

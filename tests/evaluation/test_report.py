@@ -22,6 +22,11 @@ def test_the_headline_says_what_was_forgotten_and_kept():
     assert "1.10 × the base's" in text
 
 
+def test_a_base_alone_is_not_told_as_a_comparison():
+    alone = Results(results().context, [row for row in results().rows if row.model == "base"])
+    assert headline(alone) == "Only the base model was measured: asked for 'kick', it shows it in 90% of motions."
+
+
 def test_tables_hold_every_model_interval_and_arrow():
     text = markdown(results())
     assert "| metric | base | unlearned | change |" in text
