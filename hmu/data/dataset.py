@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmu.checkpoints.leftovers import remove_leftovers
 from hmu.data.clips import Entry, MotionClips
 from hmu.data.packed import Pack, pack, source_key
 from hmu.data.reading import build_entries, reading_rule
@@ -123,6 +124,8 @@ class DatasetSource:
     @cached_property
     def pack(self) -> Pack:
         """The packed motions and captions of every split."""
+        if not self._given:
+            remove_leftovers(self.root.parent, prefix=f"{self.root.name}.")
         self._ensure_root()
         missing = [f"{s}.txt" for s in self.splits if not self.split_file(s).is_file()]
         missing += [f"{d}/" for d in (self.motion_dir, self.text_dir) if not (self.root / d).is_dir()]

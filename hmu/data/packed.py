@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmu.checkpoints.leftovers import remove_leftovers
 from hmu.data.reading import FAULTY, GOOD, line_table
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ def pack(
         motion_file, text_file: from an id to its ``.npy`` and caption file.
         features: expected columns of a motion.
     """
+    remove_leftovers(target.parent)
     if not (target / "meta.json").exists():
         building = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
         building.mkdir(parents=True)

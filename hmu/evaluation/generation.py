@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.leftovers import remove_leftovers
 from hmu.evaluation.sets import PromptSet
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class GenerationCache:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        if folder is not None:
+            remove_leftovers(folder)
 
     def key(self, fingerprint: str, prompts: PromptSet, settings: Mapping[str, object]) -> str:
         """Hash of everything the motions depend on."""

@@ -7,22 +7,27 @@ import logging
 import os
 import time
 import uuid
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors
 import torch
 from torch import Tensor
 
-from hmu.checkpoints.safe import save_safetensors
+from hmu.checkpoints.leftovers import remove_leftovers
+from hmu.checkpoints.safe import load_safetensors, save_safetensors
 from hmu.errors import CheckpointError
 from hmu.text.base import TextCondition, TextEncoder
 
 log = logging.getLogger(__name__)
 
 _KEY_BYTES = 16
+_MANY, _SMALL = 64, 1 << 24  # so many shards of less than so many bytes are joined when a folder is opened
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,30 @@ def text_key(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_KEY_BYTES]
 
 
+def checksum(embedding: Embedding) -> int:
+    """CRC-32 of an embedding's bytes: the file format itself does not notice a flipped bit."""
+    parts = [embedding.tokens] if embedding.pooled is None else [embedding.tokens, embedding.pooled]
+    total = 0
+    for part in parts:
+        total = zlib.crc32(part.contiguous().view(torch.uint8).numpy().data, total)
+    return total
+
+
+class _Place(NamedTuple):
+    """Where a text's embedding is on disk: tokens ``[start, end)`` and pooled vector ``row`` of a shard."""
+
+    path: Path
+    row: int
+    start: int
+    end: int
+
+
 class EmbeddingCache:
     """Text -> :class:`Embedding`, for one encoder (``fingerprint``).
 
-    On disk a cache is a folder ``<folder>/<fingerprint>`` of safetensors shards, each the concatenated tokens of many
-    texts. A shard is written atomically under a fresh name, so that several processes may share the folder. A shard
-    that cannot be read is reported and left out (its texts are encoded again).
+    On disk it is a folder ``<folder>/<fingerprint>`` of safetensors shards, each the concatenated tokens of many texts,
+    written under a fresh name, so that several processes may share the folder; many small ones are joined when it is
+    opened. What is damaged is reported, and its texts are encoded again.
 
     Args:
         fingerprint: identity of the encoder.
@@ -51,14 +74,16 @@ class EmbeddingCache:
         in_memory: at most so many texts are held in memory; older ones are read from disk again.
     """
 
-    def __init__(self, fingerprint: str, folder: Path | str | None = None, in_memory: int = 50_000) -> None:
+    def __init__(self, fingerprint: str, folder: Path | str | None = None, in_memory: int = 8192) -> None:
         self.folder = None if folder is None else Path(folder) / fingerprint
         self.in_memory = in_memory
         self._recent: OrderedDict[bytes, Embedding] = OrderedDict()
-        self._places: dict[bytes, tuple[Path, int, int, int]] = {}
+        self._places: dict[bytes, _Place] = {}
+        self._known: set[Path] = set()
         if self.folder is not None and self.folder.is_dir():
-            for path in sorted(self.folder.glob("*.safetensors")):
-                self._index(path)
+            remove_leftovers(self.folder)
+            self._join_small(self.folder)
+            self._index_new(self.folder)
 
     def __len__(self) -> int:
         return len(self._recent.keys() | self._places.keys())
@@ -67,46 +92,74 @@ class EmbeddingCache:
         key = text_key(text)
         return key in self._recent or key in self._places
 
+    def _index_new(self, folder: Path) -> None:
+        for path in sorted(set(folder.glob("*.safetensors")) - self._known):
+            self._index(path)
+
     def _index(self, path: Path) -> None:
+        self._known.add(path)
         try:
             with safetensors.safe_open(path, framework="pt") as shard:
                 keys, ends = shard.get_tensor("keys"), shard.get_tensor("ends").tolist()
-        except (safetensors.SafetensorError, OSError) as error:
-            log.warning("%s: damaged cache file, its texts are encoded again (%s)", path, error)
+        except safetensors.SafetensorError as error:
+            log.warning("%s: damaged cache file, removed; its texts are encoded again (%s)", path, error)
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:  # joined or deleted by another process meanwhile
+            log.debug("%s: %s", path, error)
             return
         raw = keys.numpy().tobytes()
         for row, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            self._places[raw[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]] = (path, row, start, end)
+            self._places[raw[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]] = _Place(path, row, start, end)
 
     def get(self, texts: Iterable[str]) -> dict[str, Embedding]:
         """Those of ``texts`` that are cached."""
         found: dict[str, Embedding] = {}
-        on_disk: dict[Path, list[tuple[str, bytes]]] = {}
+        on_disk: dict[Path, dict[str, _Place]] = {}
         for text in dict.fromkeys(texts):
             key = text_key(text)
             if key in self._recent:
                 self._recent.move_to_end(key)
                 found[text] = self._recent[key]
             elif key in self._places:
-                on_disk.setdefault(self._places[key][0], []).append((text, key))
+                place = self._places[key]
+                on_disk.setdefault(place.path, {})[text] = place
         for path, wanted in on_disk.items():
-            found.update(self._read(path, wanted))
+            found.update(self._read(path, wanted) if path.exists() else self._moved(path, wanted))
         return found
 
-    def _read(self, path: Path, wanted: list[tuple[str, bytes]]) -> dict[str, Embedding]:
+    def _moved(self, path: Path, wanted: dict[str, _Place]) -> dict[str, Embedding]:
+        """Embeddings of a shard that is gone: another process may have joined it with others."""
+        self._forget(wanted)
+        if self.folder is not None:
+            self._index_new(self.folder)
+        if any(text in self for text in wanted):
+            return self.get(wanted)
+        log.warning("%s: cache file vanished, its texts are encoded again", path)
+        return {}
+
+    def _forget(self, places: dict[str, _Place]) -> None:
+        for text, place in places.items():
+            if self._places.get(text_key(text)) == place:
+                del self._places[text_key(text)]
+
+    def _read(self, path: Path, wanted: dict[str, _Place]) -> dict[str, Embedding]:
         found: dict[str, Embedding] = {}
         try:
             with safetensors.safe_open(path, framework="pt") as shard:
-                tokens = shard.get_slice("tokens")
+                tokens, sums = shard.get_slice("tokens"), shard.get_tensor("sums")
                 pooled = shard.get_slice("pooled") if "pooled" in shard.keys() else None  # noqa: SIM118 (no mapping)
-                for text, key in wanted:
-                    _, row, start, end = self._places[key]
-                    vector = None if pooled is None else pooled[row]
-                    found[text] = self._remember(key, Embedding(tokens[start:end], vector))
+                for text, place in wanted.items():
+                    vector = None if pooled is None else pooled[place.row]
+                    embedding = Embedding(tokens[place.start : place.end], vector)
+                    if checksum(embedding) == int(sums[place.row]):
+                        found[text] = self._remember(text_key(text), embedding)
         except (safetensors.SafetensorError, OSError) as error:
-            log.warning("%s: cache file vanished or damaged, its texts are encoded again (%s)", path, error)
-            for _, key in wanted:
-                self._places.pop(key, None)
+            log.debug("%s: %s", path, error)
+        lost = {text: place for text, place in wanted.items() if text not in found}
+        if lost:
+            log.warning("%s: damaged cache file, %d of its texts are encoded again", path, len(lost))
+            self._forget(lost)
         return found
 
     def _remember(self, key: bytes, embedding: Embedding) -> Embedding:
@@ -135,11 +188,38 @@ class EmbeddingCache:
         keys = torch.frombuffer(bytearray(b"".join(items)), dtype=torch.uint8).reshape(-1, _KEY_BYTES)
         ends = torch.tensor([len(value.tokens) for value in values]).cumsum(0)
         tensors = {"keys": keys, "ends": ends, "tokens": torch.cat([value.tokens for value in values])}
+        tensors["sums"] = torch.tensor([checksum(value) for value in values])
         if values[0].pooled is not None:
             tensors["pooled"] = torch.stack([value.pooled for value in values if value.pooled is not None])
-        path = folder / f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.safetensors"
+        path = _fresh_name(folder)
         save_safetensors(path, tensors)
         self._index(path)
+
+    @staticmethod
+    def _join_small(folder: Path) -> None:
+        """One shard instead of very many small ones (each training step that meets new texts writes one)."""
+        small: list[tuple[Path, dict[str, Tensor]]] = []
+        paths = [path for path in sorted(folder.glob("*.safetensors")) if path.stat().st_size < _SMALL]
+        for path in paths if len(paths) >= _MANY else []:
+            with suppress(CheckpointError):  # reported when it is indexed
+                small.append((path, load_safetensors(path)))
+        if not small:
+            return
+        tokens = torch.tensor([0, *(len(shard["tokens"]) for _, shard in small[:-1])]).cumsum(0)
+        names = set.intersection(*(set(shard) for _, shard in small)) - {"ends"}
+        joined = {name: torch.cat([shard[name] for _, shard in small]) for name in names}
+        joined["ends"] = torch.cat([shard["ends"] + before for (_, shard), before in zip(small, tokens, strict=True)])
+        try:
+            save_safetensors(_fresh_name(folder), joined)
+        except CheckpointError as error:
+            log.debug("small shards stay as they are: %s", error)
+            return
+        for path, _ in small:
+            path.unlink(missing_ok=True)
+
+
+def _fresh_name(folder: Path) -> Path:
+    return folder / f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.safetensors"
 
 
 class CachedTextEncoder(TextEncoder):
@@ -200,7 +280,8 @@ class CachedTextEncoder(TextEncoder):
         try:
             for start in range(0, len(texts), self.batch):
                 part = texts[start : start + self.batch]
-                condition = self.encoder.encode(part).to("cpu")
+                with torch.autocast(self._device.type, enabled=False):  # a rounded embedding must not be kept for ever
+                    condition = self.encoder.encode(part).to("cpu")
                 for row, text in enumerate(part):
                     pooled = None if condition.pooled is None else condition.pooled[row].clone()
                     fresh[text] = Embedding(condition.tokens[row][condition.mask[row]].clone(), pooled)
@@ -209,11 +290,14 @@ class CachedTextEncoder(TextEncoder):
                 module.training = training
         return fresh
 
-    def _collate(self, embeddings: list[Embedding]) -> TextCondition:
+    @property
+    def _device(self) -> torch.device:
         parameter = next(self.encoder.parameters(), None)
-        device = torch.device("cpu") if parameter is None else parameter.device
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def _collate(self, embeddings: list[Embedding]) -> TextCondition:
         tokens = torch.nn.utils.rnn.pad_sequence([e.tokens for e in embeddings], batch_first=True)
         lengths = torch.tensor([len(e.tokens) for e in embeddings])
         mask = torch.arange(tokens.shape[1])[None, :] < lengths[:, None]
         pooled = [e.pooled for e in embeddings if e.pooled is not None]
-        return TextCondition(tokens, mask, torch.stack(pooled) if pooled else None).to(device)
+        return TextCondition(tokens, mask, torch.stack(pooled) if pooled else None).to(self._device)

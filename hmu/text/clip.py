@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from hmu.errors import CheckpointError, ConfigError, MissingExtra
 from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.cache import CachedTextEncoder
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +76,9 @@ class ClipTextEncoder(TextEncoder):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights, the vocabulary size and the chosen output. Computed once: the weights are frozen."""
+        """Hash of the weights, the tokeniser and the chosen output. Computed once: the weights are frozen."""
         if self._fingerprint is None:
-            digest = hashlib.sha256(f"{self.output}|{len(self.tokenizer or ())}".encode())
+            digest = hashlib.sha256(f"{self.output}|{self.max_tokens}|{_tokenizer_rules(self.tokenizer)}".encode())
             for name, value in sorted(self.model.state_dict().items()):
                 digest.update(name.encode())
                 digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
@@ -103,6 +105,25 @@ class ClipTextEncoder(TextEncoder):
             return TextCondition(pooled[:, None], mask, pooled)
         hidden = torch.cat([part.last_hidden_state for part in parts])
         return TextCondition(hidden, attention_mask.to(device).bool(), pooled)
+
+
+def build(
+    name_or_folder: str | Path, output: str = "hidden", trust_network: bool = True, cache: str | Path | None = None
+) -> TextEncoder:
+    """The Hydra target of ``configs/text/clip.yaml``: a :class:`ClipTextEncoder` that remembers what it has encoded.
+
+    Args:
+        name_or_folder, output, trust_network: of :class:`ClipTextEncoder`.
+        cache: folder where embeddings are kept between runs, by encoder and prompt; None encodes anew in every run.
+    """
+    encoder = ClipTextEncoder(name_or_folder, output, trust_network)
+    return encoder if cache is None else CachedTextEncoder(encoder, cache)
+
+
+def _tokenizer_rules(tokenizer: Any) -> str:
+    """All that decides which ids a text becomes; padding and truncation, which every call sets anew, left out."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer is not None else {}
+    return json.dumps({name: rules[name] for name in sorted(rules.keys() - {"padding", "truncation"})})
 
 
 def _load(name: str, network: bool) -> tuple[nn.Module, Any]:

@@ -2,6 +2,7 @@ import logging
 import os
 
 import pytest
+import safetensors
 import torch
 
 from hmu.text.base import TextCondition, TextEncoder
@@ -142,3 +143,46 @@ def test_raw_embeddings_carry_gradient():
     assert torch.equal(raw.grad, torch.ones(3, 4))
     with pytest.raises(ValueError, match="do not belong together"):
         condition_from_embeddings(torch.zeros(2, 3, 4), torch.ones(2, 5))
+
+
+def test_a_flipped_bit_is_noticed(tmp_path, caplog):
+    CachedTextEncoder(frozen(), tmp_path).encode(TEXTS)
+    (shard,) = tmp_path.rglob("*.safetensors")
+    with safetensors.safe_open(shard, framework="pt") as stored:
+        first = stored.get_tensor("tokens")[0].numpy().tobytes()
+    content = bytearray(shard.read_bytes())
+    content[content.index(first)] ^= 1
+    shard.write_bytes(content)
+    encoder = frozen()
+    with caplog.at_level(logging.WARNING):
+        assert same(CachedTextEncoder(encoder, tmp_path).encode(TEXTS), encoder.inner.encode(TEXTS))
+    assert "1 of its texts are encoded again" in caplog.text
+    assert len(encoder.seen) == 1
+
+
+def test_many_small_shards_are_joined_while_another_process_reads_them(tmp_path, caplog):
+    writer = EmbeddingCache("f", tmp_path, in_memory=1)
+    texts = [str(i) for i in range(70)]
+    for i, text in enumerate(texts):
+        writer.put({text: Embedding(torch.full((1 + i % 3, 2), float(i)), torch.full((2,), -float(i)))})
+    damaged = sorted((tmp_path / "f").glob("*.safetensors"))[0]
+    damaged.write_bytes(b"nothing")
+    opened = EmbeddingCache("f", tmp_path)
+    assert len(list((tmp_path / "f").iterdir())) == 1
+    assert "damaged cache file, removed" in caplog.text
+    caplog.clear()
+    for cache in (opened, writer):
+        found = cache.get(texts[1:])
+        assert [found[text].tokens[0, 0].item() for text in texts[1:]] == list(range(1, 70))
+        assert [found[text].pooled[1].item() for text in texts[1:]] == [-float(i) for i in range(1, 70)]
+        assert [len(found[text].tokens) for text in texts[1:]] == [1 + i % 3 for i in range(1, 70)]
+    assert "encoded again" not in caplog.text
+    assert writer.get(["0"]) == {}
+
+
+def test_autocast_does_not_round_what_is_kept():
+    encoder = frozen()
+    exact = encoder.inner.encode(TEXTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.allclose(encoder.inner.encode(TEXTS).tokens.float(), exact.tokens, atol=1e-5)
+        assert same(CachedTextEncoder(encoder).encode(TEXTS), exact)
