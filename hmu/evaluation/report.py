@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hmu.evaluation.results import Results, Row
 
@@ -57,14 +57,22 @@ def summary(results: Results) -> str:
     ]
     wanted += [(set_, "detector_rate", None) for set_ in ("neighbours", "retain")]
     wanted += [("retain", metric, None) for metric in ("fid", "mm_dist", "r_precision_1")]
-    lines = [f"{'':42s}" + "".join(f"{model:>26s}" for model in models)]
+    real = results.context.get("real_clips") or {}
+    lines = [f"{'':42s}" + "".join(f"{model:>26s}" for model in models) + (f"{'real clips':>14s}" if real else "")]
     for set_, metric, label in wanted:
         rows = [results.get(model, set_, metric, label) for model in models]
         first = next((row for row in rows if row is not None), None)
         if first is not None:
             what = f"{set_}: {metric}" + (f" [{label}]" if label else "") + f" {ARROWS[first.direction]}"
-            lines.append(f"{what:42s}" + "".join(f"{number(row):>26s}" for row in rows))
+            line = f"{what:42s}" + "".join(f"{number(row):>26s}" for row in rows)
+            lines.append(line + (f"{_real(real, first):>14s}" if real else "").rstrip())
     return "\n".join(lines)
+
+
+def _real(real: Mapping[str, Mapping[str, float]], row: Row) -> str:
+    """What the detectors see in the real clips of the row's set: the most that a generator can be credited with."""
+    value = real.get(row.set, {}).get(row.label or "all") if row.metric == "detector_rate" else None
+    return "" if value is None or not math.isfinite(value) else f"{100 * value:.1f} %"
 
 
 def _ratio(results: Results, set_: str, metric: str) -> float | None:
@@ -76,24 +84,50 @@ def _ratio(results: Results, set_: str, metric: str) -> float | None:
 
 def markdown(results: Results) -> str:
     """The whole report as Markdown."""
-    context = results.context
+    context, real = results.context, results.context.get("real_clips") or {}
     lines = [f"# {context.get('title', 'Evaluation')}", "", headline(results), ""]
     models = list(dict.fromkeys(row.model for row in results.rows))
     for set_, title in SIDES.items():
         rows = [row for row in results.rows if row.set == set_]
         if rows:
-            lines += [f"## {title} ({rows[0].n} prompts)", "", *_table(rows, models), ""]
+            lines += [f"## {title} ({rows[0].n} prompts)", "", *_table(rows, models, real), ""]
     lines += ["## Circumstances", "", "| what | value |", "|---|---|"]
-    lines += [f"| {key} | {_cell(value)} |" for key, value in context.items() if key not in ("title",)]
+    lines += [f"| {key} | {_cell(value)} |" for key, value in context.items() if key not in ("title", "real_clips")]
     lines += ["", "Arrows: ↓ lower is better, ↑ higher is better, = should stay at the base's value, "]
-    lines += ["→ no good direction without a retrained reference. Intervals: 95 % (t over repeats; Wilson for shares)."]
+    lines += [
+        "→ no good direction without a retrained reference. Intervals: 95 % (t over repeats; Wilson for shares). "
+    ]
+    lines += ["Real clips: what the detectors see in the data itself, so the most a generator can be credited with."]
     return "\n".join(lines) + "\n"
 
 
-def _table(rows: Sequence[Row], models: Sequence[str]) -> list[str]:
+def columns_and_rows(results: Results) -> tuple[list[str], list[list[str | float | None]]]:
+    """Every number as a table for a logger: one row per set and metric, the models side by side with their intervals.
+
+    Returns:
+        names of the columns, and rows of plain values (None where nothing was measured).
+    """
+    models = list(dict.fromkeys(row.model for row in results.rows))
+    found = {(row.model, row.key): row for row in results.rows}
+    columns = ["set", "metric", "label", "direction", "n", "repeats"]
+    columns += [f"{model}{part}" for model in models for part in ("", " low", " high")]
+    table: list[list[str | float | None]] = []
+    for key in dict.fromkeys(row.key for row in results.rows):
+        ours = [found.get((model, key)) for model in models]
+        first = next(row for row in ours if row is not None)
+        line: list[str | float | None] = [*key, first.direction, first.n, first.repeats]
+        for row in ours:
+            values = (None,) * 3 if row is None else (row.value, row.low, row.high)
+            line += [v if v is not None and math.isfinite(v) else None for v in values]
+        table.append(line)
+    return columns, table
+
+
+def _table(rows: Sequence[Row], models: Sequence[str], real: Mapping[str, Mapping[str, float]]) -> list[str]:
     keys = list(dict.fromkeys(row.key for row in rows))
     found = {(row.model, row.key): row for row in rows}
-    head = ["metric", *models] + (["change"] if len(models) > 1 else [])
+    seen = any(_real(real, row) for row in rows)
+    head = ["metric", *models] + (["change"] if len(models) > 1 else []) + (["real clips"] if seen else [])
     lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
     for key in keys:
         ours = [found.get((model, key)) for model in models]
@@ -102,6 +136,8 @@ def _table(rows: Sequence[Row], models: Sequence[str]) -> list[str]:
         cells = [f"{name} {ARROWS[first.direction]}", *(number(row) for row in ours)]
         if len(models) > 1:
             cells.append(_change(ours[0], ours[-1]))
+        if seen:
+            cells.append(_real(real, first))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

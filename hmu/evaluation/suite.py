@@ -64,6 +64,7 @@ class Suite:
         repeats: generations of every prompt, with seeds ``seed, seed + 1, …``; 5 or more give intervals worth quoting.
         guidance, steps: of sampling; None = the backbone's own.
         batch_size: prompts per forward.
+        split: whose prompts; ``val`` is there to choose settings without touching what is quoted.
 
     Raises:
         ConfigError: for a suite that measures nothing.
@@ -77,13 +78,14 @@ class Suite:
         guidance: float | None = None,
         steps: int | None = None,
         batch_size: int = 64,
+        split: str = "test",
     ) -> None:
         if repeats < 1 or batch_size < 1:
             raise ConfigError("suite: repeats and batch_size must be at least 1")
         if not limits or not any(limits.values()):
             raise ConfigError("suite.limits leaves every set out: give at least one of them a number above 0")
         self.metrics, self.limits, self.repeats = dict(metrics), dict(limits), repeats
-        self.guidance, self.steps, self.batch_size = guidance, steps, batch_size
+        self.guidance, self.steps, self.batch_size, self.split = guidance, steps, batch_size, split
 
     def run(
         self,
@@ -112,6 +114,19 @@ class Suite:
             for model in models:
                 rows += self._count(model.name, prompts, answers[model.name][prompts.name], fixed, concept)
         return rows, answers
+
+    def real_rates(self, sets: Sequence[PromptSet], concept: Concept) -> dict[str, dict[str, float]]:
+        """How often the detectors see in the *real* clips of a set what is counted there: the judge's own ceiling.
+
+        Returns:
+            by set, then by action; ``all`` is the share over everything that captions ask for.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for prompts in sets:
+            if prompts.real is not None:
+                rows = self._detect("real", prompts, Answers([prompts.real.motion]), concept)
+                found[prompts.name] = {row.label or "all": row.value for row in rows}
+        return found
 
     def _ask(
         self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: GenerationCache, bar: tqdm[None]

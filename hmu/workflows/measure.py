@@ -25,7 +25,7 @@ from hmu.evaluation.suite import Answers, Model, Suite, joints_of
 from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
 from hmu.run import write_text
-from hmu.workflows.common import build_backbone, check_match, detector_concepts
+from hmu.workflows.common import build_backbone, check_match, detector_concepts, log_report
 
 log = logging.getLogger(__name__)
 SHOWN_PROMPTS = 3
@@ -42,7 +42,7 @@ def measure(
     """Evaluate ``backbone`` with and without ``edits``; writes ``metrics.json``, ``report.md`` and ``samples/``.
 
     Raises:
-        DataError: when the test split has no clip on one side.
+        DataError: when the suite's split has no clip on one side.
         CheckpointError: when ``reference`` is not a run folder of ``train.py``.
     """
     sides, sets = prompt_sets(config, source, concept, backbone.unit_length)
@@ -58,12 +58,14 @@ def measure(
         models.append(_reference(config, backbone))
     cache = GenerationCache(Path(config.paths.cache) / "generated")
     rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
-    results = Results(_context(config, concept, source, sides, evaluator, suite, backbone), rows)
+    context = _context(config, concept, source, sides, evaluator, suite, backbone)
+    results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
     results.save(folder / "metrics.json")
     write_text(folder / "report.md", markdown(results))
     show(results, sets, answers, concept, folder / "samples", backbone.fps)
     log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
+    log_report(config, results, folder)
     log.info("report: %s; animation: %s", folder / "report.md", folder / "samples" / "before_after.gif")
     return results
 
@@ -84,12 +86,13 @@ def check_measurable(config: DictConfig, source: DatasetSource, concept: Concept
 def prompt_sets(
     config: DictConfig, source: DatasetSource, concept: Concept, unit: int
 ) -> tuple[Partition, list[PromptSet]]:
-    """The test split's partition, and the prompt sets made from it."""
+    """The partition of the suite's split, and the prompt sets made from it."""
     actions = detector_concepts(concept)
-    sides = partition_by_concept(source, "test", concept, neighbours=actions)
+    split = str(config.suite.split)
+    sides = partition_by_concept(source, split, concept, neighbours=actions)
     sets = build_sets(
-        source.clips("test", sides.forget),
-        source.clips("test", sides.retain),
+        source.clips(split, sides.forget),
+        source.clips(split, sides.retain),
         concept,
         actions,
         limits=OmegaConf.to_container(config.suite.limits, resolve=True),  # type: ignore[arg-type]
@@ -121,13 +124,13 @@ def _context(
     suite: Suite,
     backbone: MotionBackbone,
 ) -> dict[str, Any]:
-    seed = int(config.seed)
+    seed, counts = int(config.seed), {"forget": len(sides.forget), "retain": len(sides.retain)}
     return {
         "title": f"{config.run_name} on {source.name}",
         "concept": concept.name,
         "dataset": source.name,
         "data_fingerprint": source.fingerprint,
-        "partition": {"split": "test", "hash": sides.hash, "forget": len(sides.forget), "retain": len(sides.retain)},
+        "partition": {"split": suite.split, "hash": sides.hash, **counts},
         "evaluator": evaluator.name,
         "evaluator_fingerprint": evaluator.fingerprint,
         "statistics": "motions in real units; model and evaluator each use their own mean and std",

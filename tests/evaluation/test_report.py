@@ -27,6 +27,16 @@ def test_a_base_alone_is_not_told_as_a_comparison():
     assert headline(alone) == "Only the base model was measured: asked for 'kick', it shows it in 90% of motions."
 
 
+def test_real_clips_stand_beside_as_the_judges_ceiling():
+    found = results()
+    found.context["real_clips"] = {"forget": {"kick": 0.95}, "retain": {"kick": 0.0, "all": 0.85}}
+    assert [line.split()[-2:] for line in summary(found).splitlines()[:2]] == [["real", "clips"], ["95.0", "%"]]
+    text = markdown(found)
+    assert "| metric | base | unlearned | change | real clips |" in text
+    assert "| -5 % | 85.0 % |" in text
+    assert "real_clips" not in text  # not told twice
+
+
 def test_tables_hold_every_model_interval_and_arrow():
     text = markdown(results())
     assert "| metric | base | unlearned | change |" in text
