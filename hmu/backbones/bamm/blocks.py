@@ -1,13 +1,19 @@
-"""The two kinds of transformer block, over one attention that can remember what it has read.
+"""The two kinds of transformer block, over attention that can remember the places it has read.
 
-Attention is four linear layers around scaled dot-product attention, so that adapters reach every projection.
+The ``official`` block is MoMask's with another attention; its names and their translation are MoMask's too.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from hmu.backbones.bamm.options import BidirectionalOptions
+from hmu.backbones.momask.encoder import PROJECTIONS, EncoderLayer, SelfAttention
 
 
 class Memory:
@@ -24,76 +30,86 @@ class Memory:
         self.values[:, :, start:stop] = values
 
 
-class Attention(nn.Module):
-    """Self-attention ``query``, ``key``, ``value``, ``proj`` (with bias); the dropout acts on weights and output."""
+class Remembering(nn.Module):
+    """Self-attention over a sequence, or over new places of one whose earlier places are remembered.
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.key = nn.Linear(width, width)
-        self.query = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.proj = nn.Linear(width, width)
+    Attributes:
+        names: of the four linear layers: query, key, value, output.
+    """
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    names: tuple[str, str, str, str]
+    heads: int
+    dropout: float
 
-    def forward(self, x: Tensor, attend: Tensor | None, memory: Memory | None = None, start: int = 0) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, start: int = 0) -> Tensor:
         """``x`` ``(rows, places, width)``.
 
         Args:
             x: inputs; with ``memory``, those of the places from ``start`` on.
-            attend: True where a query may look, broadcastable to ``(rows, 1, places, seen places)``; None = everywhere.
-            memory: keys and values so far; the new ones are written into it. ``attend`` says how many places are seen,
+            mask: True where a query may look, broadcastable to ``(rows, 1, places, seen places)``; None = everywhere.
+            memory: keys and values so far, the new ones are written into it. ``mask`` says how many places are seen,
                 without it those up to the last new one.
             start: first place of ``x``.
         """
-        query, key, value = (self._split(layer(x)) for layer in (self.query, self.key, self.value))
+        *inputs, output = (getattr(self, name) for name in self.names)
+        query, key, value = (layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in inputs)
         if memory is not None:
             memory.write(start, key, value)
-            seen = start + x.shape[1] if attend is None else attend.shape[-1]
+            seen = start + x.shape[1] if mask is None else mask.shape[-1]
             key, value = memory.keys[:, :, :seen], memory.values[:, :, :seen]
         drop = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=attend, dropout_p=drop)
-        return self.proj(out.transpose(1, 2).flatten(2))
+        slow = x.device.type == "cpu" and query.requires_grad  # the fused kernel's backward, at a few dozen keys
+        with sdpa_kernel(SDPBackend.MATH) if slow else nullcontext():
+            out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=drop)
+        return output(out.transpose(1, 2).flatten(2))
 
 
-class PostNormBlock(nn.Module):
+class FusedAttention(Remembering, SelfAttention):
+    """Under MoMask's names, for checkpoints whose projections are fused."""
+
+    names = (*PROJECTIONS, "out_proj")
+
+
+class GptAttention(Remembering):
+    """Under the names of the ``t2mgpt`` checkpoints, whose projections are not fused."""
+
+    names = ("query", "key", "value", "proj")
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        for name in self.names:
+            setattr(self, name, nn.Linear(width, width))
+
+
+class PostNormBlock(EncoderLayer):
     """Attention and feed-forward, each normalised after its sum (torch's encoder layer with an exact GELU)."""
 
-    attention_name = "self_attn"
+    def __init__(self, sizes: BidirectionalOptions) -> None:
+        super().__init__(sizes)
+        self.self_attn = FusedAttention(sizes.latent_dim, sizes.n_heads, sizes.dropout)
 
-    def __init__(self, width: int, heads: int, ff: int, dropout: float) -> None:
-        super().__init__()
-        self.self_attn = Attention(width, heads, dropout)
-        self.linear1 = nn.Linear(width, ff)
-        self.linear2 = nn.Linear(ff, width)
-        self.norm1 = nn.LayerNorm(width)
-        self.norm2 = nn.LayerNorm(width)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, attend: Tensor | None, memory: Memory | None = None, start: int = 0) -> Tensor:
-        """Same shape as ``x``; arguments of :meth:`Attention.forward`."""
-        x = self.norm1(x + self.drop(self.self_attn(x, attend, memory, start)))
-        return self.norm2(x + self.drop(self.linear2(self.drop(F.gelu(self.linear1(x))))))
+    def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, start: int = 0) -> Tensor:
+        """Same shape as ``x``; arguments of :meth:`Remembering.forward`."""
+        x = self.norm1(x + self.dropout(self.self_attn(x, mask, memory, start)))
+        return self.norm2(x + self.dropout(self.linear2(self.dropout(F.gelu(self.linear1(x))))))
 
 
 class PreNormBlock(nn.Module):
     """Attention and feed-forward, each on a normalised input; nothing is normalised at the end (T2M-GPT)."""
 
-    attention_name = "attn"
-
-    def __init__(self, width: int, heads: int, ff: int, dropout: float) -> None:
+    def __init__(self, sizes: BidirectionalOptions) -> None:
         super().__init__()
+        width, ff = sizes.latent_dim, sizes.ff_size
         self.ln1 = nn.LayerNorm(width)
         self.ln2 = nn.LayerNorm(width)
-        self.attn = Attention(width, heads, dropout)
-        self.mlp = nn.Sequential(nn.Linear(width, ff), nn.GELU(), nn.Linear(ff, width), nn.Dropout(dropout))
-        self.drop = nn.Dropout(dropout)
+        self.attn = GptAttention(width, sizes.n_heads, sizes.dropout)
+        self.mlp = nn.Sequential(nn.Linear(width, ff), nn.GELU(), nn.Linear(ff, width), nn.Dropout(sizes.dropout))
+        self.dropout = nn.Dropout(sizes.dropout)
 
-    def forward(self, x: Tensor, attend: Tensor | None, memory: Memory | None = None, start: int = 0) -> Tensor:
-        """Same shape as ``x``; arguments of :meth:`Attention.forward`."""
-        x = x + self.drop(self.attn(self.ln1(x), attend, memory, start))
+    def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, start: int = 0) -> Tensor:
+        """Same shape as ``x``; arguments of :meth:`Remembering.forward`."""
+        x = x + self.dropout(self.attn(self.ln1(x), mask, memory, start))
         return x + self.mlp(self.ln2(x))
 
 
@@ -107,11 +123,11 @@ KINDS: dict[str, tuple[str, type[PostNormBlock] | type[PreNormBlock]]] = {
 class Stack(nn.Module):
     """Blocks of one kind, under the name that the authors' checkpoints have for them."""
 
-    def __init__(self, kind: str, layers: int, width: int, heads: int, ff: int, dropout: float) -> None:
+    def __init__(self, sizes: BidirectionalOptions) -> None:
         super().__init__()
-        self.list_name, block = KINDS[kind]
-        self.heads, self.width = heads, width
-        setattr(self, self.list_name, nn.ModuleList(block(width, heads, ff, dropout) for _ in range(layers)))
+        self.sizes = sizes
+        self.list_name, block = KINDS[sizes.blocks]
+        setattr(self, self.list_name, nn.ModuleList(block(sizes) for _ in range(sizes.n_layers)))
 
     @property
     def members(self) -> nn.ModuleList:
@@ -120,12 +136,15 @@ class Stack(nn.Module):
 
     def memories(self, rows: int, places: int, like: Tensor) -> list[Memory]:
         """Empty memories for ``rows`` sequences of at most ``places``."""
-        return [Memory(rows, self.heads, places, self.width // self.heads, like) for _ in self.members]
+        heads, width = self.sizes.n_heads, self.sizes.latent_dim // self.sizes.n_heads
+        return [Memory(rows, heads, places, width, like) for _ in self.members]
 
-    def forward(self, x: Tensor, attend: Tensor | None, memories: list[Memory] | None = None, start: int = 0) -> Tensor:
-        """Same shape as ``x``; arguments of :meth:`Attention.forward`, one memory per block."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, memories: list[Memory] | None = None, start: int = 0
+    ) -> Tensor:
+        """Same shape as ``x``; arguments of :meth:`Remembering.forward`, one memory per block."""
         for index, block in enumerate(self.members):
-            x = block(x, attend, None if memories is None else memories[index], start)
+            x = block(x, mask, None if memories is None else memories[index], start)
         return x
 
 

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from hmu.backbones.bamm.options import SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
+from hmu.backbones.momask.encoder import combine_branches, guidance_branches, key_mask, repeat_rows
+from hmu.backbones.momask.sampling import ClipStreams
 from hmu.data.batch import length_mask
 
 
@@ -26,20 +28,22 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Noise:
-    """Exponential noise of both passes, ``(batch, places, classes)`` each; None = the most likely token."""
+    """What a generation draws.
+
+    Attributes:
+        first, second: Exp(1) noise of the two passes, ``(batch, places, classes)``; None = the most likely token.
+        scores: order of the tokens under a random ranking, ``(batch, places)``.
+    """
 
     first: Tensor | None = None
     second: Tensor | None = None
+    scores: Tensor | None = None
 
 
-def draw_noise(
-    net: BidirectionalTransformer, batch: int, generator: torch.Generator | None, device: torch.device
-) -> Noise:
-    """Noise for the longest clip, so that a clip's noise depends neither on its neighbours nor on its length."""
-    where = device if generator is None else generator.device
-    shape = (batch, 2, net.options.max_tokens, net.codes + 1)
-    drawn = torch.empty(shape, device=where).exponential_(generator=generator).to(device)
-    return Noise(drawn[:, 0], drawn[:, 1])
+def draw_noise(streams: ClipStreams, places: int, classes: int) -> Noise:
+    """Noise for ``places`` tokens of both passes; every clip draws from its own stream, for its own length."""
+    first, second = (-torch.log(streams.uniform(places, classes)) for _ in range(2))
+    return Noise(first, second, streams.uniform(places, 1)[..., 0])
 
 
 def pick(logits: Tensor, noise: Tensor | None, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -56,21 +60,6 @@ def pick(logits: Tensor, noise: Tensor | None, temperature: float = 1.0) -> tupl
     return chosen, probabilities.gather(1, chosen[:, None])[:, 0]
 
 
-def branches(text: Tensor, scale: float) -> Tensor:
-    """Text vectors of one guided forward: ``text`` alone, nothing alone, or first nothing and then the text."""
-    if scale == 1:
-        return text
-    return torch.zeros_like(text) if scale == 0 else torch.cat([torch.zeros_like(text), text])
-
-
-def guide(logits: Tensor, scale: float) -> Tensor:
-    """``u + scale (c - u)`` (Ho & Salimans 2022) of what :func:`branches` stacked."""
-    if scale in (0, 1):
-        return logits
-    without, conditional = logits.chunk(2)
-    return without + scale * (conditional - without)
-
-
 class Reader:
     """Reads a sequence place by place under guidance; both branches share every forward.
 
@@ -82,19 +71,18 @@ class Reader:
     """
 
     def __init__(self, net: BidirectionalTransformer, text: Tensor, scale: float, places: int) -> None:
-        self.net, self.scale = net, scale
-        self.text = branches(text, scale)
-        self.copies = len(self.text) // len(text)
+        self.net, self.scale, self.batch = net, scale, len(text)
+        self.text, self.table = guidance_branches(text, scale), net.table()
         self.memories = net.memories(len(self.text), places + 1)
 
     def _embed(self, ids: Tensor, start: int) -> Tensor:
-        return self.net.embed_tokens(ids, start).repeat(self.copies, 1, 1)
+        return repeat_rows(self.net.embed_tokens(ids, start, self.table), len(self.text))
 
     def show(self, ids: Tensor, known: Tensor) -> None:
         """Read the text and the known tokens of ``ids`` ``(batch, places)`` ahead of everything else."""
         x = torch.cat([self.net.embed_text(self.text), self._embed(ids, 1)], 1)
-        attend = F.pad(known, (1, 0), value=True).repeat(self.copies, 1)[:, None, None, :]
-        self.net.read(x, self.memories, 0, attend)
+        mask = key_mask(known, 1)
+        self.net.read(x, self.memories, 0, None if mask is None else repeat_rows(mask, len(self.text)))
 
     def next(self, place: int, last: Tensor | None, attend: Tensor | None = None) -> Tensor:
         """Logits ``(batch, classes)`` of token ``place``, after the token before it ``(batch,)`` (None: the text).
@@ -102,9 +90,9 @@ class Reader:
         ``attend``: ``(batch, places + 1)``, True where the new place may look; None = at everything so far.
         """
         x = self.net.embed_text(self.text) if last is None else self._embed(last[:, None], place)
-        seen = None if attend is None else attend.repeat(self.copies, 1)[:, None, None, :]
-        hidden = self.net.read(x, self.memories, place, seen)
-        return guide(self.net.output_process(hidden)[:, 0], self.scale)
+        mask = None if attend is None else repeat_rows(attend, len(self.text))[:, None, None, :]
+        hidden = self.net.output_process.features(self.net.read(x, self.memories, place, mask)[:, 0])
+        return self.net.output_process.poseFinal(combine_branches(hidden, self.batch, self.scale))
 
 
 def causal_pass(
@@ -169,11 +157,7 @@ def refine_pass(
             draw when its turn comes, which the tokens after it see, and put back only at the very end (by the caller).
     """
     ids, sure = ids.clone(), torch.ones(ids.shape, dtype=text.dtype, device=text.device)
-    if not hold:
-        texts = branches(text, scale)
-        copies = len(texts) // len(text)
-        shown = known.repeat(copies, 1)
-    else:
+    if hold:
         seen = F.pad(known, (1, 0), value=True)
         reader = Reader(net, text, scale, ids.shape[1])
         reader.show(ids, known)
@@ -183,7 +167,7 @@ def refine_pass(
             attend = seen | ((columns <= place) & ~seen[:, place, None])
             logits = reader.next(place, None if place == 0 else ids[:, place - 1], attend)
         else:
-            logits = guide(net(ids.repeat(copies, 1), texts, shown)[:, place], scale)
+            logits = net.guided(ids, text, scale, known)[:, place]
         chosen, chance = pick(logits[:, : net.codes], None if noise is None else noise[:, place], temperature)
         sure[:, place] = chance
         ids[:, place] = torch.where(known[:, place], ids[:, place], chosen) if hold else chosen
@@ -254,7 +238,6 @@ def generate_ids(
     passes: int = 2,
     earliest: int = 0,
     upstream: bool = False,
-    generator: torch.Generator | None = None,
 ) -> Generated:
     """Base tokens of a batch.
 
@@ -267,7 +250,6 @@ def generate_ids(
         passes: 1 leaves out the second.
         earliest: fewest tokens of a clip that the model ends.
         upstream: the authors' order of things: always the longest clip, known tokens overwritten on the way.
-        generator: for the random ranking.
     """
     places = net.options.max_tokens if lengths is None or upstream else int(lengths.max())
     scale = options.guidance if guidance is None else guidance
@@ -284,11 +266,9 @@ def generate_ids(
     if upstream or options.ranking == "tied":
         again = renewed_tied(found, places + 1, options.refine_share)
     else:
-        scores = F.pad(first.probabilities, (0, 1))
-        if options.ranking == "random":
-            where = text.device if generator is None else generator.device
-            scores = torch.rand(scores.shape, generator=generator, device=where).to(text.device)
-        again = renewed(found, scores, options.refine_share)
+        random = options.ranking == "random" and noise.scores is not None
+        scores = noise.scores[:, :places] if random else first.probabilities  # type: ignore[index]
+        again = renewed(found, F.pad(scores, (0, 1)), options.refine_share)
     known = length_mask(found + 1, places + 1) & ~again
     second = refine_pass(
         net, ids, known, text, places=places if upstream else int(found.max()), noise=noise.second, hold=not upstream,

@@ -8,16 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from hmu.backbones.bamm.names import from_authors
 from hmu.backbones.bamm.options import BidirectionalOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
-from hmu.backbones.momask.files import count, fill, read_state, take, weight_file
+from hmu.backbones.momask.encoder import from_authors
+from hmu.backbones.momask.files import fill, read_state, take, weight_file
+from hmu.backbones.momask.load import encoder_sizes, origin
 from hmu.checkpoints.opt import read_opt
-from hmu.checkpoints.safe import sha256
 from hmu.errors import CheckpointError
 
 WHAT = "BAMM transformer"
-STACK = r"seqTransEncoder\.{}\.(\d+)\."
 
 
 def check_family(state: Mapping[str, Tensor], codes: int, path: Path | str) -> None:
@@ -47,25 +46,18 @@ def check_family(state: Mapping[str, Tensor], codes: int, path: Path | str) -> N
     )
 
 
-def transformer_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path | str) -> BidirectionalOptions:
+def transformer_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path) -> BidirectionalOptions:
     """Options of a transformer: sizes from its shapes, heads from its ``opt.txt``.
 
     Raises:
         CheckpointError: ``opt.txt`` lacks the heads, which no weight tells.
     """
-    if "n_heads" not in opt:
-        raise CheckpointError(f"{path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt")
-    blocks = "t2mgpt" if any(name.startswith("seqTransEncoder.blocks.") for name in state) else "official"
-    inner = {"official": "layers.0.linear1.weight", "t2mgpt": "blocks.0.mlp.0.weight"}[blocks]
+    renamed = {
+        name.replace(".blocks.", ".layers.").replace(".mlp.0.", ".linear1."): value for name, value in state.items()
+    }
     return BidirectionalOptions(
-        latent_dim=take(state, "cond_emb.weight", path, WHAT).shape[0],
-        n_heads=int(opt["n_heads"]),
-        n_layers=max(count(state, STACK.format("layers")), count(state, STACK.format("blocks"))),
-        ff_size=take(state, f"seqTransEncoder.{inner}", path, WHAT).shape[0],
-        dropout=float(opt.get("dropout", 0.2)),
-        cond_drop=float(opt.get("cond_drop_prob", 0.1)),
-        positions=take(state, "position_enc.pe", path, WHAT).shape[0],
-        blocks=blocks,
+        **encoder_sizes(renamed, opt, path, WHAT),
+        blocks="t2mgpt" if any(name.startswith("seqTransEncoder.blocks.") for name in state) else "official",
         max_tokens=int(opt.get("max_motion_length", 196)) // int(opt.get("unit_length", 4)),
     )
 
@@ -94,4 +86,4 @@ def load_transformer(
         transformer_options(state, opt, path),
     )
     fill(net, from_authors(state), path)
-    return net.eval(), opt, {"file": str(path), "sha256": sha256(path)}
+    return net.eval(), opt, origin(path)

@@ -7,57 +7,21 @@ see nothing but each other. Without conditions it is an autoregressive model, wi
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.bamm.blocks import Attention, Memory, PostNormBlock, Stack, causal
+from hmu.backbones.bamm.blocks import Memory, Remembering, Stack, causal
 from hmu.backbones.bamm.options import BidirectionalOptions
-
-
-class InputProcess(nn.Module):
-    """Codes of width ``code_dim`` to the transformer's width."""
-
-    def __init__(self, code_dim: int, width: int) -> None:
-        super().__init__()
-        self.poseEmbedding = nn.Linear(code_dim, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(..., code_dim)`` to ``(..., width)``."""
-        return self.poseEmbedding(x)
-
-
-class Positions(nn.Module):
-    """Sinusoids, sine at even and cosine at odd columns (Vaswani et al. 2017); stored with the checkpoint."""
-
-    pe: Tensor
-
-    def __init__(self, width: int, places: int) -> None:
-        super().__init__()
-        angle = torch.arange(places)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
-        table = torch.zeros(places, 1, width)
-        table[:, 0, 0::2], table[:, 0, 1::2] = angle.sin(), angle.cos()[:, : width // 2]
-        self.register_buffer("pe", table)
-
-    def forward(self, start: int, places: int) -> Tensor:
-        """Rows ``start … start + places`` as ``(places, width)``."""
-        return self.pe[start : start + places, 0]
-
-
-class OutputProcess(nn.Module):
-    """Linear, GELU, LayerNorm, linear to the classes."""
-
-    def __init__(self, width: int, classes: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(width, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=1e-12)
-        self.poseFinal = nn.Linear(width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(..., width)`` to logits ``(..., classes)``."""
-        return self.poseFinal(self.LayerNorm(F.gelu(self.dense(x))))
+from hmu.backbones.momask.encoder import (
+    InputProcess,
+    OutputProcess,
+    Positions,
+    combine_branches,
+    guidance_branches,
+    initialise,
+    repeat_rows,
+)
 
 
 class BidirectionalTransformer(nn.Module):
@@ -66,7 +30,7 @@ class BidirectionalTransformer(nn.Module):
     Args:
         codes: size of the first codebook, ``K``. Ids beyond: END ``K``, pad ``K + 1``, and an unused ``K + 2``.
         code_dim: width of a token's embedding.
-        text_width: width of the one vector that stands for the text.
+        text_width: width of the one vector that stands for the text; a zero vector is "no text".
         options: sizes, see :class:`~hmu.backbones.bamm.options.BidirectionalOptions`.
     """
 
@@ -76,37 +40,29 @@ class BidirectionalTransformer(nn.Module):
         self.end_id, self.pad_id = codes, codes + 1
         width = options.latent_dim
         self.input_process = InputProcess(code_dim, width)
-        self.position_enc = Positions(width, options.positions)
-        self.seqTransEncoder = Stack(
-            options.blocks, options.n_layers, width, options.n_heads, options.ff_size, options.dropout
-        )
+        self.position_enc = Positions(width, options.positions, options.dropout)
+        self.seqTransEncoder = Stack(options)
         self.cond_emb = nn.Linear(text_width, width)
         self.output_process = OutputProcess(width, codes + 1)
         self.token_emb = nn.Embedding(codes + 3, code_dim)
-        self.drop = nn.Dropout(options.dropout)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Normal weights of deviation 0.02, no biases; post-norm attention starts Glorot-uniform like torch's own."""
-        for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(module.weight, std=0.02)
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
-        for block in self.seqTransEncoder.members:
-            if isinstance(block, PostNormBlock):
-                for layer in (block.self_attn.query, block.self_attn.key, block.self_attn.value):
-                    nn.init.xavier_uniform_(layer.weight)
+        initialise(self)
 
     # -- pieces ------------------------------------------------------------------------------------
-    def embed_text(self, text: Tensor) -> Tensor:
-        """The text place ``(batch, 1, width)`` of vectors ``(batch, text_width)``; zeros are the empty prompt."""
-        return self.drop(self.cond_emb(text)[:, None] + self.position_enc(0, 1))
+    def table(self) -> Tensor:
+        """Every token's input ``(codes + 3, width)``; computed once for all places of a pass."""
+        return self.input_process(self.token_emb.weight)
 
-    def embed_tokens(self, ids: Tensor, start: int) -> Tensor:
+    def _placed(self, x: Tensor, start: int) -> Tensor:
+        positions = self.position_enc.pe[start : start + x.shape[1], 0]
+        return self.position_enc.dropout(x + positions)
+
+    def embed_text(self, text: Tensor) -> Tensor:
+        """The text place ``(rows, 1, width)`` of vectors ``(rows, text_width)``."""
+        return self._placed(self.cond_emb(text)[:, None], 0)
+
+    def embed_tokens(self, ids: Tensor, start: int, table: Tensor | None = None) -> Tensor:
         """Token places ``(batch, tokens, width)`` of ``ids`` ``(batch, tokens)``, the first at place ``start``."""
-        embedded = self.input_process(self.token_emb(ids))
-        return self.drop(embedded + self.position_enc(start, ids.shape[1]))
+        return self._placed(F.embedding(ids, self.table() if table is None else table), start)
 
     def attention_mask(self, conditions: Tensor) -> Tensor:
         """True where a row may look at a column, ``(batch, 1, tokens + 1, tokens + 1)``.
@@ -118,29 +74,42 @@ class BidirectionalTransformer(nn.Module):
         return torch.where(rows, columns, columns | causal(known.shape[1], known.device))
 
     # -- whole sequences ---------------------------------------------------------------------------
-    def forward(self, ids: Tensor, text: Tensor, conditions: Tensor | None = None) -> Tensor:
-        """Logits ``(batch, tokens + 1, codes + 1)``: row ``t`` predicts token ``t``, the last one nothing trained.
+    def features(self, ids: Tensor, text: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """What enters the last linear layer, ``(rows, tokens + 1, width)``.
 
         Args:
             ids: ``(batch, tokens)``, special ids allowed.
-            text: ``(batch, text_width)``.
+            text: ``(rows, text_width)``; ``rows`` may be a multiple of the batch, whose tokens are repeated then.
             conditions: True at tokens known ahead of time ``(batch, tokens)``; None = none, purely causal.
         """
-        x = torch.cat([self.embed_text(text), self.embed_tokens(ids, 1)], 1)
-        attend = causal(x.shape[1], x.device) if conditions is None else self.attention_mask(conditions)
-        return self.output_process(self.seqTransEncoder(x, attend))
+        x = torch.cat([self.embed_text(text), repeat_rows(self.embed_tokens(ids, 1), len(text))], 1)
+        mask = causal(x.shape[1], x.device) if conditions is None else self.attention_mask(conditions)
+        mask = mask if len(mask) == 1 else repeat_rows(mask, len(text))
+        return self.output_process.features(self.seqTransEncoder(x, mask))
+
+    def forward(self, ids: Tensor, text: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """Logits ``(rows, tokens + 1, codes + 1)``: row ``t`` predicts token ``t``, the last one nothing trained.
+
+        Arguments as for :meth:`features`.
+        """
+        return self.output_process.poseFinal(self.features(ids, text, conditions))
+
+    def guided(self, ids: Tensor, text: Tensor, scale: float, conditions: Tensor | None = None) -> Tensor:
+        """Guided logits ``(batch, tokens + 1, codes + 1)``, both branches in one pass (the last layer is affine)."""
+        features = self.features(ids, guidance_branches(text, scale), conditions)
+        return self.output_process.poseFinal(combine_branches(features, len(text), scale))
 
     # -- one place after the other -----------------------------------------------------------------
     def memories(self, rows: int, places: int) -> list[Memory]:
         """Empty memories for :meth:`read`."""
         return self.seqTransEncoder.memories(rows, places, self.cond_emb.weight)
 
-    def read(self, x: Tensor, memories: list[Memory], start: int, attend: Tensor | None = None) -> Tensor:
+    def read(self, x: Tensor, memories: list[Memory], start: int, mask: Tensor | None = None) -> Tensor:
         """Hidden states of embedded places ``x`` from ``start`` on, given what the memories hold of others."""
-        return self.seqTransEncoder(x, attend, memories, start)
+        return self.seqTransEncoder(x, mask, memories, start)
 
     # -- handles -----------------------------------------------------------------------------------
     def attention_linears(self) -> list[str]:
         """Names of all query, key, value and output projections."""
-        names = [name for name, module in self.named_modules() if isinstance(module, Attention)]
-        return [f"{name}.{leaf}" for name in names for leaf in ("query", "key", "value", "proj")]
+        found = ((name, part) for name, part in self.named_modules() if isinstance(part, Remembering))
+        return [f"{name}.{leaf}" for name, part in found for leaf in part.names]

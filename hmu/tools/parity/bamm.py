@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hmu.backbones.bamm.corruption import Corrupted, Hidden, corrupt
-from hmu.backbones.bamm.generation import Noise, branches, find_end, generate_ids, guide, refine_pass, with_end
+from hmu.backbones.bamm.generation import Noise, find_end, generate_ids, refine_pass, with_end
 from hmu.backbones.bamm.load import load_transformer
-from hmu.backbones.bamm.names import from_authors, to_authors
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
+from hmu.backbones.momask.encoder import from_authors, to_authors
 from hmu.backbones.momask.files import load_rvq
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
@@ -70,11 +70,8 @@ def transformers(case: Path) -> dict[str, BidirectionalTransformer]:
 
 def logits(net: BidirectionalTransformer, arrays: Arrays, conditions: Tensor | None, scale: float) -> Tensor:
     """Guided logits of the case's tokens in the authors' layout ``(batch, classes, places)``."""
-    ids, dtype = arrays.tensor("ids"), net.cond_emb.weight.dtype
-    texts = branches(arrays.tensor("cond", dtype), scale)
-    copies = len(texts) // len(ids)
-    shown = None if conditions is None else conditions.repeat(copies, 1)
-    return guide(net(ids.repeat(copies, 1), texts, shown), scale).transpose(1, 2)
+    text = arrays.tensor("cond", net.cond_emb.weight.dtype)
+    return net.guided(arrays.tensor("ids"), text, scale, conditions).transpose(1, 2)
 
 
 def forwards(net: BidirectionalTransformer, arrays: Arrays) -> dict[str, Tensor]:
