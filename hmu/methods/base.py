@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ class Method:
     ``fits`` refuses a backbone with the reason before anything expensive happens.
     """
 
-    name: str = "method"
+    name: ClassVar[str] = "method"
 
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
         """None if the method can run on ``backbone``, else one line saying why not."""

@@ -2,11 +2,14 @@
 
 A layer answers ``W x + b``. Wanted is the ``W'`` that minimises
 
-    ridge ||W' - W||^2 + sum_i weight_i ||W' x_i + b - y_i||^2,
+    ridge ||W' - W||^2 + erase sum_c ||W' c + b - v||^2 + keep sum_r ||W' r - W r||^2
 
-whose solution is ``W' = W + [sum_i weight_i (y_i - W x_i - b) x_i^T] [ridge I + sum_i weight_i x_i x_i^T]^-1``: the
-closed form of Gandikota et al., "Unified Concept Editing in Diffusion Models" (WACV 2024), written as a change of ``W``,
-so that rows to be kept enter the inverse only. The bias stays outside: the layer adds it again.
+over rows ``c`` of the concept, which should answer ``v``, and rows ``r`` to keep:
+
+    W' = W + [erase sum (v - W c - b) c^T] [ridge I + erase sum c c^T + keep sum r r^T]^-1,
+
+the closed form of Gandikota et al., "Unified Concept Editing in Diffusion Models" (WACV 2024), written as a change of
+``W``. The bias stays outside, because the layer adds it again.
 """
 
 from __future__ import annotations
@@ -17,73 +20,144 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hmu.backbones.base import MotionBackbone
+from hmu.methods.prompt_rows import aims, input_groups, prompt_rows, side_rows
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Weights of the three sums of the formula."""
+
+    erase: float
+    keep: float
+    ridge: float
+
 
 @dataclass
-class Ridge:
-    """Normal equations of one layer.
+class Group:
+    """Layers that read the same embedding, and the rows they read; everything in float64.
 
     Attributes:
-        weight: the present ``W`` ``(out, in)``, float64.
-        gram: ``sum weight_i x_i x_i^T`` ``(in, in)``.
-        change: ``sum weight_i (y_i - W x_i - b) x_i^T`` ``(out, in)``.
+        layers: weight ``(out, in)`` and bias ``(out,)`` or None of each.
+        concept: rows of the forget prompts ``(rows, in)``.
+        aim: what each of them should become ``(rows, in)``.
+        gram, total: sum of ``r r^T`` ``(in, in)`` and of ``r`` ``(in,)`` over the rows to keep.
+        kept: number of rows to keep.
     """
 
-    weight: Tensor
+    layers: dict[str, tuple[Tensor, Tensor | None]]
+    concept: Tensor
+    aim: Tensor
     gram: Tensor
-    change: Tensor
+    total: Tensor
+    kept: int
 
     @classmethod
-    def of(cls, weight: Tensor) -> Ridge:
-        """No terms yet."""
-        weight = weight.detach().double()
-        return cls(weight, weight.new_zeros(weight.shape[1], weight.shape[1]), torch.zeros_like(weight))
-
-    def add(self, inputs: Tensor, change: Tensor | None, scale: float) -> None:
-        """Rows ``(rows, in)`` whose output should change by ``change`` ``(rows, out)``; None = stay as it is."""
-        self.gram += scale * (inputs.T @ inputs)
-        if change is not None:
-            self.change += scale * (change.T @ inputs)
-
-    def add_gram(self, gram: Tensor, change: Tensor | None = None) -> None:
-        """Rows of which only the sums ``(in, in)`` and ``(out, in)`` are known."""
-        self.gram += gram
-        if change is not None:
-            self.change += change
-
-    def solve(self, ridge: float) -> Tensor:
-        """The new ``W'`` ``(out, in)``."""
-        system = self.gram + ridge * torch.eye(len(self.gram), dtype=self.gram.dtype, device=self.gram.device)
-        return self.weight + torch.linalg.solve(system, self.change.T).T
+    def of(cls, layers: dict[str, tuple[Tensor, Tensor | None]], concept: Tensor, aim: Tensor, retain: Tensor) -> Group:
+        """From the rows to keep themselves ``(rows, in)``."""
+        double = {name: (w.double(), None if b is None else b.double()) for name, (w, b) in layers.items()}
+        retain = retain.double()
+        return cls(double, concept.double(), aim.double(), retain.T @ retain, retain.sum(0), len(retain))
 
 
-def wanted_change(
-    inputs: Tensor, anchors: Tensor, weight: Tensor, bias: Tensor | None, target: str, original: Tensor | None = None
-) -> Tensor:
-    """By how much the layer's output should change on the concept's rows ``(rows, out)``.
+def collect(
+    backbone: MotionBackbone,
+    layers: Sequence[str],
+    erased: Sequence[str],
+    kept: Sequence[str],
+    anchor: str,
+    tokens: tuple[str, str],
+) -> list[Group]:
+    """Encode all prompts and gather the rows of every group of ``layers``.
 
     Args:
-        inputs: rows of the concept ``(rows, in)``.
-        anchors: what each row should become, or one for all ``(rows or 1, in)``.
-        weight, bias: of the layer now, ``(out, in)`` and ``(out,)``.
-        target: ``anchor``: the anchor's output; ``projection``: that without its part along the concept's own output.
-        original: weight that the anchors' output is taken from, where ``weight`` is already an edited one.
+        backbone: the base.
+        layers: names from ``text_projections``.
+        erased, kept: prompts of both sides.
+        anchor: what the first become.
+        tokens: which rows of the first and of the second, see :data:`hmu.methods.prompt_rows.CHOICES`.
+    """
+    members, modules = input_groups(backbone, layers), backbone.text_projections()
+    leaders = list(members)
+    wanted = aims(prompt_rows(backbone, [anchor], leaders), tokens[0])
+    concept: dict[str, list[Tensor]] = {name: [] for name in leaders}
+    aim: dict[str, list[Tensor]] = {name: [] for name in leaders}
+    for rows in side_rows(backbone, erased, leaders, tokens[0]):
+        for name, x in rows.inputs.items():
+            concept[name].append(x.double())
+            aim[name].append(wanted(name, rows.kind))
+    gram: dict[str, Tensor] = {}
+    total: dict[str, Tensor] = {}
+    count = 0
+    for rows in side_rows(backbone, kept, leaders, tokens[1]):
+        count += len(rows)
+        for name, x in ((name, x.double()) for name, x in rows.inputs.items()):
+            gram[name] = gram.get(name, 0.0) + x.T @ x
+            total[name] = total.get(name, 0.0) + x.sum(0)
+    weights = {name: (modules[name].weight.detach().double(), _double(modules[name].bias)) for name in layers}
+    return [
+        Group({n: weights[n] for n in names}, torch.cat(concept[g]), torch.cat(aim[g]), gram[g], total[g], count)
+        for g, names in members.items()
+    ]
+
+
+def _double(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.detach().double()
+
+
+def wanted(concept: Tensor, aim: Tensor, weight: Tensor, bias: Tensor | None, target: str) -> Tensor:
+    """What the layer should answer to the concept's rows, bias included ``(rows, out)``.
+
+    Args:
+        concept: rows of the concept ``(rows, in)``.
+        aim: what each should become ``(rows, in)``.
+        weight, bias: of the layer, ``(out, in)`` and ``(out,)``.
+        target: ``anchor``: the answer to ``aim``; ``projection``: that without its part along the concept's own answer.
     """
     offset = 0.0 if bias is None else bias
-    now = inputs @ weight.T + offset
-    aim = anchors @ (weight if original is None else original).T + offset
-    if target == "projection":
-        unit = now / now.norm(dim=1, keepdim=True).clamp_min(torch.finfo(now.dtype).tiny)
-        aim = aim - (aim * unit).sum(1, keepdim=True) * unit
-    return aim - now
+    answer = aim @ weight.T + offset
+    if target == "anchor":
+        return answer
+    own = concept @ weight.T + offset
+    unit = own / own.norm(dim=1, keepdim=True).clamp_min(torch.finfo(own.dtype).tiny)
+    return answer - (answer * unit).sum(1, keepdim=True) * unit
+
+
+def solve(
+    group: Group,
+    name: str,
+    scales: Scales,
+    target: str,
+    *,
+    concept: Tensor | None = None,
+    current: Tensor | None = None,
+) -> Tensor:
+    """The new weight ``(out, in)`` of one layer.
+
+    Args:
+        group, name: the layer.
+        scales: weights of the terms.
+        target: see :func:`wanted`.
+        concept: rows to erase ``(rows, in)`` in place of the group's own (an adversarial embedding).
+        current: the layer's weight now, where rounds have already changed it. What prompts should answer is always
+            taken from the original, so that the errors of several rounds do not add up.
+    """
+    original, bias = group.layers[name]
+    now = original if current is None else current
+    rows = group.concept if concept is None else concept
+    change = wanted(group.concept, group.aim, original, bias, target) - rows @ now.T - (0.0 if bias is None else bias)
+    gram = scales.keep * group.gram
+    left = scales.erase * change.T @ rows + (original - now) @ gram
+    system = gram + scales.erase * rows.T @ rows + scales.ridge * torch.eye(len(gram)).to(gram)
+    return now + torch.linalg.solve(system, left.T).T
 
 
 def adversarial_map(pairs: Sequence[tuple[Tensor, Tensor]], ridge: float) -> Tensor:
-    """RECE's ``C`` ``(in, in)``: ``C c`` is the embedding that gets the closest to the *old* answer to ``c``.
+    """RECE's ``C`` ``(in, in)``: of all embeddings ``C c`` gets the closest to the *old* answer to ``c``.
 
     ``C = (ridge I + sum W'^T W')^-1 sum W'^T W`` over ``(W', W)`` = (new, old) weights of the layers that read the same
     embedding (Gong et al., "Reliable and Efficient Concept Erasure", ECCV 2024). A bias cancels.
     """
-    new = sum((w.T @ w for w, _ in pairs), torch.zeros(()))
-    both = sum((w.T @ old for w, old in pairs), torch.zeros(()))
-    eye = torch.eye(len(new), dtype=new.dtype, device=new.device)
-    return torch.linalg.solve(new + ridge * eye, both)
+    new = torch.stack([w.T @ w for w, _ in pairs]).sum(0)
+    both = torch.stack([w.T @ old for w, old in pairs]).sum(0)
+    return torch.linalg.solve(new + ridge * torch.eye(len(new)).to(new), both)

@@ -1,0 +1,85 @@
+"""Reliable and efficient concept erasure (Gong et al., ECCV 2024): UCE against the worst embedding that is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from hmu.backbones.base import MotionBackbone
+from hmu.errors import ConfigError
+from hmu.methods import upstream_edits
+from hmu.methods.closed_form import Group, adversarial_map, solve
+from hmu.methods.uce import Uce
+
+
+@dataclass(kw_only=True)
+class Rece(Uce):
+    """UCE, then rounds: find the embedding that still gets the old answer, and erase that one too.
+
+    After a solution ``W'`` the embedding ``c' = (adversary_ridge I + sum W'^T W')^-1 (sum W'^T W) c`` comes the closest
+    to the original answers to ``c``; the sums run over the layers that read the same embedding. The next round solves
+    UCE's problem from ``W'`` with ``c'`` in the place of ``c``. Anchors and kept prompts are held to the *original*
+    weights' answers throughout.
+
+    Args:
+        rounds: how often; 0 is UCE.
+        adversary_ridge: keeps ``c'`` small: the larger, the shorter the embeddings that are erased.
+        variant: ``upstream`` takes both factors of the map from the current weights, as the published port does.
+        options: see :class:`~hmu.methods.uce.Uce`; ``target`` may not be ``direction``.
+
+    Raises:
+        ConfigError: for values that cannot work.
+    """
+
+    name: ClassVar[str] = "rece"
+
+    rounds: int = 1
+    adversary_ridge: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rounds < 0 or self.adversary_ridge <= 0:
+            raise ConfigError("method: rounds must not be negative, adversary_ridge must be above 0")
+        if self.target == "direction":
+            raise ConfigError("method.target=direction has no rounds: use anchor or projection, or method=uce")
+
+    def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
+        """As UCE; the fork of SALAD has no RECE to reproduce."""
+        reason = super().fits(backbone)
+        if reason is None and self.variant == "upstream" and isinstance(backbone, MotionBackbone):
+            words = upstream_edits.reads_words(backbone)
+            return "variant=upstream reproduces HMU's port, and the fork of SALAD has no RECE" if words else None
+        return reason
+
+    def solve_group(self, group: Group) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """UCE's solution, then the rounds; the record says how much of the old answer each adversary brought back."""
+        weights, _ = super().solve_group(group)
+        scales = self.scales(group)
+        left = []
+        for _ in range(self.rounds):
+            if self.variant == "upstream":
+                weights, _ = upstream_edits.rece_round(group, weights, scales, self.target, self.adversary_ridge)
+                continue
+            pairs = [(weights[name], original) for name, (original, _) in group.layers.items()]
+            adversary = group.concept @ adversarial_map(pairs, self.adversary_ridge).T
+            left.append(round(recovered(group, weights, adversary), 4))
+            weights = {
+                name: solve(group, name, scales, self.target, concept=adversary, current=weights[name])
+                for name in group.layers
+            }
+        return weights, {"answer recovered by the adversary, by round": left} if left else {}
+
+
+def recovered(group: Group, weights: dict[str, Tensor], adversary: Tensor) -> float:
+    """Share of the original answers to the concept (bias aside) that ``adversary`` gets from the new weights: 1 = all.
+
+    One minus the relative squared distance, over all layers of the group.
+    """
+    missed = total = 0.0
+    for name, (original, _) in group.layers.items():
+        old = group.concept @ original.T
+        missed += float((adversary @ weights[name].T - old).square().sum())
+        total += float(old.square().sum())
+    return 1.0 - missed / max(total, 1e-300)

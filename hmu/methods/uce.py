@@ -1,0 +1,198 @@
+"""Unified concept editing (Gandikota et al., WACV 2024) of the layers through which text enters a motion generator."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from hmu.backbones.base import MotionBackbone
+from hmu.data.clips import MotionClips
+from hmu.data.concepts import Concept
+from hmu.errors import ConfigError
+from hmu.methods import upstream_edits
+from hmu.methods.base import EditMethod, check_choice, offers
+from hmu.methods.closed_form import Group, Scales, collect, solve
+from hmu.methods.edit import DeltaEdit, fingerprint
+from hmu.methods.prompt_rows import CHOICES
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Uce(EditMethod):
+    """Re-solve the text projections: the concept's words answer like the anchor, all others as before.
+
+    ``W'`` minimises ``regulariser ||W' - W||^2 + erase_weight mean ||W' c + b - v||^2 + preserve_weight mean
+    ||W' r - W r||^2`` over rows ``c`` of the forget and ``r`` of the retain captions; ``b`` is the layer's bias.
+
+    Args:
+        target: what ``v`` is. ``anchor``: the anchor's answer; ``projection``: that without its part along the
+            concept's own answer; ``direction``: no regression, the mean difference between both sides is projected out.
+        anchor: prompt that the concept becomes; empty = the unconditional prompt.
+        concept_tokens: rows of a forget caption: ``all`` its tokens, its words (``content``), their mean per caption
+            (``pooled``), or one mean of all captions (``averaged``). No difference where a model reads one vector per
+            prompt, but for ``averaged``.
+        preserve_tokens: the same for retain captions.
+        forget_texts, retain_texts: prompts in place of the captions of both sides.
+        retain_limit: at most so many retain captions, drawn at random; None = all.
+        erase_weight, preserve_weight, regulariser: see the formula.
+        weighting: ``mean``: as in the formula, and ``regulariser`` counts in mean squares of the concept's rows, so
+            that the weights mean the same for any number of captions; ``sum``: sums and plain numbers, as published.
+        strength: ``direction`` only: 1 projects the direction out, above 1 turns it round.
+        layers: edit only layers whose name contains one of these; None = all.
+        variant: ``paper``, or ``upstream`` = as the published port (of SALAD: the fork) computes it, see
+            :mod:`hmu.methods.upstream_edits`; the fork's lambda is ``strength``.
+
+    Raises:
+        ConfigError: for values that cannot work.
+    """
+
+    name: ClassVar[str] = "uce"
+
+    target: str = "anchor"
+    anchor: str | None = ""
+    concept_tokens: str = "all"
+    preserve_tokens: str = "all"
+    forget_texts: Sequence[str] | None = None
+    retain_texts: Sequence[str] | None = None
+    retain_limit: int | None = None
+    erase_weight: float = 1.0
+    preserve_weight: float = 1.0
+    regulariser: float = 0.01
+    weighting: str = "mean"
+    strength: float = 1.0
+    layers: Sequence[str] | None = None
+    variant: str = "paper"
+
+    def __post_init__(self) -> None:
+        check_choice("target", self.target, ("anchor", "projection", "direction"))
+        check_choice("concept_tokens", self.concept_tokens, CHOICES)
+        check_choice("preserve_tokens", self.preserve_tokens, CHOICES)
+        check_choice("weighting", self.weighting, ("mean", "sum"))
+        check_choice("variant", self.variant, ("paper", "upstream"))
+        if self.erase_weight <= 0 or self.preserve_weight < 0 or self.regulariser <= 0:
+            raise ConfigError("method: erase_weight and regulariser must be above 0, preserve_weight not negative")
+        if self.retain_limit is not None and self.retain_limit < 1:
+            raise ConfigError(f"method.retain_limit={self.retain_limit}: expected 1 or more, or null for all")
+        self.anchor = self.anchor or ""
+        self.forget_texts = prompt_list("forget_texts", self.forget_texts)
+        self.retain_texts = prompt_list("retain_texts", self.retain_texts)
+        self.layers = None if self.layers is None else [str(part) for part in self.layers]
+
+    def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
+        """It needs linear layers through which text enters, and to know what enters them."""
+        kind = backbone if isinstance(backbone, type) else type(backbone)
+        if not offers(backbone, "text_projections") or not offers(kind, "projection_inputs"):
+            return "it offers no linear layers through which text enters"
+        return None
+
+    def edit(
+        self,
+        backbone: MotionBackbone,
+        forget: MotionClips,
+        retain: MotionClips,
+        concept: Concept,
+        generator: torch.Generator | None = None,
+    ) -> DeltaEdit:
+        """Solve for every layer; see :class:`~hmu.methods.base.EditMethod`."""
+        begin = time.perf_counter()
+        erased = self.forget_texts or captions_of(forget)
+        kept = self.retain_texts or captions_of(retain)
+        if self.retain_limit is not None and self.retain_limit < len(kept):
+            kept = [kept[i] for i in torch.randperm(len(kept), generator=generator)[: self.retain_limit].tolist()]
+        deltas, facts = self.deltas(backbone, erased, kept)
+        seconds = round(time.perf_counter() - begin, 3)
+        facts = {"forget_texts": len(erased), "retain_texts": len(kept), **facts, "seconds": seconds}
+        log.info("%s: %d layers solved for %d against %d prompts in %.1f s", self.name, len(deltas), *_counts(facts))
+        stored = {f"{name}.weight": delta.float().cpu() for name, delta in deltas.items()}
+        settings = self.settings | {"solved": facts}
+        return DeltaEdit(stored, method=self.name, concept=concept.name, base=fingerprint(backbone), settings=settings)
+
+    def deltas(
+        self, backbone: MotionBackbone, erased: Sequence[str], kept: Sequence[str]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Changes of weight by layer, float64, and facts for the record."""
+        layers = pick_layers(backbone, self.layers)
+        if self.variant == "upstream" and upstream_edits.reads_words(backbone):
+            changes = upstream_edits.fork_deltas(backbone, erased, kept, self.strength)
+            return {name: changes[name] for name in layers}, {}
+        deltas: dict[str, Tensor] = {}
+        facts: dict[str, Any] = {}
+        tokens = (self.concept_tokens, self.preserve_tokens)
+        for group in collect(backbone, layers, erased, kept, self.anchor or "", tokens):
+            solved, found = self.solve_group(group)
+            deltas |= {name: weight - group.layers[name][0] for name, weight in solved.items()}
+            facts |= {f"{next(iter(group.layers))}: {key}": value for key, value in found.items()}
+        return deltas, facts
+
+    def solve_group(self, group: Group) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """New weights of layers that read the same, and facts for the record."""
+        if self.target == "direction":
+            return without_direction(group, self.strength), {}
+        scales = self.scales(group)
+        if self.variant == "upstream":
+            layers = group.layers.items()
+            return {
+                n: upstream_edits.solve(group, n, scales, self.target, group.concept, w) for n, (w, _) in layers
+            }, {}
+        return {name: solve(group, name, scales, self.target) for name in group.layers}, {}
+
+    def scales(self, group: Group) -> Scales:
+        """The weights of the terms, per row."""
+        if self.weighting == "sum":
+            return Scales(self.erase_weight, self.preserve_weight, self.regulariser)
+        square = float(group.concept.square().mean())
+        return Scales(
+            self.erase_weight / len(group.concept), self.preserve_weight / group.kept, self.regulariser * square
+        )
+
+
+def without_direction(group: Group, strength: float) -> dict[str, Tensor]:
+    """``W (I - strength d d^T / ||d||^2)`` of every layer, ``d`` the mean concept row minus the mean kept row."""
+    direction = group.concept.mean(0) - group.total / group.kept
+    outer = strength * torch.outer(direction, direction) / direction.square().sum()
+    return {name: weight - weight @ outer for name, (weight, _) in group.layers.items()}
+
+
+def captions_of(clips: MotionClips) -> list[str]:
+    """All distinct captions, in the order of their first occurrence."""
+    return list(dict.fromkeys(caption.text for entry in clips.entries for caption in entry.captions))
+
+
+def prompt_list(key: str, texts: Sequence[str] | None) -> list[str] | None:
+    """A list of prompts from the configuration.
+
+    Raises:
+        ConfigError: a single string, or an empty list.
+    """
+    if texts is None:
+        return None
+    if isinstance(texts, str) or not list(texts):
+        raise ConfigError(f"method.{key}={texts}: expected a list of prompts, or null for the captions of that side")
+    return [str(text) for text in texts]
+
+
+def pick_layers(backbone: MotionBackbone, wanted: Sequence[str] | None) -> list[str]:
+    """Names of the layers to edit: all text projections, or those whose name contains one of ``wanted``.
+
+    Raises:
+        ConfigError: one of ``wanted`` is in no name.
+    """
+    names = list(backbone.text_projections())
+    lost = [part for part in wanted or [] if not any(part in name for name in names)]
+    if lost or wanted == []:
+        raise ConfigError(
+            f"method.layers: no text projection of {backbone.name} has '{', '.join(lost)}' in its name; "
+            f"there are {', '.join(names)}"
+        )
+    return names if wanted is None else [name for name in names if any(part in name for part in wanted)]
+
+
+def _counts(facts: dict[str, Any]) -> tuple[int, int, float]:
+    return facts["forget_texts"], facts["retain_texts"], facts["seconds"]
