@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hmu.backbones.momask.encoder import from_authors, to_authors
 from hmu.backbones.momask.files import EMA
 from hmu.checkpoints.opt import read_opt
 from hmu.errors import CheckpointError
@@ -152,3 +153,9 @@ def deviation(ours: Tensor, expected: np.ndarray) -> float:
     """How far an output is from the stored one; infinite for another shape or NaN."""
     found = compare("", ours.detach().numpy(), expected, 0.0).deviation
     return found if found == found else float("inf")
+
+
+def fill_by_rule(model: M, rule: str) -> M:
+    """``model`` with every weight filled by a rule, which speaks of the authors' names; in evaluation mode."""
+    model.load_state_dict(from_authors(filled_state(to_authors(model.state_dict()), rule)))
+    return model.eval()

@@ -28,7 +28,7 @@ from hmu.tools.parity.momask_files import (
     check_all,
     compare_array,
     deviation,
-    filled_state,
+    fill_by_rule,
     folders,
     manifest,
     open_case,
@@ -71,9 +71,7 @@ def model_for(case: Case) -> Rvq:
         _, options = published(case.hyper_parameters())
         width = arrays["encoder_out"].shape[1] if "encoder_out" in arrays else options.code_dim
         options = replace(options, quantizers=arrays["indices"].shape[-1], code_dim=width)
-        model = Rvq(arrays["x"].shape[-1], options, "upstream")
-        model.load_state_dict(filled_state(model.state_dict(), case.filled))
-        return model.eval()
+        return fill_by_rule(Rvq(arrays["x"].shape[-1], options, "upstream"), case.filled)
 
     def fits(model: Rvq) -> bool:
         sizes = (model.features, model.options.quantizers)
