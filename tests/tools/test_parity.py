@@ -11,6 +11,17 @@ def test_longest_prefix_wins():
     assert parity.runner_for("other", kinds) is None
 
 
+def test_a_case_goes_to_the_module_that_claims_it(tmp_path):
+    def runner(name):
+        return lambda case: iter([Check(name, 0.0, 0.0)])
+
+    entries = [(lambda case: case.name == "mine", runner("claimed")), (None, runner("general"))]
+    for order in (entries, entries[::-1]):
+        run = parity.claimed(order)
+        assert [check.name for check in run(tmp_path / "mine")] == ["claimed"]
+        assert [check.name for check in run(tmp_path / "yours")] == ["general"]
+
+
 def test_compare_sees_shape_nan_and_size():
     assert compare("a", [1.0, 2.0], [1.0, 2.0], 1e-9).passed
     assert not compare("a", [1.0], [1.0, 2.0], 1.0).passed

@@ -10,25 +10,42 @@ import importlib
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hmu.tools import parity
 from hmu.tools.parity.checks import Check
 
 CaseRunner = Callable[[Path], Iterator[Check]]
+Claim = Callable[[Path], bool]
 
 #: folders that hold what cases share, not cases
 SHARED_FOLDERS = {"checkpoints"}
 
 
 def known_kinds() -> dict[str, CaseRunner]:
-    """Every kind of case that a module of this package handles."""
-    kinds: dict[str, CaseRunner] = {}
-    for module in pkgutil.iter_modules(parity.__path__):
-        if not module.name.startswith("__"):
-            kinds.update(getattr(importlib.import_module(f"{parity.__name__}.{module.name}"), "KINDS", {}))
-    return kinds
+    """Every kind of case that a module of this package handles.
+
+    Of several modules that know a kind, one whose ``claims(case)`` is true runs the case, else the last without one.
+    """
+    known: dict[str, list[tuple[Claim | None, CaseRunner]]] = {}
+    for info in pkgutil.iter_modules(parity.__path__):
+        if not info.name.startswith("__"):
+            module = importlib.import_module(f"{parity.__name__}.{info.name}")
+            for kind, runner in getattr(module, "KINDS", {}).items():
+                known.setdefault(kind, []).append((getattr(module, "claims", None), runner))
+    return {kind: entries[0][1] if len(entries) == 1 else claimed(entries) for kind, entries in known.items()}
+
+
+def claimed(entries: Sequence[tuple[Claim | None, CaseRunner]]) -> CaseRunner:
+    """A runner that leaves a case to the module that claims it."""
+
+    def run(case: Path) -> Iterator[Check]:
+        wanted = [runner for claims, runner in entries if claims is not None and claims(case)]
+        others = [runner for claims, runner in entries if claims is None]
+        yield from (wanted or others)[-1](case)
+
+    return run
 
 
 def runner_for(name: str, kinds: dict[str, CaseRunner]) -> CaseRunner | None:
