@@ -1,0 +1,338 @@
+"""From joint angles and force plates to model states.
+
+Source: the data path of GaitDynamics, as measured in its golden vectors; ``variant="upstream"`` reproduces it, the
+default leaves its errors out (each is named where it happens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hmu.errors import DataError
+from hmu.gait import columns
+from hmu.gait.filters import Array, fill_gaps, lowpass, resample, slope
+from hmu.gait.rotations import about, angular_velocity, from_euler, to_euler
+from hmu.gait.skeleton import FEET, Skeleton, forward
+from hmu.gait.states import joint_matrices, pack
+from hmu.gait.trial import Trial
+
+POSE_CUTOFF, ROOT_CUTOFF = 15.0, 10.0  # Hz
+CONTACT = 20.0  # N: below it a centre of pressure means nothing
+PRESSED = 50.0  # N: above it one must lie near its foot
+FAR, FAR_SHARE = 0.3, 3 * 0.002  # metres; how many components may be farther, as a share of the frames
+STANCE = 4.0  # N/kg: above it a foot carries weight
+TURN = 45.0  # degrees: largest lumbar rotation and largest change of heading
+MOST_GAPS = 30  # a trial with more runs of missing frames is taken to be flagged by mistake
+SHORTEST = 152  # frames at 100 Hz
+BELT = 0.3  # m/s: stance feet that move faster walk on a treadmill
+_COORDINATES = len(columns.COORDINATES)
+_PELVIS = columns.osim(columns.JOINTS_3D["pelvis"])
+_ROOT = columns.osim(columns.ROOT)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a laboratory measures.
+
+    Attributes:
+        poses: the 23 coordinates ``(frames, 23)``, radians and metres, knee flexion positive.
+        forces: on the right and the left foot ``(frames, 6)``, newtons.
+        cops: centres of pressure ``(frames, 6)``, metres.
+        missing: True where the kinetics are unreliable ``(frames,)``.
+        mass, height: kilograms, metres. fps: frames per second.
+        heels: origins of both heel bodies ``(frames, 6)``, metres; None = from the skeleton.
+    """
+
+    poses: Array
+    forces: Array
+    cops: Array
+    missing: NDArray[np.bool_]
+    mass: float
+    height: float
+    fps: float
+    heels: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def cut(self, start: int, stop: int) -> Recording:
+        """Frames ``start:stop``."""
+        heels = None if self.heels is None else self.heels[start:stop]
+        return replace(
+            self,
+            poses=self.poses[start:stop],
+            forces=self.forces[start:stop],
+            cops=self.cops[start:stop],
+            missing=self.missing[start:stop],
+            heels=heels,
+        )
+
+
+def feet_of(poses: Array, skeleton: Skeleton, which: str) -> Array:
+    """Positions ``(frames, 6)`` of both ``calcn`` (heels) or ``mtp`` (toes), right then left, metres."""
+    feet = forward(torch.from_numpy(np.ascontiguousarray(poses, dtype=np.float64)), skeleton).feet.numpy()
+    wanted = [index for index, name in enumerate(FEET) if name.startswith(which)]
+    return feet[:, wanted].reshape(len(poses), 6)
+
+
+def per_foot(values: Array) -> Array:
+    """``(frames, 6)`` as ``(frames, 2, 3)``."""
+    return values.reshape(len(values), 2, 3)
+
+
+def normed_cops(forces: Array, cops: Array, heels: Array, mass: float, height: float) -> Array:
+    """``(cop - heel) * vertical force / mass / height`` ``(frames, 6)``, zero below :data:`CONTACT`."""
+    vertical = per_foot(forces)[:, :, 1:2]
+    arm = per_foot(cops) - per_foot(heels)
+    return np.where(vertical < CONTACT, 0.0, arm * vertical / mass / height).reshape(len(forces), 6)
+
+
+def cops_of(normed: Array, forces: Array, heels: Array, mass: float, height: float) -> Array:
+    """The inverse of :func:`normed_cops`; a foot without contact gets a centre of pressure of 0, as force plates do."""
+    vertical = per_foot(forces)[:, :, 1:2]
+    pressed = vertical >= CONTACT
+    arm = per_foot(normed) * height * mass / np.where(pressed, vertical, 1.0)
+    return np.where(pressed, per_foot(heels) + arm, 0.0).reshape(len(forces), 6)
+
+
+def check_cops(forces: Array, cops: Array, heels: Array, frames: int) -> str | None:
+    """Why the centres of pressure cannot belong to these feet, or None."""
+    pressed = per_foot(forces)[:, :, 1:2] > PRESSED
+    far = int((np.abs(per_foot(cops) - per_foot(heels)) > FAR)[np.broadcast_to(pressed, (len(forces), 2, 3))].sum())
+    if far <= FAR_SHARE * frames:
+        return None
+    return f"in {far} places the centre of pressure is more than {FAR} m from its foot: are the feet swapped?"
+
+
+def headings(pelvis: Tensor, variant: str = "default") -> Array:
+    """Directions in which the pelvis looks ``(frames,)``, radians, from matrices ``(frames, 3, 3)``.
+
+    ``upstream`` leaves jumps of a full turn in, so that walking towards -180 degrees seems to turn all the time.
+    """
+    angles = torch.atan2(-pelvis[:, 0, 2], pelvis[:, 2, 2]).numpy()
+    return angles if variant == "upstream" else np.unwrap(angles)
+
+
+def _lower_median(values: Array) -> float:
+    return float(np.sort(values)[(len(values) - 1) // 2])
+
+
+def rates(matrices: Tensor, angles: Array, fps: float = columns.FPS) -> tuple[Tensor, Array]:
+    """Angular velocities ``(frames, 4, 3)`` and velocities of the six angles ``(frames, 6)`` as a model state has them."""
+    turning = lowpass(angular_velocity(matrices, fps).numpy(), POSE_CUTOFF, fps)
+    return torch.from_numpy(turning), slope(lowpass(angles, POSE_CUTOFF, fps))
+
+
+def forward_difference(positions: Array, fps: float) -> Array:
+    """``(x[t + 1] - x[t]) * fps``, the last frame repeated ``(frames, ...)``."""
+    steps = np.diff(positions, axis=0) * fps
+    return np.concatenate([steps, steps[-1:]])
+
+
+def toe_velocities(toes: Array, vertical: Array, fps: float) -> Array:
+    """Velocities of both toes ``(frames, 2, 3)`` in m/s, NaN where the foot carries less than :data:`STANCE` N/kg.
+
+    Args:
+        toes: ``(frames, 6)`` metres. vertical: force per kilogram ``(frames, 2)``.
+    """
+    velocity = per_foot(forward_difference(lowpass(toes, ROOT_CUTOFF, fps), fps))
+    return np.where((vertical < STANCE)[:, :, None], np.nan, velocity)
+
+
+def belt_speed(toes: Array, treadmill: bool | None, variant: str = "default") -> Array:
+    """Forward speed ``(frames,)`` of the ground under the stance feet: the negative speed of a treadmill's belt.
+
+    Args:
+        toes: :func:`toe_velocities`.
+        treadmill: None = only if the stance feet move at all. ``upstream`` always subtracts, also on solid ground.
+    """
+    forward_speed = fill_gaps(toes[:, :, 0])
+    none = np.zeros(len(toes))
+    if variant == "upstream" or treadmill:
+        return forward_speed.mean(1)
+    stance = toes[:, :, 0][np.isfinite(toes[:, :, 0])]
+    moving = treadmill is None and len(stance) > 0 and abs(float(np.median(stance))) > BELT
+    return forward_speed.mean(1) if moving else none
+
+
+def root_velocity(positions: Array, belt: Array, height: float, fps: float) -> Array:
+    """Root velocity over height ``(frames, 3)`` from positions in metres, relative to a moving belt ``(frames,)``."""
+    velocity = forward_difference(lowpass(positions, ROOT_CUTOFF, fps), fps)
+    velocity[:, 0] -= belt
+    return velocity / height
+
+
+def trim_empty_ends(recording: Recording) -> Recording:
+    """Without a first and a last frame in which no force or no centre of pressure is there at all."""
+    empty = (recording.forces == 0).all(1) | (recording.cops == 0).all(1)
+    return recording.cut(int(empty[0]), len(recording) - int(empty[-1])) if len(empty) else recording
+
+
+def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where ``flags`` are True, as ``[start, stop)`` in order."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted trial with what the conversion found.
+
+    Attributes:
+        trial: at 100 Hz, root velocities. turn: rotation that made it walk along x ``(3, 3)``.
+        toes: :func:`toe_velocities`.
+    """
+
+    trial: Trial
+    turn: NDArray[np.float32]
+    toes: Array
+
+
+def convert(
+    recording: Recording,
+    skeleton: Skeleton,
+    *,
+    name: str = "",
+    treadmill: bool | None = None,
+    variant: str = "default",
+) -> Converted:
+    """A recording as model states at 100 Hz, turned so that it walks along x, or the reason why it is unusable.
+
+    Raises:
+        DataError: one line saying why the recording is rejected.
+    """
+    recording = trim_empty_ends(recording)
+    mass, height = recording.mass, recording.height
+    _check_lumbar(recording, name)
+    heels = feet_of(recording.poses, skeleton, "calcn") if recording.heels is None else recording.heels
+    far = check_cops(recording.forces, recording.cops, heels, len(recording))
+    if far is not None:
+        raise DataError(f"{name}: {far}")
+    normed = normed_cops(recording.forces, recording.cops, heels, mass, height)
+    missing = recording.missing if len(runs(recording.missing)) <= MOST_GAPS else np.zeros_like(recording.missing)
+    poses, kinetics, turn = align(recording.poses, np.concatenate([recording.forces / mass, normed], 1), name, variant)
+    if len(recording) / recording.fps * columns.FPS < SHORTEST:
+        raise DataError(
+            f"{name}: {len(recording) / recording.fps:.2f} s long, expected at least {SHORTEST / columns.FPS} s"
+        )
+    if int(recording.fps) != int(columns.FPS):
+        poses, kinetics = (resample(x, recording.fps, columns.FPS, variant) for x in (poses, kinetics))
+        missing = resample(missing.astype(float), recording.fps, columns.FPS, variant) != 0
+    toes = toe_velocities(feet_of(poses, skeleton, "mtp"), kinetics[:, [1, 4]], columns.FPS)
+    start = poses[0, _ROOT].copy()
+    matrices = pose_matrices(poses)
+    angles = poses[:, columns.osim(columns.ANGLES)]
+    root = root_velocity(poses[:, _ROOT] - start, belt_speed(toes, treadmill, variant), height, columns.FPS)
+    ordered = kinetics.reshape(-1, 2, 2, 3).swapaxes(1, 2).reshape(-1, 12)  # force and cop of the right foot come first
+    states = assemble(matrices, angles, ordered, root)
+    trial = Trial(states, missing, height, mass, columns.FPS, start, "velocity", name)
+    return Converted(trial, turn, toes)
+
+
+def _check_lumbar(recording: Recording, name: str) -> None:
+    turn = np.rad2deg(recording.poses[:, columns.osim(["lumbar_rotation"])].mean())
+    if abs(turn) > TURN:
+        raise DataError(f"{name}: lumbar rotation is {turn:.0f} degrees on average, expected less than {TURN:g}")
+
+
+def pose_matrices(poses: Array) -> Tensor:
+    """Matrices ``(frames, 4, 3, 3)`` of pelvis, hips and lumbar from coordinates ``(frames, 23)``."""
+    angles = torch.from_numpy(np.ascontiguousarray(poses, dtype=np.float64))
+    return torch.stack([from_euler(angles[:, columns.osim(names)]) for names in columns.JOINTS_3D.values()], 1)
+
+
+def assemble(matrices: Tensor, angles: Array, kinetics: Array, root: Array, fps: float = columns.FPS) -> Array:
+    """Model states ``(frames, 63)`` with their rates computed; kinetics ``(frames, 12)`` in the order of the columns."""
+    turning, speeds = rates(matrices, angles, fps)
+    parts = [torch.from_numpy(np.ascontiguousarray(x)) for x in (angles, kinetics, root, speeds)]
+    states = pack(matrices, parts[0], parts[1], parts[2], turning, parts[3])
+    return states.numpy()
+
+
+def align(poses: Array, kinetics: Array, name: str, variant: str) -> tuple[Array, Array, NDArray[np.float32]]:
+    """Poses and kinetics turned about the vertical so that the pelvis looks along x on (the lower) median.
+
+    Args:
+        poses: ``(frames, 23)``. kinetics: any number of vectors per frame ``(frames, 3 n)``.
+
+    Raises:
+        DataError: when the heading changes by more than 45 degrees.
+    """
+    pelvis = from_euler(torch.from_numpy(poses[:, _PELVIS]))
+    # the authors' rotation is made in float32; kept, it moves nothing by more than 1e-7
+    angles = headings(pelvis.float(), variant)
+    change = np.rad2deg(float(angles.max() - angles.min()))
+    if change > TURN:
+        raise DataError(
+            f"{name}: the heading changes by {change:.0f} degrees, expected less than {TURN:g}; cut out a turn"
+        )
+    turn = about("y", torch.tensor(_lower_median(angles), dtype=torch.float32))
+    matrix = turn.double().numpy()
+    turned = poses.copy()
+    turned[:, _PELVIS] = to_euler(turn.double() @ pelvis).numpy()
+    turned[:, _ROOT] = poses[:, _ROOT] @ matrix.T
+    vectors = (kinetics.reshape(len(kinetics), -1, 3) @ matrix.T).reshape(kinetics.shape)
+    return turned, vectors, turn.numpy()
+
+
+def standard(trial: Trial, *, treadmill: bool | None = None) -> tuple[Trial, list[str]]:
+    """A trial as models read it (100 Hz, root velocity over height), and what was done to it, in words.
+
+    Frames marked as missing may hold anything; they are bridged before anything is filtered and stay marked.
+    Columns that are rates are computed anew where the sampling rate changes: they depend on it.
+
+    Raises:
+        DataError: for a trial too short to filter.
+    """
+    said: list[str] = []
+    states, missing = (
+        fill_gaps(np.where(trial.missing[:, None] & ~np.isfinite(trial.states), np.nan, trial.states)),
+        trial.missing,
+    )
+    if abs(trial.fps - columns.FPS) > 0.5:
+        said.append(f"resampled from {trial.fps:g} to {columns.FPS:g} Hz")
+        states = resample(states, trial.fps, columns.FPS)
+        missing = resample(missing.astype(float), trial.fps, columns.FPS) != 0
+        states = refresh(states)
+    if trial.root == "position":
+        states, belt = _with_velocity(states, trial, treadmill)
+        moved = f", relative to a belt of {-belt:.2f} m/s" if belt else ""
+        said.append(f"root positions in metres turned into velocity / height{moved}")
+    return trial.with_states(states, missing=missing, fps=columns.FPS, root="velocity"), said
+
+
+def refresh(states: Array) -> Array:
+    """States ``(frames, 63)`` at 100 Hz with orthonormal rotations and all rates computed from the angles."""
+    matrices = joint_matrices(torch.from_numpy(states))
+    pick: Sequence[list[int]] = (columns.ANGLE_COLUMNS, columns.KINETIC_COLUMNS, columns.ROOT_COLUMNS)
+    angles, kinetics, root = (states[:, chosen] for chosen in pick)
+    return assemble(matrices, angles, kinetics, root)
+
+
+def _with_velocity(states: Array, trial: Trial, treadmill: bool | None) -> tuple[Array, float]:
+    """States with root velocities instead of positions, and the mean speed of the ground under the feet (m/s)."""
+    positions = states[:, columns.ROOT_COLUMNS]
+    poses = coordinates(states, positions + trial.start)
+    vertical = states[:, columns.states(["calcn_r_force_vy", "calcn_l_force_vy"])]
+    toes = toe_velocities(feet_of(poses, Skeleton.generic(trial.height), "mtp"), vertical, columns.FPS)
+    belt = belt_speed(toes, treadmill)
+    result = states.copy()
+    result[:, columns.ROOT_COLUMNS] = root_velocity(positions, belt, trial.height, columns.FPS)
+    return result, float(belt.mean())
+
+
+def coordinates(states: Array, root: Array) -> Array:
+    """The 23 coordinates ``(frames, 23)`` of states ``(frames, 63)`` with ``root`` positions ``(frames, 3)`` in metres."""
+    poses = np.zeros((len(states), _COORDINATES))
+    angles = to_euler(joint_matrices(torch.from_numpy(np.ascontiguousarray(states, dtype=np.float64)))).numpy()
+    for number, names in enumerate(columns.JOINTS_3D.values()):
+        poses[:, columns.osim(names)] = angles[:, number]
+    poses[:, columns.osim(columns.ANGLES)] = states[:, columns.ANGLE_COLUMNS]
+    poses[:, _ROOT] = root
+    return poses

@@ -1,0 +1,226 @@
+"""Which windows of a trial may be used, and a table of what was dropped and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.errors import DataError
+from hmu.gait.columns import KINEMATIC_COLUMNS, WINDOW
+from hmu.gait.preprocess import runs, standard
+from hmu.gait.trial import Trial, read_trial
+from hmu.run import write_text
+
+log = logging.getLogger(__name__)
+SHOWN = 5  # how many faulty files a message lists
+
+
+def starts(missing: NDArray[np.bool_], window: int = WINDOW, variant: str = "default") -> NDArray[np.int64]:
+    """First frames of all windows that lie inside one run of clean frames.
+
+    ``upstream`` allows *every* start where there is none, so that it trains on frames marked as missing.
+    """
+    clean = np.concatenate([[0], np.cumsum(missing)])
+    inside = np.flatnonzero(clean[window:] == clean[: max(len(missing) - window + 1, 0)])
+    if variant == "upstream" and not len(inside):
+        return np.arange(max(len(missing) - window + 1, 0))
+    return inside
+
+
+def tile(frames: int, window: int, step: int, *, short: bool) -> list[tuple[int, int]]:
+    """Windows ``[start, stop)`` every ``step`` frames; the last ones end with the trial and may be shorter.
+
+    Args:
+        short: go on until no frame is left; otherwise stop with the first window that reaches the end.
+    """
+    last = frames if short else frames - window + step
+    return [(start, min(start + window, frames)) for start in range(0, max(last, 0), step)]
+
+
+def padded(states: NDArray, start: int, stop: int, window: int, *, right: bool = False) -> tuple[NDArray, NDArray]:
+    """Frames ``start:stop`` in a window of zeros, with a mask of known kinematics, both ``(window, 63)``.
+
+    Args:
+        right: put them at the window's end instead of its beginning.
+    """
+    count = stop - start
+    values = np.zeros((window, states.shape[1]), states.dtype)
+    known = np.zeros((window, states.shape[1]), np.uint8)
+    first = window - count if right else 0
+    values[first : first + count] = states[start:stop]
+    known[first : first + count, KINEMATIC_COLUMNS] = 1
+    return values, known
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Frames that no window can use.
+
+    Attributes:
+        trial: its name. start, stop: frames at 100 Hz. reason: in words.
+    """
+
+    trial: str
+    start: int
+    stop: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive clean frames of one trial, long enough for a window.
+
+    Attributes:
+        trial: the trial at 100 Hz. start, stop: frames in it. number: which run of the trial it is.
+    """
+
+    trial: Trial
+    start: int
+    stop: int
+    number: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def states(self) -> NDArray[np.float64]:
+        """``(frames, 63)``."""
+        return self.trial.states[self.start : self.stop]
+
+    @property
+    def id(self) -> str:
+        """Trial name with ``__`` for ``/``, and the number of the run: a plain file name."""
+        return f"{self.trial.name.replace('/', '__')}__{self.number}"
+
+
+def clean_runs(trial: Trial, window: int = WINDOW) -> tuple[list[Run], list[Dropped]]:
+    """The runs of a trial (at 100 Hz) that hold a window, and what is left over."""
+    kept: list[Run] = []
+    dropped = [Dropped(trial.name, a, b, "marked as missing") for a, b in runs(trial.missing)]
+    for start, stop in runs(~trial.missing):
+        if stop - start < window:
+            dropped.append(Dropped(trial.name, start, stop, f"clean, but shorter than a window of {window} frames"))
+        else:
+            kept.append(Run(trial, start, stop, len(kept)))
+    return kept, sorted(dropped, key=lambda d: d.start)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder of trials, read.
+
+    Attributes:
+        runs: what can be used, in order of file names. dropped: what cannot. said: conversions, by trial.
+        refused: files that could not be read, with the reason.
+    """
+
+    runs: tuple[Run, ...]
+    dropped: tuple[Dropped, ...]
+    said: dict[str, list[str]]
+    refused: dict[str, str]
+
+    def table(self) -> str:
+        """CSV of everything that was dropped and why: ``trial, start, stop, frames, reason``."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["trial", "start", "stop", "frames", "reason"])
+        for name, reason in sorted(self.refused.items()):
+            writer.writerow([name, "", "", "", reason])
+        for d in self.dropped:
+            writer.writerow([d.trial, d.start, d.stop, d.stop - d.start, d.reason])
+        return buffer.getvalue()
+
+    def save_table(self, path: Path) -> None:
+        """Write :meth:`table`, atomically."""
+        write_text(path, self.table())
+
+
+def trial_files(folder: Path) -> list[Path]:
+    """Every ``.npz`` below ``folder``, in any nesting, sorted.
+
+    Raises:
+        DataError: for a missing folder, or one without trials.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder, expected a tree of trials (.npz); set dataset.trials")
+    files = sorted(path for path in folder.rglob("*.npz") if path.is_file())
+    if not files:
+        raise DataError(f"{folder}: holds no trial (.npz) in any sub-folder; set dataset.trials to another folder")
+    return files
+
+
+def read_tree(
+    folder: Path,
+    *,
+    window: int = WINDOW,
+    strict: bool = True,
+    root: str = "auto",
+    treadmill: bool | None = None,
+) -> Tree:
+    """Read, convert and cut all trials below ``folder``.
+
+    Args:
+        window: frames that a usable run must have.
+        strict: the first faulty trial is an error; otherwise faulty ones are skipped and said in one summary.
+        root: see :func:`hmu.gait.trial.read_trial`. treadmill: see :func:`hmu.gait.preprocess.belt_speed`.
+
+    Raises:
+        DataError: a faulty trial (``strict``), or no usable window at all.
+    """
+    kept: list[Run] = []
+    dropped: list[Dropped] = []
+    said: dict[str, list[str]] = {}
+    refused: dict[str, str] = {}
+    files = trial_files(folder)
+    for path in files:
+        try:
+            trial, notes = standard(read_trial(path, folder, root), treadmill=treadmill)
+        except DataError as error:
+            if strict:
+                raise
+            refused[path.relative_to(folder).as_posix()] = str(error)
+            continue
+        said[trial.name] = notes
+        usable, rest = clean_runs(trial, window)
+        kept.extend(usable)
+        dropped.extend(rest)
+    tree = Tree(tuple(kept), tuple(dropped), said, refused)
+    _report(folder, files, tree, window)
+    return tree
+
+
+def _report(folder: Path, files: Sequence[Path], tree: Tree, window: int) -> None:
+    if tree.refused:
+        more = f" and {len(tree.refused) - SHOWN} more" if len(tree.refused) > SHOWN else ""
+        listed = "; ".join(list(tree.refused.values())[:SHOWN])
+        log.warning("%d of %d trials skipped: %s%s", len(tree.refused), len(files), listed, more)
+    for what in dict.fromkeys(note for notes in tree.said.values() for note in notes):
+        count = sum(what in notes for notes in tree.said.values())
+        log.info("%d of %d trials: %s", count, len(files), what)
+    if not tree.runs:
+        reasons = ", ".join(dict.fromkeys(d.reason for d in tree.dropped)) or "none could be read"
+        raise DataError(f"{folder}: {len(files)} trials and no usable window of {window} frames ({reasons})")
+    ids = [run.id for run in tree.runs]
+    if len(set(ids)) != len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise DataError(f"{folder}: two trials would both be called '{twice}'; rename a file or folder")
+    lost = sum(d.stop - d.start for d in tree.dropped)
+    used = sum(map(len, tree.runs))
+    log.info(
+        "%d runs of clean frames in %d trials; %d of %d frames dropped", len(tree.runs), len(files), lost, lost + used
+    )
+
+
+def labels(runs_: Iterable[Run]) -> dict[str, int]:
+    """Frames per label, most first."""
+    counts: dict[str, int] = {}
+    for run in runs_:
+        counts[run.trial.label] = counts.get(run.trial.label, 0) + len(run)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
