@@ -7,8 +7,10 @@ its weights follow ``full_sine`` or ``full_hash`` of the golden vectors' README.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import pkgutil
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,11 +25,13 @@ from hmu.backbones.momask.encoder import from_authors, to_authors
 from hmu.backbones.momask.files import EMA
 from hmu.checkpoints.opt import read_opt
 from hmu.errors import CheckpointError
+from hmu.tools import parity
 from hmu.tools.parity.checks import Check, compare, exact
 from hmu.tools.parity.salad_files import Arrays
 
 TOKENIZER, NETWORK, DOUBLE = 1e-5, 5e-5, 1e-9
 M = TypeVar("M", bound=nn.Module)
+CaseRunner = Callable[[Path], Iterator[Check]]
 KNOWN_FILES = {"vectors.npz", "manifest_full.json", "case.json"}
 
 
@@ -159,3 +163,13 @@ def fill_by_rule(model: M, rule: str) -> M:
     """``model`` with every weight filled by a rule, which speaks of the authors' names; in evaluation mode."""
     model.load_state_dict(from_authors(filled_state(to_authors(model.state_dict()), rule)))
     return model.eval()
+
+
+def other_runner(kind: str, own: CaseRunner) -> CaseRunner | None:
+    """What another module of this package offers for a kind of case: BAMM's vectors have kinds of the same name."""
+    for module in pkgutil.iter_modules(parity.__path__):
+        if not module.name.startswith("__"):
+            found = getattr(importlib.import_module(f"{parity.__name__}.{module.name}"), "KINDS", {}).get(kind)
+            if found is not None and found is not own:
+                return found
+    return None

@@ -138,7 +138,7 @@ def _training(model: MaskedTransformer, arrays: Arrays) -> Iterator[Check]:
 
 def gradients(model: torch.nn.Module, arrays: Arrays) -> Iterator[Check]:
     """Every stored gradient, under the authors' names."""
-    ours = to_authors({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    ours = to_authors({n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()})
     for name in [n for n in arrays if n.startswith("train/grad/")]:
         value = ours.get(name.removeprefix("train/grad/"))
         yield compare_array(name, float("nan") if value is None else value, arrays[name], NETWORK)

@@ -35,10 +35,13 @@ from hmu.tools.parity.momask_files import (
     folders,
     manifest,
     open_case,
+    other_runner,
     pick,
 )
 from hmu.tools.parity.momask_masked import chooser, gradients, transformer_sizes
 from hmu.tools.parity.salad_files import Arrays
+
+LOGITS = re.compile(r"q(\d+)_logits(?:_scale([\d.]+)|(_force_mask|_uncond))?")
 
 
 def published(numbers: dict[str, Any], shared: bool) -> ResidualOptions:
@@ -61,14 +64,12 @@ def model_for(case: Case) -> ResidualTransformer:
     """The transformer a case belongs to: a stored one, or one of the published size that is filled."""
     arrays = case.arrays
     shared = case.part != "rtrans_noshare"
-    codes, width = arrays["q1_logits"].shape[1] - 1, arrays["cond"].shape[1]
-    quantizers, code_dim = (
-        arrays["all_indices"].shape[-1] if "all_indices" in arrays else 0,
-        arrays["q1_features"].shape[1],
-    )
+    codes = next(arrays[name].shape[1] for name in arrays if LOGITS.fullmatch(name)) - 1
+    code_dim, width = arrays["motion_codes"].shape[-1], arrays["cond"].shape[1]
+    quantizers = arrays["all_indices"].shape[-1] if "all_indices" in arrays else 0
     if case.filled:
-        layers = quantizers or 1 + len([n for n in arrays if re.fullmatch(r"q\d+_logits", n)])
-        options = published(case.hyper_parameters(), shared)
+        numbers = case.hyper_parameters()
+        layers, options = quantizers or int(numbers.get("num_quantizers", 6)), published(numbers, shared)
         return fill_by_rule(ResidualTransformer(codes, layers, code_dim, width, options), case.filled)
 
     def fits(model: ResidualTransformer) -> bool:
@@ -76,10 +77,10 @@ def model_for(case: Case) -> ResidualTransformer:
         good = sizes == (codes, width, code_dim) and quantizers in (0, model.quantizers)
         return good and model.options.share_weight == shared
 
-    one = torch.ones(len(arrays["cond"]), dtype=torch.long)
-    return pick(
-        case.folder, residuals(case.folder), fits, lambda m: deviation(_features(m, arrays, one), arrays["q1_features"])
-    )
+    def error(model: ResidualTransformer) -> float:
+        return deviation(_logits(model, arrays, 1, 1.0), arrays["q1_logits"])
+
+    return pick(case.folder, residuals(case.folder), fits, error)
 
 
 def _features(model: ResidualTransformer, arrays: Arrays, layer: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -102,7 +103,7 @@ def rtrans_checks(case: Case) -> Iterator[Check]:
     arrays = case.arrays
     wanted: dict[str, tuple[int, float]] = {}
     for name in arrays:
-        found = re.fullmatch(r"q(\d+)_logits(?:_scale([\d.]+)|(_force_mask|_uncond))?", name)
+        found = LOGITS.fullmatch(name)
         if found:
             wanted[name] = (int(found[1]), 0.0 if found[3] else float(found[2] or 1))
     with torch.no_grad():
@@ -192,6 +193,10 @@ def _case(part: str) -> Callable[[Path], Iterator[Check]]:
 def e2e(folder: Path) -> Iterator[Check]:
     """Greedy generation: base codes, residual codes, motion; with the decoder that reads padding."""
     case, strange = open_case(folder, "e2e")
+    elsewhere = None if "base_ids" in case.arrays else other_runner("e2e", e2e)
+    if elsewhere is not None:
+        yield from elsewhere(folder)
+        return
     yield from strange
     arrays, settings = case.arrays, _settings(folder)
     with torch.no_grad():
@@ -239,9 +244,9 @@ def _chain(case: Case) -> Chain:
             mean, std = (torch.from_numpy(x).float() for x in load_statistics(tokenizer, rvq.features))
         except CheckpointError:
             continue  # another part's folder
+        partners = {f.name for f, other in folders(case.folder) if other.get("vq_name") == opt.get("vq_name")}
         for name, residual in residuals(case.folder).items():
-            partner = dict((f.name, o) for f, o in folders(case.folder))[name]
-            if partner.get("vq_name") == opt.get("vq_name") and residual.quantizers == quantizers:
+            if name in partners and residual.quantizers == quantizers:
                 chains.append((rvq, masked, residual, (mean, std)))
     if not chains:
         raise CheckpointError(f"case {case.folder.name}: no complete chain of checkpoints beside it")
