@@ -22,6 +22,16 @@ def test_a_case_goes_to_the_module_that_claims_it(tmp_path):
         assert [check.name for check in run(tmp_path / "yours")] == ["general"]
 
 
+def test_a_system_named_like_a_case_is_not_one(tmp_path):
+    case = tmp_path / "bamm" / "dev" / "bamm"
+    case.mkdir(parents=True)
+    (tmp_path / "bamm" / "README.md").write_text("")
+    (case / "vectors.npz").write_text("")
+    kinds = {"bamm": iter}
+    assert parity.find_cases(tmp_path / "bamm", kinds) == [case]
+    assert parity.find_cases(case, kinds) == [case]
+
+
 def test_compare_sees_shape_nan_and_size():
     assert compare("a", [1.0, 2.0], [1.0, 2.0], 1e-9).passed
     assert not compare("a", [1.0], [1.0, 2.0], 1.0).passed

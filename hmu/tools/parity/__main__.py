@@ -56,7 +56,8 @@ def runner_for(name: str, kinds: dict[str, CaseRunner]) -> CaseRunner | None:
 
 def find_cases(root: Path, kinds: dict[str, CaseRunner]) -> list[Path]:
     """Case folders under ``root``: the root itself if it is one, its children, or the children of its sets."""
-    if runner_for(root.name, kinds) is not None and root.name not in SHARED_FOLDERS and any(root.glob("*.*")):
+    files = any(p.is_file() and p.suffix != ".md" for p in root.glob("*.*"))  # a system's folder holds its README
+    if runner_for(root.name, kinds) is not None and root.name not in SHARED_FOLDERS and files:
         return [root]
     children = sorted(p for p in root.iterdir() if p.is_dir())
     sets = [p for p in children if runner_for(p.name, kinds) is None and _holds_cases(p, kinds)]
