@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
+import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from hmu.app import CONFIGS, rank, run_folder
+from hmu.app import rank, run_folder
 from hmu.backbones.base import MotionBackbone
+from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept, partition_from_files
 from hmu.errors import ConfigError
-from hmu.methods.base import Method, TrainedMethod
+from hmu.methods.base import EditMethod, Method, TrainedMethod
 from hmu.methods.edit import Edit, fingerprint
 from hmu.run import RunRecord
 from hmu.training.unlearning import run_method
@@ -29,7 +30,8 @@ from hmu.workflows.common import (
     seed_everything,
     trainer_arguments,
 )
-from hmu.workflows.measure import check_measurable, measure
+from hmu.workflows.measure import check_measurable, measure, torch_device
+from hmu.workflows.pairs import check_fit, check_pair
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ def unlearn(config: DictConfig) -> Path:
     seed_everything(config)
     check_device(config.trainer.accelerator)
     method: Method = instantiate(config.method)
+    check_pair(method, config.backbone)
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()
     concept: Concept = instantiate(config.concept).for_dataset(source.name)
@@ -67,6 +70,8 @@ def unlearn(config: DictConfig) -> Path:
     if record is None:
         return folder
     edit.save(folder / "edit")
+    if isinstance(method, EditMethod):
+        method.save_findings(folder)
     record.stage("unlearn")
     record.note(edit={"bytes": folder_size(folder / "edit"), "settings": edit.settings}, partition=sides.hash)
     log.info("edit saved: %s (%.1f MB)", folder / "edit", folder_size(folder / "edit") / 1e6)
@@ -92,36 +97,6 @@ def partition(config: DictConfig, source: DatasetSource, split: str, concept: Co
     return partition_by_concept(source, split, concept)
 
 
-def check_fit(method: Method, backbone: MotionBackbone) -> None:
-    """Refuse a method that cannot work on this backbone, naming those that can.
-
-    Raises:
-        ConfigError: with the reason.
-    """
-    reason = method.fits(backbone)
-    if reason is None:
-        return
-    working = []
-    for path in sorted((CONFIGS / "method").glob("[!_]*.yaml")):
-        other = _method(path)
-        if other is not None and other.fits(backbone) is None:
-            working.append(path.stem)
-    raise ConfigError(
-        f"method={method.name} does not fit backbone {backbone.name}: {reason}; these do: {', '.join(working)}"
-    )
-
-
-def _method(path: Path) -> Method | None:
-    from hydra import compose
-    from hydra.errors import HydraException
-
-    try:
-        node: Any = compose(f"method/{path.stem}").method
-        return instantiate(OmegaConf.create(OmegaConf.to_container(node, resolve=True)))
-    except (HydraException, ConfigError):
-        return None
-
-
 def learn(
     config: DictConfig,
     method: Method,
@@ -132,9 +107,31 @@ def learn(
     folder: Path,
 ) -> Edit:
     """Run the method on the training split and return the edit; the backbone is its old self afterwards."""
-    if not isinstance(method, TrainedMethod):
-        raise ConfigError(f"method={method.name}: unlearn.py runs methods that learn by gradient; this one does not")
     clips = source.clips("train", sides.forget), source.clips("train", sides.retain)
     log.info("%s on %d forget and %d retain clips of '%s'", method.name, len(clips[0]), len(clips[1]), source.name)
+    if isinstance(method, EditMethod):
+        return edit_directly(method, backbone, *clips, concept, config)
+    if not isinstance(method, TrainedMethod):
+        raise ConfigError(
+            f"method._target_ '{config.method._target_}' built neither a trained method nor an edit method"
+        )
     trainer = {**trainer_arguments(config), "logger": logger_for(config), "default_root_dir": str(folder)}
     return run_method(method, backbone, *clips, trainer, int(config.seed), concept=concept.name)
+
+
+def edit_directly(
+    method: EditMethod,
+    backbone: MotionBackbone,
+    forget: MotionClips,
+    retain: MotionClips,
+    concept: Concept,
+    config: DictConfig,
+) -> Edit:
+    """The edit of a method without training, computed on the trainer's device; the backbone returns to its own."""
+    home = next(backbone.parameters()).device
+    accelerator = config.trainer.accelerator
+    backbone.to(torch_device("cuda" if accelerator == "gpu" else accelerator))
+    try:
+        return method.edit(backbone, forget, retain, concept, torch.Generator().manual_seed(int(config.seed)))
+    finally:
+        backbone.to(home)
