@@ -17,7 +17,7 @@ from hmu.backbones.bamm.generation import Noise, find_end, generate_ids, refine_
 from hmu.backbones.bamm.load import load_transformer
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
-from hmu.backbones.momask.encoder import from_authors, to_authors
+from hmu.backbones.momask.encoder import to_authors
 from hmu.backbones.momask.files import load_rvq
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
@@ -29,27 +29,34 @@ from hmu.tools.parity.momask_files import (
     check_all,
     compare_array,
     deviation,
-    filled_state,
+    fill_by_rule,
     folders,
     manifest,
     open_case,
     pick,
 )
+from hmu.tools.parity.momask_masked import transformer_sizes
 from hmu.tools.parity.salad_files import Arrays
 
 
-def published(numbers: Mapping[str, Any], shape: tuple[int, int] = (1, 512)) -> BidirectionalTransformer:
+def published(
+    numbers: Mapping[str, Any],
+    codes: int | None = None,
+    text_width: int = 512,
+    places: int = 1,
+    blocks: str = "official",
+) -> BidirectionalTransformer:
     """A fresh transformer of a manifest's hyper-parameters; what it does not tell is as published.
 
-    ``shape``: places of the case's tokens (END included) and width of its text.
+    Args:
+        numbers: of the manifest.
+        codes, text_width, places: what a case's arrays tell (places: of its tokens, END included).
+        blocks: kind of the blocks where the manifest does not name it.
     """
-    names = {"latent_dim": int, "n_heads": int, "n_layers": int, "ff_size": int, "dropout": float}
-    given = {name: kind(numbers[name]) for name, kind in names.items() if name in numbers}
-    options = BidirectionalOptions(**given, blocks=str(numbers.get("trans", "official")))  # type: ignore[arg-type]
-    options = replace(options, max_tokens=max(options.max_tokens, shape[0] - 1))
-    return BidirectionalTransformer(
-        int(numbers.get("num_tokens", 512)), int(numbers.get("code_dim", 512)), shape[1], options
-    )
+    options = BidirectionalOptions(**transformer_sizes(dict(numbers)), blocks=str(numbers.get("trans", blocks)))
+    options = replace(options, max_tokens=max(options.max_tokens, places - 1))
+    codes = int(numbers.get("num_tokens", 512)) if codes is None else codes
+    return BidirectionalTransformer(codes, int(numbers.get("code_dim", 512)), text_width, options)
 
 
 def codes_beside(folder: Path, opt: Mapping[str, Any]) -> int:
@@ -97,12 +104,10 @@ def forwards(net: BidirectionalTransformer, arrays: Arrays) -> dict[str, Tensor]
 def model_for(case: Case) -> BidirectionalTransformer:
     """The transformer a case belongs to: a stored one, or one of the published size that is filled."""
     arrays = case.arrays
-    places, width = arrays["ids"].shape[1], arrays["cond"].shape[1]
+    places, width, classes = arrays["ids"].shape[1], arrays["cond"].shape[1], arrays["logits_causal"].shape[1]
     if case.filled:
-        net = published(case.hyper_parameters(), (places, width))
-        net.load_state_dict(from_authors(filled_state(to_authors(net.state_dict()), case.filled)))
-        return net.eval()
-    classes = arrays["logits_causal"].shape[1]
+        blocks = "t2mgpt" if "gpt" in case.part else "official"
+        return fill_by_rule(published(case.hyper_parameters(), classes - 1, width, places, blocks), case.filled)
 
     def fits(net: BidirectionalTransformer) -> bool:
         return (net.codes + 1, net.text_width) == (classes, width)

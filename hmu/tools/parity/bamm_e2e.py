@@ -22,9 +22,10 @@ from hmu.backbones.momask.rvq import Rvq
 from hmu.backbones.momask.sampling import decode_residual
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
-from hmu.tools.parity.bamm import authors_options, stored_noise
+from hmu.tools.parity.bamm import authors_options, bamm_checks, stored_noise
 from hmu.tools.parity.checks import Check, exact
 from hmu.tools.parity.momask_files import NETWORK, Case, check_all, folders, open_case, pick
+from hmu.tools.parity.momask_full import BORROWED, PARTS, Joined
 from hmu.tools.parity.momask_residual import residuals
 from hmu.tools.parity.salad_files import Arrays
 
@@ -158,4 +159,27 @@ def rtrans_force_mask(folder: Path) -> Iterator[Check]:
     yield from arrays.unread()
 
 
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"e2e": e2e, "rtrans_force_mask": rtrans_force_mask}
+def full(folder: Path) -> Iterator[Check]:
+    """Every network of a folder at its published size, its weights filled by the rule in the folder's name."""
+    files = {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    for path in sorted(folder.iterdir()):
+        own = path.stem.startswith("bamm") or path.stem == "vectors"
+        if path.suffix == ".json":
+            continue  # settings and manifests, read where they are needed
+        if path.suffix != ".npz" or not (own or path.stem in PARTS):
+            yield Check(f"file '{path.name}' of unknown kind", float("inf"), 0.0)
+            continue
+        source, names = ("bamm", ("ids", "cond_idx", "m_lens", "cond")) if own else BORROWED.get(path.stem, ("", ()))
+        lender = Arrays(files[source]) if source in files and source != path.stem else {}
+        part = "bamm" if path.stem == "vectors" else path.stem
+        run = bamm_checks if own else PARTS[path.stem]
+        for check in run(Case(folder, Joined(path, lender, names), part)):
+            yield Check(f"{path.stem} {check.name}", check.deviation, check.tolerance)
+
+
+KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {
+    "e2e": e2e,
+    "rtrans_force_mask": rtrans_force_mask,
+    "full_sine": full,
+    "full_hash": full,
+}
