@@ -1,0 +1,241 @@
+"""Token ids of a data set as a table: one batched pass, cached; read and written in the published layout."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.safe import write_bytes
+from hmu.data.clips import MotionClips
+from hmu.errors import DataError, MissingExtra
+
+log = logging.getLogger(__name__)
+
+NONE = -1  # no token: beyond the end of a clip
+FACTS = ("name", "rep", "text")
+Codes = NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class CodeTable:
+    """Token ids of many clips.
+
+    Attributes:
+        names: the clip of each row; leading zeros count.
+        repeats: which pass over the data a row comes from (the published table has several random crops per clip).
+        texts: a caption of each row.
+        codes: ``(rows, layers, tokens)``, :data:`NONE` beyond the end of a clip.
+    """
+
+    names: tuple[str, ...]
+    repeats: tuple[str, ...]
+    texts: tuple[str, ...]
+    codes: Codes
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def layers(self) -> int:
+        """Quantiser layers."""
+        return int(self.codes.shape[1])
+
+    @property
+    def columns(self) -> list[str]:
+        """``name, rep, text, codes_0:0 ... codes_<layer>:<token>``: the published header."""
+        _, layers, tokens = self.codes.shape
+        return [*FACTS, *(f"codes_{layer}:{token}" for layer in range(layers) for token in range(tokens))]
+
+    def rows_of(self, names: set[str]) -> NDArray[np.bool_]:
+        """Which rows belong to one of the clips ``names`` ``(rows,)``."""
+        return np.fromiter((name in names for name in self.names), dtype=bool, count=len(self))
+
+    def select(self, rows: NDArray[np.bool_]) -> CodeTable:
+        """The rows where ``rows`` is True."""
+        keep = np.flatnonzero(rows).tolist()
+        names, repeats, texts = (tuple(column[i] for i in keep) for column in (self.names, self.repeats, self.texts))
+        return CodeTable(names, repeats, texts, self.codes[rows])
+
+    def joined(self, other: CodeTable) -> CodeTable:
+        """The rows of both tables."""
+        facts = (self.names + other.names, self.repeats + other.repeats, self.texts + other.texts)
+        return CodeTable(*facts, stack([self.codes, other.codes]))
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+    def save(self, path: Path | str) -> Path:
+        """Write ``.csv`` or ``.parquet``, atomically.
+
+        Raises:
+            DataError: another kind of file.
+            MissingExtra: Parquet without pyarrow.
+        """
+        path = Path(path)
+        if path.suffix == ".parquet":
+            write_bytes(path, self._parquet())
+        elif path.suffix == ".csv":
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(self.columns)
+            flat = self.codes.reshape(len(self), -1).tolist()
+            writer.writerows(
+                [*facts, *row] for *facts, row in zip(self.names, self.repeats, self.texts, flat, strict=True)
+            )
+            write_bytes(path, text.getvalue().encode("utf-8"))
+        else:
+            raise DataError(f"{path}: a table of codes is written as .csv or .parquet")
+        return path
+
+    def _parquet(self) -> bytes:
+        arrow, parquet = _pyarrow("writing codes as Parquet")
+        flat = self.codes.reshape(len(self), -1)
+        facts = [list(column) for column in (self.names, self.repeats, self.texts)]
+        columns = [*facts, *np.ascontiguousarray(flat.T)]
+        stream = io.BytesIO()
+        parquet.write_table(arrow.table(dict(zip(self.columns, columns, strict=True))), stream)
+        return stream.getvalue()
+
+    @classmethod
+    def load(cls, path: Path | str) -> CodeTable:
+        """Read a ``.csv`` or ``.parquet`` in the published layout.
+
+        Raises:
+            DataError: missing file, other columns, or a cell that is no code; one line says which.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise DataError(f"{path}: no such table of codes; expected a .csv or .parquet")
+        header, facts, flat = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+        last = header[-1].removeprefix("codes_").split(":") if len(header) > len(FACTS) else []
+        try:
+            layers, tokens = (int(part) + 1 for part in last)
+        except ValueError:
+            layers, tokens = 0, 0
+        fitting = layers * tokens == flat.shape[1]
+        codes = flat.reshape(len(flat), layers, tokens) if fitting else np.zeros((0, 0, 0), np.int16)
+        table = cls(tuple(facts[0]), tuple(facts[1]), tuple(facts[2]), codes)
+        if not codes.size or header != table.columns:
+            raise DataError(
+                f"{path}: expected the columns name, rep, text, codes_0:0 ... codes_<layer>:<token>, and rows"
+            )
+        return table
+
+
+def _pyarrow(purpose: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "parquet", purpose) from None
+    return pyarrow, pyarrow.parquet
+
+
+def _read_parquet(path: Path) -> tuple[list[str], list[list[str]], Codes]:
+    _, parquet = _pyarrow("reading codes from Parquet")
+    table = parquet.read_table(path)
+    facts = [[str(value) for value in column.to_pylist()] for column in table.columns[: len(FACTS)]]
+    codes = [column.to_numpy() for column in table.columns[len(FACTS) :]]
+    flat = np.stack(codes, 1) if codes else np.zeros((0, 0), np.int16)
+    return list(table.column_names), facts, flat.astype(np.int16)
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]], Codes]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        header, *rows = csv.reader(file)
+    ragged = next((i for i, row in enumerate(rows, start=2) if len(row) != len(header)), None)
+    if ragged is not None:
+        raise DataError(f"{path}, line {ragged}: {len(rows[ragged - 2])} cells, expected {len(header)}")
+    cells = np.array([row[len(FACTS) :] for row in rows], dtype=str).reshape(len(rows), -1)
+    try:
+        flat = np.where(cells == "", str(NONE), cells).astype(np.int16)
+    except ValueError as error:
+        raise DataError(
+            f"{path}: a cell is no code ({error}); expected whole numbers, -1 or nothing for none"
+        ) from None
+    return header, [[row[i] for row in rows] for i in range(len(FACTS))], flat
+
+
+# -- encoding ----------------------------------------------------------------------------------------------------------
+def encode(backbone: MotionBackbone, clips: MotionClips, batch_size: int = 64) -> CodeTable:
+    """Token ids of every clip, whole units from its first frame on: each clip once, sorted by length so that little is
+    padded.
+    """
+    device = next(backbone.parameters()).device
+    order = np.argsort(clips.lengths, kind="stable")
+    parts: list[Codes] = []
+    with torch.no_grad():
+        for start in range(0, len(order), batch_size):
+            batch = clips.batch(order[start : start + batch_size]).to(device)
+            parts.append(backbone.encode_codes(batch).cpu().numpy().astype(np.int16).transpose(0, 2, 1))
+    codes = stack(parts)[np.argsort(order)]
+    return CodeTable(tuple(clips.ids), ("0",) * len(clips), tuple(clips.texts), codes)
+
+
+def stack(parts: Sequence[Codes]) -> Codes:
+    """Tables of codes ``(rows, layers, tokens)`` one under the other, padded to the longest."""
+    longest = max(part.shape[2] for part in parts)
+    padded = [np.pad(p, ((0, 0), (0, 0), (0, longest - p.shape[2])), constant_values=NONE) for p in parts]
+    return np.concatenate(padded)
+
+
+def encode_cached(backbone: MotionBackbone, clips: MotionClips, folder: Path | None, batch_size: int = 64) -> CodeTable:
+    """As :func:`encode`, but clips that this data set and these weights have been encoded for before are read back.
+
+    The file is named by the data's fingerprint and the hash of the weights, and holds the clips of every selection.
+    """
+    if folder is None:
+        return encode(backbone, clips, batch_size)
+    facts = f"{clips.pack.fingerprint}|{clips.unit_length}|{clips.max_frames}|{weights_hash(backbone)}"
+    path = folder / f"codes-{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npz"
+    known, stored = _read_cache(path)
+    place = {name: row for row, name in enumerate(known)}
+    missing = [i for i, name in enumerate(clips.ids) if name not in place]
+    if missing:
+        fresh = encode(backbone, clips.subset(missing), batch_size)
+        stored = stack([stored, fresh.codes]) if len(known) else fresh.codes
+        known = [*known, *fresh.names]
+        place = {name: row for row, name in enumerate(known)}
+        stream = io.BytesIO()
+        np.savez_compressed(stream, names=np.array(known, dtype=str), codes=stored)
+        write_bytes(path, stream.getvalue())
+    log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
+    rows = np.array([place[name] for name in clips.ids], dtype=np.int64)
+    return CodeTable(tuple(clips.ids), ("0",) * len(clips), tuple(clips.texts), trimmed(stored[rows]))
+
+
+def trimmed(codes: Codes) -> Codes:
+    """Without the tokens at the end that no row has."""
+    used = (codes != NONE).any((0, 1)).nonzero()[0]
+    return codes[:, :, : int(used.max(initial=-1)) + 1]
+
+
+def _read_cache(path: Path) -> tuple[list[str], Codes]:
+    empty: Codes = np.zeros((0, 0, 0), dtype=np.int16)
+    if not path.is_file():
+        return [], empty
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["names"].tolist(), stored["codes"]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        log.warning("%s is broken (%s): the clips are encoded again", path, error)
+        return [], empty
+
+
+def weights_hash(backbone: MotionBackbone) -> str:
+    """SHA-256 of everything in a backbone but its text encoder: whatever may decide about codes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.state_dict().items()):
+        if isinstance(value, torch.Tensor) and not name.startswith("text."):
+            digest.update(f"{name}|{tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

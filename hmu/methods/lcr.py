@@ -1,0 +1,192 @@
+"""Latent code replacement (De Matteis et al., "Human Motion Unlearning", 2025): codebooks forget a concept's codes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.safe import write_bytes, write_json
+from hmu.data.clips import MotionClips
+from hmu.data.concepts import Concept
+from hmu.errors import ConfigError, DataError
+from hmu.methods.base import EditMethod, check_choice, offers
+from hmu.methods.code_ranking import Scores, Usage, best, log_odds, published_choice, usage
+from hmu.methods.code_rows import Choice, Rewriting, joined_lists, report, rewritten, sentences
+from hmu.methods.codes import CodeTable, encode_cached
+from hmu.methods.edit import DeltaEdit, fingerprint
+
+log = logging.getLogger(__name__)
+MIN_ROWS = 2  # a code seen in fewer forget clips is chance
+
+
+@dataclass(kw_only=True)
+class Lcr(EditMethod):
+    """Replace the codes that tell forget clips from the rest: the transformers still ask for them, and get others.
+
+    Args:
+        codes: how many codes of each layer.
+        layers: quantiser layers, 0 is the base layer.
+        ranking: ``log_odds`` (smoothed log-odds ratio of a clip containing the code) or ``z_score`` (divided by its
+            standard error: prefers codes that are frequent).
+        prior: strength of the smoothing, in clips.
+        min_support: least share of forget clips that must contain a code (and at least 2 clips).
+        destination: ``nearest`` safe code of the codebook; one ``code``; or ``orthogonal``: a listed row only loses its
+            part along the mean of the listed rows. Safe: used by retain clips, and not more by forget clips.
+        target_code: for ``code``: its index; None = the safe code that most retain clips contain.
+        noise: ``none``; ``edit``: drawn once, now; ``sample``: drawn anew for every token that is generated.
+        alpha: noise in standard deviations of the codebook; with ``orthogonal`` the share of that part that is lost.
+        lists: files with lists of codes (``codes.yaml`` of earlier runs) to join, instead of ranking.
+        table: codes in the published layout (``.csv`` or ``.parquet``) in place of encoding the clips.
+        cache: folder for codes, None = encode anew.
+        batch_size: clips encoded at a time.
+        variant: ``paper``, or ``upstream`` = ranking, destination and noise as the authors compute them.
+
+    Raises:
+        ConfigError: for values that cannot work.
+    """
+
+    name: ClassVar[str] = "lcr"
+
+    codes: int = 16
+    layers: Sequence[int] = (0,)
+    ranking: str = "log_odds"
+    prior: float = 10.0
+    min_support: float = 0.02
+    destination: str = "nearest"
+    target_code: int | None = None
+    noise: str = "none"
+    alpha: float = 1.0
+    lists: Sequence[str] | None = None
+    table: str | None = None
+    cache: str | None = None
+    batch_size: int = 64
+    variant: str = "paper"
+    _choices: dict[int, Choice] = field(default_factory=dict, init=False, repr=False)
+    _report: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_choice("ranking", self.ranking, ("log_odds", "z_score"))
+        check_choice("destination", self.destination, ("nearest", "code", "orthogonal"))
+        check_choice("noise", self.noise, ("none", "edit", "sample"))
+        check_choice("variant", self.variant, ("paper", "upstream"))
+        self.layers = [int(layer) for layer in self.layers]
+        if not self.layers or min(self.layers) < 0 or len(set(self.layers)) != len(self.layers):
+            raise ConfigError(f"method.layers={self.layers}: expected different layers from 0 on, e.g. [0,1]")
+        if self.codes < 1 or self.batch_size < 1:
+            raise ConfigError("method: codes and batch_size must be at least 1")
+        if self.prior <= 0 or not 0 <= self.min_support < 1 or self.alpha < 0:
+            raise ConfigError("method: prior must be above 0, min_support in [0, 1), alpha not negative")
+        if self.noise != "none" and self.destination == "orthogonal":
+            raise ConfigError(
+                f"method.noise={self.noise} has no meaning with destination=orthogonal: choose noise=none"
+            )
+
+    def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
+        """It needs codebooks; for noise per sample, a backbone that draws it."""
+        if not offers(backbone, "codebooks"):
+            return "it has no codebook, its latents are continuous"
+        if self.noise == "sample" and not offers(backbone, "codebook_noise"):
+            return "it draws no noise per decoded token (noise=sample): choose noise=edit or none"
+        return None
+
+    def edit(
+        self,
+        backbone: MotionBackbone,
+        forget: MotionClips,
+        retain: MotionClips,
+        concept: Concept,
+        generator: torch.Generator | None = None,
+    ) -> DeltaEdit:
+        """Choose the codes and rewrite their rows; see :class:`~hmu.methods.base.EditMethod`."""
+        begin = time.perf_counter()
+        table, mask = self.statistics(backbone, forget, retain)
+        choices = self.select(backbone, table, mask)
+        how = Rewriting(self.destination, self.target_code, self.noise, self.alpha, self.variant == "upstream")
+        deltas = rewritten(backbone, choices, table.layers, how, generator)
+        self._report["seconds"] = round(time.perf_counter() - begin, 3)
+        settings = self.settings | {"codes_found": self._report}
+        return DeltaEdit(deltas, method=self.name, concept=concept.name, base=fingerprint(backbone), settings=settings)
+
+    # -- choosing ------------------------------------------------------------------------------------------------------
+    def statistics(
+        self, backbone: MotionBackbone, forget: MotionClips, retain: MotionClips
+    ) -> tuple[CodeTable, NDArray[np.bool_]]:
+        """Codes of both sides, and which rows are of the forget side.
+
+        Raises:
+            DataError: the given table lacks one side, or has fewer layers than asked for.
+        """
+        names = {"forget": {*forget.ids, *forget.clip_ids}, "retain": {*retain.ids, *retain.clip_ids}}
+        if self.table is None:
+            folder = None if self.cache is None else Path(self.cache)
+            parts = [encode_cached(backbone, clips, folder, self.batch_size) for clips in (forget, retain)]
+            table = parts[0].joined(parts[1])
+            return table, np.arange(len(table)) < len(parts[0])
+        table = CodeTable.load(self.table)
+        masks = {side: table.rows_of(wanted) for side, wanted in names.items()}
+        for side, mask in masks.items():
+            if not mask.any():
+                raise DataError(f"method.table={self.table}: holds no clip of the {side} side of this data set")
+        used = masks["forget"] | masks["retain"]
+        log.info("%s: %d of %d rows belong to the two sides", self.table, int(used.sum()), len(table))
+        return table.select(used), masks["forget"][used]
+
+    def select(self, backbone: MotionBackbone, table: CodeTable, forget: NDArray[np.bool_]) -> dict[int, Choice]:
+        """Choose codes in every layer, and say what they carry.
+
+        Raises:
+            ConfigError: a layer that the table does not have, lists that do not fit, or nothing to choose.
+        """
+        if max(self.layers) >= table.layers:
+            raise ConfigError(f"method.layers={list(self.layers)}: there are the layers 0 to {table.layers - 1}")
+        given = None if self.lists is None else joined_lists(self.lists, keep_duplicates=self.variant == "upstream")
+        if given is not None and len(given) != len(self.layers):
+            raise ConfigError(
+                f"method.lists: the files hold codes of {len(given)} layers, method.layers={list(self.layers)}"
+            )
+        size = {len(book) for book in backbone.codebooks().values()}.pop()
+        chosen = {}
+        for position, layer in enumerate(self.layers):
+            found = usage(table.codes[:, layer], forget, size)
+            ratio, z = log_odds(found, self.prior)
+            scores = z if self.ranking == "z_score" else ratio
+            listed = self._ranked(found, scores) if given is None else given[position]
+            if max(listed, default=0) >= size:
+                raise ConfigError(f"method.lists: code {max(listed)} of layer {layer}: there are {size} codes")
+            chosen[layer] = Choice(listed, ratio, found)
+        self._choices, self._report = chosen, report(chosen)
+        for line in sentences(self._report):
+            log.info("%s", line)
+        return chosen
+
+    def _ranked(self, found: Usage, scores: Scores) -> list[int]:
+        if self.variant == "upstream":
+            return published_choice(found, self.codes)
+        least = max(MIN_ROWS, math.ceil(self.min_support * found.forget_rows))
+        listed = best(scores, self.codes, (found.forget >= least) & (scores > 0))
+        if not listed:
+            raise ConfigError(
+                f"method.min_support={self.min_support}: no code occurs in {least} or more forget clips and more often "
+                "there than elsewhere; lower it"
+            )
+        if len(listed) < self.codes:
+            log.warning("only %d codes tell the concept from the rest (asked: %d)", len(listed), self.codes)
+        return listed
+
+    def save_findings(self, folder: Path) -> list[Path]:
+        """``codes.yaml``, a list per layer as the authors write it, and ``codes.json`` with what the codes carry."""
+        lists = [sorted(set(choice.listed)) for choice in self._choices.values()]
+        write_bytes(folder / "codes.yaml", yaml.safe_dump(lists, default_flow_style=False).encode())
+        write_json(folder / "codes.json", self._report)
+        return [folder / "codes.yaml", folder / "codes.json"]
