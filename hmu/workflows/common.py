@@ -8,13 +8,15 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.app import CONFIGS
 from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
+from hmu.evaluation.results import Results
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +80,24 @@ def logger_for(config: DictConfig, stage: str | None = None) -> Any:
     """
     per_stage = {"name": f"{config.logger.name}/{stage}"} if stage and config.logger.get("name") == "logs" else {}
     try:
-        return instantiate(config.logger, **per_stage)
-    except (ImportError, ModuleNotFoundError) as error:
+        logger = instantiate(config.logger, **per_stage)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
         raise ConfigError(
-            f"logger={config.logger._target_}: {error}; pip install 'hmu[tensorboard]' or choose logger=csv"
+            f"logger={config.logger._target_}: {error.__cause__}; "
+            "pip install wandb or 'hmu[tensorboard]', or choose logger=csv"
         ) from None
+    if hasattr(type(logger), "log_report"):  # looked at elsewhere, without the run folder's config.yaml
+        logger.log_hyperparams(as_plain(config))
+    return logger
+
+
+def log_report(config: DictConfig, results: Results, folder: Path) -> None:
+    """Show an evaluation in the configured logger, if it can: table, animations and plots of the run ``folder``."""
+    target = OmegaConf.select(config, "logger._target_")
+    if target is not None and hasattr(get_class(target), "log_report"):
+        logger_for(config).log_report(results, folder)
 
 
 def trainer_arguments(config: DictConfig) -> dict[str, Any]:
