@@ -1,7 +1,7 @@
 """Generate motions from text:  ``python -m hmu.tools.generate prompt="a person kicks" edits=[path:1.0]``.
 
 Writes into ``out``: ``features/*.npy`` ``(frames, features)`` in real units, ``joints/*.npy`` ``(frames, joints, 3)``,
-``animations/*`` and ``records.json`` (name, prompt, length, repeat, seed, files and edits of every motion).
+``animations/*``, ``bvh/*`` if wished, and ``records.json`` (name, prompt, length, repeat, seed, files, edits of each).
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
     from hmu.backbones.base import MotionBackbone
     from hmu.methods.edit import Edit
+    from hmu.motion.skeleton import Skeleton
 
 log = logging.getLogger(__name__)
 
 RECORDS = "records.json"
 ANIMATIONS = ("gif", "mp4", "none")
+BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def check(config: DictConfig) -> None:
         raise ConfigError(f'give one of prompt="...", prompts=file.txt and split=test; found {found}')
     if config.animation not in ANIMATIONS:
         raise ConfigError(f"animation={config.animation} is unknown: use one of {', '.join(ANIMATIONS)}")
+    if config.bvh not in (*BVH, "none"):
+        raise ConfigError(f"bvh={config.bvh} is unknown: use one of {', '.join(BVH)}, none")
     for key in ("repeats", "batch_size", "limit", "steps"):
         value = config[key]
         if value is None and key in ("limit", "steps"):
@@ -157,7 +161,7 @@ def produce(
                     "length": job.frames,
                     "repeat": job.repeat,
                     "seed": int(config.seed) + job.repeat,
-                    "files": write(out, job, motion[: job.frames].numpy(), backbone, config.animation),
+                    "files": write(out, job, motion[: job.frames].numpy(), backbone, config),
                     "edits": edits,
                 }
             )
@@ -191,7 +195,7 @@ def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) ->
             yield batch, motion.float().cpu()
 
 
-def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, animation: str) -> dict[str, str]:
+def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, config: DictConfig) -> dict[str, str]:
     """Write one motion ``(frames, features)`` in all wanted forms; returns the files relative to ``out``."""
     from hmu.motion.features import features_to_joints
     from hmu.motion.skeleton import skeleton_for
@@ -201,13 +205,26 @@ def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, a
     files = {"features": f"features/{job.stem}.npy", "joints": f"joints/{job.stem}.npy"}
     _save_array(out / files["features"], features)
     _save_array(out / files["joints"], joints)
-    if animation != "none":
+    if config.bvh != "none":
+        files["bvh"] = f"bvh/{job.stem}.bvh"
+        _save_bvh(out / files["bvh"], joints, skeleton, backbone.fps, config)
+    if config.animation != "none":
         from hmu.viz.animate import render
 
-        files["animation"] = f"animations/{job.stem}.{animation}"
+        files["animation"] = f"animations/{job.stem}.{config.animation}"
         panel = ("", joints)
         render([panel], out / files["animation"], fps=backbone.fps, caption=job.item.prompt, skeleton=skeleton)
     return files
+
+
+def _save_bvh(path: Path, joints: np.ndarray, skeleton: Skeleton, fps: float, config: DictConfig) -> None:
+    from hmu.motion.bvh_write import centimetres, joints_to_bvh, write_bvh
+    from hmu.motion.foot_lock import lock_feet
+
+    metres = joints * skeleton.units_to_metres
+    if config.foot_lock:
+        metres = lock_feet(metres, skeleton.contacts)
+    write_bvh(path, centimetres(joints_to_bvh(metres, skeleton, fps, BVH[str(config.bvh)])))
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

@@ -14,6 +14,8 @@ from hmu.backbones.base import MotionBackbone
 from hmu.config import check_config
 from hmu.errors import CheckpointError, ConfigError, DataError
 from hmu.methods.edit import DeltaEdit
+from hmu.motion.bvh import read_bvh
+from hmu.motion.skeleton import T2M
 from hmu.text.base import TextCondition
 from hmu.tools import generate
 from hmu.tools.prompts import Limits, asked_frames, fit_lengths, from_file, from_texts
@@ -57,7 +59,9 @@ def heights(folder, records):
 
 
 def test_writes_everything_it_lists(tmp_path):
-    records = generate.run(config(tmp_path, prompt="a person kicks", repeats=2, length=41, animation="gif"))
+    records = generate.run(
+        config(tmp_path, prompt="a person kicks", repeats=2, length=41, animation="gif", bvh="exact")
+    )
     out = tmp_path / "out"
     assert json.loads((out / "records.json").read_text()) == records
     assert [(r["repeat"], r["seed"], r["length"]) for r in records] == [(0, 0, 40), (1, 1, 40)]
@@ -70,6 +74,9 @@ def test_writes_everything_it_lists(tmp_path):
     assert np.load(out / files["joints"]).dtype == np.float32
     with Image.open(out / files["animation"]) as image:
         assert image.n_frames == 40
+    bvh, joints = read_bvh(out / files["bvh"]), np.load(out / files["joints"])
+    again = bvh.joints()[:, [bvh.names.index(name) for name in T2M.joint_names]] / 100
+    assert np.abs(again - joints).max() < 1e-3  # metres
 
 
 def test_lengths_of_a_file_are_all_honoured(tmp_path):
@@ -141,6 +148,7 @@ def test_foreign_or_damaged_folders_are_never_cleared(tmp_path):
         ({}, "none of them"),
         ({"prompt": "a", "split": "test"}, "prompt= and split="),
         ({"prompt": "a", "animation": "avi"}, "gif, mp4, none"),
+        ({"prompt": "a", "bvh": "all"}, "exact, fixed, none"),
         ({"prompt": "a", "repeats": 0}, "repeats=0"),
         ({"prompt": "a", "batch_size": 1.5}, r"batch_size=1\.5"),
         ({"prompt": "a", "length": 40, "seconds": 2}, "only one"),
