@@ -1,0 +1,52 @@
+"""Whole scripts in this process, and settings that make them take seconds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+
+from hmu import app
+
+QUIET = ["trainer=cpu", "trainer.enable_progress_bar=false", "hydra/job_logging=none", "seed=3"]
+TOY = [
+    "backbone.vae.latent_dim=8",
+    "backbone.denoiser.latent_dim=16",
+    "backbone.denoiser.ff_dim=16",
+    "text@backbone.text=compact",
+]
+TOY += ["backbone.text.width=16", "backbone.text.buckets=64", "backbone.text.layers=1", "backbone.sampling.steps=2"]
+FAST = [
+    "suite.limits={forget:2,retain:4,neighbours:2,paraphrase:1,implicit:1}",
+    "suite.repeats=2",
+    "suite.batch_size=8",
+]
+
+
+def run(script: str, task, *overrides: str) -> None:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sys, "argv", [f"{script}.py", *overrides])
+    patch.delenv("HMU_RUN_STAMP", raising=False)
+    GlobalHydra.instance().clear()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        app.main(script, task)
+    finally:
+        torch.set_num_threads(threads)
+        patch.undo()
+
+
+def inputs(world: Path) -> list[str]:
+    return [
+        f"dataset.root={world / 'data'}",
+        f"paths.cache={world / 'cache'}",
+        f"paths.output={world / 'outputs'}",
+        f"backbone.checkpoint={world / 'backbone' / 'model'}",
+        "backbone.sampling.steps=2",
+        f"evaluator.checkpoint={world / 'evaluator' / 'model'}",
+        *FAST,
+    ]
