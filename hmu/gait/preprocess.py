@@ -124,7 +124,7 @@ def _lower_median(values: Array) -> float:
 
 
 def rates(matrices: Tensor, angles: Array, fps: float = columns.FPS) -> tuple[Tensor, Array]:
-    """Angular velocities ``(frames, 4, 3)`` and velocities of the six angles ``(frames, 6)`` as a model state has them."""
+    """Angular velocities ``(frames, 4, 3)`` and velocities of the six angles ``(frames, 6)``, as states hold them."""
     turning = lowpass(angular_velocity(matrices, fps).numpy(), POSE_CUTOFF, fps)
     return torch.from_numpy(turning), slope(lowpass(angles, POSE_CUTOFF, fps))
 
@@ -248,7 +248,7 @@ def pose_matrices(poses: Array) -> Tensor:
 
 
 def assemble(matrices: Tensor, angles: Array, kinetics: Array, root: Array, fps: float = columns.FPS) -> Array:
-    """Model states ``(frames, 63)`` with their rates computed; kinetics ``(frames, 12)`` in the order of the columns."""
+    """Model states ``(frames, 63)``, their rates computed; kinetics ``(frames, 12)`` in the order of the columns."""
     turning, speeds = rates(matrices, angles, fps)
     parts = [torch.from_numpy(np.ascontiguousarray(x)) for x in (angles, kinetics, root, speeds)]
     states = pack(matrices, parts[0], parts[1], parts[2], turning, parts[3])
@@ -328,7 +328,7 @@ def _with_velocity(states: Array, trial: Trial, treadmill: bool | None) -> tuple
 
 
 def coordinates(states: Array, root: Array) -> Array:
-    """The 23 coordinates ``(frames, 23)`` of states ``(frames, 63)`` with ``root`` positions ``(frames, 3)`` in metres."""
+    """The 23 coordinates ``(frames, 23)`` of states ``(frames, 63)``; ``root`` positions ``(frames, 3)`` in metres."""
     poses = np.zeros((len(states), _COORDINATES))
     angles = to_euler(joint_matrices(torch.from_numpy(np.ascontiguousarray(states, dtype=np.float64)))).numpy()
     for number, names in enumerate(columns.JOINTS_3D.values()):

@@ -73,7 +73,7 @@ def read_trial(path: Path | str, base: Path | str | None = None, root: str = "au
 
     Args:
         path: the file. base: the data folder, for its name, subject and label.
-        root: what the root columns in the file hold: ``velocity``, ``position`` (metres), or ``auto`` (:func:`root_unit`).
+        root: what the root columns of the file hold: ``velocity``, ``position`` or ``auto`` (:func:`root_unit`).
 
     Raises:
         DataError: in one line naming file and key.
