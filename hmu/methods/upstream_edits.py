@@ -23,8 +23,9 @@ from hmu.methods.prompt_rows import CHUNK
 
 
 def reads_words(backbone: MotionBackbone) -> bool:
-    """Whether ``backbone`` is of the fork's kind: projected words go into a LayerNorm per layer."""
-    return hasattr(backbone.network(), "word_emb")
+    """Whether ``backbone`` is of the fork's kind: keys and values of attention to projected words."""
+    names = backbone.text_projections()
+    return hasattr(backbone.network(), "word_emb") and all(name.endswith((".Wk", ".Wv")) for name in names)
 
 
 def solve(group: Group, name: str, scales: Scales, target: str, concept: Tensor, weight: Tensor) -> Tensor:
