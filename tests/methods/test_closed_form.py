@@ -146,7 +146,7 @@ METHODS = {
     "uce": lambda **o: Uce(**o),
     "uce projection": lambda **o: Uce(target="projection", **o),
     "uce direction": lambda **o: Uce(target="direction", **o),
-    "uce content": lambda **o: Uce(concept_tokens="content", preserve_tokens="pooled", **o),
+    "uce content": lambda **o: Uce(concept_tokens="content", preserve_weight=5.0, **o),
     "uce averaged": lambda **o: Uce(concept_tokens="averaged", retain_limit=2, **o),
     "uce few texts": lambda **o: Uce(forget_texts=["kicks"], retain_texts=["walks", "waves"], weighting="sum", **o),
     "rece": lambda **o: Rece(rounds=2, **o),
