@@ -105,7 +105,7 @@ def read_trial(path: Path | str, base: Path | str | None = None, root: str = "au
         unit = "position"
     name, subject, label = place(path, None if base is None else Path(base))
     label = notes.pop("label", label)
-    return Trial(states, missing, height, mass, fps, start, unit, name, subject, label, notes)
+    return Trial(states, missing, height, mass, fps, start, unit, name, label, subject, notes)
 
 
 def _states(file: TrialFile) -> NDArray[np.float64]:

@@ -70,7 +70,7 @@ def _defaults(model: dict[str, Any]) -> Iterator[Check]:
 
 
 def checkpoint(case: Path) -> Iterator[Check]:
-    """Every layout of the authors' file, read without running it, gives the same answers; the normaliser's arithmetic."""
+    """Every layout of the authors' file, read without running it, gives the same answers; the normaliser."""
     yield from strange(case, {"meta.json", "vectors.npz", "normalizer.npz", ".pt"})
     arrays, tables = Arrays(case / "vectors.npz"), Arrays(case / "normalizer.npz")
     stored = facts(case / "meta.json")["hyper_parameters"]

@@ -144,7 +144,7 @@ def _sampling(arrays: Arrays, network: Decoder, normaliser: MinMax) -> Iterator[
                 process = Diffusion(ScheduleOptions(timesteps=int(key.split("/")[1])))
                 yield exact(key, process.ddim_times(len(arrays[key]) - 1), arrays[key].tolist())
             continue
-        _ = arrays[f"{name}/global_seed_before_call"] if f"{name}/global_seed_before_call" in arrays else None
+        arrays.get(f"{name}/global_seed_before_call")  # tells the authors' draws, which are stored themselves
         for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
             if f"{name}/out_normalised{suffix}" not in arrays:
                 continue
@@ -188,6 +188,11 @@ def replay(name: str, arrays: Arrays, network: Decoder, dtype: torch.dtype) -> T
         variant="upstream",
         restore=name.startswith("guided"),
     ).detach()
+
+
+def claims(case: Path) -> bool:
+    """SALAD has a case of this name too; ours carries its network."""
+    return (case / "net.pt").is_file()
 
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"diffusion": diffusion}
