@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -42,6 +43,30 @@ def check_device(accelerator: str) -> None:
         raise ConfigError(
             f"trainer.accelerator={accelerator}: there is no GPU here; choose trainer=cpu (or accelerator=auto)"
         )
+
+
+def settle_concept(config: DictConfig) -> DictConfig:
+    """The configuration with the concept's overrides for the data set filled in; the command line still wins.
+
+    What refers to the concept (a method's anchor) then follows the data set too.
+    """
+    wanted = str(config.dataset.name).lower().replace("-", "_")
+    changes = [
+        change
+        for name, change in (OmegaConf.select(config, "concept.overrides") or {}).items()
+        if str(name).lower().replace("-", "_") == wanted
+    ]
+    if not changes:
+        return config
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    asked = {override.lstrip("+~").split("=")[0] for override in given}
+    settled = config.copy()
+    OmegaConf.set_struct(settled, False)
+    settled.concept.overrides = {}
+    for key, value in changes[0].items():
+        if f"concept.{key}" not in asked:
+            settled.concept[key] = value
+    return settled
 
 
 def detector_concepts(concept: Concept) -> dict[str, Concept]:

@@ -28,6 +28,7 @@ from hmu.workflows.common import (
     leave_process_group,
     logger_for,
     seed_everything,
+    settle_concept,
     trainer_arguments,
 )
 from hmu.workflows.measure import check_measurable, measure, torch_device
@@ -45,6 +46,7 @@ def unlearn(config: DictConfig) -> Path:
     Raises:
         HmuError: with one line that says what to mend.
     """
+    config = settle_concept(config)
     seed_everything(config)
     check_device(config.trainer.accelerator)
     method: Method = instantiate(config.method)
