@@ -54,12 +54,22 @@ def _finish(module: nn.Module, state: State, path: Path) -> dict[str, Any]:
     return origin(path)
 
 
-def load_masked(
-    folder: Path | str, file: str | None = None, codes: int | None = None
-) -> tuple[MaskedTransformer, dict[str, Any]]:
+def check_codes(path: Path | str, classes: int, codes: int) -> None:
+    """Refuse a masked transformer of ``classes`` for a tokenizer of ``codes``.
+
+    Raises:
+        CheckpointError: it is BAMM's, whose head has one class more, or another tokenizer's.
+    """
+    if classes == codes + 1:
+        raise CheckpointError(f"{path}: holds a BAMM transformer (its head has an end class): choose backbone=bamm")
+    if classes != codes:
+        raise CheckpointError(f"{path}: has {classes} codes, its tokenizer {codes}; name the one it was made with")
+
+
+def load_masked(folder: Path | str, file: str | None = None) -> tuple[MaskedTransformer, dict[str, Any]]:
     """A masked transformer from its folder, in evaluation mode, and where it came from.
 
-    ``codes``: of its tokenizer; tells BAMM's transformer, whose head has one class more, from this one.
+    A BAMM transformer may pass here: :func:`check_codes` tells it by its tokenizer.
 
     Raises:
         CheckpointError: one line naming the file and what was expected.
@@ -67,15 +77,12 @@ def load_masked(
     folder, what = Path(folder), "MoMask masked transformer (mtrans)"
     opt, path = read_opt(folder / "opt.txt"), weight_file(folder, file)
     state = read_state(path, ("t2m_transformer",), f"a {what}")
+    if "trans" in opt:
+        raise CheckpointError(f"{path}: holds a BAMM transformer (its opt.txt has 'trans'): choose backbone=bamm")
     tokens, code_dim = take(state, "token_emb.weight", path, what).shape
-    classes = tokens - 2
-    if "trans" in opt or (codes is not None and classes == codes + 1):
-        raise CheckpointError(f"{path}: holds a BAMM transformer (its head has an end class): choose backbone=bamm")
-    if codes is not None and classes != codes:
-        raise CheckpointError(f"{path}: has {classes} codes, its tokenizer {codes}; name the one it was made with")
     text_width = take(state, "cond_emb.weight", path, what).shape[1]
     options = TransformerOptions(**encoder_sizes(state, opt, path, what))
-    model = MaskedTransformer(classes, code_dim, text_width, options)
+    model = MaskedTransformer(tokens - 2, code_dim, text_width, options)
     return model, _finish(model, state, path)
 
 

@@ -11,7 +11,14 @@ from torch import nn
 
 from hmu.backbones.momask import folder as files
 from hmu.backbones.momask.files import load_rvq, load_statistics
-from hmu.backbones.momask.load import LENGTH_FILES, LENGTH_FOLDER, load_length, load_masked, load_residual
+from hmu.backbones.momask.load import (
+    LENGTH_FILES,
+    LENGTH_FOLDER,
+    check_codes,
+    load_length,
+    load_masked,
+    load_residual,
+)
 from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import (
     LengthOptions,
@@ -144,8 +151,9 @@ def load_authors(
     folder = Path(folder)
     opt = read_opt(folder / masked_name / "opt.txt")
     rvq_name = rvq_name or str(opt.get("vq_name", ""))
+    masked, masked_origin = load_masked(folder / masked_name, masked_file)
     rvq, rvq_origin = load_rvq(folder / rvq_name, variant=variant)
-    masked, masked_origin = load_masked(folder / masked_name, masked_file, rvq.options.codes)
+    check_codes(masked_origin["file"], masked.codes, rvq.options.codes)
     residual, residual_origin = load_residual(find_residual(folder, rvq_name, residual_name))
     if (residual.codes, residual.quantizers) != (rvq.options.codes, rvq.options.quantizers):
         raise CheckpointError(

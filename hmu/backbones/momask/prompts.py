@@ -48,7 +48,9 @@ def encode_prompts(
         return condition_of(torch.zeros(len(texts), width, device=device))
     if encoder is None:
         raise ConfigError("this model has no text encoder: give backbone.text (for example text=clip)")
+    filler = next(text for text in texts if text.strip())  # any prompt that is encoded anyway
+    words = [text if text.strip() else filler for text in texts]
     trains = any(parameter.requires_grad for parameter in encoder.parameters())
-    encoded = encoder.encode(texts) if trains else cache.encode(encoder, texts, device)
+    encoded = encoder.encode(words) if trains else cache.encode(encoder, words, device)
     vectors = vector_of(encoded, width).to(device)
     return condition_of(torch.where(empty[:, None], torch.zeros_like(vectors), vectors))

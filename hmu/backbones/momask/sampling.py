@@ -115,10 +115,9 @@ def decode_base(
     editable = valid if editable is None else editable & valid
     table, length = net.table(), editable.sum(1)
     scores = torch.where(editable, 0.0, KEPT)
-    if not free:
-        ids = torch.where(editable, net.mask_id, ids)
+    ids = ids.clamp_min(0) if free else torch.where(editable, net.mask_id, ids.clamp_min(0))
     if variant == "default" or free or bool((editable == valid).all()):
-        ids = torch.where(valid, ids.clamp_min(0), net.pad_id)
+        ids = torch.where(valid, ids, net.pad_id)
     for step, share in enumerate(masked_shares(steps, ids.device)):
         number = torch.round((FREE_SHARE if free else share) * length).clamp(min=1)
         again = scores.argsort(dim=1, stable=True).argsort(1) < number[:, None]
