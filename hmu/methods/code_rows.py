@@ -34,13 +34,6 @@ class Choice:
     scores: Scores
     usage: Usage
 
-    @property
-    def safe(self) -> NDArray[np.bool_]:
-        """Codes that retain clips use, that forget clips do not use more, and that are not listed ``(codes,)``."""
-        mask: NDArray[np.bool_] = (self.usage.rest > 0) & (self.scores <= 0)
-        mask[self.listed] = False
-        return mask
-
 
 @dataclass(frozen=True)
 class Rewriting:
@@ -118,19 +111,30 @@ def normal(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
     return torch.randn(shape, generator=generator).double()
 
 
+def safe_codes(choices: Sequence[Choice]) -> NDArray[np.bool_]:
+    """Codes of one codebook that retain clips use in one of its layers, and forget clips more in none ``(codes,)``.
+
+    Listed codes are not among them.
+    """
+    used = np.logical_or.reduce([choice.usage.rest > 0 for choice in choices])
+    harmless = np.logical_and.reduce([choice.scores <= 0 for choice in choices])
+    safe: NDArray[np.bool_] = used & harmless
+    safe[[code for choice in choices for code in choice.listed]] = False
+    return safe
+
+
 def destinations(book: Tensor, rows: Sequence[int], choices: Sequence[Choice], how: Rewriting) -> Tensor:
     """The code that each of ``rows`` becomes ``(rows,)``: the nearest safe one, or one for all.
 
     Raises:
         ConfigError: no code is safe, or the asked one is listed itself.
     """
-    safe = torch.from_numpy(np.logical_and.reduce([choice.safe for choice in choices]))
-    safe[list(rows)] = False
+    safe = safe_codes(choices)
     if how.destination == "code":
         code = how.target_code
-        if code is None and bool(safe.any()):
+        if code is None and safe.any():
             seen = np.sum([choice.usage.rest for choice in choices], axis=0)
-            code = int(np.argmax(np.where(safe.numpy(), seen, -1)))
+            code = int(np.argmax(np.where(safe, seen, -1)))
         if code is not None:
             if not 0 <= code < len(book) or code in set(rows):
                 raise ConfigError(
@@ -138,9 +142,9 @@ def destinations(book: Tensor, rows: Sequence[int], choices: Sequence[Choice], h
                     "another, or null for the safe code that most retain clips contain"
                 )
             return torch.full((len(rows),), code)
-    if not bool(safe.any()):
+    if not safe.any():
         raise ConfigError("method.codes: no safe code is left to replace others with; list fewer codes")
-    candidates = safe.nonzero()[:, 0]
+    candidates = torch.from_numpy(np.flatnonzero(safe))
     return candidates[torch.cdist(book[list(rows)], book[candidates]).argmin(1)]
 
 

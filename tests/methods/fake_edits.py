@@ -16,7 +16,7 @@ from hmu.text.base import TextCondition
 from .fake import FEATURES, WIDTH, FakeBackbone, FakeClips
 
 KICK = Concept("kick", ["kick"], anchor="a person stands")
-CODES, LAYERS, UNIT = 12, 3, 2
+CODES, LAYERS, UNIT = 24, 3, 2
 
 
 class WordBackbone(FakeBackbone):
@@ -52,11 +52,10 @@ class CodeNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(5)
+        levels = torch.cat([torch.linspace(-1.5, 1.0, CODES // 2), torch.linspace(1.8, 2.2, CODES // 2)])
         for layer in range(LAYERS):
-            book = torch.randn(CODES, FEATURES, generator=generator)
-            self.register_buffer(
-                f"codebook{layer}", book if layer else torch.linspace(-2, 3, CODES)[:, None] + 0 * book
-            )
+            book = torch.randn(CODES, FEATURES, generator=generator) * 0.1
+            self.register_buffer(f"codebook{layer}", book if layer else levels[:, None].repeat(1, FEATURES))
             self.register_buffer(f"noise{layer}", torch.zeros(CODES), persistent=False)
 
 
