@@ -29,6 +29,8 @@ def _check(model: MoMask, condition: Prompts, lengths: Tensor) -> tuple[Tensor, 
     lengths = torch.as_tensor(lengths, device=model.device)
     good = bool(((lengths > 0) & (lengths % model.unit_length == 0)).all())
     require(good, f"lengths {lengths.tolist()}: expected positive multiples of {model.unit_length} frames")
+    most = model.unit_length * min(part.options.positions for part in (model.masked, model.residual))
+    require(int(lengths.max()) <= most, f"lengths {lengths.tolist()}: this model has positions for {most} frames")
     text = model.vectors(condition)
     text = text.expand(len(lengths), -1) if len(text) == 1 else text
     require(len(text) == len(lengths), f"{len(text)} prompts, {len(lengths)} lengths: expected one length per prompt")

@@ -131,6 +131,8 @@ def test_guidance_zero_ignores_the_text(model):
 def test_refuses_impossible_requests(model):
     with pytest.raises(ConfigError, match="multiples of 4"):
         model.sample(TEXTS, torch.tensor([40, 25, 32]))
+    with pytest.raises(ConfigError, match="positions for 256 frames"):
+        model.sample(TEXTS, torch.tensor([40, 24, 260]))
     with pytest.raises(ConfigError, match="2 prompts, 3 lengths"):
         model.sample(TEXTS[:2], LENGTHS)
     with pytest.raises(ConfigError, match="steps=0"):
