@@ -44,6 +44,10 @@ class Bamm(MoMask):
         variant: ``default``, or ``upstream`` for the authors' behaviour: MoMask's, and in the second pass all scores
             tie and known tokens are overwritten on the way; a motion may end at once; editing ignores the text.
 
+    Attributes:
+        borrowed: tokenizer, residual transformer and text encoder come from another model; the text encoder, which the
+            residual transformer was trained with, then stays frozen in training.
+
     Raises:
         ConfigError: for an unknown option or an impossible value.
     """

@@ -41,7 +41,7 @@ def save_pretrained(model: Bamm, folder: Path | str, dtype: str = "float32") -> 
     text = files.text_to_config(model.text)
     config = {name: getattr(model, name) for name in SETTINGS}
     config |= {part: dataclasses.asdict(getattr(model, part).options) for part in ("rvq", "masked", "residual")}
-    config |= {"sampling": dataclasses.asdict(model.sampling), "text": text}
+    config |= {"sampling": dataclasses.asdict(model.sampling), "text": text, "borrowed": model.borrowed}
     return files.write_folder(folder, FAMILY, config, parts_of(model, text is not None), dtype)
 
 
@@ -58,7 +58,7 @@ def load_pretrained(folder: Path | str, *, text: TextEncoder | None = None, **ch
     """
     folder = Path(folder)
     config = files.read_config(folder, FAMILY)
-    encoder = config.pop("text", None)
+    encoder, borrowed = config.pop("text", None), bool(config.pop("borrowed", False))
     text = text if encoder is None else files.text_from_config(encoder).requires_grad_(False)
     try:
         model = Bamm(text=text, **{**config, **{key: value for key, value in changes.items() if value is not None}})
@@ -66,6 +66,7 @@ def load_pretrained(folder: Path | str, *, text: TextEncoder | None = None, **ch
         raise CheckpointError(f"{folder / files.CONFIG}: written by another version ({error})") from error
     _check_text(model, config["text_width"], folder)
     files.fill_parts(folder, parts_of(model, encoder is not None))
+    model.borrowed = borrowed
     model.origin = {"format": "hmu", "model": {"file": str(folder), "sha256": sha256(folder / files.WEIGHTS)}}
     return model.eval()
 

@@ -92,6 +92,8 @@ def test_borrows_everything_but_its_own_transformer(tmp_path):
     model.stage_loss("masked", batch, seeded(1))["loss"].backward()
     assert all(p.grad is None for p in model.text.parameters())
     assert model.sample(TEXTS, LENGTHS, generator=seeded(1)).shape == (2, 40, 263)
+    again = load_pretrained(model.save_pretrained(tmp_path / "trained"))
+    assert {id(p) for p in again.stage_parameters("masked")} == {id(p) for p in again.masked.parameters()}
 
 
 def test_borrows_from_a_run_folder_and_from_bamm(tmp_path):
