@@ -150,8 +150,9 @@ class EmbeddingCache:
                 tokens, sums = shard.get_slice("tokens"), shard.get_tensor("sums")
                 pooled = shard.get_slice("pooled") if "pooled" in shard.keys() else None  # noqa: SIM118 (no mapping)
                 for text, place in wanted.items():
-                    vector = None if pooled is None else pooled[place.row]
-                    embedding = Embedding(tokens[place.start : place.end], vector)
+                    # copies: a slice would keep the whole shard mapped for as long as it is remembered
+                    vector = None if pooled is None else pooled[place.row].clone()
+                    embedding = Embedding(tokens[place.start : place.end].clone(), vector)
                     if checksum(embedding) == int(sums[place.row]):
                         found[text] = self._remember(text_key(text), embedding)
         except (safetensors.SafetensorError, OSError) as error:
