@@ -25,8 +25,8 @@ from hmu.gait.preprocess import (
     check_cops,
     coordinates,
     cops_of,
-    feet_of,
     forward_difference,
+    heels_and_toes,
     normed_cops,
     per_foot,
     pose_matrices,
@@ -198,7 +198,7 @@ def beside_plates(forces: Array, heels: Array, toes: Array, fps: float) -> NDArr
     low = _low(heels, toes)
     on_plate = pressed[..., None] & low
     ground = float(np.median(speed[on_plate])) if on_plate.any() else 0.0
-    standing = (low & (np.abs(speed - ground) < SLOW)).any(-1)
+    standing: NDArray[np.bool_] = np.asarray(low & (np.abs(speed - ground) < SLOW)).any(-1)
     around = round(MARGIN * fps)
     for foot in range(2):
         for start, stop in runs(standing[:, foot]):
@@ -210,8 +210,9 @@ def beside_plates(forces: Array, heels: Array, toes: Array, fps: float) -> NDArr
 def _low(heels: Array, toes: Array) -> NDArray[np.bool_]:
     """Whether heel and toe are near the height at which each stands ``(frames, 2 feet, 2 ends)``."""
     heights = np.stack([per_foot(part)[:, :, 1] for part in (heels, toes)], -1)
-    floor: Array = np.percentile(heights, 5, axis=0)
-    return np.less(heights, floor + LOW)
+    floor = np.percentile(heights, 5, axis=0)
+    below: NDArray[np.bool_] = np.asarray(heights < floor + LOW)
+    return below
 
 
 def import_trial(
@@ -243,7 +244,7 @@ def import_trial(
     poses, notes = poses_of(motion, choices)
     poses = poses[kept]
     skeleton = Skeleton.generic(height)
-    heels, toes = (feet_of(poses, skeleton, which) for which in ("calcn", "mtp"))
+    heels, toes = heels_and_toes(poses, skeleton)
     force, cops = per_foot_forces(plates_of(plates, times), choices, heels, toes)
     far = check_cops(force, cops, heels, len(poses))
     if far is not None:
@@ -332,7 +333,7 @@ def forces_of(trial: Trial) -> tuple[Array, Array]:
     }
     force, normed = ((per_foot(parts[kind]) @ back.T).reshape(len(poses), 6) for kind in ("force", "cop"))
     force = force * trial.mass
-    heels = feet_of(poses, Skeleton.generic(trial.height), "calcn")
+    heels, _ = heels_and_toes(poses, Skeleton.generic(trial.height))
     return force, cops_of(normed, force, heels, trial.mass, trial.height)
 
 

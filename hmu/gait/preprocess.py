@@ -74,11 +74,14 @@ class Recording:
         )
 
 
-def feet_of(poses: Array, skeleton: Skeleton, which: str) -> Array:
-    """Positions ``(frames, 6)`` of both ``calcn`` (heels) or ``mtp`` (toes), right then left, metres."""
+def heels_and_toes(poses: Array, skeleton: Skeleton) -> tuple[Array, Array]:
+    """Positions of both heels and of both toes, each ``(frames, 6)``, right then left, metres."""
     feet = forward(torch.from_numpy(np.ascontiguousarray(poses, dtype=np.float64)), skeleton).feet.numpy()
-    wanted = [index for index, name in enumerate(FEET) if name.startswith(which)]
-    return feet[:, wanted].reshape(len(poses), 6)
+    heels, toes = (
+        feet[:, [index for index, name in enumerate(FEET) if name.startswith(which)]].reshape(len(poses), 6)
+        for which in ("calcn", "mtp")
+    )
+    return heels, toes
 
 
 def per_foot(values: Array) -> Array:
@@ -210,7 +213,7 @@ def convert(
     recording = trim_empty_ends(recording)
     mass, height = recording.mass, recording.height
     _check_lumbar(recording, name)
-    heels = feet_of(recording.poses, skeleton, "calcn") if recording.heels is None else recording.heels
+    heels = heels_and_toes(recording.poses, skeleton)[0] if recording.heels is None else recording.heels
     far = check_cops(recording.forces, recording.cops, heels, len(recording))
     if far is not None:
         raise DataError(f"{name}: {far}")
@@ -224,7 +227,7 @@ def convert(
     if int(recording.fps) != int(columns.FPS):
         poses, kinetics = (resample(x, recording.fps, columns.FPS, variant) for x in (poses, kinetics))
         missing = resample(missing.astype(float), recording.fps, columns.FPS, variant) != 0
-    toes = toe_velocities(feet_of(poses, skeleton, "mtp"), kinetics[:, [1, 4]], columns.FPS)
+    toes = toe_velocities(heels_and_toes(poses, skeleton)[1], kinetics[:, [1, 4]], columns.FPS)
     start = poses[0, _ROOT].copy()
     matrices = pose_matrices(poses)
     angles = poses[:, columns.osim(columns.ANGLES)]
@@ -320,7 +323,7 @@ def _with_velocity(states: Array, trial: Trial, treadmill: bool | None) -> tuple
     positions = states[:, columns.ROOT_COLUMNS]
     poses = coordinates(states, positions + trial.start)
     vertical = states[:, columns.states(["calcn_r_force_vy", "calcn_l_force_vy"])]
-    toes = toe_velocities(feet_of(poses, Skeleton.generic(trial.height), "mtp"), vertical, columns.FPS)
+    toes = toe_velocities(heels_and_toes(poses, Skeleton.generic(trial.height))[1], vertical, columns.FPS)
     belt = belt_speed(toes, treadmill)
     result = states.copy()
     result[:, columns.ROOT_COLUMNS] = root_velocity(positions, belt, trial.height, columns.FPS)

@@ -26,7 +26,7 @@ from hmu.gait.preprocess import (
     align,
     assemble,
     convert,
-    feet_of,
+    heels_and_toes,
     normed_cops,
     pose_matrices,
 )
@@ -171,8 +171,8 @@ def _exported(case: Path, meta: Mapping[str, Any], old: float, new: float) -> Ar
         resample(raw[name], old, new, "upstream") for name in ("poses", "forces", "cops", "calcn_rl")
     )
     smooth = lowpass(poses, POSE_CUTOFF, new)
-    before = resample(feet_of(raw["poses"], average, "calcn"), old, new, "upstream")
-    heels = heels + feet_of(smooth, average, "calcn") - before
+    before = resample(heels_and_toes(raw["poses"], average)[0], old, new, "upstream")
+    heels = heels + heels_and_toes(smooth, average)[0] - before
     kinetics = np.concatenate([forces / mass, normed_cops(forces, cops, heels, mass, height)], 1)
     turned, kinetics, _ = align(smooth, kinetics, path.name, "upstream")
     root = turned[:, columns.osim(columns.ROOT)]

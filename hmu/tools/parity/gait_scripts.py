@@ -170,7 +170,7 @@ def full(case: Path) -> Iterator[Check]:
 
 
 def claims(case: Path) -> bool:
-    """Other systems have cases of these names too: ours hold the files of a script, or sizes under the authors' names."""
+    """Other systems have cases of these names too: ours hold the files of a script, or the authors' names of sizes."""
     if any((case / name).exists() for name in ("x_T.npz", *RUNS)) or any(case.glob("inpaint*")):
         return True
     return any("nfeats" in path.read_text(encoding="utf-8") for path in case.glob("*.json"))

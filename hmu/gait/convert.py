@@ -1,0 +1,125 @@
+"""Trials into the files that :class:`hmu.data.dataset.DatasetSource` reads: states, labels, splits, statistics."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hmu.checkpoints.safe import write_bytes
+from hmu.gait.columns import FPS
+from hmu.gait.windows import Run, Tree, labels, read_tree
+from hmu.run import write_json, write_text
+
+log = logging.getLogger(__name__)
+SPLITS = ("train", "val", "test")
+MOTION, TEXT, TABLE, PEOPLE = "states", "labels", "dropped.csv", "people.json"
+FEWEST = 3  # people (or trials) that can be divided into three splits
+UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a folder of trials is read; part of its identity in the cache.
+
+    Attributes:
+        window: frames that a usable run must have. strict: see :func:`hmu.gait.windows.read_tree`.
+        root, treadmill: see there. shares: of people in train, val and test.
+    """
+
+    window: int
+    strict: bool
+    root: str
+    treadmill: bool | None
+    shares: tuple[float, ...]
+
+
+def convert_tree(folder: Path, *, trials: Path | str, reading: Reading) -> Tree:
+    """Write ``folder`` from the trials below ``trials``; returns what was read.
+
+    Raises:
+        DataError: faulty trials (``strict``), or no usable window.
+    """
+    tree = read_tree(
+        Path(trials), window=reading.window, strict=reading.strict, root=reading.root, treadmill=reading.treadmill
+    )
+    for run in tree.runs:
+        write_bytes(folder / MOTION / f"{run.id}.npy", _npy(run.states.astype(np.float32)))
+        write_text(folder / TEXT / f"{run.id}.txt", caption(run.trial.label))
+    divided = divide(tree.runs, reading.shares)
+    for split, chosen in divided.items():
+        write_text(folder / f"{split}.txt", "".join(f"{run.id}\n" for run in chosen))
+    frames = np.concatenate([run.states for run in divided["train"]])
+    write_bytes(folder / "Mean.npy", _npy(frames.mean(0).astype(np.float32)))
+    write_bytes(folder / "Std.npy", _npy(np.maximum(frames.std(0), 1e-8).astype(np.float32)))
+    write_json(folder / PEOPLE, {run.id: _facts(run) for run in tree.runs})
+    tree.save_table(folder / TABLE)
+    seconds = ", ".join(f"{name or UNLABELLED} {count / FPS:.0f} s" for name, count in labels(tree.runs).items())
+    log.info("gait trials: %s; what was dropped and why is in %s beside them", seconds, TABLE)
+    return tree
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _facts(run: Run) -> dict[str, object]:
+    trial = run.trial
+    return {
+        "subject": trial.subject,
+        "label": trial.label,
+        "height": trial.height,
+        "mass": trial.mass,
+        "trial": trial.name,
+        "start": run.start,
+    }
+
+
+def caption(label: str) -> str:
+    """The caption file of a label: one line in HumanML3D's layout."""
+    words = (label or UNLABELLED).replace("_", " ").replace("#", " ").split()
+    return f"{' '.join(words)}#{' '.join(f'{word}/NOUN' for word in words)}#0.0#0.0\n"
+
+
+def divide(runs: Sequence[Run], shares: Sequence[float]) -> dict[str, list[Run]]:
+    """Runs by split: people are divided, or trials where there are fewer than three people.
+
+    Who goes where depends on the names alone, so that adding a person moves nobody else into another split.
+    Fewer than three trials all go into training.
+    """
+    people = {run.trial.subject for run in runs}
+    trials = {run.trial.name for run in runs}
+
+    def unit(run: Run) -> str:
+        return run.trial.subject if len(people) >= FEWEST else run.trial.name
+
+    units = sorted(people if len(people) >= FEWEST else trials, key=_place)
+    if len(units) < FEWEST:
+        log.warning("%d trials of %d people cannot be divided: all are training data", len(trials), len(people))
+        return {"train": list(runs), "val": [], "test": []}
+    if len(people) < FEWEST:
+        log.warning("%d people cannot be divided into training and test data: their trials are", len(people))
+    bounds = _bounds(len(units), shares)
+    split_of = {name: split for split, (a, b) in zip(SPLITS, bounds, strict=True) for name in units[a:b]}
+    return {split: [run for run in runs if split_of[unit(run)] == split] for split in SPLITS}
+
+
+def _place(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _bounds(count: int, shares: Sequence[float]) -> list[tuple[int, int]]:
+    """Where each split begins and ends in a list of ``count``; a share above 0 gets at least one."""
+    wanted = np.array(shares, dtype=np.float64) / sum(shares) * count
+    sizes = np.floor(wanted).astype(int)
+    sizes[(sizes == 0) & (wanted > 0)] = 1
+    sizes[int(sizes.argmax())] += count - int(sizes.sum())
+    ends = np.cumsum(sizes)
+    return [(int(b - n), int(b)) for b, n in zip(ends, sizes, strict=True)]

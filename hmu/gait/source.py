@@ -1,0 +1,170 @@
+"""A folder of gait trials as a data set: what ``configs/dataset/gait*.yaml`` instantiates."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hmu.data.clips import MotionClips
+from hmu.data.dataset import DatasetSource, _recipe_key
+from hmu.data.reading import EntryTable
+from hmu.errors import ConfigError, DataError
+from hmu.gait.columns import FEATURES, FPS, WINDOW
+from hmu.gait.convert import MOTION, PEOPLE, SPLITS, TEXT, Reading, convert_tree
+from hmu.gait.windows import trial_files
+
+log = logging.getLogger(__name__)
+
+
+def key_of(folder: Path | None) -> str:
+    """Identity of a folder of trials: names, sizes and times of modification of its files; empty where it is absent."""
+    if folder is None or not folder.is_dir():
+        return ""
+    digest = hashlib.sha256(str(folder.resolve()).encode())
+    for path in trial_files(folder):
+        stat = path.stat()
+        digest.update(f"{path.relative_to(folder).as_posix()}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+class GaitSource(DatasetSource):
+    """Trials, converted once into a cache and cut into overlapping windows of clean frames.
+
+    The label of a trial (its last folder) is the caption of its windows, so that a concept is found in data labels as
+    it is found in captions elsewhere. Entries are windows, named ``<run>#<first frame>``. Splits divide people, never the
+    windows of one person, where there are three people or more.
+
+    Args:
+        name: used in messages, run folders and concept overrides.
+        trials: the folder of ``.npz`` trials, in any nesting; None = made by ``generator``.
+        cache_dir: where converted and generated data go.
+        generator: called with the target folder where no ``trials`` are given.
+        window: frames of a window at 100 Hz. stride: frames between the beginnings of two windows.
+        shares: of people in train, val and test.
+        root: what the root columns of the files hold: ``auto``, ``velocity`` or ``position``.
+        treadmill: whether people walk on a moving belt; None = found out from their stance feet.
+        strict: a faulty trial is an error; otherwise it is skipped and said in a summary.
+        requirements: what ``python -m hmu.tools.doctor`` checks; not used here.
+
+    Raises:
+        ConfigError: an impossible value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        trials: str | Path | None = None,
+        cache_dir: str | Path = ".cache/hmu",
+        generator: Callable[[Path], object] | None = None,
+        window: int = WINDOW,
+        stride: int = 10,
+        shares: Sequence[float] = (0.7, 0.1, 0.2),
+        root: str = "auto",
+        treadmill: bool | None = None,
+        strict: bool = True,
+        requirements: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        where = f"data set '{name}'"
+        if trials is None and generator is None:
+            raise ConfigError(f"{where}: dataset.trials is empty; give the folder that holds the .npz trials")
+        if window < 20 or stride < 1:
+            raise ConfigError(f"{where}: window={window} and stride={stride}: expected at least 20 and 1")
+        if len(shares) != len(SPLITS) or min(shares) < 0 or sum(shares) <= 0:
+            raise ConfigError(f"{where}: shares={list(shares)}: expected one share each for {', '.join(SPLITS)}")
+        if root not in ("auto", "velocity", "position"):
+            raise ConfigError(f"{where}: root={root}: expected auto, velocity or position")
+        self.trials = None if trials is None else Path(trials)
+        self.stride, self._make = stride, generator
+        self.reading = Reading(window, strict, root, treadmill, tuple(float(share) for share in shares))
+        identity = functools.partial(
+            convert_tree,
+            trials=key_of(self.trials) if self.trials is not None else _recipe_key(generator),
+            reading=self.reading,
+        )
+        super().__init__(
+            name,
+            fps=FPS,
+            features=FEATURES,
+            min_frames=window,
+            max_frames=window,
+            unit_length=1,
+            cache_dir=cache_dir,
+            generator=identity,  # decides the folder's name; what fills the folder is below
+            motion_dir=MOTION,
+            text_dir=TEXT,
+            splits=SPLITS,
+            strict=strict,
+            requirements=requirements,
+        )
+        self.generator = self._fill
+
+    def _fill(self, folder: Path) -> None:
+        """Convert the trials (made first where none are given) into ``folder``."""
+        trials = self.trials
+        if trials is None:
+            trials = folder / "trials"
+            assert self._make is not None  # checked on construction
+            self._make(trials)
+        convert_tree(folder, trials=trials, reading=self.reading)
+
+    def _ensure_root(self) -> None:
+        if self.trials is not None and not self.root.is_dir():
+            trial_files(self.trials)  # says so in one line where the folder is wrong
+        super()._ensure_root()
+
+    @cached_property
+    def _clips(self) -> MotionClips:
+        """All windows of all runs, in the order of the files."""
+        frames = np.diff(self.pack.offsets)
+        counts = np.maximum((frames - self.max_frames) // self.stride + 1, 0)
+        clip = np.repeat(np.arange(len(frames)), counts)
+        number = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
+        start = number * self.stride
+        first = np.searchsorted(self.pack.lines["clip"], clip)
+        lines = np.arange(len(self.pack.lines))
+        table = EntryTable(clip, start, start + self.max_frames, first, np.ones_like(clip), lines, start)
+        return MotionClips(self.pack, table, self.unit_length, self.max_frames, self.rule.exact_tokens)
+
+    @cached_property
+    def people(self) -> dict[str, dict[str, Any]]:
+        """By run: ``subject``, ``label``, ``height`` (metres), ``mass`` (kg), ``trial`` and first frame ``start``.
+
+        Raises:
+            DataError: when the converted folder was damaged.
+        """
+        self._ensure_root()
+        try:
+            return dict(json.loads((self.root / PEOPLE).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self.root / PEOPLE}: cannot be read ({error}); delete {self.root} to convert again"
+            ) from error
+
+    def heights(self, clips: MotionClips) -> Tensor:
+        """Body heights in metres of the entries of ``clips`` ``(entries,)``."""
+        return torch.tensor([self.people[name]["height"] for name in clips.clip_ids])
+
+    def labels(self, clips: MotionClips) -> list[str]:
+        """The label of every entry of ``clips``."""
+        return [str(self.people[name]["label"]) for name in clips.clip_ids]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all content and of how it is cut."""
+        return hashlib.sha256(f"{super().fingerprint}|{self.stride}".encode()).hexdigest()
+
+
+def rows_of(labels: Iterable[str], wanted: str) -> NDArray[np.int64]:
+    """Positions of ``wanted`` among ``labels``."""
+    return np.flatnonzero(np.array([label == wanted for label in labels]))

@@ -1,0 +1,80 @@
+"""Numbers that describe gait windows, in torch over whole batches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmu.gait import columns
+from hmu.gait.columns import FPS
+
+GRAVITY = 9.81
+_VERTICAL = columns.states(["calcn_r_force_vy", "calcn_l_force_vy"])
+_FORWARD_FORCE = columns.states(["calcn_r_force_vx", "calcn_l_force_vx"])
+_KNEES = columns.states(["knee_angle_r", "knee_angle_l"])
+CONTACT = 0.05  # body weights: a foot that carries more is on the ground
+NAMES = (
+    "speed",
+    "cadence",
+    "step_length",
+    "knee_least",
+    "knee_most",
+    "peak_force",
+    "peak_push",
+    "load",
+    "flight",
+)
+
+
+def loads(states: Tensor) -> Tensor:
+    """Vertical force of both feet in body weights ``(..., frames, 2)`` of states ``(..., frames, 63)``, real units."""
+    return states[..., _VERTICAL] / GRAVITY
+
+
+def knees(states: Tensor) -> Tensor:
+    """Flexion of both knees in degrees ``(..., frames, 2)``."""
+    return torch.rad2deg(states[..., _KNEES])
+
+
+def strikes(states: Tensor) -> Tensor:
+    """True in the frame in which a foot first touches the ground ``(..., frames, 2)``."""
+    down = loads(states) > CONTACT
+    first = down[..., 1:, :] & ~down[..., :-1, :]
+    return torch.cat([torch.zeros_like(down[..., :1, :]), first], -2)
+
+
+def statistics(states: Tensor, height: Tensor | float) -> dict[str, Tensor]:
+    """Statistics of windows ``(batch, frames, 63)`` in real units, each ``(batch,)``.
+
+    ``speed`` m/s; ``cadence`` steps per minute (from the time between strikes; NaN with fewer than two);
+    ``step_length`` metres; ``knee_least``, ``knee_most``: 5 % and 95 % points of knee flexion over both knees, degrees;
+    ``peak_force``, ``peak_push``: largest vertical and forward force of a foot in body weights; ``load``: mean total
+    vertical force in body weights (impulse over body weight times time: 1 in steady gait); ``flight``: share of frames
+    without ground contact.
+
+    Args:
+        height: metres, one or ``(batch,)``.
+    """
+    tall = torch.as_tensor(height, dtype=states.dtype, device=states.device)
+    speed = states[..., columns.ROOT_COLUMNS[0]].mean(-1) * tall
+    steps = strikes(states).any(-1)
+    frames = torch.arange(states.shape[-2], device=states.device).expand(steps.shape)
+    last = torch.where(steps, frames, -1).amax(-1)
+    first = torch.where(steps, frames, states.shape[-2]).amin(-1)
+    count = steps.sum(-1) - 1
+    gap = (last - first).clamp(min=1).to(states.dtype)
+    cadence = torch.where(count >= 1, 60 * FPS * count / gap, torch.nan)
+    bend = knees(states).flatten(-2)
+    force = loads(states)
+    whole = force.sum(-1)
+    return {
+        "speed": speed,
+        "cadence": cadence,
+        "step_length": 60 * speed / cadence,
+        "knee_least": bend.quantile(0.05, dim=-1),
+        "knee_most": bend.quantile(0.95, dim=-1),
+        "peak_force": force.amax((-1, -2)),
+        "peak_push": (states[..., _FORWARD_FORCE] / GRAVITY).amax((-1, -2)),
+        "load": whole.mean(-1),
+        "flight": (whole < CONTACT).to(states.dtype).mean(-1),
+    }
