@@ -37,7 +37,9 @@ def test_physical_angular_velocity_is_one():
     turning = about("y", torch.arange(20, dtype=torch.float64) * 0.02)
     physical = angular_velocity(turning, 100.0, "physical")
     assert torch.allclose(physical, torch.tensor([0.0, 2.0, 0.0], dtype=torch.float64).expand(20, 3), atol=1e-9)
-    published = angular_velocity(turning, 100.0)  # reversed, and fading with the angle: what pretrained normalisers know
+    published = angular_velocity(
+        turning, 100.0
+    )  # reversed, and fading with the angle: what pretrained normalisers know
     assert torch.all(published[:, 1] < -1.8)
 
 
