@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,25 @@ def _files(group: str) -> Iterator[Path]:
     return iter(sorted((CONFIGS / group).glob("[!_]*.yaml")))
 
 
+def default_method(name: str) -> Method:
+    """The method of ``configs/method/<name>.yaml`` as it stands there; only good to be asked what it fits."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    running = GlobalHydra().is_initialized()  # else called as a library
+    with nullcontext() if running else initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        composed = compose(f"method/{name}")
+    root = OmegaConf.merge({"paths": {"cache": "."}}, composed)
+    return instantiate(OmegaConf.create(OmegaConf.to_container(root, resolve=True)["method"]))  # type: ignore[index, call-overload]
+
+
 def _method_fits(path: Path, backbone: Backbone) -> bool:
-    from hydra import compose
     from hydra.errors import HydraException
 
     try:
-        node: Any = compose(f"method/{path.stem}").method
-        method: Method = instantiate(OmegaConf.create(OmegaConf.to_container(node, resolve=True)))
+        return default_method(path.stem).fits(backbone) is None
     except (HydraException, ConfigError):
         return False
-    return method.fits(backbone) is None
 
 
 def _backbone_fits(path: Path, method: Method) -> bool:
