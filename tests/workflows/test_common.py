@@ -9,7 +9,7 @@ from hmu.app import CONFIGS, register_resolvers
 from hmu.workflows.common import settle_concept
 
 
-@pytest.fixture()
+@pytest.fixture
 def composed(tmp_path: Path):
     register_resolvers()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
