@@ -263,12 +263,12 @@ def generate_ids(
     ids = with_end(ids, found, net.end_id)
     if passes < 2 or options.refine_share == 0:
         return Generated(ids, found, first, ids, length_mask(found + 1, places + 1), None)
-    if upstream or options.ranking == "tied":
+    if options.ranking == "tied":
         again = renewed_tied(found, places + 1, options.refine_share)
     else:
-        random = options.ranking == "random" and noise.scores is not None
-        scores = noise.scores[:, :places] if random else first.probabilities  # type: ignore[index]
-        again = renewed(found, F.pad(scores, (0, 1)), options.refine_share)
+        drawn = options.ranking == "random" and noise.scores is not None
+        scores = noise.scores if drawn else first.probabilities
+        again = renewed(found, F.pad(scores[:, :places], (0, 1)), options.refine_share)  # type: ignore[index]
     known = length_mask(found + 1, places + 1) & ~again
     second = refine_pass(
         net, ids, known, text, places=places if upstream else int(found.max()), noise=noise.second, hold=not upstream,

@@ -80,6 +80,8 @@ def base_tokens(
     places = most if upstream else int(known.max())
     if guidance in (0, 1):
         options = replace(options, refine_guidance=float(guidance))
+    if upstream:
+        options = replace(options, ranking="tied")
     drawn = generate_ids(
         net, text, tokens, options, draw_noise(streams, places, net.codes + 1), guidance=guidance, passes=passes,
         earliest=0 if upstream else -(-model.min_frames // model.unit_length), upstream=upstream,

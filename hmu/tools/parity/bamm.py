@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from hmu.backbones.bamm.corruption import Corrupted, Hidden, corrupt
 from hmu.backbones.bamm.generation import Noise, find_end, generate_ids, refine_pass, with_end
 from hmu.backbones.bamm.load import load_transformer
+from hmu.backbones.bamm.objectives import masked_terms
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.momask.encoder import to_authors
@@ -157,18 +158,16 @@ def _training(net: BidirectionalTransformer, arrays: Arrays, run: str) -> Iterat
     state = _corrupted(net, arrays, run)
     net.zero_grad()
     answer = net(state.ids, arrays.tensor("train_cond"), state.conditions)[:, :-1]
-    errors = F.cross_entropy(answer.transpose(1, 2), state.answer.clamp(max=net.end_id), reduction="none")
-    loss = ((errors * state.valid).sum(1) / state.valid.sum(1)).mean()
-    loss.backward()
-    guess = answer.argmax(-1)
+    terms = masked_terms(answer, state)
+    terms["loss"].backward()
     outputs = {
         "x_ids": state.ids,
         "train_cond_idx": torch.where(state.conditions, state.answer, net.pad_id),
         "labels": state.answer,
         "logits": answer.transpose(1, 2),
-        "loss": loss,
-        "pred_id": guess,
-        "acc": (guess == state.answer)[state.valid].float().mean(),
+        "loss": terms["loss"],
+        "pred_id": answer.argmax(-1),
+        "acc": terms["accuracy"],
     }
     yield from check_all(arrays, outputs, NETWORK, f"{run}/")
     gradients = to_authors({n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in net.named_parameters()})
@@ -178,14 +177,23 @@ def _training(net: BidirectionalTransformer, arrays: Arrays, run: str) -> Iterat
 
 # -- generation --------------------------------------------------------------------------------------------------------
 def stored_noise(arrays: Arrays, run: str) -> Noise:
-    """Recorded exponential draws of both passes; none where the run was greedy."""
+    """Recorded draws of both passes, none where the run was greedy, and which tokens the second pass renewed.
+
+    All scores tie there, so the choice is that of the recording machine's sort and is replayed like a draw.
+    """
     names = [f"{run}/noise_pass{number}" for number in (1, 2)]
-    return Noise(*(arrays.tensor(n).transpose(0, 1) if n in arrays else None for n in names))
+    first, second = (arrays.tensor(n).transpose(0, 1) if n in arrays else None for n in names)
+    name = f"{run}/pass2_cond_idx"
+    if name not in arrays:
+        return Noise(first, second)
+    choice = arrays.tensor(name)[:, :-1]
+    return Noise(first, second, (choice != choice.max()).float())  # pad is the largest id
 
 
-def authors_options(scale: float) -> SamplingOptions:
-    """What the authors' generation does whatever it is told: tied ranking, scale 3 in the second pass."""
-    return SamplingOptions(guidance=scale, ranking="tied", refine_guidance=3.0)
+def authors_options(scale: float, noise: Noise) -> SamplingOptions:
+    """What the authors' generation always does; the ranking is recorded, or left to this machine's sort."""
+    ranking = "tied" if noise.scores is None else "random"
+    return SamplingOptions(guidance=scale, ranking=ranking, refine_guidance=3.0)
 
 
 def _generation(net: BidirectionalTransformer, case: Case, run: str) -> Iterator[Check]:
@@ -193,11 +201,10 @@ def _generation(net: BidirectionalTransformer, case: Case, run: str) -> Iterator
     arrays, settings = case.arrays, case.settings(run)
     predicts = bool(settings.get("is_predict_len", True))
     given = arrays.tensor(f"{run}/m_lens")
-    scale = float(settings["cond_scale"])
-    ours = generate_ids(
-        net, arrays.tensor(f"{run}/cond"), None if predicts else given, authors_options(scale),
-        stored_noise(arrays, run), upstream=True,
-    )  # fmt: skip
+    noise = stored_noise(arrays, run)
+    options = authors_options(float(settings["cond_scale"]), noise)
+    text = arrays.tensor(f"{run}/cond")
+    ours = generate_ids(net, text, None if predicts else given, options, noise, upstream=True)
     assert ours.second is not None
     places = ours.ids.shape[1]
     inside, up_to_end = length_mask(ours.lengths, places), length_mask(ours.lengths + 1, places)

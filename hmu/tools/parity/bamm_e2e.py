@@ -74,7 +74,8 @@ def most_likely(step: int, logits: Tensor) -> Tensor:
 
 def base_ids(net: BidirectionalTransformer, arrays: Arrays, run: str, scale: float) -> Generated:
     """Base tokens of a run, replayed."""
-    options, noise = authors_options(scale), stored_noise(arrays, run)
+    noise = stored_noise(arrays, run)
+    options = authors_options(scale, noise)
     return generate_ids(net, arrays.tensor(f"{run}/cond"), None, options, noise, upstream=True)
 
 
