@@ -1,0 +1,58 @@
+"""Write the codes of a data set as a table, and choose a concept's codes:  ``python -m hmu.tools.codes concept=kick``.
+
+Writes into ``out``: the table (``codes.csv`` and, asked for, ``codes.parquet``) with the codes of both sides of the
+training split, ``codes.yaml`` with the chosen codes by layer (to be joined with those of other concepts:
+``method.lists=[...]``), and ``codes.json`` with what they carry. No model is changed.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hmu.app import main
+from hmu.errors import ConfigError
+
+log = logging.getLogger(__name__)
+FORMATS = ("csv", "parquet")
+
+
+def run(config: DictConfig) -> list[Path]:
+    """Encode, choose, write; returns the files.
+
+    Raises:
+        ConfigError: a method other than LCR, an unknown format, or a backbone without codebooks.
+    """
+    from hydra.utils import instantiate
+
+    from hmu.methods.lcr import Lcr
+    from hmu.workflows.common import build_backbone, check_match
+    from hmu.workflows.measure import torch_device
+    from hmu.workflows.pairs import check_pair
+    from hmu.workflows.unlearn import partition
+
+    unknown = [name for name in config.formats if name not in FORMATS]
+    if unknown:
+        raise ConfigError(f"formats={unknown[0]}: expected any of {', '.join(FORMATS)}")
+    method = instantiate(config.method)
+    if not isinstance(method, Lcr):
+        raise ConfigError(f"method={method.name}: codes are chosen by method=lcr")
+    check_pair(method, config.backbone)
+    source = instantiate(config.dataset)
+    source.prepare()
+    sides = partition(config, source, "train", instantiate(config.concept).for_dataset(source.name))
+    backbone = build_backbone(config).to(torch_device(config.device))
+    check_match(backbone, source.features, source.name)
+    clips = [source.clips("train", ids) for ids in (sides.forget, sides.retain)]
+    table, forget = method.statistics(backbone, clips[0], clips[1])
+    method.select(backbone, table, forget)
+    out = Path(config.out)
+    files = [table.save(out / f"codes.{name}") for name in config.formats] + method.save_findings(out)
+    log.info("codes of %d clips: %s", len(table), ", ".join(str(path) for path in files))
+    return files
+
+
+if __name__ == "__main__":
+    main("codes", run)
