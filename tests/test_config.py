@@ -11,7 +11,11 @@ from hmu.config import arguments, check_config, check_targets
 from hmu.errors import ConfigError
 
 ROOTS = [p.stem for p in sorted(CONFIGS.glob("*.yaml"))]
-GROUP_FILES = sorted(p for p in CONFIGS.glob("*/*.yaml") if not p.stem.startswith("_") and p.parent.name != "hydra")
+NO_GROUPS = ("hydra", "experiment")  # they change whole configurations
+GROUP_FILES = sorted(p for p in CONFIGS.glob("*/*.yaml") if p.stem[0] != "_" and p.parent.name not in NO_GROUPS)
+EXPERIMENTS = sorted(
+    p.relative_to(CONFIGS / "experiment").with_suffix("").as_posix() for p in CONFIGS.glob("experiment/**/*.yaml")
+)
 
 
 def composed(root: str, *overrides: str):
@@ -38,6 +42,12 @@ def test_every_group_file_has_only_keys_that_its_target_takes(path: Path):
 def test_every_group_file_starts_with_the_command_that_uses_it(path: Path):
     head = path.read_text(encoding="utf-8").splitlines()[0]
     assert head.startswith("#"), f"{path} should start with a comment that says how it is used"
+
+
+@pytest.mark.parametrize("root", ["train", "unlearn"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_with_the_scripts_that_use_it(name: str, root: str):
+    check_targets(composed(root, f"experiment={name}"))
 
 
 def test_unknown_key_of_a_target_is_refused():
