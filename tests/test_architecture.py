@@ -13,6 +13,7 @@ FLOORS = {
     "motion": 0,
     "data": 1,
     "text": 1,
+    "gait": 1,
     "backbones": 2,
     "methods": 3,
     "evaluators": 3,
