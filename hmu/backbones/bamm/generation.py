@@ -207,6 +207,15 @@ def renewed_tied(lengths: Tensor, places: int, share: float) -> Tensor:
     return scores.argsort(1).argsort(1) < (lengths * share).round().clamp(min=1)[:, None]
 
 
+def to_renew(options: SamplingOptions, first: Drawn, lengths: Tensor, scores: Tensor | None) -> Tensor:
+    """True at the tokens that the second pass draws again ``(batch, places + 1)``; ``scores`` are a random ranking's."""
+    places = first.ids.shape[1]
+    if options.ranking == "tied":
+        return renewed_tied(lengths, places + 1, options.refine_share)
+    scores = first.probabilities if options.ranking == "confidence" or scores is None else scores[:, :places]
+    return renewed(lengths, F.pad(scores, (0, 1)), options.refine_share)
+
+
 @dataclass(frozen=True)
 class Generated:
     """Base tokens, and how they came about; ``(batch, places + 1)`` where not said otherwise.
@@ -263,13 +272,7 @@ def generate_ids(
     ids = with_end(ids, found, net.end_id)
     if passes < 2 or options.refine_share == 0:
         return Generated(ids, found, first, ids, length_mask(found + 1, places + 1), None)
-    if options.ranking == "tied":
-        again = renewed_tied(found, places + 1, options.refine_share)
-    else:
-        drawn = options.ranking == "random" and noise.scores is not None
-        scores = noise.scores if drawn else first.probabilities
-        again = renewed(found, F.pad(scores[:, :places], (0, 1)), options.refine_share)  # type: ignore[index]
-    known = length_mask(found + 1, places + 1) & ~again
+    known = length_mask(found + 1, places + 1) & ~to_renew(options, first, found, noise.scores)
     second = refine_pass(
         net, ids, known, text, places=places if upstream else int(found.max()), noise=noise.second, hold=not upstream,
         scale=scale if options.refine_guidance is None else options.refine_guidance, temperature=options.temperature,
