@@ -208,7 +208,7 @@ def renewed_tied(lengths: Tensor, places: int, share: float) -> Tensor:
 
 
 def to_renew(options: SamplingOptions, first: Drawn, lengths: Tensor, scores: Tensor | None) -> Tensor:
-    """True at the tokens that the second pass draws again ``(batch, places + 1)``; ``scores`` are a random ranking's."""
+    """True at the tokens of the second pass ``(batch, places + 1)``; ``scores`` are those of a random ranking."""
     places = first.ids.shape[1]
     if options.ranking == "tied":
         return renewed_tied(lengths, places + 1, options.refine_share)
