@@ -198,7 +198,7 @@ def beside_plates(forces: Array, heels: Array, toes: Array, fps: float) -> NDArr
     low = _low(heels, toes)
     on_plate = pressed[..., None] & low
     ground = float(np.median(speed[on_plate])) if on_plate.any() else 0.0
-    standing: NDArray[np.bool_] = np.asarray(low & (np.abs(speed - ground) < SLOW)).any(-1)
+    standing: NDArray[np.bool_] = np.any(low & (np.abs(speed - ground) < SLOW), axis=-1, keepdims=False)
     around = round(MARGIN * fps)
     for foot in range(2):
         for start, stop in runs(standing[:, foot]):

@@ -42,8 +42,8 @@ class GaitSource(DatasetSource):
     """Trials, converted once into a cache and cut into overlapping windows of clean frames.
 
     The label of a trial (its last folder) is the caption of its windows, so that a concept is found in data labels as
-    it is found in captions elsewhere. Entries are windows, named ``<run>#<first frame>``. Splits divide people, never the
-    windows of one person, where there are three people or more.
+    it is found in captions elsewhere. Entries are windows, named ``<run>#<first frame>``. Splits divide people, never
+    the windows of one person, where there are three people or more.
 
     Args:
         name: used in messages, run folders and concept overrides.
