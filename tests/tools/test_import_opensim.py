@@ -1,0 +1,56 @@
+"""The OpenSim tools, as a user calls them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from hmu.app import CONFIGS
+from hmu.errors import ConfigError
+from hmu.gait.mot import read_table
+from hmu.gait.opensim import export_coordinates, export_forces
+from hmu.gait.trial import read_trial
+from hmu.tools import export_opensim, import_opensim
+from tests.gait.conftest import demo_trial
+
+
+def composed(name, **values):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name, overrides=[f"{key}={value}" for key, value in values.items()])
+
+
+@pytest.fixture
+def files(tmp_path):
+    trial = demo_trial("crouch", 0.5, 2.5)
+    ik, grf = export_coordinates(tmp_path / "ik.mot", trial), export_forces(tmp_path / "grf.mot", trial)
+    return {"kinematics": ik, "forces": grf, "mass": trial.mass, "height": trial.height}
+
+
+def test_a_trial_goes_in_and_comes_out(tmp_path, files):
+    target = tmp_path / "data" / "S01" / "crouch" / "trial_01.npz"
+    config = composed("import_opensim", target=target, **files)
+    assert import_opensim.run(config) == target
+    trial = read_trial(target, tmp_path / "data")
+    assert (trial.subject, trial.label) == ("S01", "crouch")
+    with pytest.raises(ConfigError, match="overwrite=true"):
+        import_opensim.run(config)
+    out = composed("export_opensim", trial=target, target=tmp_path / "out" / "back")
+    ik, grf = export_opensim.run(out)
+    for ours, theirs in ((ik, files["kinematics"]), (grf, files["forces"])):
+        a, b = read_table(ours), read_table(theirs)
+        assert a.names == b.names
+        assert np.abs(a.values - b.values).max() < 2e-3
+    with pytest.raises(ConfigError, match="overwrite=true"):
+        export_opensim.run(out)
+
+
+def test_impossible_people_and_targets_are_refused_before_anything_is_read(tmp_path, files):
+    for change, words in (
+        ({"mass": -70}, "mass=-70"),
+        ({"height": 180}, "0.5 to 2.5 metres"),
+        ({"target": tmp_path / "x.mat"}, "ends in .npz"),
+    ):
+        config = composed("import_opensim", **({"target": tmp_path / "x.npz"} | files | change))
+        with pytest.raises(ConfigError, match=words):
+            import_opensim.run(config)
