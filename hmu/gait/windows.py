@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hmu.errors import DataError
 from hmu.gait.columns import KINEMATIC_COLUMNS, WINDOW
-from hmu.gait.preprocess import runs, standard
+from hmu.gait.preprocess import runs
+from hmu.gait.standard import standard
 from hmu.gait.trial import Trial, read_trial
 from hmu.run import write_text
 

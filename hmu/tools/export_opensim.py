@@ -20,7 +20,7 @@ def run(config: DictConfig) -> tuple[Path, Path]:
         ConfigError: a target that exists.
         DataError: a broken trial.
     """
-    from hmu.gait.opensim import export_coordinates, export_forces
+    from hmu.gait.export import export_coordinates, export_forces
     from hmu.gait.trial import read_trial
 
     base = Path(config.target)

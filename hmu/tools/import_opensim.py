@@ -24,7 +24,7 @@ def run(config: DictConfig) -> Path:
         DataError: one line naming the file and what is wrong with it.
     """
     from hmu.gait.opensim import ImportChoices, import_trial
-    from hmu.gait.preprocess import standard
+    from hmu.gait.standard import standard
     from hmu.gait.trial import HEIGHTS, MASSES, write_trial
     from hmu.gait.windows import clean_runs
 

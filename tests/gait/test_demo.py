@@ -12,9 +12,10 @@ from hmu.errors import ConfigError, DataError
 from hmu.gait import columns
 from hmu.gait.demo import generate
 from hmu.gait.demo.curves import STYLES, vertical_shape
-from hmu.gait.preprocess import standard, toe_velocities
+from hmu.gait.preprocess import toe_velocities
 from hmu.gait.rules import styles
 from hmu.gait.source import GaitSource, rows_of
+from hmu.gait.standard import standard
 from hmu.gait.statistics import statistics
 from hmu.gait.trial import write_trial
 from tests.gait.conftest import demo_trial

@@ -5,18 +5,12 @@ import pytest
 
 from hmu.errors import DataError
 from hmu.gait import columns
+from hmu.gait.export import export_coordinates, export_forces, forces_of, poses_from
 from hmu.gait.mot import read_table, write_table
-from hmu.gait.opensim import (
-    ImportChoices,
-    beside_plates,
-    export_coordinates,
-    export_forces,
-    forces_of,
-    import_trial,
-    poses_from,
-)
-from hmu.gait.preprocess import heels_and_toes, standard
+from hmu.gait.opensim import ImportChoices, beside_plates, import_trial
+from hmu.gait.preprocess import heels_and_toes
 from hmu.gait.skeleton import Skeleton
+from hmu.gait.standard import standard
 from hmu.gait.trial import read_trial, write_trial
 from hmu.gait.windows import clean_runs
 

@@ -73,7 +73,7 @@ def test_flexion_is_flexion_and_sides_mirror():
 
 
 def test_states_convert_back_to_the_coordinates_they_came_from(walking):
-    from hmu.gait.preprocess import coordinates
+    from hmu.gait.standard import coordinates
 
     root = walking.states[:, columns.ROOT_COLUMNS] + walking.start
     poses = coordinates(walking.states, root)

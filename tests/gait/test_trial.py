@@ -141,7 +141,7 @@ def test_a_written_trial_is_the_same_bytes_and_comes_back(tmp_path, walking):
 
 def test_the_unit_of_the_root_is_found(walking):
     from hmu.gait.columns import ROOT_COLUMNS
-    from hmu.gait.preprocess import standard
+    from hmu.gait.standard import standard
 
     assert root_unit(walking.states) == "position"
     assert root_unit(standard(walking)[0].states) == "velocity"

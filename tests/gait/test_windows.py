@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from hmu.errors import DataError
 from hmu.gait import columns
-from hmu.gait.preprocess import headings, standard
+from hmu.gait.preprocess import headings
 from hmu.gait.rotations import about
+from hmu.gait.standard import standard
 from hmu.gait.trial import write_trial
 from hmu.gait.windows import clean_runs, padded, read_tree, starts, tile, trial_files
 from tests.gait.conftest import demo_trial

@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 
 from hmu.app import CONFIGS
 from hmu.errors import ConfigError
+from hmu.gait.export import export_coordinates, export_forces
 from hmu.gait.mot import read_table
-from hmu.gait.opensim import export_coordinates, export_forces
 from hmu.gait.trial import read_trial
 from hmu.tools import export_opensim, import_opensim
 from tests.gait.conftest import demo_trial

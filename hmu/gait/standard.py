@@ -1,0 +1,73 @@
+"""A stored trial as models read it: 100 Hz, root velocity over height."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hmu.gait import columns
+from hmu.gait.filters import Array, fill_gaps, resample
+from hmu.gait.preprocess import assemble, belt_speed, heels_and_toes, root_velocity, toe_velocities
+from hmu.gait.rotations import to_euler
+from hmu.gait.skeleton import Skeleton
+from hmu.gait.states import joint_matrices
+from hmu.gait.trial import Trial
+
+
+def standard(trial: Trial, *, treadmill: bool | None = None) -> tuple[Trial, list[str]]:
+    """A trial as models read it (100 Hz, root velocity over height), and what was done to it, in words.
+
+    Frames marked as missing may hold anything; they are bridged before anything is filtered and stay marked.
+    Columns that are rates are computed anew where the sampling rate changes: they depend on it.
+
+    Raises:
+        DataError: for a trial too short to filter.
+    """
+    said: list[str] = []
+    states, missing = (
+        fill_gaps(np.where(trial.missing[:, None] & ~np.isfinite(trial.states), np.nan, trial.states)),
+        trial.missing,
+    )
+    if abs(trial.fps - columns.FPS) > 0.5:
+        said.append(f"resampled from {trial.fps:g} to {columns.FPS:g} Hz")
+        states = resample(states, trial.fps, columns.FPS)
+        missing = resample(missing.astype(float), trial.fps, columns.FPS) != 0
+        states = refresh(states)
+    if trial.root == "position":
+        states, belt = _with_velocity(states, trial, treadmill)
+        moved = f", relative to a belt of {-belt:.2f} m/s" if belt else ""
+        said.append(f"root positions in metres turned into velocity / height{moved}")
+    return trial.with_states(states, missing=missing, fps=columns.FPS, root="velocity"), said
+
+
+def refresh(states: Array) -> Array:
+    """States ``(frames, 63)`` at 100 Hz with orthonormal rotations and all rates computed from the angles."""
+    matrices = joint_matrices(torch.from_numpy(states))
+    pick: Sequence[list[int]] = (columns.ANGLE_COLUMNS, columns.KINETIC_COLUMNS, columns.ROOT_COLUMNS)
+    angles, kinetics, root = (states[:, chosen] for chosen in pick)
+    return assemble(matrices, angles, kinetics, root)
+
+
+def _with_velocity(states: Array, trial: Trial, treadmill: bool | None) -> tuple[Array, float]:
+    """States with root velocities instead of positions, and the mean speed of the ground under the feet (m/s)."""
+    positions = states[:, columns.ROOT_COLUMNS]
+    poses = coordinates(states, positions + trial.start)
+    vertical = states[:, columns.states(["calcn_r_force_vy", "calcn_l_force_vy"])]
+    toes = toe_velocities(heels_and_toes(poses, Skeleton.generic(trial.height))[1], vertical, columns.FPS)
+    belt = belt_speed(toes, treadmill)
+    result = states.copy()
+    result[:, columns.ROOT_COLUMNS] = root_velocity(positions, belt, trial.height, columns.FPS)
+    return result, float(belt.mean())
+
+
+def coordinates(states: Array, root: Array) -> Array:
+    """The 23 coordinates ``(frames, 23)`` of states ``(frames, 63)``; ``root`` positions ``(frames, 3)`` in metres."""
+    poses = np.zeros((len(states), len(columns.COORDINATES)))
+    angles = to_euler(joint_matrices(torch.from_numpy(np.ascontiguousarray(states, dtype=np.float64)))).numpy()
+    for number, names in enumerate(columns.JOINTS_3D.values()):
+        poses[:, columns.osim(names)] = angles[:, number]
+    poses[:, columns.osim(columns.ANGLES)] = states[:, columns.ANGLE_COLUMNS]
+    poses[:, columns.osim(columns.ROOT)] = root
+    return poses
