@@ -8,6 +8,7 @@ import torch
 
 from hmu.backbones.base import MotionBackbone
 from hmu.backbones.gaitdynamics import GaitDynamics, build, load_pretrained
+from hmu.backbones.gaitdynamics.complete import complete
 from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, total
 from hmu.backbones.gaitdynamics.options import ObjectiveOptions
 from hmu.errors import CheckpointError, ConfigError
@@ -216,3 +217,15 @@ def test_an_adapter_off_is_the_base_bit_for_bit_and_a_negative_one_goes_the_othe
     with applied(model, [(edit, -0.01)]):
         less = model.decoder(x, time) - base
     assert float((more * less).sum().detach()) < 0
+
+
+@pytest.mark.parametrize("frames", [20, 30, 31, 100])
+def test_whole_recordings_are_completed_and_keep_what_is_known(frames, model):
+    states = torch.randn(frames, 63, generator=seeded()).double()
+    filled = complete(model, states, columns.KINEMATIC_COLUMNS, generator=seeded(1), steps=2)
+    assert torch.equal(filled[:, columns.KINEMATIC_COLUMNS], states[:, columns.KINEMATIC_COLUMNS])
+    assert bool(torch.isfinite(filled).all())
+    other = states.clone()
+    other[:, columns.KINETIC_COLUMNS] = torch.nan  # unknown values are not read
+    again = complete(model, torch.nan_to_num(other, nan=7.0), columns.KINEMATIC_COLUMNS, generator=seeded(1), steps=2)
+    assert torch.equal(again, filled)

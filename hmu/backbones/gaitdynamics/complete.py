@@ -1,0 +1,57 @@
+"""Filling unknown columns of whole recordings: kinematics known, forces generated, or the reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hmu.backbones.gaitdynamics.model import GaitDynamics
+from hmu.gait.columns import FEATURES
+from hmu.gait.windows import tile
+
+BATCH = 16  # windows per network evaluation
+
+
+def complete(
+    model: GaitDynamics,
+    states: Tensor,
+    known: Sequence[int],
+    *,
+    overlap: float = 0.5,
+    generator: torch.Generator | None = None,
+    steps: int | None = None,
+) -> Tensor:
+    """``states`` ``(frames, 63)`` in real units with every column that is not ``known`` generated.
+
+    A recording longer than the model's window is cut into overlapping windows, the last one ending with it; where they
+    overlap, their answers are blended with weights that fall towards a window's ends. Known columns come back as given.
+
+    Args:
+        states: one recording at 100 Hz; values of unknown columns are not read.
+        known: columns to keep.
+        overlap: share of a window that the next one covers again, 0 to below 1.
+        generator, steps: see :meth:`GaitDynamics.generate`.
+    """
+    window, frames = model.decoder.options.window, len(states)
+    cuts = [(0, frames)]
+    if frames > window:
+        step = max(round(window * (1 - overlap)), 1)
+        cuts = [(max(stop - window, 0), stop) for _, stop in tile(frames, window, step, short=False)]
+    length = cuts[0][1] - cuts[0][0]
+    mask = torch.zeros(FEATURES, dtype=torch.bool)
+    mask[list(known)] = True
+    values = torch.stack([states[a:b] for a, b in cuts]) * mask
+    ramp = torch.minimum(torch.arange(1, length + 1), torch.arange(length, 0, -1)).to(states.dtype)
+    total, weight = torch.zeros_like(states), torch.zeros(frames, 1, dtype=states.dtype)
+    for first in range(0, len(cuts), BATCH):
+        chunk = values[first : first + BATCH]
+        lengths = torch.full((len(chunk),), length)
+        made = model.generate(
+            lengths, known=chunk.float(), mask=mask.expand_as(chunk), generator=generator, steps=steps
+        ).to(states)
+        for (a, b), answer in zip(cuts[first : first + BATCH], made, strict=True):
+            total[a:b] += answer * ramp[:, None]
+            weight[a:b] += ramp[:, None]
+    return torch.where(mask, states, total / weight)
