@@ -139,16 +139,15 @@ def solve(
         scales: weights of the terms.
         target: see :func:`wanted`.
         concept: rows to erase ``(rows, in)`` in place of the group's own (an adversarial embedding).
-        current: the layer's weight now, where rounds have already changed it. What prompts should answer is always
-            taken from the original, so that the errors of several rounds do not add up.
+        current: the layer's weight now, where rounds have already changed it: what is to be kept is what it answers
+            now, so that nothing erased before comes back; anchors are still asked what the original answers.
     """
     original, bias = group.layers[name]
     now = original if current is None else current
     rows = group.concept if concept is None else concept
     change = wanted(group.concept, group.aim, original, bias, target) - rows @ now.T - (0.0 if bias is None else bias)
-    gram = scales.keep * group.gram
-    left = scales.erase * change.T @ rows + (original - now) @ gram
-    system = gram + scales.erase * rows.T @ rows + scales.ridge * torch.eye(len(gram)).to(gram)
+    left = scales.erase * change.T @ rows
+    system = scales.keep * group.gram + scales.erase * rows.T @ rows + scales.ridge * torch.eye(rows.shape[1]).to(rows)
     return now + torch.linalg.solve(system, left.T).T
 
 

@@ -20,8 +20,8 @@ class Rece(Uce):
 
     After a solution ``W'`` the embedding ``c' = (adversary_ridge I + sum W'^T W')^-1 (sum W'^T W) c`` comes the closest
     to the original answers to ``c``; the sums run over the layers that read the same embedding. The next round solves
-    UCE's problem from ``W'`` with ``c'`` in the place of ``c``. Anchors and kept prompts are held to the *original*
-    weights' answers throughout.
+    UCE's problem from ``W'`` with ``c'`` in the place of ``c``, and keeps what ``W'`` answers to the other prompts, so
+    that ``c`` stays erased. Anchors are asked what the original weights answer throughout.
 
     Args:
         rounds: how often; 0 is UCE.
