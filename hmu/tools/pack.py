@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 from omegaconf import DictConfig
 
@@ -24,7 +27,6 @@ def pack(config: DictConfig) -> Path:
         CheckpointError: ``model`` is not a model folder of ours.
         ConfigError: ``target`` holds something else than a model.
     """
-    from hmu.backbones import salad
     from hmu.evaluators import guo
     from hmu.workflows.common import folder_size
 
@@ -34,12 +36,23 @@ def pack(config: DictConfig) -> Path:
         raise CheckpointError(f"model: '{source}' holds no config.json; give a run folder of train.py or its model/")
     if target.is_dir() and any(target.iterdir()) and not (target / "config.json").is_file():
         raise ConfigError(f"target: '{target}' is not empty and holds no model; choose another folder")
-    if _family(source / "config.json") == salad.native.FAMILY:
-        salad.load_pretrained(source).save_pretrained(target, dtype="float16")
-    else:
+    family = _family(source / "config.json")
+    if family is None:  # evaluators name none
         guo.load_pretrained(source).save_pretrained(target, half=True)
+    else:
+        _backbone(family, source).load_pretrained(source).save_pretrained(target, dtype="float16")
     log.info("%s: %.2f MB", target, folder_size(target) / 1e6)
     return target
+
+
+def _backbone(family: str, source: Path) -> ModuleType:
+    """The module that reads the model folders of a family, by its name, so that a new family needs no entry here."""
+    name = f"hmu.backbones.{family}.native"
+    if not family.isidentifier() or find_spec(f"hmu.backbones.{family}") is None:
+        raise CheckpointError(
+            f"{source / 'config.json'}: family '{family}' is none of hmu's backbones; a newer version?"
+        )
+    return import_module(name)
 
 
 def _family(path: Path) -> str | None:

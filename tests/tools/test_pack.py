@@ -24,6 +24,9 @@ def test_a_packed_model_loads_and_is_small(tmp_path):
 def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"config\.json"):
         pack(config(tmp_path, tmp_path / "copy"))
+    (tmp_path / "config.json").write_text('{"family": "other"}')
+    with pytest.raises(CheckpointError, match="'other' is none"):
+        pack(config(tmp_path, tmp_path / "copy"))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="broken"):
         pack(config(tmp_path, tmp_path / "copy"))

@@ -136,6 +136,7 @@ class LengthOptions:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))  # a YAML list cannot be stored
         require(
             len(self.hidden) == 3,
             f"backbone.length.hidden={list(self.hidden)}: expected three widths, like 512 256 128",

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from hmu.backbones.momask import MoMask, build
+from hmu.backbones.momask.options import LengthOptions
 from hmu.checkpoints.safe import load_safetensors
 from hmu.errors import CheckpointError, ConfigError
 
@@ -134,3 +136,10 @@ def test_the_demo_twin_is_small():
     words = 300 * model.text.width  # a vocabulary of that size
     books = sum(codes.numel() for codes in model.codebooks().values())
     assert 2 * (sum(p.numel() for p in model.parameters()) + words + books) <= 5_000_000
+
+
+def test_widths_given_as_a_yaml_list_can_be_stored(tmp_path):
+    hidden = OmegaConf.create([8, 6, 4])  # what Hydra hands over
+    model = tiny(length=LengthOptions(classes=50, hidden=hidden))
+    model.save_pretrained(tmp_path / "m")
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["length"]["hidden"] == [8, 6, 4]
