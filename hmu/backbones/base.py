@@ -65,6 +65,7 @@ class MotionBackbone(nn.Module):
         fps: frames per second.
         unit_length: generated lengths are multiples of this many frames.
         min_frames, max_frames: limits of a generated clip.
+        reads_text: False where every prompt gives the same answers, so that methods cannot tell concepts by prompts.
     """
 
     name: str = "backbone"
@@ -74,6 +75,7 @@ class MotionBackbone(nn.Module):
     unit_length: int = 4
     min_frames: int = 40
     max_frames: int = 196
+    reads_text: bool = True
 
     # -- text -------------------------------------------------------------------------------------------------
     def encode_text(self, texts: Sequence[str]) -> TextCondition:

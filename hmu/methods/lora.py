@@ -1,4 +1,4 @@
-"""Contrastive LoRA: low-rank adapters that unlearn one side and hold the other."""
+"""LoRA: low-rank adapters that unlearn one side and hold the other, or learn one side to be taken away later."""
 
 from __future__ import annotations
 
@@ -22,9 +22,17 @@ log = logging.getLogger(__name__)
 
 
 class Lora(TrainedMethod):
-    """Train adapters on the attention projections with ``loss = retain - lambda_forget * forget``.
+    """Train adapters on the backbone's linear layers.
+
+    ``contrastive``: ``loss = retain - lambda_forget * forget``. ``specialise``: the backbone's own training loss on the
+    forget side alone, so that the model learns to do nothing else (GaitDynamics' adapters). ``negate``: the same
+    training, but the edit is stored with its sign turned, so that applying it takes away what was learned (Ilharco et
+    al., ICLR 2023: task arithmetic).
 
     Args:
+        mode: ``contrastive``, ``specialise`` or ``negate``; the last two read neither ``lambda_forget`` nor what
+            belongs to the forget term, nor the retain side.
+        strength: of ``negate``: how many times what was learned is taken away; the stored edit has it built in.
         rank, alpha: of the adapters; the change of a weight is ``alpha / rank * B A``.
         dropout: dropout in front of the adapters.
         lambda_forget: weight of the forget term.
@@ -48,6 +56,8 @@ class Lora(TrainedMethod):
     def __init__(
         self,
         *,
+        mode: Literal["contrastive", "specialise", "negate"] = "contrastive",
+        strength: float = 1.0,
         rank: int = 16,
         alpha: float = 16.0,
         dropout: float = 0.0,
@@ -83,6 +93,7 @@ class Lora(TrainedMethod):
             grad_clip=grad_clip,
             stop_window=stop_window,
         )
+        check_choice("mode", mode, ("contrastive", "specialise", "negate"))
         check_choice("preserve", preserve, ("teacher", "target"))
         check_choice("variant", variant, ("paper", "upstream"))
         check_choice("forget", forget, ("ascent", "hinge", "npo", "redirect"))
@@ -90,6 +101,11 @@ class Lora(TrainedMethod):
             raise ConfigError(
                 "method: rank must be at least 1; alpha, margin and beta above 0; dropout and unconditional in [0, 1)"
             )
+        if mode != "contrastive" and variant != "paper":
+            raise ConfigError(f"method.variant={variant} is a contrastive loss; use method.mode=contrastive with it")
+        if strength <= 0:
+            raise ConfigError(f"method.strength={strength}: expected a number above 0 (mode=negate turns the sign)")
+        self.mode, self.strength = mode, float(strength)
         self.rank, self.alpha, self.dropout = int(rank), float(alpha), float(dropout)
         self.lambda_forget, self.forget, self.variant = float(lambda_forget), forget, variant
         self.margin, self.beta, self.eta, self.anchor = float(margin), float(beta), float(eta), anchor or ""
@@ -107,15 +123,21 @@ class Lora(TrainedMethod):
         self._base = ""
 
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
-        """A backbone needs ``adapter_targets``; ``upstream`` also an explicit diffusion process."""
-        if isinstance(backbone, MotionBackbone) and not backbone.adapter_targets:
-            return f"{backbone.name} offers no linear layers for adapters (adapter_targets is empty)"
+        """A backbone needs ``adapter_targets``; ``upstream`` also an explicit diffusion process, ``redirect`` text."""
+        if isinstance(backbone, MotionBackbone):
+            if not backbone.adapter_targets:
+                return f"{backbone.name} offers no linear layers for adapters (adapter_targets is empty)"
+            if self.mode == "contrastive" and self._term.needs_redirected and not backbone.reads_text:
+                return (
+                    "it reads no text, so method.forget=redirect has no other answer to point to; "
+                    "use method.forget=hinge or npo with method.preserve=target"
+                )
         return upstream.fits(backbone) if self.variant == "upstream" else None
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
-        """Freeze the teacher, inject the adapters, say how many parameters train."""
+        """Freeze the teacher (``contrastive`` has one), inject the adapters, say how many parameters train."""
         self._base, self._first = fingerprint(backbone), None
-        self._teacher = Teacher(backbone, self.anchor)
+        self._teacher = Teacher(backbone, self.anchor) if self.mode == "contrastive" else None
         log.info("LoRA rank %d trains %s", self.rank, adapters.share(*adapters.count(backbone, self.rank)))
         return adapters.inject(backbone, self.rank, self.alpha, self.dropout)
 
@@ -131,8 +153,9 @@ class Lora(TrainedMethod):
         return self._teacher
 
     def to(self, device: torch.device) -> None:
-        """Move the teacher."""
-        self.teacher.to(device)
+        """Move the teacher, if there is one."""
+        if self._teacher is not None:
+            self._teacher.to(device)
 
     def teardown(self, backbone: MotionBackbone) -> None:
         """Take the adapters off."""
@@ -141,7 +164,12 @@ class Lora(TrainedMethod):
     def loss(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """``loss``, its two parts, and the true losses of both sides (``forget_loss``, ``retain_loss``)."""
+        """``loss``, its two parts, and the true losses of both sides (``forget_loss``, ``retain_loss``).
+
+        ``specialise`` and ``negate`` have one term: the training loss of the forget items, without the retain side.
+        """
+        if self.mode != "contrastive":
+            return {"loss": backbone.loss(forget.target, forget.condition, generator).mean()}
         if self.variant == "upstream":
             return upstream.lora_loss(backbone, forget, retain, self.lambda_forget, generator)
         noisy = backbone.corrupt(forget.target, generator)
@@ -185,7 +213,9 @@ class Lora(TrainedMethod):
         return None
 
     def to_edit(self, backbone: MotionBackbone) -> AdapterEdit:
-        """The adapters' factors."""
+        """The adapters' factors; of ``negate`` with the sign turned (of ``B``, as a weight changes by ``B A``)."""
         found = adapters.factors(backbone.network())
+        if self.mode == "negate":
+            found = {name: (a, -self.strength * b) for name, (a, b) in found.items()}
         facts: dict[str, Any] = {"method": self.name, "base": self._base, "settings": self.settings}
         return AdapterEdit(found, alpha=self.alpha, dropout=self.dropout, **facts)

@@ -56,6 +56,7 @@ class GaitDynamics(MotionBackbone):
     stages = ("denoiser",)
     unit_length = 1
     fps = FPS
+    reads_text = False
 
     def __init__(
         self,

@@ -34,9 +34,10 @@ def sides(tmp_path_factory):
     [
         Lora(rank=2, alpha=2.0, forget="hinge", steps=2, batch_size=2, lr=1e-2),
         Lora(rank=2, alpha=2.0, forget="npo", steps=2, batch_size=2, lr=1e-2, dropout=0.05),
+        Lora(mode="specialise", rank=2, alpha=2.0, steps=2, batch_size=2, lr=1e-2),
         Finetune(train="attention", steps=2, batch_size=2, lr=1e-2),
     ],
-    ids=["hinge", "npo", "finetune"],
+    ids=["hinge", "npo", "specialise", "finetune"],
 )
 def test_a_trained_method_leaves_the_base_alone_and_an_edit_behind(method, sides, tmp_path):
     model = toy(decoder={"window": 150})
@@ -57,3 +58,66 @@ def test_a_method_that_needs_words_is_refused_by_name(sides):
 
     with pytest.raises(ConfigError, match="gaitdynamics offers all, attention, rest"):
         run_method(Esd(train="cross", steps=1, batch_size=2), toy(), *sides)
+
+
+def test_specialise_learns_the_forget_side_alone_and_negate_stores_its_opposite(sides):
+    found = {}
+    for mode in ("specialise", "negate"):
+        torch.manual_seed(0)  # the adapters' first values come from the global generator
+        method = Lora(mode=mode, strength=0.5, rank=2, alpha=4.0, steps=3, batch_size=2, lr=1e-2)
+        found[mode] = run_method(method, toy(decoder={"window": 150}), *sides, seed=0, concept="crouch_gait")
+    learned, taken = (found[mode].deltas(toy(decoder={"window": 150})) for mode in ("specialise", "negate"))
+    assert learned.keys() == taken.keys() == {f"{name}.weight" for name in toy().adapter_targets}
+    for name, delta in learned.items():
+        assert delta.abs().max() > 0, f"{name} has learned nothing"
+        torch.testing.assert_close(taken[name], -0.5 * delta)
+    assert found["specialise"].settings["mode"] == "specialise"
+
+
+def test_specialise_reads_no_retain_clip(sides):
+    forget, retain = sides
+
+    def learn(other):
+        torch.manual_seed(0)
+        method = Lora(mode="specialise", rank=2, alpha=4.0, steps=2, batch_size=2, lr=1e-2)
+        return run_method(method, toy(decoder={"window": 150}), forget, other, seed=0).tensors
+
+    with_retain, with_itself = learn(retain), learn(forget)
+    assert all(torch.equal(with_retain[name], with_itself[name]) for name in with_retain)
+
+
+def test_redirect_is_refused_where_no_text_is_read():
+    reason = Lora(rank=2, steps=1).fits(toy())
+    assert reason is not None
+    assert "reads no text" in reason
+    assert "hinge" in reason
+    assert Lora(rank=2, steps=1, forget="hinge").fits(toy()) is None
+    assert Lora(rank=2, steps=1, mode="specialise").fits(toy()) is None
+
+
+def test_several_adapters_act_together_each_with_its_strength(sides, tmp_path):
+    model, edits = toy(decoder={"window": 150}), []
+    for number in range(2):
+        method = Lora(mode="specialise", rank=1 + number, alpha=2.0, steps=2, batch_size=2, lr=1e-2)
+        edit = run_method(method, model, *sides, seed=number, concept="crouch_gait")
+        edits.append(load_edit(edit.save(tmp_path / f"edit{number}")))
+    assert [edit.rank for edit in edits] == [1, 2]
+    original = model.decoder.final_layer.weight.clone()
+    first, second = (edit.deltas(model)["final_layer.weight"] for edit in edits)
+    with applied(model, [(edits[0], 0.5), (edits[1], -1.0)]):
+        torch.testing.assert_close(model.decoder.final_layer.weight, (original + 0.5 * first - second).float())
+    assert torch.equal(model.decoder.final_layer.weight, original)
+
+
+def test_an_adapter_for_another_network_is_refused(sides, tmp_path):
+    from hmu.errors import CheckpointError
+
+    method = Lora(mode="specialise", rank=2, steps=1, batch_size=2)
+    edit = run_method(method, toy(decoder={"window": 150}), *sides, seed=0)
+    with pytest.raises(CheckpointError), applied(toy(decoder={"window": 150, "latent_dim": 8}), [(edit, 1.0)]):
+        pass
+    with (
+        pytest.raises(CheckpointError),
+        applied(toy(decoder={"window": 150, "latent_dim": 8}), [(edit, 1.0)], strict=False),
+    ):
+        pass
