@@ -166,10 +166,11 @@ class MotionBackbone(nn.Module):
         """
         return {}
 
-    def encode_codes(self, batch: MotionBatch) -> Tensor:
+    def encode_codes(self, batch: MotionBatch, layers: int | None = None) -> Tensor:
         """Token ids of real motions, int64 ``(batch, tokens, layers)``; -1 beyond each clip's length.
 
         A clip has the ids that it has alone, whatever it is batched with. Only offered beside :meth:`codebooks`.
+        ``layers``: only the first so many of the quantiser; None = all.
         """
         raise NotImplementedError
 

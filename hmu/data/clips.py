@@ -149,6 +149,12 @@ class MotionClips:
         ids = tuple(self.ids[int(i)] for i in rows)
         return MotionBatch(motion, torch.from_numpy(lengths), captions, ids)
 
+    def windows(self, indices: NDArray[np.int64], start: NDArray[np.int64], lengths: NDArray[np.int64]) -> MotionBatch:
+        """Frames ``start : start + length`` of each entry as a batch with first captions."""
+        captions = tuple(self.caption(int(i), 0) for i in indices)
+        ids = tuple(self.ids[int(i)] for i in indices)
+        return MotionBatch(self.cut(indices, start, lengths), torch.from_numpy(np.array(lengths)), captions, ids)
+
     def cut(self, indices: NDArray[np.int64], start: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
         """Frames ``start : start + length`` of each entry, zero padded ``(batch, longest, features)``."""
         return self._gather(self._begin[indices] + start, lengths)

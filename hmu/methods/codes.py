@@ -1,26 +1,19 @@
-"""Token ids of a data set as a table: one batched pass, cached; read and written in the published layout."""
+"""Token ids of a data set as a table, read and written in the published layout."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.safe import write_bytes
-from hmu.data.clips import MotionClips
 from hmu.errors import DataError, MissingExtra
-
-log = logging.getLogger(__name__)
 
 NONE = -1  # no token: beyond the end of a clip
 FACTS = ("name", "rep", "text")
@@ -165,22 +158,6 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], Codes]:
     return header, [[row[i] for row in rows] for i in range(len(FACTS))], flat
 
 
-# -- encoding ----------------------------------------------------------------------------------------------------------
-def encode(backbone: MotionBackbone, clips: MotionClips, batch_size: int = 64) -> CodeTable:
-    """Token ids of every clip, whole units from its first frame on: each clip once, sorted by length so that little is
-    padded.
-    """
-    device = next(backbone.parameters()).device
-    order = np.argsort(clips.lengths, kind="stable")
-    parts: list[Codes] = []
-    with torch.no_grad():
-        for start in range(0, len(order), batch_size):
-            batch = clips.batch(order[start : start + batch_size]).to(device)
-            parts.append(backbone.encode_codes(batch).cpu().numpy().astype(np.int16).transpose(0, 2, 1))
-    codes = stack(parts)[np.argsort(order)]
-    return CodeTable(tuple(clips.ids), ("0",) * len(clips), tuple(clips.texts), codes)
-
-
 def stack(parts: Sequence[Codes]) -> Codes:
     """Tables of codes ``(rows, layers, tokens)`` one under the other, padded to the longest."""
     longest = max(part.shape[2] for part in parts)
@@ -188,54 +165,7 @@ def stack(parts: Sequence[Codes]) -> Codes:
     return np.concatenate(padded)
 
 
-def encode_cached(backbone: MotionBackbone, clips: MotionClips, folder: Path | None, batch_size: int = 64) -> CodeTable:
-    """As :func:`encode`, but clips that this data set and these weights have been encoded for before are read back.
-
-    The file is named by the data's fingerprint and the hash of the weights, and holds the clips of every selection.
-    """
-    if folder is None:
-        return encode(backbone, clips, batch_size)
-    facts = f"{clips.pack.fingerprint}|{clips.unit_length}|{clips.max_frames}|{weights_hash(backbone)}"
-    path = folder / f"codes-{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npz"
-    known, stored = _read_cache(path)
-    place = {name: row for row, name in enumerate(known)}
-    missing = [i for i, name in enumerate(clips.ids) if name not in place]
-    if missing:
-        fresh = encode(backbone, clips.subset(missing), batch_size)
-        stored = stack([stored, fresh.codes]) if len(known) else fresh.codes
-        known = [*known, *fresh.names]
-        place = {name: row for row, name in enumerate(known)}
-        stream = io.BytesIO()
-        np.savez_compressed(stream, names=np.array(known, dtype=str), codes=stored)
-        write_bytes(path, stream.getvalue())
-    log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
-    rows = np.array([place[name] for name in clips.ids], dtype=np.int64)
-    return CodeTable(tuple(clips.ids), ("0",) * len(clips), tuple(clips.texts), trimmed(stored[rows]))
-
-
 def trimmed(codes: Codes) -> Codes:
     """Without the tokens at the end that no row has."""
     used = (codes != NONE).any((0, 1)).nonzero()[0]
     return codes[:, :, : int(used.max(initial=-1)) + 1]
-
-
-def _read_cache(path: Path) -> tuple[list[str], Codes]:
-    empty: Codes = np.zeros((0, 0, 0), dtype=np.int16)
-    if not path.is_file():
-        return [], empty
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["names"].tolist(), stored["codes"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        log.warning("%s is broken (%s): the clips are encoded again", path, error)
-        return [], empty
-
-
-def weights_hash(backbone: MotionBackbone) -> str:
-    """SHA-256 of everything in a backbone but its text encoder: whatever may decide about codes."""
-    digest = hashlib.sha256()
-    for name, value in sorted(backbone.state_dict().items()):
-        if isinstance(value, torch.Tensor) and not name.startswith("text."):
-            digest.update(f"{name}|{tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

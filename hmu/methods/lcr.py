@@ -21,9 +21,10 @@ from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError, DataError
 from hmu.methods.base import EditMethod, check_choice, offers
+from hmu.methods.code_encoding import encode_cached
 from hmu.methods.code_ranking import Scores, Usage, best, log_odds, published_choice, usage
 from hmu.methods.code_rows import Choice, Rewriting, joined_lists, report, rewritten, sentences
-from hmu.methods.codes import CodeTable, encode_cached
+from hmu.methods.codes import CodeTable
 from hmu.methods.edit import DeltaEdit, fingerprint
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,9 @@ class Lcr(EditMethod):
         alpha: noise in standard deviations of the codebook; with ``orthogonal`` the share of that part that is lost.
         lists: files with lists of codes (``codes.yaml`` of earlier runs) to join, instead of ranking.
         table: codes in the published layout (``.csv`` or ``.parquet``) in place of encoding the clips.
+        crops: 0: each clip is encoded once, whole. Above: so many random windows of each, as published (20).
         cache: folder for codes, None = encode anew.
-        batch_size: clips encoded at a time.
+        batch_size: windows encoded at a time.
         variant: ``paper``, or ``upstream`` = ranking, destination and noise as the authors compute them.
 
     Raises:
@@ -69,6 +71,7 @@ class Lcr(EditMethod):
     alpha: float = 1.0
     lists: Sequence[str] | None = None
     table: str | None = None
+    crops: int = 0
     cache: str | None = None
     batch_size: int = 64
     variant: str = "paper"
@@ -83,8 +86,8 @@ class Lcr(EditMethod):
         self.layers = [int(layer) for layer in self.layers]
         if not self.layers or min(self.layers) < 0 or len(set(self.layers)) != len(self.layers):
             raise ConfigError(f"method.layers={self.layers}: expected different layers from 0 on, e.g. [0,1]")
-        if self.codes < 1 or self.batch_size < 1:
-            raise ConfigError("method: codes and batch_size must be at least 1")
+        if self.codes < 1 or self.batch_size < 1 or self.crops < 0:
+            raise ConfigError("method: codes and batch_size must be at least 1, crops not negative")
         if self.prior <= 0 or not 0 <= self.min_support < 1 or self.alpha < 0:
             raise ConfigError("method: prior must be above 0, min_support in [0, 1), alpha not negative")
         if self.noise != "none" and self.destination == "orthogonal":
@@ -120,9 +123,11 @@ class Lcr(EditMethod):
 
     # -- choosing ------------------------------------------------------------------------------------------------------
     def statistics(
-        self, backbone: MotionBackbone, forget: MotionClips, retain: MotionClips
+        self, backbone: MotionBackbone, forget: MotionClips, retain: MotionClips, all_layers: bool = False
     ) -> tuple[CodeTable, NDArray[np.bool_]]:
         """Codes of both sides, and which rows are of the forget side.
+
+        Layers behind the last of :attr:`layers` are left out where clips are encoded, unless ``all_layers``.
 
         Raises:
             DataError: the given table lacks one side, or has fewer layers than asked for.
@@ -130,7 +135,11 @@ class Lcr(EditMethod):
         names = {"forget": {*forget.ids, *forget.clip_ids}, "retain": {*retain.ids, *retain.clip_ids}}
         if self.table is None:
             folder = None if self.cache is None else Path(self.cache)
-            parts = [encode_cached(backbone, clips, folder, self.batch_size) for clips in (forget, retain)]
+            count = None if all_layers else max(self.layers) + 1
+            parts = [
+                encode_cached(backbone, clips, folder, self.batch_size, layers=count, crops=self.crops)
+                for clips in (forget, retain)
+            ]
             table = parts[0].joined(parts[1])
             return table, np.arange(len(table)) < len(parts[0])
         table = CodeTable.load(self.table)

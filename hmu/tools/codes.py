@@ -46,7 +46,7 @@ def run(config: DictConfig) -> list[Path]:
     backbone = build_backbone(config).to(torch_device(config.device))
     check_match(backbone, source.features, source.name)
     clips = [source.clips("train", ids) for ids in (sides.forget, sides.retain)]
-    table, forget = method.statistics(backbone, clips[0], clips[1])
+    table, forget = method.statistics(backbone, clips[0], clips[1], all_layers=True)
     method.select(backbone, table, forget)
     out = Path(config.out)
     files = [table.save(out / f"codes.{name}") for name in config.formats] + method.save_findings(out)

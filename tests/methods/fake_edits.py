@@ -78,12 +78,12 @@ class CodeBackbone(FakeBackbone):
         names = [f"noise{layer}" for layer in range(LAYERS)] if self.noisy else []
         return {name: self.books.get_buffer(name) for name in names}
 
-    def encode_codes(self, batch: MotionBatch) -> Tensor:
+    def encode_codes(self, batch: MotionBatch, layers: int | None = None) -> Tensor:
         self.encoded_batches += 1
         frames = batch.motion.shape[1] // UNIT * UNIT
         rest = batch.motion[:, :frames].unflatten(1, (-1, UNIT)).mean(2)
         ids = []
-        for book in self.codebooks().values():
+        for book in list(self.codebooks().values())[:layers]:
             ids.append(torch.cdist(rest, book.expand(len(rest), -1, -1)).argmin(-1))
             rest = rest - book[ids[-1]]
         tokens = torch.stack(ids, -1)
@@ -100,6 +100,7 @@ class CodeClips(FakeClips):
         super().__init__(verbs, count, seed)
         self.prefix, self.rows = names, list(range(count))
         self.pack = SimpleNamespace(fingerprint="data")
+        self.lengths = self.lengths.numpy()  # type: ignore[assignment]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -112,6 +113,18 @@ class CodeClips(FakeClips):
     @property
     def texts(self) -> list[str]:
         return [self.caption(i, 0).text for i in range(len(self))]
+
+    def batch(self, indices: Sequence[int], caption: int = 0) -> MotionBatch:
+        rows = np.asarray(indices)
+        return self.windows(rows, np.zeros_like(rows), self.lengths[rows])
+
+    def windows(self, indices: np.ndarray, start: np.ndarray, lengths: np.ndarray) -> MotionBatch:
+        motion = torch.zeros(len(indices), int(max(lengths)), FEATURES)
+        for row, (i, a, n) in enumerate(zip(indices, start, lengths, strict=True)):
+            motion[row, :n] = self.motion[i, a : a + n]
+        captions = tuple(self.caption(int(i), 0) for i in indices)
+        ids = tuple(self.ids[int(i)] for i in indices)
+        return MotionBatch(motion, torch.from_numpy(np.array(lengths)), captions, ids)
 
     def subset(self, rows: Sequence[int]) -> CodeClips:
         picked = CodeClips(["walks"], 0, names=self.prefix)

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from hmu.errors import ConfigError, DataError, MissingExtra
 from hmu.methods import codes as codes_module
+from hmu.methods.code_encoding import encode, encode_cached, windows
 from hmu.methods.code_ranking import best, log_odds, presence, published_choice, published_ratios, tokens, usage
 from hmu.methods.code_rows import joined_lists
-from hmu.methods.codes import CodeTable, encode, encode_cached, trimmed
+from hmu.methods.codes import CodeTable, trimmed
 from hmu.methods.edit import applied, fingerprint
 from hmu.methods.lcr import Lcr
 
 from .fake import FakeBackbone
-from .fake_edits import CODES, KICK, LAYERS, CodeBackbone, CodeClips
+from .fake_edits import CODES, KICK, LAYERS, UNIT, CodeBackbone, CodeClips
 
 
 def table(rows: int = 4) -> CodeTable:
@@ -89,6 +90,42 @@ def test_every_clip_is_encoded_once_and_has_the_codes_it_has_alone():
     for row in range(9):
         alone = backbone.encode_codes(clips.batch([row]))[0].T.numpy()
         assert np.array_equal(trimmed(found.codes[[row]])[0], trimmed(alone[None])[0])
+
+
+def test_only_the_layers_that_are_ranked_are_encoded():
+    backbone, clips = CodeBackbone(), CodeClips(["kicks", "walks"], 9)
+    everything = encode(backbone, clips)
+    assert np.array_equal(encode(backbone, clips, layers=1).codes, everything.codes[:, :1])
+    asked = Lcr(layers=[0]).statistics(backbone, clips, clips)[0], Lcr().statistics(backbone, clips, clips, True)[0]
+    assert [found.layers for found in asked] == [1, LAYERS]
+
+
+def test_random_windows_are_as_published_and_equal_ones_are_encoded_once(tmp_path):
+    backbone, clips = CodeBackbone(), CodeClips(["kicks", "walks"], 9)
+    start, lengths = windows(clips, 400)
+    whole = clips.lengths[:, None] // UNIT * UNIT
+    assert ((start >= 0) & (start + lengths <= clips.lengths[:, None])).all()
+    assert set(np.unique(whole - lengths)) <= {0, UNIT}
+    long = clips.lengths >= 2 * UNIT
+    assert abs((whole - lengths)[long].astype(bool).mean() - 1 / 3) < 0.05
+    again = windows(clips.subset([5, 2]), 400)
+    assert np.array_equal(again[0], start[[5, 2]])
+    assert np.array_equal(again[1], lengths[[5, 2]])
+
+    found = encode(backbone, clips, batch_size=1, crops=20)
+    keys = {(i, a, n) for i, row in enumerate(zip(*windows(clips, 20), strict=True)) for a, n in zip(*row, strict=True)}
+    assert backbone.encoded_batches == len(keys) < 9 * 20
+    assert found.names == tuple(name for name in clips.ids for _ in range(20))
+    assert found.repeats == tuple(str(i) for i in range(20)) * 9
+    start, lengths = windows(clips, 20)
+    for row in (0, 33, 179):
+        i, k = divmod(row, 20)
+        batch = clips.windows(np.array([i]), start[i, [k]], lengths[i, [k]])
+        alone = backbone.encode_codes(batch)[0].T.numpy()
+        assert np.array_equal(trimmed(found.codes[[row]])[0], trimmed(alone[None])[0])
+    assert np.array_equal(encode_cached(backbone, clips.subset([8, 1]), tmp_path, crops=20).repeats, found.repeats[:40])
+    cached = encode_cached(backbone, clips, tmp_path, crops=20)
+    assert np.array_equal(cached.codes, found.codes)
 
 
 def test_clips_are_encoded_once_for_all_concepts(tmp_path):
@@ -279,7 +316,7 @@ def test_a_given_table_replaces_the_pass_over_the_data(tmp_path):
 def test_layers_that_share_a_codebook_change_it_together():
     backbone = CodeBackbone()
     backbone.codebooks = lambda: {"codebook0": backbone.books.codebook0}  # type: ignore[method-assign]
-    backbone.encode_codes = lambda batch: CodeBackbone.encode_codes(CodeBackbone(), batch)  # type: ignore[method-assign]
+    backbone.encode_codes = lambda batch, layers=None: CodeBackbone.encode_codes(CodeBackbone(), batch, layers)  # type: ignore[method-assign]
     edit = edited(Lcr(codes=2, layers=[0, 1]), backbone)
     listed = {code for layer in edit.settings["codes_found"]["layers"].values() for code in layer["codes"]}
     assert set(edit.tensors) == {"codebook0"}

@@ -23,9 +23,9 @@ class FiveColumns(CodeBackbone):
 
     features = FEATURES
 
-    def encode_codes(self, batch: MotionBatch) -> torch.Tensor:
+    def encode_codes(self, batch: MotionBatch, layers: int | None = None) -> torch.Tensor:
         kept = batch.motion[..., :3] / torch.tensor([50.0, 100.0, 1.0])
-        return super().encode_codes(MotionBatch(kept, batch.lengths, batch.captions, batch.ids))
+        return super().encode_codes(MotionBatch(kept, batch.lengths, batch.captions, batch.ids), layers)
 
 
 def config(tmp_path: Path, **change):

@@ -151,19 +151,19 @@ class MoMask(TokenHandles):
         return self.statistics.normalise(batch.motion[:, :frames], lengths), lengths
 
     def encode_target(self, batch: MotionBatch) -> Target:
-        """Token ids ``ids`` ``(batch, tokens, quantizers)``, int64, -1 beyond each length.
+        """Token ids ``ids`` ``(batch, tokens, quantizers)``, int64, -1 beyond each length; see :meth:`encode_codes`."""
+        return Target({"ids": self.encode_codes(batch)}, batch.lengths)
+
+    def encode_codes(self, batch: MotionBatch, layers: int | None = None) -> Tensor:
+        """Token ids of the first ``layers`` of the quantiser, -1 beyond each length.
 
         A padded clip gets the ids it has alone (``upstream``: the encoder reads the padding).
         """
         motion, lengths = self.crop(batch)
         with evaluating(self.rvq):
-            ids = self.rvq.encode(motion, lengths if self.variant == "default" else None)
+            ids = self.rvq.encode(motion, lengths if self.variant == "default" else None, layers)
         valid = length_mask(lengths // self.unit_length, ids.shape[1])
-        return Target({"ids": torch.where(valid[..., None], ids, -1)}, batch.lengths)
-
-    def encode_codes(self, batch: MotionBatch) -> Tensor:
-        """The ids of :meth:`encode_target`."""
-        return self.encode_target(batch).tensors["ids"]
+        return torch.where(valid[..., None], ids, -1)
 
     def token_ids(self, target: Target) -> tuple[Tensor, Tensor]:
         """Ids ``(batch, tokens, quantizers)`` and their mask, cut to the longest clip (``upstream``: not cut)."""
