@@ -27,6 +27,7 @@ class EvalSamples:
         generated: motion embeddings of the generated motions ``(n, width)``.
         real: motion embeddings of real motions of the same kind of prompts ``(m, width)``; ``m`` may differ from ``n``.
         text: embeddings of the prompts ``(n, width)``.
+        sentence: vectors whose cosines say which prompts mean the same ``(n, any)``; no evaluator's space.
         masked: embeddings of the prompts without the concept's words (definition ``clean``) ``(n, width)``.
         changed: which prompts the masking changed, bool ``(n,)``.
         masked_hmu, changed_hmu: the same by the published substring rule.
@@ -39,6 +40,7 @@ class EvalSamples:
     generated: Tensor | None = None
     real: Tensor | None = None
     text: Tensor | None = None
+    sentence: Tensor | None = None
     masked: Tensor | None = None
     changed: Tensor | None = None
     masked_hmu: Tensor | None = None
