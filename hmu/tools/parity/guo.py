@@ -183,7 +183,7 @@ def full(case: Path) -> Iterator[Check]:
         state = {name: formula(f"{part}.{name}", value.shape).float() for name, value in module.state_dict().items()}
         module.load_state_dict(state)
         module.eval()
-    yield from _formula_checks(modules, config.get("check", {}))
+    yield from formula_checks(modules, config.get("check", {}))
     arrays = dict(np.load(one_file(case, "*.npz")))
     encoders = {name: module.state_dict() for name, module in modules.items()}
     evaluator = from_encoders(encoders, case.name, variant="upstream").double()
@@ -191,7 +191,7 @@ def full(case: Path) -> Iterator[Check]:
         yield from _full_outputs(evaluator, arrays)
 
 
-def _formula_checks(modules: Mapping[str, nn.Module], told: Any) -> Iterator[Check]:
+def formula_checks(modules: Mapping[str, nn.Module], told: Any) -> Iterator[Check]:
     """config.json lists a few values per parameter: each of them must be among the filled weights."""
     for name, expected in told.items() if isinstance(told, Mapping) else ():
         part, _, parameter = name.partition(".")

@@ -1,0 +1,54 @@
+"""Text embeddings that the authors computed beforehand, read from their annotation folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmu.errors import DataError
+from hmu.text.precomputed import PrecomputedTextEncoder
+
+
+def token_table(folder: str | Path, model: str = "distilbert-base-uncased") -> PrecomputedTextEncoder:
+    """Token embeddings of exactly the stored texts; any other text is an error.
+
+    Args:
+        folder: ``datasets/annotations/<data>``, which holds ``token_embeddings/<model>{.npy,_slice.npy,_index.json}``.
+        model: name of the language model.
+
+    Raises:
+        DataError: a file is missing or broken.
+    """
+    stem = Path(folder) / "token_embeddings" / model
+    rows, slices, index = _array(f"{stem}.npy"), _array(f"{stem}_slice.npy"), _index(f"{stem}_index.json")
+    table = torch.from_numpy(rows)
+    return PrecomputedTextEncoder({text: table[slice(*map(int, slices[row]))] for text, row in index.items()})
+
+
+def sentence_table(
+    folder: str | Path, model: str = "sentence-transformers/all-mpnet-base-v2"
+) -> PrecomputedTextEncoder:
+    """Sentence embeddings of exactly the stored texts, as ``pooled``; see :func:`token_table`."""
+    stem = Path(folder) / "sent_embeddings" / model
+    table, index = torch.from_numpy(_array(f"{stem}.npy")), _index(f"{stem}_index.json")
+    return PrecomputedTextEncoder(
+        {text: table[row][None] for text, row in index.items()}, {text: table[row] for text, row in index.items()}
+    )
+
+
+def _array(path: str) -> np.ndarray:
+    try:
+        return np.array(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: missing or no plain array, expected TMR's stored text embeddings") from error
+
+
+def _index(path: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: missing or broken, expected the index of TMR's stored text embeddings") from error

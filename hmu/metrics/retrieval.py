@@ -1,0 +1,171 @@
+"""Does a caption find its motion, and a motion its caption? The protocols of TMR (Petrovich et al., ICCV 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hmu.errors import ConfigError
+from hmu.metrics.base import MotionMetric
+
+KS = (1, 2, 3, 5, 10)
+_TIES = ("mean", "first")
+
+
+def ranks(similarity: Tensor, right: Tensor | None = None, ties: str = "mean", margin: float = 0.0) -> Tensor:
+    """0-based rank of the right column in each row ``(rows,)``, float64.
+
+    Args:
+        similarity: ``(rows, columns)``, larger is nearer; the right column of row ``i`` is ``i``.
+        right: further right columns, bool ``(rows, columns)``; the best of them and of column ``i`` is ranked.
+        ties: columns as near as the right one share their ranks (``mean``, rank may be x.5), or it comes ``first``.
+        margin: similarities that differ by no more than this are equal; 0 as published (exact floats).
+    """
+    if ties not in _TIES:
+        raise ConfigError(f"ties is '{ties}'; expected one of {', '.join(_TIES)}")
+    own = similarity.diagonal()
+    if right is not None:
+        diagonal = torch.eye(*similarity.shape, dtype=torch.bool, device=similarity.device)
+        own = similarity.masked_fill(~(right | diagonal), -torch.inf).amax(1)
+    nearer = (similarity > own[:, None] + margin).sum(1).double()
+    if ties == "first":
+        return nearer
+    equal = ((similarity - own[:, None]).abs() <= margin).sum(1)
+    return nearer + (equal - 1).double() / 2
+
+
+def recall_scores(found: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
+    """``R01`` … in percent (a rank below k is a hit) and ``MedR`` = median + 1, of 0-based ranks ``(rows,)``."""
+    scores = {f"R{k:02d}": 100 * float((found < k).double().mean()) for k in ks}
+    return {**scores, "MedR": float(found.double().quantile(0.5)) + 1}
+
+
+def retrieval_scores(
+    similarity: Tensor, right: Tensor | None = None, ks: Sequence[int] = KS, margin: float = 0.0
+) -> dict[str, float]:
+    """Both directions of one gallery: ``t2m/R01`` …, ``m2t/R01`` …, ``…/MedR`` and ``…/len``.
+
+    ``similarity`` ``(texts, motions)``; ``right``: captions that mean the same, symmetric bool ``(n, n)``.
+    """
+    scores: dict[str, float] = {}
+    for name, matrix in (("t2m", similarity), ("m2t", similarity.mT)):
+        told = recall_scores(ranks(matrix, right, margin=margin), ks)
+        scores |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/len": float(len(matrix))}
+    return scores
+
+
+def mean_scores(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of every key over galleries."""
+    return {key: sum(scores[key] for scores in each) / len(each) for key in each[0]}
+
+
+def same_meaning(sentences: Tensor, threshold: float) -> Tensor:
+    """Captions that mean the same: unit rows ``(n, width)`` with ``cosine > 2 threshold - 1``, bool ``(n, n)``."""
+    return sentences @ sentences.mT > 2 * threshold - 1
+
+
+def dissimilar(sentences: Tensor, count: int) -> Tensor:
+    """Rows that are as unlike each other as can be found greedily, ``(count,)`` sorted.
+
+    The first is the row least like the mean of all; each next one has the smallest largest cosine to those chosen.
+    The published subset (``nsim_test``) is one fixed list of 100 clips; this one is drawn from any set.
+    """
+    picked = [int((sentences @ sentences.mean(0)).argmin())]
+    closest = sentences @ sentences[picked[0]]
+    while len(picked) < min(count, len(sentences)):
+        closest[picked[-1]] = torch.inf
+        picked.append(int(closest.argmin()))
+        closest = torch.maximum(closest, sentences @ sentences[picked[-1]])
+    return torch.tensor(sorted(picked))
+
+
+class Retrieval(MotionMetric):
+    """Recalls and median rank of text-to-motion and motion-to-text retrieval by cosine.
+
+    Values are named ``retrieval_<protocol>/t2m/R01`` … and depend on neither batch size nor order.
+
+    Args:
+        protocol: ``all``: among the whole set; ``small``: in pools of ``count``, mean over ``shuffles`` of them.
+        count, shuffles, seed: of the protocol ``small``; what fills no pool is left out.
+        ks: recalls to report.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("generated", "text")
+    direction: ClassVar[str] = "higher"
+    protocols: ClassVar[tuple[str, ...]] = ("all", "small")
+
+    def __init__(
+        self, protocol: str = "all", count: int = 32, shuffles: int = 10, seed: int = 0, ks: Sequence[int] = KS
+    ) -> None:
+        super().__init__()
+        if protocol not in self.protocols:
+            raise ConfigError(f"retrieval: protocol is '{protocol}'; expected one of {', '.join(self.protocols)}")
+        if count < 2 or shuffles < 1 or not ks or min(ks) < 1:
+            raise ConfigError("retrieval: count is at least 2, shuffles and every k at least 1")
+        self.protocol, self.count, self.shuffles, self.seed, self.ks = protocol, count, shuffles, seed, tuple(ks)
+
+    def compute(self) -> dict[str, float]:
+        """``{"retrieval_<protocol>/<direction>/<key>": value}``, recalls in percent."""
+        similarity, right = self.similarity(), self.right()
+        parts = [(similarity[i][:, i], None if right is None else right[i][:, i]) for i in self.galleries()]
+        # float64 cosines of equal embeddings differ in the last digits only
+        scores = mean_scores([retrieval_scores(*part, self.ks, margin=1e-10) for part in parts])
+        return {f"retrieval_{self.protocol}/{name}": value for name, value in scores.items()}
+
+    def similarity(self) -> Tensor:
+        """Cosines ``(texts, motions)`` in float64."""
+        text, motion = (F.normalize(self.needed(name), dim=-1) for name in ("text", "generated"))
+        return text @ motion.mT
+
+    def right(self) -> Tensor | None:
+        """Pairs that count as hits besides a caption's own motion, bool ``(n, n)``."""
+        return None
+
+    def galleries(self) -> list[Tensor]:
+        """Rows of each gallery."""
+        rows = len(self.needed("text"))
+        if self.protocol == "all":
+            return [torch.arange(rows)]
+        size = min(self.count, rows)
+        generator = torch.Generator().manual_seed(self.seed)
+        orders = [torch.randperm(rows, generator=generator) for _ in range(self.shuffles)]
+        return [pool for order in orders for pool in order[: rows // size * size].split(size)]
+
+
+class SentenceRetrieval(Retrieval):
+    """As :class:`Retrieval`, with the protocols that look at what captions mean.
+
+    Args:
+        protocol: ``threshold``: among the whole set, any motion whose caption means the same counts; ``nsim``: among
+            ``count`` captions that are unlike each other.
+        threshold: two captions mean the same if their sentence cosine exceeds ``2 threshold - 1`` (published 0.95).
+        count: of the protocol ``nsim`` (published 100).
+        ks: recalls to report.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("generated", "text", "sentence")
+    protocols: ClassVar[tuple[str, ...]] = ("threshold", "nsim")
+
+    def __init__(
+        self, protocol: str = "threshold", threshold: float = 0.95, count: int = 100, ks: Sequence[int] = KS
+    ) -> None:
+        super().__init__(protocol, count=count, ks=ks)
+        if not 0 < threshold <= 1:
+            raise ConfigError(f"retrieval: threshold={threshold}; expected a number in (0, 1]")
+        self.threshold = threshold
+
+    def right(self) -> Tensor | None:
+        """Captions that mean the same, where the protocol counts them."""
+        return same_meaning(self._sentences(), self.threshold) if self.protocol == "threshold" else None
+
+    def galleries(self) -> list[Tensor]:
+        """The whole set, or its captions that are unlike each other."""
+        sentences = self._sentences()
+        return [torch.arange(len(sentences)) if self.protocol == "threshold" else dissimilar(sentences, self.count)]
+
+    def _sentences(self) -> Tensor:
+        return F.normalize(self.needed("sentence"), dim=-1)
