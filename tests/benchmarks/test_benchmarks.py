@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks import loading, sampling, unlearning
+from benchmarks import codes, loading, sampling, unlearning
 from benchmarks.paired import Pair, measure, report
 from tests.conftest import REPOSITORY
 
@@ -43,6 +43,7 @@ def test_ways_that_differ_are_not_compared(other):
         (sampling, ["--batch", "2", "--batches", "1", "--steps", "2"]),
         (unlearning, ["--batch", "2", "--steps", "1", "--clips", "57"]),
         (loading, ["--batch", "16", "--clips", "57"]),
+        (codes, ["--clips", "2", "--crops", "2", "--captions", "1"]),
     ],
 )
 def test_every_benchmark_runs_and_both_ways_agree(benchmark, options):
