@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hmu.evaluation.results import Results, Row
+from hmu.evaluation.sets import FORGET_SIDE
 
 ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
 SIDES = {
     "forget": "Forget: efficacy",
+    "explicit": "Explicit prompts: efficacy on sentences of our own",
     "paraphrase": "Paraphrased prompts: efficacy without the keywords",
+    "typo": "Misspelled prompts: efficacy beside the keywords",
     "implicit": "Implicit prompts: efficacy without naming the action",
+    "compositional": "Compositional prompts: efficacy where another action is asked for too",
     "neighbours": "Neighbours: specificity",
     "retain": "Retain: preservation",
 }
+
+
+LEGEND = (
+    "Arrows: ↓ lower is better, ↑ higher is better, = should stay at the base's value, → towards the reference, which "
+    "lies above (→↑) or below (→↓) the base; → alone: no good direction without a retrained reference.",
+    "Intervals: 95 % (t over repeats; Wilson for shares; one repeat: bootstrap over prompts).",
+    "Recovery: (unlearned − base) / (reference − base) with a paired 95 % bootstrap over prompts: 0 nothing forgotten, "
+    "1 as if never trained on it, above 1 overshoot, below 0 the wrong way; '≈' where base and reference do not differ "
+    "by more than chance; empty without a reference.",
+    "Drift: (unlearned − base) in units of half the base's 95 % interval, on the sets that should be kept.",
+    "Real clips: what the detectors see in the data itself, so the most a generator can be credited with.",
+)
 
 
 def headline(results: Results) -> str:
@@ -63,10 +80,45 @@ def summary(results: Results) -> str:
         rows = [results.get(model, set_, metric, label) for model in models]
         first = next((row for row in rows if row is not None), None)
         if first is not None:
-            what = f"{set_}: {metric}" + (f" [{label}]" if label else "") + f" {ARROWS[first.direction]}"
+            what = f"{set_}: {metric}" + (f" [{label}]" if label else "") + f" {arrow(results, first)}"
             line = f"{what:42s}" + "".join(f"{number(row):>26s}" for row in rows)
             lines.append(line + (f"{_real(real, first):>14s}" if real else "").rstrip())
-    return "\n".join(lines)
+    if results.scoreboard:
+        lines.append(board_line(results.scoreboard))
+    return "\n".join([*lines, *warnings(results)])
+
+
+def arrow(results: Results, row: Row) -> str:
+    """Where the number should go; towards a reference that was measured, also whether that lies above or below."""
+    base, reference = (results.get(model, *row.key) for model in ("base", "reference"))
+    if row.direction != "reference" or base is None or reference is None or reference.value == base.value:
+        return ARROWS[row.direction]
+    return ARROWS["reference"] + ARROWS["higher" if reference.value > base.value else "lower"]
+
+
+def board_line(board: Mapping[str, Any]) -> str:
+    """Forget, Keep and Hold in one line; what needs a reference that was not given is a dash."""
+    parts = [f"{name.capitalize()} {_two(board.get(name))}" for name in ("forget", "keep", "hold")]
+    if board.get("weakest"):
+        parts[-1] += f" (weakest: {board['weakest']})"
+    overshoot = board.get("overshoot") or []
+    return " · ".join(parts) + (f"; beyond the reference: {', '.join(overshoot)}" if overshoot else "")
+
+
+def warnings(results: Results) -> list[str]:
+    """What a reader must know before quoting: sets too small for FID's covariance."""
+    width = results.context.get("evaluator_width")
+    seen = {row.set: row.n for row in results.rows if row.metric == "fid"}
+    return [
+        f"Warning: FID on '{name}' is from n = {n} motions, fewer than 10 × {width} dimensions: "
+        "biased upwards; compare at equal n only and read kernel_distance"
+        for name, n in seen.items()
+        if isinstance(width, int) and n < 10 * width
+    ]
+
+
+def _two(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _real(real: Mapping[str, Mapping[str, float]], row: Row) -> str:
@@ -86,18 +138,18 @@ def markdown(results: Results) -> str:
     """The whole report as Markdown."""
     context, real = results.context, results.context.get("real_clips") or {}
     lines = [f"# {context.get('title', 'Evaluation')}", "", headline(results), ""]
-    models = list(dict.fromkeys(row.model for row in results.rows))
-    for set_, title in SIDES.items():
+    if results.scoreboard:
+        lines += ["## Scoreboard", "", *_board(results.scoreboard), ""]
+    if noted := warnings(results):
+        lines += [*(f"> {line}." for line in noted), ""]
+    for set_ in [*SIDES, *sorted({row.set for row in results.rows} - set(SIDES))]:
         rows = [row for row in results.rows if row.set == set_]
         if rows:
-            lines += [f"## {title} ({rows[0].n} prompts)", "", *_table(rows, models, real), ""]
+            n = max(row.n for row in rows)
+            lines += [f"## {SIDES.get(set_, set_)} ({n} prompts)", "", *_table(results, rows, real), ""]
     lines += ["## Circumstances", "", "| what | value |", "|---|---|"]
     lines += [f"| {key} | {_cell(value)} |" for key, value in context.items() if key not in ("title", "real_clips")]
-    lines += ["", "Arrows: ↓ lower is better, ↑ higher is better, = should stay at the base's value, "]
-    lines += [
-        "→ no good direction without a retrained reference. Intervals: 95 % (t over repeats; Wilson for shares). "
-    ]
-    lines += ["Real clips: what the detectors see in the data itself, so the most a generator can be credited with."]
+    lines += ["", *LEGEND]
     return "\n".join(lines) + "\n"
 
 
@@ -123,30 +175,53 @@ def columns_and_rows(results: Results) -> tuple[list[str], list[list[str | float
     return columns, table
 
 
-def _table(rows: Sequence[Row], models: Sequence[str], real: Mapping[str, Mapping[str, float]]) -> list[str]:
-    keys = list(dict.fromkeys(row.key for row in rows))
+def _board(board: Mapping[str, Any]) -> list[str]:
+    lines = ["| | score | made of |", "|---|--:|---|"]
+    for name, meaning in (("forget", "median recovery"), ("keep", "1 − mean harm"), ("hold", "recovery under attack")):
+        parts = board.get(f"{name}_parts") or {}
+        told = ", ".join(f"{key} {_two(value)}" for key, value in parts.items())
+        lines.append(f"| **{name.capitalize()}** ({meaning}) | {_two(board.get(name))} | {told or '–'} |")
+    return [*lines, "", board_line(board)]
+
+
+def _table(results: Results, rows: Sequence[Row], real: Mapping[str, Mapping[str, float]]) -> list[str]:
+    models = list(dict.fromkeys(row.model for row in results.rows))
     found = {(row.model, row.key): row for row in rows}
-    seen = any(_real(real, row) for row in rows)
-    head = ["metric", *models] + (["change"] if len(models) > 1 else []) + (["real clips"] if seen else [])
+    seen, several = any(_real(real, row) for row in rows), len(models) > 1
+    head = ["metric", *models] + (["change"] if several else []) + (["real clips"] if seen else [])
+    head += ["drift", "recovery"] if several else []
     lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
-    for key in keys:
+    for key in dict.fromkeys(row.key for row in rows):
         ours = [found.get((model, key)) for model in models]
         first = next(row for row in ours if row is not None)
         name = first.metric if first.label is None else f"{first.metric} [{first.label}]"
-        cells = [f"{name} {ARROWS[first.direction]}", *(number(row) for row in ours)]
-        if len(models) > 1:
-            cells.append(_change(ours[0], ours[-1]))
-        if seen:
-            cells.append(_real(real, first))
+        cells = [f"{name} {arrow(results, first)}", *(number(row) for row in ours)]
+        cells += [_change(ours[0], ours[1])] if several else []
+        cells += [_real(real, first)] if seen else []
+        cells += [_drift(ours[1]), _recovery(ours[1], "reference" in models[2:])] if several else []
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _drift(row: Row | None) -> str:
+    return "" if row is None or row.drift is None or row.set in FORGET_SIDE else f"{row.drift:+.1f}"
+
+
+def _recovery(row: Row | None, referenced: bool) -> str:
+    if not referenced or row is None or not math.isfinite(row.value):
+        return ""
+    if row.recovery is None:
+        return "" if row.metric == "energy_ratio" else "≈"
+    if row.recovery_low is None or row.recovery_high is None:
+        return f"{row.recovery:.2f}"
+    return f"{row.recovery:.2f} [{row.recovery_low:.2f}, {row.recovery_high:.2f}]"
 
 
 def number(row: Row | None) -> str:
     """``value [low, high]`` with sensible digits; shares in percent."""
     if row is None or not math.isfinite(row.value):
         return "–"
-    share = row.metric.endswith(("_rate", "_share")) or row.metric.startswith("r_precision")
+    share = row.metric.endswith(("_rate", "_share", "_skate")) or row.metric.startswith("r_precision")
     show = (lambda v: f"{100 * v:.1f} %") if share else (lambda v: f"{v:.3g}" if abs(v) < 1000 else f"{v:.0f}")
     if row.low is None or row.high is None:
         return show(row.value)

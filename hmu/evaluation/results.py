@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,12 @@ class Row:
         value: mean over repeats; low, high: 95 % interval (None where one repeat cannot tell).
         n: prompts; repeats: independent generations of every prompt.
         direction: what is good on this set: ``lower``, ``higher``, ``same`` (as the base) or ``reference``.
+        values: the value of every repeat.
+        boot_low, boot_high: 95 % interval under resampling of prompts (and repeats), None where the metric cannot tell.
+        recovery: (value - base) / (reference - base), with the 95 % interval recovery_low, recovery_high of a bootstrap
+            over prompts that is paired across the models; None without a reference, and where base and reference do
+            not differ by more than chance.
+        drift: (value - base) in units of half the base's interval; None on the forget side.
     """
 
     model: str
@@ -40,6 +46,12 @@ class Row:
     label: str | None = None
     direction: str = "reference"
     values: tuple[float, ...] = ()
+    boot_low: float | None = None
+    boot_high: float | None = None
+    recovery: float | None = None
+    recovery_low: float | None = None
+    recovery_high: float | None = None
+    drift: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str | None]:
@@ -49,10 +61,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """All rows of an evaluation, and the circumstances without which they mean nothing."""
+    """All rows of an evaluation, and the circumstances without which they mean nothing.
+
+    Attributes:
+        context: how it was measured; rows: the numbers.
+        scoreboard: Forget, Keep and Hold (:func:`hmu.evaluation.scoreboard.scoreboard`), empty in old files.
+    """
 
     context: Mapping[str, Any]
     rows: Sequence[Row]
+    scoreboard: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, model: str, set_: str, metric: str, label: str | None = None) -> Row | None:
         """The row, or None where it was not measured."""
@@ -62,7 +80,8 @@ class Results:
     def save(self, path: Path) -> None:
         """Write ``metrics.json`` atomically; NaN becomes null."""
         rows = [{k: _finite(v) for k, v in asdict(row).items()} for row in self.rows]
-        write_json(path, {"schema": SCHEMA, "context": dict(self.context), "rows": rows})
+        board = {k: _finite(v) for k, v in self.scoreboard.items()}
+        write_json(path, {"schema": SCHEMA, "context": dict(self.context), "scoreboard": board, "rows": rows})
 
     @classmethod
     def load(cls, path: Path) -> Results:
@@ -87,12 +106,14 @@ class Results:
             ]
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"'{path}' is not a metrics.json of hmu: {error}") from error
-        return cls(data["context"], rows)
+        return cls(data["context"], rows, data.get("scoreboard", {}))
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
     return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -15,6 +15,7 @@ from hmu.data.dataset import MotionClips
 from hmu.errors import DataError
 
 REAL_SETS = ("forget", "retain", "neighbours")
+FORGET_SIDE = ("forget", "paraphrase", "implicit")  #: sets that ask for the concept
 
 
 @dataclass(frozen=True)

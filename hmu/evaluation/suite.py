@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,22 +13,22 @@ from tqdm import tqdm
 
 from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
-from hmu.errors import ConfigError, DataError
+from hmu.errors import ConfigError
+from hmu.evaluation.counting import Measured, Resampling, count
+from hmu.evaluation.detecting import Hits, look, rates, sees_joints
+from hmu.evaluation.detecting import joints_of as joints_of
 from hmu.evaluation.generation import GenerationCache, generate
+from hmu.evaluation.recovery import compare
 from hmu.evaluation.results import Row, summarise
-from hmu.evaluation.sets import PromptSet
+from hmu.evaluation.sets import FORGET_SIDE, PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
-from hmu.motion import detectors
-from hmu.motion.features import features_to_joints
-from hmu.motion.skeleton import skeleton_for
 
 log = logging.getLogger(__name__)
 
 #: what is good on a set that should be kept; on the forget side only the concept's own rate has a direction
 KEEP = {"fid": "lower", "mm_dist": "lower", "kernel_distance": "lower", "detector_rate": "higher", "diversity": "same"}
-MASKED = ("changed", "changed_hmu")
-FORGET_SIDE = ("forget", "paraphrase", "implicit")
+KEEP |= {"foot_skate": "lower", "contact_share": "same", "jerk": "same", "energy": "same"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Suite:
         guidance, steps: of sampling; None = the backbone's own.
         batch_size: prompts per forward.
         split: whose prompts; ``val`` is there to choose settings without touching what is quoted.
+        bootstrap: draws of prompts (and repeats) behind the intervals of recoveries, or of all values where there is
+            one repeat; 0 leaves them out. Nothing is drawn where neither is asked for.
 
     Raises:
         ConfigError: for a suite that measures nothing.
@@ -79,13 +81,15 @@ class Suite:
         steps: int | None = None,
         batch_size: int = 64,
         split: str = "test",
+        bootstrap: int = 200,
     ) -> None:
-        if repeats < 1 or batch_size < 1:
-            raise ConfigError("suite: repeats and batch_size must be at least 1")
+        if repeats < 1 or batch_size < 1 or bootstrap < 0:
+            raise ConfigError("suite: repeats and batch_size must be at least 1, bootstrap at least 0")
         if not limits or not any(limits.values()):
             raise ConfigError("suite.limits leaves every set out: give at least one of them a number above 0")
         self.metrics, self.limits, self.repeats = dict(metrics), dict(limits), repeats
         self.guidance, self.steps, self.batch_size, self.split = guidance, steps, batch_size, split
+        self.bootstrap = bootstrap
 
     def run(
         self,
@@ -96,11 +100,25 @@ class Suite:
         seed: int,
         cache: GenerationCache,
     ) -> tuple[list[Row], dict[str, dict[str, Answers]]]:
-        """Ask every model every prompt ``repeats`` times and count.
+        """Ask every model every prompt ``repeats`` times, count, and compare with the base and the reference.
 
         Returns:
             rows of ``metrics.json``, and the answers by model and set.
         """
+        measured, answers = self.measure(models, sets, evaluator, concept, seed, cache)
+        order = {prompts.name: number for number, prompts in enumerate(sets)}
+        return sorted(compare(measured), key=lambda row: order[row.set]), answers
+
+    def measure(
+        self,
+        models: Sequence[Model],
+        sets: Sequence[PromptSet],
+        evaluator: Evaluator,
+        concept: Concept,
+        seed: int,
+        cache: GenerationCache,
+    ) -> tuple[dict[str, list[Measured]], dict[str, dict[str, Answers]]]:
+        """As :meth:`run`, before the comparison: what was measured on each model, and the answers."""
         answers: dict[str, dict[str, Answers]] = {model.name: {} for model in models}
         bar = tqdm(total=len(models) * len(sets) * self.repeats, desc="evaluating", unit="set", leave=False)
         for model in models:
@@ -108,12 +126,15 @@ class Suite:
                 for prompts in sets:
                     answers[model.name][prompts.name] = self._ask(model, prompts, evaluator, seed, cache, bar)
         bar.close()
-        rows: list[Row] = []
+        asked = self.repeats == 1 or any(model.name == "reference" for model in models)
+        measured: dict[str, list[Measured]] = {model.name: [] for model in models}
         for prompts in sets:
-            fixed = self._fixed(prompts, evaluator, concept)
+            fixed = replace(self._fixed(prompts, evaluator, concept), fps=models[0].backbone.fps)
+            resampling = Resampling(len(prompts), self.repeats, self.bootstrap if asked else 0)
             for model in models:
-                rows += self._count(model.name, prompts, answers[model.name][prompts.name], fixed, concept)
-        return rows, answers
+                found = answers[model.name][prompts.name]
+                measured[model.name] += self._count(model.name, prompts, found, fixed, concept, resampling)
+        return measured, answers
 
     def real_rates(self, sets: Sequence[PromptSet], concept: Concept) -> dict[str, dict[str, float]]:
         """How often the detectors see in the *real* clips of a set what is counted there: the judge's own ceiling.
@@ -123,9 +144,10 @@ class Suite:
         """
         found: dict[str, dict[str, float]] = {}
         for prompts in sets:
-            if prompts.real is not None:
-                rows = self._detect("real", prompts, Answers([prompts.real.motion]), concept)
-                found[prompts.name] = {row.label or "all": row.value for row in rows}
+            if prompts.real is not None and sees_joints(prompts.real.motion):
+                hits = [look(prompts, joints_of(prompts.real.motion), concept)]
+                seen = rates("real", prompts, hits, concept, Resampling(1, 1, 0))
+                found[prompts.name] = {one.row.label or "all": one.row.value for one in seen}
         return found
 
     def _ask(
@@ -172,63 +194,30 @@ class Suite:
         )  # fmt: skip
 
     def _count(
-        self, model: str, prompts: PromptSet, answers: Answers, fixed: EvalSamples, concept: Concept
-    ) -> Iterable[Row]:
-        values: dict[str, list[float]] = {}
-        every = torch.stack(answers.embeddings, 1)
-        for repeat, embedding in enumerate(answers.embeddings):
-            samples = EvalSamples(**{**vars(fixed), "generated": embedding, "repeats": every})
-            for metric in self.metrics.values():
-                if not samples.has(metric.inputs) or ("repeats" in metric.inputs and repeat):
-                    continue  # multimodality looks at all repeats at once
-                if any(name in metric.inputs and not bool(getattr(fixed, name).any()) for name in MASKED):
-                    continue  # nothing was masked: these prompts do not name the concept
-                metric.reset()
-                metric.update(samples)
-                try:
-                    measured = metric.compute()
-                except DataError as error:  # a set too small for this metric must not lose the others
-                    log.warning("set '%s': %s; left out", prompts.name, error)
-                    continue
-                for name, value in measured.items():
-                    values.setdefault(name, []).append(value)
-        keep = prompts.name not in FORGET_SIDE
-        for name, listed in values.items():
-            good = "higher" if name.startswith("r_precision") else KEEP.get(name, "reference")
-            yield summarise(model, prompts.name, name, listed, len(prompts), direction=good if keep else "reference")
-        yield from self._detect(model, prompts, answers, concept)
+        self,
+        model: str,
+        prompts: PromptSet,
+        answers: Answers,
+        fixed: EvalSamples,
+        concept: Concept,
+        resampling: Resampling,
+    ) -> Iterator[Measured]:
+        every, hits = torch.stack(answers.embeddings, 1), list[Hits]()
 
-    def _detect(self, model: str, prompts: PromptSet, answers: Answers, concept: Concept) -> Iterable[Row]:
-        """Share of motions in which the concept is seen, and in which what a caption asks for is seen."""
-        if answers.motions[0].shape[-1] != 263:  # the rules know the 22-joint skeleton only
-            return
-        keep = prompts.name not in FORGET_SIDE
-        wanted = {name for name in prompts.actions if name != concept.name and keep}
-        labels = sorted(wanted | ({concept.name} if concept.detector else set()))
-        named = {label: (concept.detector if label == concept.name else label) for label in labels}
-        hits: dict[str, list[float]] = {label: [] for label in labels}
-        overall = []
-        for motion in answers.motions:
-            joints = joints_of(motion)
-            found = {
-                k: torch.from_numpy(detectors.detect(str(v), joints, prompts.lengths.numpy())) for k, v in named.items()
-            }
-            right = asked = 0
-            for label, seen in found.items():
-                mask = prompts.actions[label] if label in wanted else torch.ones(len(prompts), dtype=torch.bool)
-                hits[label].append(float(seen[mask].double().mean()))
-                if label in wanted:
-                    right, asked = right + int(seen[mask].sum()), asked + int(mask.sum())
-            overall.append(right / asked if asked else float("nan"))
-        for label in labels:
-            count = int(prompts.actions[label].sum()) if label in wanted else len(prompts)
-            good = "lower" if label == concept.name else "higher"
-            yield summarise(
-                model, prompts.name, "detector_rate", hits[label], count, label=label, share=True, direction=good
-            )
-        if wanted:
-            asked = sum(int(prompts.actions[label].sum()) for label in wanted)
-            yield summarise(model, prompts.name, "detector_rate", overall, asked, share=True, direction="higher")
+        def samples() -> Iterator[EvalSamples]:
+            for motion, embedding in zip(answers.motions, answers.embeddings, strict=True):
+                joints = joints_of(motion) if sees_joints(motion) else None  # of one repeat at a time
+                if joints is not None:
+                    hits.append(look(prompts, joints, concept))
+                yield replace(fixed, generated=embedding, repeats=every, joints=joints)
+
+        def row(name: str, values: Sequence[float]) -> Row:
+            good = "higher" if name.startswith("r_precision") else KEEP.get(name, "reference")
+            good = "reference" if prompts.name in FORGET_SIDE else good
+            return summarise(model, prompts.name, name, values, len(prompts), direction=good)
+
+        yield from count(self.metrics, samples(), resampling, row, prompts.name)
+        yield from rates(model, prompts, hits, concept, resampling)
 
 
 def embed(evaluator: Evaluator, motion: Tensor, lengths: Tensor, batch_size: int = 256) -> Tensor:
@@ -240,8 +229,3 @@ def embed(evaluator: Evaluator, motion: Tensor, lengths: Tensor, batch_size: int
             for m, n in zip(motion.split(batch_size), lengths.split(batch_size), strict=True)
         ]
     return torch.cat(parts)
-
-
-def joints_of(motion: Tensor) -> Tensor:
-    """Features in real units ``(..., frames, features)`` to joints ``(..., frames, joints, 3)``, metres."""
-    return features_to_joints(motion, skeleton_for(motion.shape[-1]))

@@ -34,6 +34,7 @@ class EvalSamples:
         batch: evaluation batch that each prompt fell into, int64 ``(n,)``; only the published MM-Safe reads it.
         repeats: embeddings of several motions per prompt ``(n, repeats, width)``.
         joints: generated joints, metres, Y up ``(n, frames, joints, 3)``; lengths: true frames ``(n,)``.
+        states, real_states: generated and real windows of gait in real units ``(n, frames, 63)``, ``(m, frames, 63)``.
         captions: the prompts; ids: a name per prompt, by which results become independent of order; fps: of the joints.
     """
 
@@ -49,6 +50,8 @@ class EvalSamples:
     repeats: Tensor | None = None
     joints: Tensor | None = None
     lengths: Tensor | None = None
+    states: Tensor | None = None
+    real_states: Tensor | None = None
     captions: Sequence[Caption] | None = None
     ids: Sequence[str] | None = None
     fps: float = 20.0
@@ -92,7 +95,7 @@ class MotionMetric(Metric):
         missing = [name for name in self.inputs if getattr(samples, name) is None]
         if missing:
             raise DataError(f"metric {type(self).__name__} needs '{missing[0]}', which these samples do not have")
-        rows = {n: len(getattr(samples, n)) for n in self.inputs if n != "real"}
+        rows = {n: len(getattr(samples, n)) for n in self.inputs if not n.startswith("real")}
         if len(set(rows.values())) > 1:
             raise DataError(f"metric {type(self).__name__}: rows differ: {rows}")
         for name in (*self.inputs, *self.optional):
@@ -100,7 +103,24 @@ class MotionMetric(Metric):
             if value is not None:
                 getattr(self, name).append(value.detach())
         if rows and samples.ids is not None:
-            getattr(self, "key").append(_keys(samples.ids))  # noqa: B009 (a state: torch's types say tensor or module)
+            getattr(self, "key").append(id_keys(samples.ids))  # noqa: B009 (a state: torch's types say tensor or module)
+
+    def per_prompt(self) -> dict[str, Tensor]:
+        """By name, float64 ``(n,)``: every prompt's contribution where ``compute`` is their mean (NaN: not counted).
+
+        Prompts are in canonical order, the same for every model. Empty for a metric that is no mean over prompts.
+        """
+        return {}
+
+    def resampled(self, counts: Tensor) -> dict[str, Tensor]:
+        """By name, what ``compute`` would give ``(draws,)`` if prompt ``i`` were drawn ``counts[:, i]`` times.
+
+        Args:
+            counts: float64 ``(draws, n)``, prompts in canonical order.
+
+        Empty for a metric that cannot tell; one of which ``compute`` is no mean over prompts overrides this.
+        """
+        return {name: weighted_mean(values, counts) for name, values in self.per_prompt().items()}
 
     def rows(self, name: str) -> Tensor | None:
         """All rows of a field in canonical order (by id), floating ones in float64; None if never given."""
@@ -125,7 +145,15 @@ class MotionMetric(Metric):
         return rows
 
 
-def _keys(ids: Sequence[str]) -> Tensor:
+def weighted_mean(values: Tensor, counts: Tensor) -> Tensor:
+    """Mean of ``values`` ``(n,)`` under weights ``(draws, n)`` -> ``(draws,)``; NaN values do not count."""
+    valid = values.isfinite()
+    weights = counts[:, valid]
+    mean: Tensor = weights @ values[valid].to(weights) / weights.sum(1)
+    return mean
+
+
+def id_keys(ids: Sequence[str]) -> Tensor:
     """A 63-bit number per id: the same in every process, and exchangeable between processes, unlike text."""
     digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in ids)
     return torch.tensor([int.from_bytes(digest, "big") >> 1 for digest in digests], dtype=torch.int64)

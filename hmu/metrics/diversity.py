@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.kernel_distance import within
+
+MANY = 2000  #: rows above which a bootstrap looks at ten times as many pairs, not at all of them
 
 
 def diversity(rows: Tensor, first: Tensor, second: Tensor) -> float:
@@ -25,10 +28,25 @@ def draw_pairs(count: int, pairs: int, generator: torch.Generator) -> tuple[Tens
 
 def mean_distance(rows: Tensor) -> Tensor:
     """Mean distance over all pairs of different rows, ``(..., n, width) -> (...,)``: what a draw of pairs estimates."""
-    rows = rows.double()
     count = rows.shape[-2]
-    total: Tensor = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum((-1, -2))
+    total: Tensor = _all_distances(rows).sum((-1, -2))
     return total / (count * (count - 1))
+
+
+def _resampled(rows: Tensor, counts: Tensor) -> Tensor:
+    """Mean distance of different rows under weights ``(draws, n)``, ``(draws,)``; of many rows over some pairs only."""
+    if len(rows) <= MANY:
+        return within(_all_distances(rows), counts)
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.cat([torch.randperm(len(rows), generator=generator) for _ in range(10)]) for _ in range(2))
+    weights = counts[:, first] * counts[:, second] * (first != second)
+    mean: Tensor = weights @ (rows[first] - rows[second]).norm(dim=-1) / weights.sum(1)
+    return mean
+
+
+def _all_distances(rows: Tensor) -> Tensor:
+    rows = rows.double()
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 class Diversity(MotionMetric):
@@ -51,6 +69,11 @@ class Diversity(MotionMetric):
         """``{"diversity": mean distance, "diversity_real": ...}``; NaN for fewer than two motions."""
         found = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
         return {name: self._value(rows) for name, rows in found.items() if rows is not None}
+
+    def resampled(self, counts: Tensor) -> dict[str, Tensor]:
+        """Mean over all pairs of different prompts under resampling (a draw of pairs estimates the same)."""
+        found = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
+        return {k: _resampled(x, counts) for k, x in found.items() if x is not None and len(x) == counts.shape[1] > 1}
 
     def _value(self, rows: Tensor) -> float:
         if len(rows) < 2:

@@ -24,3 +24,7 @@ class MMDist(MotionMetric):
     def compute(self) -> dict[str, float]:
         """``{"mm_dist": mean}``."""
         return {"mm_dist": float(distances(self.needed("text"), self.needed("generated")).mean())}
+
+    def per_prompt(self) -> dict[str, Tensor]:
+        """Distance of every prompt."""
+        return {"mm_dist": distances(self.needed("text"), self.needed("generated"))}

@@ -16,8 +16,14 @@ def multimodality(rows: Tensor, first: Tensor, second: Tensor) -> float:
 
     The same pairs for every prompt, as published (Guo et al., CVPR 2022).
     """
+    return float(_between(rows, first, second).mean())
+
+
+def _between(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Mean distance between the repeats ``first[i]`` and ``second[i]`` of every prompt, ``(n,)``."""
     rows = rows.double()
-    return float((rows[:, first] - rows[:, second]).norm(dim=-1).mean())
+    spread: Tensor = (rows[:, first] - rows[:, second]).norm(dim=-1).mean(-1)
+    return spread
 
 
 class MultiModality(MotionMetric):
@@ -38,10 +44,14 @@ class MultiModality(MotionMetric):
 
     def compute(self) -> dict[str, float]:
         """``{"multimodality": mean}``; NaN with a single repeat."""
+        return {name: float(values.mean()) for name, values in self.per_prompt().items()}
+
+    def per_prompt(self) -> dict[str, Tensor]:
+        """Spread of every prompt's motions."""
         rows = self.needed("repeats")
         if rows.shape[1] < 2:
-            return {"multimodality": float("nan")}
+            return {"multimodality": torch.full((len(rows),), float("nan"), dtype=torch.float64)}
         if self.pairs is None:
-            return {"multimodality": float(mean_distance(rows).mean())}
+            return {"multimodality": mean_distance(rows)}
         generator = torch.Generator().manual_seed(self.seed)
-        return {"multimodality": multimodality(rows, *draw_pairs(rows.shape[1], self.pairs, generator))}
+        return {"multimodality": _between(rows, *draw_pairs(rows.shape[1], self.pairs, generator))}

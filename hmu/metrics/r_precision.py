@@ -45,14 +45,23 @@ def r_precision(
 
     Source: Guo et al., CVPR 2022 (pools of 32, distances from each text to the motions).
     """
+    hits, _ = pooled_hits(text, motion, pool, top, shuffles, seed)
+    return hits.mean((0, 1))
+
+
+def pooled_hits(
+    text: Tensor, motion: Tensor, pool: int | None, top: int, shuffles: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Hits ``(pools, size, top)`` of :func:`r_precision`, and whose they are: prompts int64 ``(pools, size)``."""
     size = len(text) if pool is None else min(pool, len(text))
     if size == len(text):
-        return top_hits(text, motion, top).mean(0)
+        everyone = torch.arange(size, device=text.device)
+        return top_hits(text, motion, top)[None], everyone[None]
     generator = torch.Generator().manual_seed(seed)
     used = len(text) // size * size
     orders = [torch.randperm(len(text), generator=generator)[:used] for _ in range(shuffles)]
     index = torch.cat(orders).reshape(-1, size).to(text.device)
-    return top_hits(text[index], motion[index], top).mean((0, 1))
+    return top_hits(text[index], motion[index], top), index
 
 
 @functools.cache
@@ -82,5 +91,16 @@ class RPrecision(MotionMetric):
         if self.pool is not None and len(text) < self.pool:
             _warn_small(len(text), self.pool)
         shares = r_precision(text, motion, self.pool, self.top, self.shuffles, self.seed)
-        name = "r_precision_all" if self.pool is None else "r_precision"
-        return {f"{name}_{k}": float(share) for k, share in enumerate(shares, start=1)}
+        return {f"{self._name}_{k}": float(share) for k, share in enumerate(shares, start=1)}
+
+    @property
+    def _name(self) -> str:
+        return "r_precision_all" if self.pool is None else "r_precision"
+
+    def per_prompt(self) -> dict[str, Tensor]:
+        """Every prompt's chance of a hit in its pools, NaN where it fell into none."""
+        text, motion = self.needed("text"), self.needed("generated")
+        hits, index = pooled_hits(text, motion, self.pool, self.top, self.shuffles, self.seed)
+        total = hits.new_zeros(len(text), self.top).index_add(0, index.flatten(), hits.flatten(0, 1))
+        share = total / torch.bincount(index.flatten(), minlength=len(text))[:, None]
+        return {f"{self._name}_{k}": share[:, k - 1] for k in range(1, self.top + 1)}

@@ -16,8 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from hmu.app import CONFIGS
 from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
+from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
+from hmu.evaluators.base import Evaluator
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,31 @@ def build_backbone(config: DictConfig, **changes: Any) -> MotionBackbone:
     if not isinstance(backbone, MotionBackbone):
         raise ConfigError(f"backbone._target_ '{config.backbone._target_}' did not build a MotionBackbone")
     return backbone
+
+
+def build_evaluator(config: DictConfig, source: DatasetSource) -> Evaluator:
+    """Instantiate ``config.evaluator``, ready to embed.
+
+    A data set that names an evaluator of its own (``role: evaluator`` in its requirements) is never measured by the
+    packaged one of the demo data: which one it is has to be said.
+
+    Raises:
+        ConfigError: that, ``evaluator=none``, or an evaluator without weights.
+    """
+    if not config.evaluator:  # evaluator=none
+        raise ConfigError("no evaluator is chosen: give evaluator=demo, or evaluator=guo evaluator.checkpoint=<folder>")
+    parts = [config.evaluator, *config.evaluator.values()]  # one evaluator, or two side by side
+    nodes = [part for part in parts if OmegaConf.is_dict(part) and "checkpoint" in part]
+    own = next((r for r in source.requirements if r.get("role") == "evaluator"), None)
+    if own is not None and any(str(node.checkpoint).startswith("asset:demo/") for node in nodes):
+        raise ConfigError(
+            f"the packaged evaluator knows the demo data only, not '{source.name}': give evaluator=guo "
+            f"evaluator.checkpoint=<folder> evaluator.glove=<folder> ({own['what']}: {own['who']}), or evaluate=false"
+        )
+    if any(node.checkpoint is None for node in nodes):
+        raise ConfigError("evaluator.checkpoint is null: an untrained evaluator measures nothing; give its folder")
+    evaluator: Evaluator = instantiate(config.evaluator).eval()
+    return evaluator
 
 
 def check_match(backbone: MotionBackbone, features: int, dataset: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,18 @@ from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept
-from hmu.errors import CheckpointError
+from hmu.evaluation.detecting import joints_of
 from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.report import headline, markdown, summary
 from hmu.evaluation.results import Results
+from hmu.evaluation.scoreboard import scoreboard
 from hmu.evaluation.sets import PromptSet, build_sets
-from hmu.evaluation.suite import Answers, Model, Suite, joints_of
+from hmu.evaluation.suite import Answers, Model, Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
 from hmu.run import write_text
-from hmu.workflows.common import build_backbone, check_match, detector_concepts, log_report
+from hmu.workflows.common import build_evaluator, detector_concepts, log_report
+from hmu.workflows.reference import load_reference
 
 log = logging.getLogger(__name__)
 SHOWN_PROMPTS = 3
@@ -46,7 +49,7 @@ def measure(
         CheckpointError: when ``reference`` is not a run folder of ``train.py``.
     """
     sides, sets = prompt_sets(config, source, concept, backbone.unit_length)
-    evaluator: Evaluator = instantiate(config.evaluator).eval()
+    evaluator = build_evaluator(config, source)
     evaluator.to(next(backbone.parameters()).device)
     suite: Suite = instantiate(config.suite)
     base = fingerprint(backbone)
@@ -55,11 +58,12 @@ def measure(
         strength = "+".join(f"{digest(edit)}@{scale}" for edit, scale in edits)
         models.append(Model("unlearned", backbone, f"{base}+{strength}", lambda: applied(backbone, edits)))
     if config.reference is not None:
-        models.append(_reference(config, backbone))
+        models.append(load_reference(config, backbone))
     cache = GenerationCache(Path(config.paths.cache) / "generated")
     rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
     context = _context(config, concept, source, sides, evaluator, suite, backbone)
     results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
+    results = replace(results, scoreboard=scoreboard(results) if edits else {})
     results.save(folder / "metrics.json")
     write_text(folder / "report.md", markdown(results))
     show(results, sets, answers, concept, folder / "samples", backbone.fps)
@@ -77,10 +81,10 @@ def check_measurable(config: DictConfig, source: DatasetSource, concept: Concept
         HmuError: as :func:`measure`.
     """
     instantiate(config.suite)
-    instantiate(config.evaluator)
+    build_evaluator(config, source)
     prompt_sets(config, source, concept, backbone.unit_length)
     if config.reference is not None:
-        _reference(config, backbone)
+        load_reference(config, backbone)
 
 
 def prompt_sets(
@@ -102,19 +106,6 @@ def prompt_sets(
     return sides, sets
 
 
-def _reference(config: DictConfig, backbone: MotionBackbone) -> Model:
-    folder = Path(config.reference)
-    model = folder / "model" if (folder / "model").is_dir() else folder
-    if not model.is_dir():
-        raise CheckpointError(
-            f"reference: '{folder}' is not a run folder of train.py (it holds no model/): train one with "
-            "python train.py partition=retain concept=…"
-        )
-    reference = build_backbone(config, checkpoint=str(model))
-    check_match(reference, backbone.features, str(folder))
-    return Model("reference", reference, fingerprint(reference))
-
-
 def _context(
     config: DictConfig,
     concept: Concept,
@@ -133,10 +124,13 @@ def _context(
         "partition": {"split": suite.split, "hash": sides.hash, **counts},
         "evaluator": evaluator.name,
         "evaluator_fingerprint": evaluator.fingerprint,
+        "evaluator_width": evaluator.width,
         "statistics": "motions in real units; model and evaluator each use their own mean and std",
         "r_precision_pool": getattr(suite.metrics.get("r_precision"), "pool", None),
         "repeats": suite.repeats,
         "seeds": list(range(seed, seed + suite.repeats)),
+        "bootstrap": suite.bootstrap,
+        "reference": None if config.reference is None else str(config.reference),
         "guidance": suite.guidance,
         "steps": suite.steps,
         "backbone": backbone.name,

@@ -12,10 +12,9 @@ from hmu.backbones.salad import load_pretrained
 from hmu.evaluation.results import Results
 from hmu.methods.edit import applied, fingerprint, load_edit
 from hmu.workflows.evaluate import evaluate
-from hmu.workflows.train import train
 from hmu.workflows.unlearn import unlearn
 from tests.workflows.test_pairs import fits
-from tests.workflows.toy import FAST, QUIET, TOY, inputs, run
+from tests.workflows.toy import FAST, QUIET, inputs, run
 
 METHODS = sorted(p.stem for p in (app.CONFIGS / "method").glob("[!_]*.yaml"))
 BACKBONES = ["salad_demo"]
@@ -106,18 +105,3 @@ def test_a_sweep_has_one_folder_and_one_table(world):
         rows = list(csv.DictReader(file))
     assert sorted(row["method.rank"] for row in rows) == ["2", "4"]
     assert all(row["status"] == "complete" for row in rows)
-
-
-def test_retain_only_reference_is_one_command_and_a_column(world):
-    small = [
-        f"recipes.backbone.{stage}.{key}={value}"
-        for stage in ("vae", "denoiser")
-        for key, value in (("steps", 1), ("batch_size", 4), ("validate_every", 1))
-    ]
-    reference = world / "reference"
-    here = [f"dataset.root={world / 'data'}", f"paths.cache={world / 'cache'}", *QUIET, "logger=none"]
-    run("train", train, *here, *TOY, *small, "partition=retain", "concept=kick", f"hydra.run.dir={reference}")
-    folder = world / "runs" / "referenced"
-    more = ["method.steps=1", "method.batch_size=4", f"reference={reference}", "logger=none"]
-    run("unlearn", unlearn, *more, *inputs(world), *QUIET, f"hydra.run.dir={folder}")
-    assert {row.model for row in Results.load(folder / "metrics.json").rows} == {"base", "unlearned", "reference"}

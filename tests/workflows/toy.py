@@ -50,3 +50,21 @@ def inputs(world: Path) -> list[str]:
         f"evaluator.checkpoint={world / 'evaluator' / 'model'}",
         *FAST,
     ]
+
+
+def retain_reference(world: Path, *overrides: str) -> Path:
+    """The run folder of a toy model that was trained without kicks, by the real command; made once."""
+    from hmu.workflows.train import train
+
+    folder = world / "reference"
+    if folder.is_dir() and not overrides:
+        return folder
+    small = [
+        f"recipes.backbone.{stage}.{key}={value}"
+        for stage in ("vae", "denoiser")
+        for key, value in (("steps", 1), ("batch_size", 4), ("validate_every", 1))
+    ]
+    here = [f"dataset.root={world / 'data'}", f"paths.cache={world / 'cache'}", *QUIET, "logger=none"]
+    chosen = [f"hydra.run.dir={folder}", "partition=retain", "concept=kick", *overrides]
+    run("train", train, *here, *TOY, *small, *chosen)
+    return folder

@@ -1,0 +1,157 @@
+"""From the answers of one model to one set to measured numbers: per repeat, and under resampling of prompts."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hmu.errors import DataError
+from hmu.evaluation.results import Row
+from hmu.metrics.base import EvalSamples, MotionMetric, weighted_mean
+
+log = logging.getLogger(__name__)
+MASKED = ("changed", "changed_hmu")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row, and what comparing it with other models needs.
+
+    Attributes:
+        row: value, repeats, interval.
+        draws: the value under resampling of prompts and repeats, centred on it, ``(draws,)``; the same prompts and
+            repeats were drawn for every model. None for a metric that cannot be resampled.
+        prompts: every prompt's value, mean over repeats ``(n,)``; None for a metric that is no mean over prompts.
+    """
+
+    row: Row
+    draws: Tensor | None = None
+    prompts: Tensor | None = None
+
+
+class Resampling:
+    """Which prompts and repeats every draw of the bootstrap takes; equal arguments give equal draws.
+
+    Args:
+        prompts, repeats: how many there are.
+        draws: 0 resamples nothing.
+        seed: of the draws.
+    """
+
+    def __init__(self, prompts: int, repeats: int, draws: int, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.draws = draws
+        self.counts = _counts(prompts, draws, generator)
+        self.repeats = _counts(repeats, draws, generator)
+
+    def centred(self, value: float, per_repeat: Sequence[Tensor]) -> Tensor | None:
+        """Draws of the mean over repeats, moved so that their median is ``value``; None if they cannot tell.
+
+        ``per_repeat``: the draws of every repeat ``(draws,)``. Moving takes away the bias that rows drawn twice cause.
+        """
+        if not self.draws or not per_repeat or not math.isfinite(value):
+            return None
+        stacked = torch.stack(list(per_repeat), 1)
+        weights = self.repeats if stacked.shape[1] == self.repeats.shape[1] else torch.ones_like(stacked)
+        draws: Tensor = (stacked * weights).sum(1) / weights.sum(1)
+        if not bool(draws.isfinite().all()):
+            return None
+        return draws - draws.quantile(0.5) + value
+
+    def of_prompts(self, values: Tensor) -> Tensor:
+        """Draws ``(draws,)`` of the mean of ``values`` ``(n,)``."""
+        return weighted_mean(values, self.counts)
+
+
+def _counts(rows: int, draws: int, generator: torch.Generator) -> Tensor:
+    """How often each of ``rows`` is drawn, float64 ``(draws, rows)``."""
+    index = torch.randint(rows, (draws, rows), generator=generator)
+    return torch.zeros(draws, rows, dtype=torch.float64).scatter_add_(1, index, torch.ones(index.shape).double())
+
+
+def interval(draws: Tensor | None, level: float = 0.95) -> tuple[float | None, float | None]:
+    """Percentile interval of draws ``(draws,)``; ``(None, None)`` without any."""
+    if draws is None or not len(draws):
+        return None, None
+    edges = torch.tensor([0.5 - level / 2, 0.5 + level / 2], dtype=torch.float64)
+    low, high = torch.quantile(draws.double(), edges).tolist()
+    return low, high
+
+
+def with_draws(row: Row, draws: Tensor | None, prompts: Tensor | None = None) -> Measured:
+    """``row`` with the interval of its draws; that interval is also the row's own where one repeat has none."""
+    low, high = interval(draws)
+    own = (low, high) if row.low is None and row.high is None else (row.low, row.high)
+    return Measured(replace(row, boot_low=low, boot_high=high, low=own[0], high=own[1]), draws, prompts)
+
+
+@dataclass
+class _Found:
+    """What one name of a metric has gathered over repeats."""
+
+    values: list[float]
+    draws: list[Tensor]
+    prompts: list[Tensor]
+
+
+def count(
+    metrics: Mapping[str, MotionMetric],
+    repeats: Iterable[EvalSamples],
+    resampling: Resampling,
+    row: Callable[[str, Sequence[float]], Row],
+    where: str,
+) -> Iterator[Measured]:
+    """Every metric on every repeat.
+
+    Args:
+        metrics: by name; one is used if the samples have what it needs.
+        repeats: the samples of every repeat, taken once.
+        resampling: of prompts and repeats.
+        row: makes a row from a metric's name and its values.
+        where: the set, for messages.
+    """
+    found: dict[str, _Found] = {}
+    for number, samples in enumerate(repeats):
+        for metric in metrics.values():
+            if not samples.has(metric.inputs) or ("repeats" in metric.inputs and number):
+                continue  # multimodality looks at all repeats at once
+            if any(name in metric.inputs and not bool(getattr(samples, name).any()) for name in MASKED):
+                continue  # nothing was masked: these prompts do not name the concept
+            metric.reset()
+            metric.update(samples)
+            try:
+                _gather(metric, resampling, found)
+            except DataError as error:  # a set too small for this metric must not lose the others
+                log.warning("set '%s': %s; left out", where, error)
+    for name, one in found.items():
+        made = row(name, one.values)
+        per_prompt = torch.stack(one.prompts).mean(0) if one.prompts else None
+        yield with_draws(made, resampling.centred(made.value, one.draws), per_prompt)
+
+
+def _gather(metric: MotionMetric, resampling: Resampling, found: dict[str, _Found]) -> None:
+    measured = metric.compute()
+    per_prompt = metric.per_prompt()
+    draws = metric.resampled(resampling.counts) if resampling.draws else {}
+    for name, value in measured.items():
+        one = found.setdefault(name, _Found([], [], []))
+        one.values.append(value)
+        if name in draws:
+            one.draws.append(draws[name].cpu())
+        if name in per_prompt:
+            one.prompts.append(per_prompt[name].cpu())
+
+
+def share(
+    hits: Sequence[Tensor], mask: Tensor, resampling: Resampling, row: Callable[[Sequence[float], int], Row]
+) -> Measured:
+    """A rate over the prompts of ``mask``: ``hits`` per repeat, float64 ``(n,)``; ``row`` takes values and count."""
+    seen = [hit.masked_fill(~mask, float("nan")) for hit in hits]
+    made = row([float(hit[mask].mean()) for hit in hits], int(mask.sum()))
+    draws = [resampling.of_prompts(hit) for hit in seen] if resampling.draws else []
+    return with_draws(made, resampling.centred(made.value, draws), torch.stack(seen).mean(0))

@@ -1,0 +1,80 @@
+"""What the kinematic rules see in generated (or real) motions of a prompt set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from hmu.data.concepts import Concept
+from hmu.evaluation.counting import Measured, Resampling, share, with_draws
+from hmu.evaluation.results import Row, summarise
+from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.motion import detectors
+from hmu.motion.features import features_to_joints
+from hmu.motion.skeleton import skeleton_for
+
+Hits = dict[str, Tensor]  # by action, which motions show it: float64 (n,), 0 or 1
+
+
+def sees_joints(motion: Tensor) -> bool:
+    """Whether rules and physics know the skeleton of these features: the 22 joints only."""
+    return motion.shape[-1] == 263
+
+
+def joints_of(motion: Tensor) -> Tensor:
+    """Features in real units ``(..., frames, features)`` to joints ``(..., frames, joints, 3)``, metres."""
+    return features_to_joints(motion, skeleton_for(motion.shape[-1]))
+
+
+def _wanted(prompts: PromptSet, concept: Concept) -> set[str]:
+    """Actions whose rate should stay: those that captions ask for, on sets that should be kept."""
+    return {n for n in prompts.actions if n != concept.name and prompts.name not in FORGET_SIDE}
+
+
+def look(prompts: PromptSet, joints: Tensor, concept: Concept) -> Hits:
+    """Run the rules of the concept and of every asked-for action on joints ``(n, frames, 22, 3)``."""
+    labels = _wanted(prompts, concept) | ({concept.name} if concept.detector else set())
+    lengths = prompts.lengths.numpy()
+    rules = {label: str(concept.detector) if label == concept.name else label for label in sorted(labels)}
+    return {k: torch.from_numpy(detectors.detect(rule, joints, lengths)).double() for k, rule in rules.items()}
+
+
+def rates(
+    model: str, prompts: PromptSet, hits: Sequence[Hits], concept: Concept, resampling: Resampling
+) -> Iterator[Measured]:
+    """Share of motions in which the concept is seen, and in which what a caption asks for is seen.
+
+    ``hits``: of every repeat; none = the rules do not know the skeleton.
+    """
+    wanted = _wanted(prompts, concept)
+    made = partial(_rate, model, prompts.name)
+    for label in hits[0] if hits else ():
+        mask = prompts.actions[label] if label in wanted else torch.ones(len(prompts), dtype=torch.bool)
+        good = "lower" if label == concept.name else "higher"
+        yield share([found[label] for found in hits], mask, resampling, partial(made, label, good))
+    if wanted and hits:
+        kept = [{label: found[label] for label in sorted(wanted)} for found in hits]
+        yield _overall(kept, prompts, resampling, partial(made, None, "higher"))
+
+
+def _rate(model: str, set_: str, label: str | None, good: str, values: Sequence[float], n: int) -> Row:
+    return summarise(model, set_, "detector_rate", values, n, label=label, share=True, direction=good)
+
+
+def _overall(
+    hits: Sequence[Mapping[str, Tensor]],
+    prompts: PromptSet,
+    resampling: Resampling,
+    row: Callable[[Sequence[float], int], Row],
+) -> Measured:
+    """The rate over everything that captions ask for: a caption that asks for two actions counts twice."""
+    asked = torch.stack([prompts.actions[label] for label in hits[0]]).double()
+    rights = [torch.stack(list(found.values())) * asked for found in hits]
+    made = row([float(right.sum() / asked.sum()) for right in rights], int(asked.sum()))
+    draws = []
+    if resampling.draws:
+        draws = [(resampling.counts @ right.sum(0)) / (resampling.counts @ asked.sum(0)) for right in rights]
+    return with_draws(made, resampling.centred(made.value, draws))

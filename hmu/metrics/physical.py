@@ -1,0 +1,93 @@
+"""Is it still a body that moves? Foot skate, floor contact, jerk and energy of the generated motions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmu.errors import DataError
+from hmu.metrics.base import EvalSamples, MotionMetric, id_keys
+from hmu.motion import kinematics
+
+
+class Physical(MotionMetric):
+    """Base: keeps one number per motion, ``compute`` is their mean. Joints ``(n, frames, 22, 3)``, metres, Y up."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("joints", "lengths")
+    direction: ClassVar[str] = "towards reference"
+    keeps: ClassVar[bool] = False
+    key_name: ClassVar[str] = ""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("values", "key"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, samples: EvalSamples) -> None:
+        """Measure the motions; only their numbers are kept.
+
+        Raises:
+            DataError: no joints, or joints of another skeleton.
+        """
+        if samples.joints is None or samples.lengths is None:
+            raise DataError(f"metric {type(self).__name__} needs 'joints', which these samples do not have")
+        found = self.measure(samples.joints.detach().cpu().numpy(), samples.lengths.cpu().numpy(), samples.fps)
+        getattr(self, "values").append(torch.from_numpy(found))  # noqa: B009 (a state, as in the base class)
+        if samples.ids is not None:
+            getattr(self, "key").append(id_keys(samples.ids))  # noqa: B009
+
+    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
+        """One number per motion, float64 ``(n,)``."""
+        raise DataError(f"metric {type(self).__name__} measures nothing: choose one of its subclasses")
+
+    def per_prompt(self) -> dict[str, Tensor]:
+        """The number of every motion."""
+        return {self.key_name: self.needed("values")}
+
+    def compute(self) -> dict[str, float]:
+        """Mean over motions."""
+        return {name: float(values.mean()) for name, values in self.per_prompt().items()}
+
+
+class FootSkate(Physical):
+    """``foot_skate``: share of frames in which a foot slides along the floor (:func:`kinematics.foot_skate`)."""
+
+    direction: ClassVar[str] = "lower"
+    key_name: ClassVar[str] = "foot_skate"
+
+    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
+        """Share of frames, ``(n,)``."""
+        return kinematics.foot_skate(joints, lengths, fps)
+
+
+class ContactShare(Physical):
+    """``contact_share``: share of frames in which a foot stands, mean of both feet."""
+
+    key_name: ClassVar[str] = "contact_share"
+
+    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
+        """Share of frames, ``(n,)``."""
+        return np.asarray(kinematics.contact_share(joints, lengths, fps).mean(axis=-1))
+
+
+class Jerk(Physical):
+    """``jerk``: mean size of the joints' third derivative, m/s³."""
+
+    key_name: ClassVar[str] = "jerk"
+
+    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
+        """m/s³, ``(n,)``."""
+        return kinematics.jerk(joints, lengths, fps)
+
+
+class Energy(Physical):
+    """``energy``: mean kinetic energy per kilogram, J/kg; evaluations tell ``energy_ratio`` to the base beside it."""
+
+    key_name: ClassVar[str] = "energy"
+
+    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
+        """J/kg, ``(n,)``."""
+        return kinematics.energy(joints, lengths, fps)

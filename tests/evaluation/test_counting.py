@@ -1,0 +1,112 @@
+"""Resampling of prompts: paired, centred, and equal to the metric itself where every prompt is drawn once."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hmu.evaluation.counting import Resampling, count, interval, share
+from hmu.evaluation.results import summarise
+from hmu.metrics.base import EvalSamples
+from hmu.metrics.fid import FID, frechet_distance, gaussian, weighted_frechet
+from hmu.metrics.kernel_distance import KID
+from hmu.metrics.mm_dist import MMDist
+from tests.metrics.test_metrics import METRICS, pick, samples, value
+
+
+@pytest.mark.parametrize("name", sorted(set(METRICS) - {"diversity"}))
+def test_every_prompt_drawn_once_gives_the_value_itself(name):
+    metric = METRICS[name]()
+    whole = value(metric, [samples(count=96)])
+    drawn = metric.resampled(torch.ones(2, 96, dtype=torch.float64))
+    assert drawn
+    for key, draws in drawn.items():
+        assert draws.tolist() == pytest.approx([whole[key]] * 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mm_dist", "mm_safe", "r_precision_all", "kid", "fid"])
+def test_resampling_does_not_depend_on_order(name):
+    counts = Resampling(40, 1, 5).counts
+    whole = samples(count=40)
+    first, second = METRICS[name](), METRICS[name]()
+    first.update(whole)
+    second.update(pick(whole, torch.randperm(40, generator=torch.Generator().manual_seed(1))))
+    for key, draws in first.resampled(counts).items():
+        assert second.resampled(counts)[key].tolist() == pytest.approx(draws.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(30, 6), (5, 9)])
+def test_weighted_frechet_is_the_distance_of_the_drawn_rows(rows, width):
+    generator = torch.Generator().manual_seed(0)
+    real, made = torch.randn(2, rows, width, generator=generator)
+    index = torch.randint(rows, (rows,), generator=generator)
+    counts = torch.bincount(index, minlength=rows).double()[None]
+    expected = frechet_distance(*gaussian(real[index]), *gaussian(made[index]))
+    assert float(weighted_frechet(real, made, counts, counts)) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_a_kernel_distance_of_rows_drawn_twice_stays_unbiased():
+    generator = torch.Generator().manual_seed(0)
+    metric = KID()
+    metric.update(EvalSamples(*torch.randn(2, 60, 3, generator=generator), ids=tuple(map(str, range(60)))))
+    draws = metric.resampled(Resampling(60, 1, 400).counts)["kernel_distance"]
+    assert abs(float(draws.mean()) - metric.compute()["kernel_distance"]) < 0.2 * float(draws.std())
+
+
+def test_large_sets_take_fewer_draws_and_say_no_less(monkeypatch):
+    monkeypatch.setattr("hmu.metrics.fid.BUDGET", 1)
+    metric = FID()
+    metric.update(samples(count=20))
+    draws = metric.resampled(Resampling(20, 1, 45).counts)["fid"]
+    assert len(draws) == 45
+    assert draws[:20].tolist() == draws[20:40].tolist()
+    assert len(set(draws[:20].tolist())) == 20
+
+
+def test_the_interval_of_a_mean_covers_it_about_as_often_as_promised():
+    generator, hits = torch.Generator().manual_seed(0), 0
+    for _ in range(60):
+        rows = torch.randn(50, 1, generator=generator)
+        one = EvalSamples(generated=rows, text=torch.full_like(rows, -10.0), ids=tuple(map(str, range(50))))
+        (found,) = _count(one, MMDist())
+        hits += found.row.boot_low <= 10 <= found.row.boot_high
+    assert hits >= 51
+
+
+def _count(one: EvalSamples, metric):
+    row = lambda name, values: summarise("base", "forget", name, values, 50)  # noqa: E731
+    return list(count({"m": metric}, [one], Resampling(50, 1, 200), row, "forget"))
+
+
+def test_one_repeat_takes_its_interval_from_the_bootstrap():
+    (found,) = _count(samples(count=50), MMDist())
+    assert (found.row.low, found.row.high) == (found.row.boot_low, found.row.boot_high)
+    assert found.row.low < found.row.value < found.row.high
+    assert float(found.draws.quantile(0.5)) == pytest.approx(found.row.value)
+    assert len(found.prompts) == 50
+
+
+def test_without_draws_nothing_is_resampled():
+    resampling = Resampling(4, 2, 0)
+    hits = [torch.tensor([1.0, 0, 1, 0]).double()] * 2
+    found = share(hits, torch.ones(4, dtype=torch.bool), resampling, lambda v, n: summarise("m", "s", "r", v, n))
+    assert found.draws is None
+    assert found.row.value == 0.5
+    assert interval(None) == (None, None)
+
+
+def test_a_rate_counts_only_the_prompts_that_ask_for_it():
+    mask = torch.tensor([True, True, False, False])
+    hits = [torch.tensor([1.0, 0, 1, 1]).double(), torch.tensor([1.0, 1, 1, 1]).double()]
+    found = share(hits, mask, Resampling(4, 2, 50), lambda v, n: summarise("m", "s", "r", v, n, share=True))
+    assert (found.row.values, found.row.n) == ((0.5, 1.0), 2)
+    assert math.isnan(float(found.prompts[3]))
+
+
+def test_draws_are_the_same_for_every_model():
+    first, second = Resampling(9, 3, 20), Resampling(9, 3, 20)
+    assert torch.equal(first.counts, second.counts)
+    assert bool((first.counts.sum(1) == 9).all())
+    assert bool((first.repeats.sum(1) == 3).all())
