@@ -1,0 +1,73 @@
+"""Do the forces of a gait window belong to its motion?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hmu.gait import columns
+from hmu.gait.columns import FPS
+from hmu.gait.figure import NAMES as POINTS
+from hmu.gait.figure import gait_stick_figure
+from hmu.gait.statistics import GRAVITY, loads
+from hmu.metrics.base import MotionMetric
+
+SMOOTHED = 9  # frames over which velocities are averaged before they are differentiated: 11 Hz at 100 Hz
+STANDING = 0.3  # body weights: a foot that carries more should not move
+
+
+class GaitConsistency(MotionMetric):
+    """``load_error``, ``force_motion_error``, ``foot_slide``: all 0 in a perfect recording of a rigid body.
+
+    * ``load_error``: distance of the mean vertical force from one body weight, in body weights (impulse = body weight
+      x time in steady gait).
+    * ``force_motion_error``: root mean square over frames of ``F / m - g - a``, in body weights, with ``a`` the
+      vertical acceleration of the pelvis: Newton's second law with the pelvis for the centre of mass.
+    * ``foot_slide``: mean horizontal speed (m/s) of feet that carry more than :data:`STANDING`.
+
+    Args:
+        height: metres of the body that speeds are told for.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("states",)
+    direction: ClassVar[str] = "lower"
+
+    def __init__(self, height: float = 1.7) -> None:
+        super().__init__()
+        self.height = float(height)
+
+    def compute(self) -> dict[str, float]:
+        """Means over windows."""
+        return {name: float(values.nanmean()) for name, values in self.per_prompt().items()}
+
+    def per_prompt(self) -> dict[str, Tensor]:
+        """All three of every window ``(n,)``."""
+        return consistency(self.needed("states"), self.height)
+
+
+def consistency(states: Tensor, height: float) -> dict[str, Tensor]:
+    """The three errors of windows ``(n, frames, 63)`` in real units, each ``(n,)``."""
+    force = loads(states).sum(-1)
+    rise = states[..., columns.ROOT_COLUMNS[1]] * height
+    smooth = torch.nn.functional.avg_pool1d(rise[:, None], SMOOTHED, stride=1)[:, 0]
+    acceleration = (smooth[:, 2:] - smooth[:, :-2]) * FPS / 2
+    edge = SMOOTHED // 2 + 1
+    rest = force[:, edge:-edge] - 1 - acceleration / GRAVITY
+    return {
+        "load_error": (force.mean(-1) - 1).abs(),
+        "force_motion_error": rest.square().mean(-1).sqrt(),
+        "foot_slide": foot_slide(states, height),
+    }
+
+
+def foot_slide(states: Tensor, height: float) -> Tensor:
+    """Mean horizontal speed ``(n,)`` in m/s of feet that carry weight; NaN where none does."""
+    joints = gait_stick_figure(states, height).positions
+    feet = torch.stack(
+        [joints[..., [POINTS.index(f"{end}_{side}") for end in ("calcn", "mtp")], :].mean(-2) for side in "rl"], -2
+    )
+    speed = (feet.diff(dim=1) * FPS)[..., [0, 2]].norm(dim=-1)
+    standing = (loads(states)[:, 1:] > STANDING) & (loads(states)[:, :-1] > STANDING)
+    return torch.where(standing, speed, torch.nan).flatten(1).nanmean(-1)

@@ -1,0 +1,80 @@
+"""What windows of gait look like in numbers a biomechanist reads, for all of them and for each style."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hmu.gait.rules import styles
+from hmu.gait.statistics import NAMES, statistics
+from hmu.metrics.base import MotionMetric
+
+
+class GaitStatistics(MotionMetric):
+    """``speed``, ``cadence``, ``knee_least`` … (:func:`hmu.gait.statistics.statistics`) and ``statistics_gap``.
+
+    Each is given for all windows, and as ``speed/walk`` … for those that the rules of :mod:`hmu.gait.rules` name so;
+    NaN where there are none. ``statistics_gap`` is the mean over all statistics of ``|mean - real mean| / real standard
+    deviation``, real windows of a style by the same rules.
+
+    Args:
+        height: metres of the body that speeds and step lengths are told for.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("states",)
+    optional: ClassVar[tuple[str, ...]] = ("real_states",)
+    direction: ClassVar[str] = "towards reference"
+
+    def __init__(self, height: float = 1.7) -> None:
+        super().__init__()
+        self.height = float(height)
+
+    def compute(self) -> dict[str, float]:
+        """Means over windows by name."""
+        found = {name: float(values.nanmean()) for name, values in self.per_prompt().items()}
+        real = self.rows("real_states")
+        if real is not None:
+            theirs = by_style(real, self.height)
+            for style in dict.fromkeys(_style(name) for name in found):
+                found[_named("statistics_gap", style)] = gap(self.per_prompt(), theirs, style)
+        return found
+
+    def per_prompt(self) -> dict[str, Tensor]:
+        """Every statistic of every window, NaN where the window is of another style."""
+        return by_style(self.needed("states"), self.height)
+
+
+def by_style(states: Tensor, height: float) -> dict[str, Tensor]:
+    """Statistics of windows ``(n, frames, 63)``, each ``(n,)``: ``speed`` of all, ``speed/walk`` of those that walk."""
+    values = statistics(states, height)
+    found = {name: values[name].double() for name in NAMES}
+    for style, members in styles(states).items():
+        found |= {_named(name, style): torch.where(members, values[name].double(), torch.nan) for name in NAMES}
+    return found
+
+
+def gap(ours: dict[str, Tensor], theirs: dict[str, Tensor], style: str) -> float:
+    """How far the means of a style are from the real ones, in real standard deviations, averaged over statistics.
+
+    A statistic that hardly varies among real windows (a deviation below 1 % of its mean, no flight in walking) would
+    count without bound; it is measured against that 1 %, and left out where its real mean is 0.
+    """
+    off = []
+    for name in NAMES:
+        mine, real = ours[_named(name, style)], theirs[_named(name, style)]
+        mine, real = mine[mine.isfinite()], real[real.isfinite()]
+        if len(mine) and len(real) > 1:
+            unit = max(float(real.std()), 0.01 * abs(float(real.mean())))
+            if unit > 0:
+                off.append(abs(float(mine.mean() - real.mean())) / unit)
+    return sum(off) / len(off) if off else float("nan")
+
+
+def _style(name: str) -> str:
+    return name.partition("/")[2]
+
+
+def _named(name: str, style: str) -> str:
+    return f"{name}/{style}" if style else name
