@@ -9,13 +9,12 @@ from omegaconf import OmegaConf
 from hmu.app import CONFIGS, register_resolvers
 from hmu.config import arguments, check_config, check_targets
 from hmu.errors import ConfigError
+from tests.commands import of_header
 
 ROOTS = [p.stem for p in sorted(CONFIGS.glob("*.yaml"))]
 NO_GROUPS = ("hydra", "experiment")  # they change whole configurations
 GROUP_FILES = sorted(p for p in CONFIGS.glob("*/*.yaml") if p.stem[0] != "_" and p.parent.name not in NO_GROUPS)
-EXPERIMENTS = sorted(
-    p.relative_to(CONFIGS / "experiment").with_suffix("").as_posix() for p in CONFIGS.glob("experiment/**/*.yaml")
-)
+EXPERIMENTS = sorted(p for p in CONFIGS.glob("experiment/**/*.yaml") if p.stem[0] != "_")
 
 
 def composed(root: str, *overrides: str):
@@ -44,10 +43,18 @@ def test_every_group_file_starts_with_the_command_that_uses_it(path: Path):
     assert head.startswith("#"), f"{path} should start with a comment that says how it is used"
 
 
-@pytest.mark.parametrize("root", ["train", "unlearn"])
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_composes_with_the_scripts_that_use_it(name: str, root: str):
-    check_targets(composed(root, f"experiment={name}"))
+def name_of(experiment: Path) -> str:
+    return experiment.relative_to(CONFIGS / "experiment").with_suffix("").as_posix()
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_every_experiment_composes_with_the_scripts_that_use_it(path: Path):
+    choice = f"experiment={name_of(path)}"
+    roots = {command.config for command in of_header(path) if choice in command.overrides}
+    assert roots <= {"train", "unlearn", "evaluate"}
+    assert roots, f"{path.name} does not say which script uses it"
+    for root in roots:
+        check_targets(composed(str(root), choice))
 
 
 def test_unknown_key_of_a_target_is_refused():

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from hmu.app import main
 from hmu.errors import ConfigError
 
-KEYS = {"path", "kind", "what", "who", "for", "pattern", "count", "optional"}
+KEYS = {"path", "kind", "what", "who", "for", "pattern", "count", "optional", "role"}
 
 
 @dataclass(frozen=True)

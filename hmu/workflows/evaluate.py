@@ -68,7 +68,7 @@ def with_run(config: DictConfig) -> DictConfig:
     merged = config.copy()
     OmegaConf.set_struct(merged, False)
     for key in FROM_RUN:
-        if key not in chosen and ran.get(key) is not None:
+        if key not in chosen and ran.get(key):  # a run of train.py has no evaluator: {}
             merged[key] = ran[key]
     return merged
 

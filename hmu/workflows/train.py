@@ -21,7 +21,7 @@ from hmu.data.batch import MotionBatch
 from hmu.data.clips import MotionClips
 from hmu.data.datamodule import MotionDataModule
 from hmu.data.dataset import DatasetSource
-from hmu.data.partition import partition_by_concept
+from hmu.data.partition import Partition, partition_by_concept
 from hmu.errors import CheckpointError, ConfigError
 from hmu.run import RunRecord
 from hmu.training.pretraining import PretrainingModule
@@ -46,9 +46,14 @@ def train(config: DictConfig) -> Path:
     source.prepare()
     model = _model(config, kind, source)
     stages = _stages(config.stage, model, recipes)
-    ids = training_ids(config, source)
+    sides = training_sides(config, source)
+    ids = None if sides is None else set(getattr(sides, config.partition))
     folder = run_folder()
     record = RunRecord(folder, config) if rank() == 0 else None
+    if record is not None and sides is not None:
+        sides.save(folder / "partition.json")
+        counts = {"forget": len(sides.forget), "retain": len(sides.retain)}
+        record.note(concept=sides.concept, partition={"side": config.partition, "hash": sides.hash, **counts})
     for stage in stages:
         _train_stage(config, model, stage, recipes[stage], source, ids, folder)
         if record is not None:
@@ -86,19 +91,19 @@ def _stages(stage: str, model: Any, recipes: Any) -> list[str]:
     return stages
 
 
-def training_ids(config: DictConfig, source: DatasetSource) -> set[str] | None:
-    """Clips that training and validation may use: all (None), or one side of the concept's partition.
+def training_sides(config: DictConfig, source: DatasetSource) -> Partition | None:
+    """The concept's partition, of which one side is for training and validation; None where all clips are.
 
     Raises:
         ConfigError: when ``partition`` is none of all, retain, forget.
+        DataError: when a side is empty.
     """
     if config.partition == "all":
         return None
     if config.partition not in ("retain", "forget"):
         raise ConfigError(f"partition '{config.partition}': expected all, retain or forget")
     concept = instantiate(config.concept).for_dataset(source.name)
-    sides = partition_by_concept(source, "train+val", concept)
-    return set(getattr(sides, config.partition))
+    return partition_by_concept(source, "train+val", concept)
 
 
 def _train_stage(
