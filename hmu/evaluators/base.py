@@ -40,6 +40,17 @@ class Evaluator(nn.Module):
         """
         raise NotImplementedError
 
+    def embed_sentences(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors ``(batch, any)`` whose cosines say which captions mean the same; not this evaluator's space.
+
+        By default content words (:class:`hmu.text.words_bag.BagOfWords`), which know inflections and no synonyms.
+        """
+        from hmu.text.words_bag import BagOfWords  # only retrieval by meaning asks
+
+        pooled = BagOfWords().encode(texts).pooled
+        assert pooled is not None
+        return pooled
+
     @property
     def fingerprint(self) -> str:
         """Identity of weights and statistics, for caches and ``metrics.json``."""

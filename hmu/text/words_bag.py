@@ -19,18 +19,29 @@ individual character
 FUNCTION_WORDS = frozenset(_COMMON.split())
 
 
-class BagOfWords(TextEncoder):
-    """Each content word is the set of its character n-grams, hashed into buckets; a sentence is their sum, unit length.
+_ENDINGS = ("ing", "ed", "es", "s", "e")
 
-    The cosine of two captions is 1 for equal content words in any order, about 0.6 for two inflections of one word and
-    near 0 for captions that share nothing. It judges which captions of a batch mean the same where no sentence model
-    is given; it knows no synonyms.
+
+def stem(word: str) -> str:
+    """A rough stem: usual endings and a doubled last consonant are cut (``kicking, kicked, kicks -> kick``)."""
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiou" else word
+
+
+class BagOfWords(TextEncoder):
+    """Each content word is the n-grams of its stem, hashed into buckets; a sentence is their sum, of unit length.
+
+    The cosine of two captions is 1 for equal content words in any order and inflection, and near 0 for captions that
+    share nothing. It judges which captions mean the same where no sentence model is given; it knows no synonyms.
 
     Args:
         buckets: width of the vectors; fewer buckets, more accidental likeness.
     """
 
-    def __init__(self, buckets: int = 4096) -> None:
+    def __init__(self, buckets: int = 2048) -> None:
         super().__init__()
         self.width = buckets
         self.register_buffer("device_of", torch.zeros(0), persistent=False)
@@ -51,8 +62,9 @@ class BagOfWords(TextEncoder):
 
     def _vector(self, text: str) -> Tensor:
         words = split_words(text)
+        content = {stem(word) for word in words if word not in FUNCTION_WORDS}
         vector = torch.zeros(self.width)
-        for word in sorted({word for word in words if word not in FUNCTION_WORDS} or set(words) or {""}):
+        for word in sorted(content or set(words) or {""}):
             grams = torch.tensor(ngram_buckets(word, self.width)) - 1
             vector[grams] += float(len(grams)) ** -0.5
         return vector / vector.norm()

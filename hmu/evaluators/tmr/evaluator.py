@@ -143,7 +143,7 @@ class TMREvaluator(Evaluator):
         return self.embed_tokens(self.read(texts)), torch.tensor(changed)
 
     def embed_sentences(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors ``(batch, any)`` whose cosines say which captions mean the same."""
+        """See :meth:`Evaluator.embed_sentences`; read by the encoder ``sentences``."""
         pooled = self.sentences.encode(texts).pooled
         if pooled is None:
             raise ConfigError("evaluator.sentences gives no sentence vectors; choose text@evaluator.sentences=mpnet")

@@ -13,7 +13,7 @@ from torch import Tensor
 from hmu.backbones.salad.native import _text_from, resolve
 from hmu.backbones.salad.prompts import storable
 from hmu.checkpoints.safe import load_safetensors, load_tensors, save_safetensors, write_json
-from hmu.errors import CheckpointError, DataError, HmuError
+from hmu.errors import CheckpointError, ConfigError, DataError, HmuError
 from hmu.evaluators.tmr.evaluator import PARTS, TMREvaluator
 from hmu.text.base import TextEncoder
 from hmu.text.compact import CompactTextEncoder
@@ -90,10 +90,16 @@ def from_parts(
         told = {name: {**(settings or {}).get(name, {}), **part_sizes(state)} for name, state in parts.items()}
         motion, words = parts["motion_encoder"], parts["text_encoder"]
         width, features = motion["projection.weight"].shape
+        read = int(words["projection.weight"].shape[1])
+        if text is not None and text.width != read:
+            raise ConfigError(
+                f"its text encoder reads tokens of width {read}, the given one has {text.width}: use the language "
+                "model it was trained with (text@evaluator.text=distilbert evaluator.text.name_or_folder=…)"
+            )
         evaluator = TMREvaluator(
             features=int(features),
             text=text,
-            text_width=int(words["projection.weight"].shape[1]),
+            text_width=read,
             width=int(width),
             heads=int(told["motion_encoder"].get("heads", 4)),
             parts=told,
