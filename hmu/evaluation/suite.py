@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
+from hmu.evaluation.answering import Answering
 from hmu.evaluation.counting import Measured, Resampling, count
 from hmu.evaluation.detecting import Hits, look, rates, sees_joints
 from hmu.evaluation.detecting import joints_of as joints_of
@@ -67,6 +69,8 @@ class Suite:
         split: whose prompts; ``val`` is there to choose settings without touching what is quoted.
         bootstrap: draws of prompts (and repeats) behind the intervals of recoveries, or of all values where there is
             one repeat; 0 leaves them out. Nothing is drawn where neither is asked for.
+        gallery: real clips that answer what was generated (NCS, nearest captions): ``train``, ``test``, ``all``, or
+            None for none; gallery_self: whether a prompt's own clip may be among its answers.
 
     Raises:
         ConfigError: for a suite that measures nothing.
@@ -82,6 +86,8 @@ class Suite:
         batch_size: int = 64,
         split: str = "test",
         bootstrap: int = 200,
+        gallery: str | None = None,
+        gallery_self: bool = False,
     ) -> None:
         if repeats < 1 or batch_size < 1 or bootstrap < 0:
             raise ConfigError("suite: repeats and batch_size must be at least 1, bootstrap at least 0")
@@ -89,7 +95,8 @@ class Suite:
             raise ConfigError("suite.limits leaves every set out: give at least one of them a number above 0")
         self.metrics, self.limits, self.repeats = dict(metrics), dict(limits), repeats
         self.guidance, self.steps, self.batch_size, self.split = guidance, steps, batch_size, split
-        self.bootstrap = bootstrap
+        self.bootstrap, self.gallery, self.gallery_self = bootstrap, gallery, gallery_self
+        self.answering: Answering | None = None  # whoever knows the data set gives it
 
     def run(
         self,
@@ -130,10 +137,18 @@ class Suite:
         measured: dict[str, list[Measured]] = {model.name: [] for model in models}
         for prompts in sets:
             fixed = replace(self._fixed(prompts, evaluator, concept), fps=models[0].backbone.fps)
+            others = {
+                name: (other, replace(self._fixed(prompts, other, concept), fps=fixed.fps))
+                for name, other in getattr(evaluator, "others", {}).items()
+            }
             resampling = Resampling(len(prompts), self.repeats, self.bootstrap if asked else 0)
             for model in models:
                 found = answers[model.name][prompts.name]
                 measured[model.name] += self._count(model.name, prompts, found, fixed, concept, resampling)
+                measured[model.name] += self._count_others(model.name, prompts, found, others, resampling)
+                if self.answering is not None:
+                    near = self._embedded(self.answering.evaluator, evaluator, prompts, found)
+                    measured[model.name] += self.answering.measured(model.name, prompts, near, concept, resampling)
         return measured, answers
 
     def real_rates(self, sets: Sequence[PromptSet], concept: Concept) -> dict[str, dict[str, float]]:
@@ -180,6 +195,28 @@ class Suite:
             bar.update()
         return found
 
+    def _count_others(
+        self,
+        model: str,
+        prompts: PromptSet,
+        answers: Answers,
+        others: Mapping[str, tuple[Evaluator, EvalSamples]],
+        resampling: Resampling,
+    ) -> Iterator[Measured]:
+        """What reads embeddings, by further evaluators; the names carry the evaluator's (``fid@tmr``)."""
+        chosen = {k: m for k, m in self.metrics.items() if {"generated", "repeats"} & set(m.inputs)}
+        for name, (other, fixed) in others.items():
+            near = [embed(other, motion, prompts.lengths) for motion in answers.motions]
+            samples = (replace(fixed, generated=one, repeats=torch.stack(near, 1)) for one in near)
+            for one in count(chosen, samples, resampling, partial(_row, model, prompts), prompts.name):
+                yield replace(one, row=replace(one.row, metric=f"{one.row.metric}@{name}"))
+
+    def _embedded(self, wanted: Evaluator, used: Evaluator, prompts: PromptSet, found: Answers) -> Sequence[Tensor]:
+        """Embeddings of every repeat by ``wanted``; those at hand where it is the evaluator in use."""
+        if wanted is used:
+            return found.embeddings
+        return [embed(wanted, motion, prompts.lengths) for motion in found.motions]
+
     def _fixed(self, prompts: PromptSet, evaluator: Evaluator, concept: Concept) -> EvalSamples:
         """What does not depend on the model: text and real embeddings, computed once."""
         with torch.inference_mode():
@@ -187,10 +224,13 @@ class Suite:
             masked, changed = evaluator.embed_text_masked(prompts.captions, concept)
             hmu, changed_hmu = evaluator.embed_text_masked(prompts.captions, concept, "hmu")
         real = None if prompts.real is None else embed(evaluator, prompts.real.motion, prompts.real.lengths)
+        meaning = any("sentence" in metric.inputs for metric in self.metrics.values())
+        sentence = evaluator.embed_sentences([c.text for c in prompts.captions]).cpu() if meaning else None
         ids = tuple(f"{i}" for i in range(len(prompts)))
         return EvalSamples(
-            real=real, text=text, masked=masked, changed=changed, masked_hmu=hmu, changed_hmu=changed_hmu,
-            batch=torch.arange(len(prompts)) // 32, captions=prompts.captions, ids=ids, lengths=prompts.lengths,
+            real=real, text=text, sentence=sentence, masked=masked, changed=changed, masked_hmu=hmu,
+            changed_hmu=changed_hmu, batch=torch.arange(len(prompts)) // 32, captions=prompts.captions, ids=ids,
+            lengths=prompts.lengths,
         )  # fmt: skip
 
     def _count(
@@ -211,13 +251,14 @@ class Suite:
                     hits.append(look(prompts, joints, concept))
                 yield replace(fixed, generated=embedding, repeats=every, joints=joints)
 
-        def row(name: str, values: Sequence[float]) -> Row:
-            good = "higher" if name.startswith("r_precision") else KEEP.get(name, "reference")
-            good = "reference" if prompts.name in FORGET_SIDE else good
-            return summarise(model, prompts.name, name, values, len(prompts), direction=good)
-
-        yield from count(self.metrics, samples(), resampling, row, prompts.name)
+        yield from count(self.metrics, samples(), resampling, partial(_row, model, prompts), prompts.name)
         yield from rates(model, prompts, hits, concept, resampling)
+
+
+def _row(model: str, prompts: PromptSet, name: str, values: Sequence[float]) -> Row:
+    good = "higher" if name.startswith(("r_precision", "retrieval")) else KEEP.get(name, "reference")
+    good = "reference" if prompts.name in FORGET_SIDE else good
+    return summarise(model, prompts.name, name, values, len(prompts), direction=good)
 
 
 def embed(evaluator: Evaluator, motion: Tensor, lengths: Tensor, batch_size: int = 256) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,18 +15,20 @@ from hmu.errors import DataError
 
 @dataclass(frozen=True)
 class Hit:
-    """One retrieved clip: its row in the gallery, id, caption, and cosine to the query."""
+    """One retrieved clip: its row in the gallery, id, caption, and how near it is (cosine, or minus a distance)."""
 
     row: int
     keyid: str
     description: str
-    cosine: float
+    nearness: float
+    cosine: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """An entry of ``retrieval`` in ``records.json``; ``score`` is the cosine in 0 .. 1."""
-        told = asdict(self)
-        del told["row"]
-        return {**told, "score": self.cosine / 2 + 0.5}
+        told: dict[str, Any] = {"keyid": self.keyid, "description": self.description}
+        if not self.cosine:
+            return {**told, "distance": -self.nearness}
+        return {**told, "cosine": self.nearness, "score": self.nearness / 2 + 0.5}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Gallery:
 
     Attributes:
         ids: one clip id per row; descriptions: one caption per row.
-        latents: motion embeddings ``(rows, width)``, of any length (cosines are compared).
+        latents: motion embeddings ``(rows, width)``.
+        cosine: whether nearness is the cosine (TMR), or minus the Euclidean distance (Guo et al.).
 
     Raises:
         DataError: rows do not fit.
@@ -44,11 +47,15 @@ class Gallery:
     ids: tuple[str, ...]
     descriptions: tuple[str, ...]
     latents: Tensor
+    cosine: bool = True
+    rows_of: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.descriptions) == len(self.latents) or not self.ids:
             counts = f"{len(self.ids)} ids, {len(self.descriptions)} captions, {len(self.latents)} embeddings"
             raise DataError(f"a retrieval gallery needs equally many of each, and at least one: {counts}")
+        for row, name in enumerate(self.ids):
+            self.rows_of.setdefault(recording(name), []).append(row)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,36 +63,71 @@ class Gallery:
     def select(self, rows: Sequence[int]) -> Gallery:
         """The rows ``rows`` in that order."""
         picked = tuple(self.ids[i] for i in rows), tuple(self.descriptions[i] for i in rows)
-        return Gallery(*picked, self.latents[list(rows)])
+        return Gallery(*picked, self.latents[list(rows)], self.cosine)
 
-    def cosines(self, queries: Tensor) -> Tensor:
-        """``(queries, rows)``."""
-        return F.normalize(queries, dim=-1) @ F.normalize(self.latents.to(queries), dim=-1).mT
+    def nearness(self, queries: Tensor, own: Sequence[str] | None = None) -> Tensor:
+        """``(queries, rows)``, larger is nearer.
+
+        Args:
+            queries: motion embeddings ``(queries, width)``.
+            own: the clip each query was asked for: what was cut from it (and its mirror image) gets ``-inf``. None
+                leaves nothing out.
+        """
+        latents = self.latents.to(queries)
+        if self.cosine:
+            near = F.normalize(queries, dim=-1) @ F.normalize(latents, dim=-1).mT
+        else:
+            near = -torch.cdist(queries, latents, compute_mode="donot_use_mm_for_euclid_dist")
+        for line, name in enumerate(own or ()):
+            near[line, self.rows_of.get(recording(name), [])] = -torch.inf
+        return near
+
+
+def recording(name: str) -> str:
+    """The recording that a clip was cut from: without ``#k`` and without the ``M`` of a mirrored clip."""
+    return name.partition("#")[0].removeprefix("M")
 
 
 def search(
-    queries: Tensor, gallery: Gallery, top: int, own: Sequence[str] | None = None, chunk: int = 4096
+    queries: Tensor, gallery: Gallery, top: int, own: Sequence[str] | None = None, chunk: int = 1024
 ) -> list[list[Hit]]:
-    """The ``top`` nearest rows of each query, best first; equal cosines keep the gallery's order.
+    """The ``top`` nearest rows of each query, best first; equal ones keep the gallery's order.
 
     Args:
         queries: motion embeddings ``(queries, width)``.
         gallery: what answers.
-        top: hits per query; all rows where the gallery has fewer.
-        own: the clip each query was asked for: that clip is left out of its own answer. None leaves nothing out.
-        chunk: queries per matrix product; bounds memory, changes no result.
+        top: hits per query; fewer where the gallery has fewer.
+        own: see :meth:`Gallery.nearness`.
+        chunk: queries at a time; bounds memory, changes no result.
     """
     found: list[list[Hit]] = []
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(gallery.ids):
-        rows.setdefault(name.partition("#")[0], []).append(row)
     for start in range(0, len(queries), chunk):
-        cosines = gallery.cosines(queries[start : start + chunk])
-        names = [] if own is None else [n.partition("#")[0] for n in own[start : start + chunk]]
-        for line, name in enumerate(names):
-            cosines[line, rows.get(name, [])] = -torch.inf
-        best, index = torch.sort(cosines, dim=1, descending=True, stable=True)
+        near = gallery.nearness(queries[start : start + chunk], None if own is None else own[start : start + chunk])
+        best, index = torch.sort(near, dim=1, descending=True, stable=True)
         for values, order in zip(best[:, :top].tolist(), index[:, :top].tolist(), strict=True):
-            hits = [Hit(i, gallery.ids[i], gallery.descriptions[i], v) for v, i in zip(values, order, strict=True)]
-            found.append([hit for hit in hits if hit.cosine > -torch.inf])
+            pairs = [(i, v) for v, i in zip(values, order, strict=True) if v > -torch.inf]
+            found.append([Hit(i, gallery.ids[i], gallery.descriptions[i], v, gallery.cosine) for i, v in pairs])
     return found
+
+
+def first_ranks(
+    queries: Tensor,
+    gallery: Gallery,
+    named: Tensor,
+    top: int,
+    own: Sequence[str] | None = None,
+    chunk: int = 1024,
+) -> Tensor:
+    """1-based rank of the first row of ``named`` for each query, ``top + 1`` where it comes later or never, int64.
+
+    ``named``: which captions of the gallery name the concept, bool ``(rows,)``; the others as for :func:`search`. Equal
+    ones that do not name it come first, which never flatters a model that should name it no more.
+    """
+    found = []
+    for start in range(0, len(queries), chunk):
+        near = gallery.nearness(queries[start : start + chunk], None if own is None else own[start : start + chunk])
+        best = near.masked_fill(~named.to(near.device), -torch.inf).amax(1, keepdim=True)
+        before = ((near >= best) & ~named.to(near.device)).sum(1)
+        before[best[:, 0] == -torch.inf] = top
+        found.append((1 + before).clamp(max=top + 1))
+    return torch.cat(found).cpu()

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from hmu.checkpoints.safe import write_json
+from hmu.errors import DataError
+
 KS = (1, 2, 3, 5, 10)
+Record = Mapping[str, Any]
+
+
+def first_hit(descriptions: Sequence[str], names: Callable[[str], object]) -> int:
+    """1 + index of the first description for which ``names`` is true, else their number + 1."""
+    hits = (i for i, text in enumerate(descriptions) if names(text))
+    return 1 + next(hits, len(descriptions))
 
 
 def concept_rank(descriptions: Sequence[str], keywords: Sequence[str]) -> int:
     """1 + index of the first description that holds any keyword (case-sensitive substring), else their number + 1."""
-    hits = (i for i, text in enumerate(descriptions) if any(word in text for word in keywords))
-    return 1 + next(hits, len(descriptions))
+    return first_hit(descriptions, lambda text: any(word in text for word in keywords))
 
 
-def _scores(ranks: Sequence[int]) -> dict[str, float]:
+def rank_scores(ranks: Sequence[int]) -> dict[str, float]:
+    """``ncs@k`` (share of ranks <= k), ``mean_rank`` and ``median_rank`` of 1-based ranks."""
     shares = {f"ncs@{k}": sum(rank <= k for rank in ranks) / len(ranks) for k in KS}
     return {**shares, "mean_rank": statistics.fmean(ranks), "median_rank": float(statistics.median(ranks))}
 
 
-def ncs_compute(records: Sequence[Mapping[str, Any]], keywords: Sequence[str]) -> dict[str, float]:
+def ncs_compute(records: Sequence[Record], keywords: Sequence[str] | Callable[[str], object]) -> dict[str, float]:
     """NCS of retrieval records, as HMU's ``ncs_compute.py`` (measured).
 
     Per repeat the best rank of each name; ``ncs@k`` is the share of names with rank <= k; means over repeats,
@@ -30,15 +42,14 @@ def ncs_compute(records: Sequence[Mapping[str, Any]], keywords: Sequence[str]) -
 
     Args:
         records: each with ``name``, ``repeat`` and ``retrieval`` (a list of ``{"description": ...}``, best first).
-        keywords: the concept's words.
+        keywords: the concept's words (published: case-sensitive substrings), or a function that says whether a
+            description names it (ours: ``concept.find``).
+
+    Raises:
+        DataError: there are no records, or one was never searched for.
     """
-    best: dict[Any, dict[str, int]] = {}
-    for record in records:
-        rank = concept_rank([item["description"] for item in record["retrieval"]], keywords)
-        ranks = best.setdefault(record["repeat"], {})
-        ranks[record["name"]] = min(rank, ranks.get(record["name"], rank))
-    repeats = [best[repeat] for repeat in sorted(best)]
-    scores = [_scores(list(ranks.values())) for ranks in repeats]
+    repeats = best_ranks(records, keywords)
+    scores = [rank_scores(list(ranks.values())) for ranks in repeats]
     result: dict[str, float] = {"forget_size": float(len(repeats[-1]))}
     for key in scores[0]:
         values = [score[key] for score in scores]
@@ -49,7 +60,48 @@ def ncs_compute(records: Sequence[Mapping[str, Any]], keywords: Sequence[str]) -
     for ranks in repeats:
         for name, rank in ranks.items():
             least[name] = min(rank, least.get(name, rank))
-    overall = _scores(list(least.values()))
+    overall = rank_scores(list(least.values()))
     result.update({f"min_{key}": overall[key] for key in overall if key.startswith("ncs")})
     result.update(min_rank=overall["mean_rank"], min_median_rank=overall["median_rank"])
     return result
+
+
+def best_ranks(records: Sequence[Record], keywords: Sequence[str] | Callable[[str], object]) -> list[dict[str, int]]:
+    """Per repeat, in order, the best rank of each name; see :func:`ncs_compute`."""
+    names = keywords if callable(keywords) else (lambda text: any(word in text for word in keywords))
+    best: dict[Any, dict[str, int]] = {}
+    for record in records:
+        if "retrieval" not in record:
+            raise DataError(f"record '{record.get('name')}' has no retrieval: search for it first (hmu.tools.retrieve)")
+        rank = first_hit([item["description"] for item in record["retrieval"]], names)
+        ranks = best.setdefault(record["repeat"], {})
+        ranks[record["name"]] = min(rank, ranks.get(record["name"], rank))
+    if not best:
+        raise DataError("no records: NCS needs at least one generated motion with its retrieval")
+    return [best[repeat] for repeat in sorted(best)]
+
+
+def read_records(path: Path | str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The heading and the records of a ``records.json``: the published object, or the list of ``hmu.tools.generate``.
+
+    Every record has a ``name`` and a ``repeat`` (0 where none is given).
+
+    Raises:
+        DataError: missing, broken, or of another kind.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        heading = {} if isinstance(content, list) else {k: v for k, v in content.items() if k != "records"}
+        records = [{"repeat": 0, **r} for r in (content if isinstance(content, list) else content["records"])]
+        missing = [number for number, record in enumerate(records) if "name" not in record]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: missing or no records.json ({type(error).__name__}: {error})") from error
+    if missing:
+        raise DataError(f"{path}: record {missing[0]} has no 'name'; expected the clip that each motion was asked for")
+    return heading, records
+
+
+def write_records(path: Path | str, records: Sequence[Record], **heading: Any) -> None:
+    """Write the published form ``{dataset_name, ckpt, split, records: [...]}`` atomically."""
+    write_json(path, {**heading, "records": [dict(record) for record in records]})

@@ -169,7 +169,7 @@ def motion_to_motion(case: Path, load: Loader) -> Iterator[Check]:
             if name == "all":
                 yield exact("gallery all", list(whole.ids), wanted["keyids"])
                 yield compare("query_latents", latents, arrays["query_latents"], F32)
-                yield compare("cosine", gallery.cosines(latents), arrays["cosine"], F32)
+                yield compare("cosine", gallery.nearness(latents), arrays["cosine"], F32)
             index = arrays.get(f"topk_index_into_gallery_{name}")
             yield exact(f"top {told['top_k']} of {name}", np.array([[h.row for h in hits] for hits in found]), index)
             for number, (hits, record) in enumerate(zip(found, records, strict=True)):

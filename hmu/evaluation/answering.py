@@ -1,0 +1,110 @@
+"""What a gallery of real clips says about generated motions: NCS, ranks, and the records they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hmu.data.concepts import Concept
+from hmu.data.dataset import DatasetSource
+from hmu.evaluation.counting import Measured, Resampling, share, with_draws
+from hmu.evaluation.gallery import build_gallery
+from hmu.evaluation.results import Row, summarise
+from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.evaluators.base import Evaluator
+from hmu.metrics.motion_search import Gallery, Hit, first_ranks, search
+from hmu.metrics.ncs import KS
+
+STORED = 10  # hits per motion that records keep
+
+
+@dataclass
+class Answering:
+    """Searches the gallery for every answer of the sets that ask for the concept.
+
+    Attributes:
+        gallery: real clips; evaluator: embeds motions in the gallery's space.
+        exclude_self: leave the clip that a prompt was taken from (and its mirror image) out of its own answer.
+        top: later ranks count as ``top + 1`` (published: 100).
+        hits: what was found, by model and set, per repeat and prompt.
+    """
+
+    gallery: Gallery
+    evaluator: Evaluator
+    exclude_self: bool = True
+    top: int = 100
+    hits: dict[tuple[str, str], list[list[list[Hit]]]] = field(default_factory=dict)
+
+    def measured(
+        self, model: str, prompts: PromptSet, embeddings: Sequence[Tensor], concept: Concept, resampling: Resampling
+    ) -> Iterator[Measured]:
+        """``ncs@k``, mean and median first rank per repeat, and the same of the best rank over repeats.
+
+        ``embeddings``: of every repeat ``(prompts, width)``. Nothing for sets that do not ask for the concept, or
+        where no caption of the gallery names it.
+        """
+        named = torch.tensor([bool(concept.find(text)) for text in self.gallery.descriptions])
+        if prompts.name not in FORGET_SIDE or not bool(named.any()):
+            return
+        own = list(prompts.real.ids) if self.exclude_self and prompts.real is not None else None
+        self.hits[model, prompts.name] = [search(e, self.gallery, STORED, own) for e in embeddings]
+        ranks = torch.stack([first_ranks(e, self.gallery, named, self.top, own) for e in embeddings])
+        yield from rank_rows(model, prompts.name, ranks, "", resampling)
+        if len(ranks) > 1:
+            yield from rank_rows(model, prompts.name, ranks.amin(0, keepdim=True), "min_", resampling)
+
+    def records(self, model: str, prompts: PromptSet) -> list[dict[str, Any]]:
+        """The published records of what was found for one model and set."""
+        names = [str(i) for i in range(len(prompts))] if prompts.real is None else list(prompts.real.ids)
+        return [
+            {
+                "caption": prompts.captions[i].text,
+                "name": names[i],
+                "length": int(prompts.lengths[i]),
+                "repeat": repeat,
+                "retrieval": [hit.to_json() for hit in hits],
+            }
+            for repeat, found in enumerate(self.hits.get((model, prompts.name), ()))
+            for i, hits in enumerate(found)
+        ]
+
+
+def rank_rows(model: str, set_: str, ranks: Tensor, prefix: str, resampling: Resampling) -> Iterator[Measured]:
+    """Rows of 1-based first ranks ``(repeats, prompts)``: shares should fall, ranks have no goal of their own."""
+    everything = torch.ones(ranks.shape[1], dtype=torch.bool)
+    for k in KS:
+        hits = [(line <= k).double() for line in ranks]
+        yield share(hits, everything, resampling, partial(_share, model, set_, f"{prefix}ncs@{k}"))
+    lines = list(ranks.double())
+    count = ranks.shape[1]
+    mean = summarise(model, set_, f"{prefix}mean_rank", [float(x.mean()) for x in lines], count, direction="reference")
+    draws = [resampling.of_prompts(line) for line in lines] if resampling.draws else []
+    yield with_draws(mean, resampling.centred(mean.value, draws), torch.stack(lines).mean(0))
+    medians = [float(line.quantile(0.5)) for line in lines]
+    yield Measured(summarise(model, set_, f"{prefix}median_rank", medians, count, direction="reference"))
+
+
+def _share(model: str, set_: str, metric: str, values: Sequence[float], n: int) -> Row:
+    return summarise(model, set_, metric, values, n, share=True, direction="lower")
+
+
+def answering_for(
+    source: DatasetSource, split: str | None, evaluator: Evaluator, include_self: bool, cache: Path | None
+) -> Answering | None:
+    """The gallery that a suite asks for; of two evaluators TMR's space is searched. None for ``split`` None.
+
+    Args:
+        source, split, cache: see :func:`hmu.evaluation.gallery.build_gallery`.
+        evaluator: of the suite.
+        include_self: whether a prompt's own clip may be among its answers.
+    """
+    if split is None:
+        return None
+    searched = getattr(evaluator, "others", {}).get("tmr") or getattr(evaluator, "first", evaluator)
+    return Answering(build_gallery(source, split, searched, cache), searched, exclude_self=not include_self)

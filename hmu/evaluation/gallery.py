@@ -1,0 +1,62 @@
+"""Real clips as a retrieval gallery: embedded once per data and evaluator, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hmu.checkpoints.safe import load_safetensors, save_safetensors
+from hmu.data.clips import MotionClips
+from hmu.data.dataset import DatasetSource
+from hmu.errors import CheckpointError, ConfigError
+from hmu.evaluators.base import Evaluator
+from hmu.metrics.motion_search import Gallery
+
+log = logging.getLogger(__name__)
+SPLITS = ("train", "test", "all")
+
+
+def build_gallery(source: DatasetSource, split: str, evaluator: Evaluator, cache: Path | None) -> Gallery:
+    """Every clip of a split, described by its first caption.
+
+    Args:
+        source: the data set.
+        split: ``train``, ``test`` or ``all`` (every split of the data set), or ``a+b``.
+        evaluator: embeds; TMR's latents are compared by cosine, others by distance.
+        cache: folder of embeddings, safe to delete; None keeps nothing.
+
+    Raises:
+        ConfigError: no such split.
+    """
+    name = "+".join(source.splits) if split == "all" else split
+    unknown = [part for part in name.split("+") if part not in source.splits]
+    if unknown:
+        raise ConfigError(f"suite.gallery={split}: '{unknown[0]}' is no split of {source.name}; use train, test or all")
+    clips = source.clips(name)
+    latents = _embeddings(clips, evaluator, cache)
+    return Gallery(clips.ids, tuple(clips.texts), latents, cosine=evaluator.name == "tmr")
+
+
+def _embeddings(clips: MotionClips, evaluator: Evaluator, cache: Path | None) -> torch.Tensor:
+    key = hashlib.sha256(f"{clips.fingerprint}|{evaluator.fingerprint}".encode()).hexdigest()[:32]
+    path = None if cache is None else cache / f"{key}.safetensors"
+    if path is not None and path.is_file():
+        try:
+            return load_safetensors(path)["latents"]
+        except (CheckpointError, KeyError):
+            log.warning("cached gallery %s is damaged; embedding it again", path.name)
+    log.info("embedding a retrieval gallery of %d clips", len(clips))
+    device = next(evaluator.parameters()).device
+    latents = torch.zeros(len(clips), evaluator.width)
+    order = np.argsort(clips.lengths, kind="stable")
+    with torch.inference_mode():
+        for rows in np.array_split(order, -(-len(order) // 256)):
+            batch = clips.batch(rows).to(device)
+            latents[torch.from_numpy(rows)] = evaluator.embed_motion(batch.motion, batch.lengths).float().cpu()
+    if path is not None:
+        save_safetensors(path, {"latents": latents})
+    return latents
