@@ -17,6 +17,7 @@ from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept
+from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
 from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.report import headline, markdown, summary
@@ -27,6 +28,7 @@ from hmu.evaluation.suite import Answers, Model, Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
 from hmu.run import write_text
+from hmu.workflows.closer import look_closer
 from hmu.workflows.common import build_evaluator, detector_concepts, log_report
 from hmu.workflows.reference import load_reference
 
@@ -60,12 +62,15 @@ def measure(
     if config.reference is not None:
         models.append(load_reference(config, backbone))
     cache = GenerationCache(Path(config.paths.cache) / "generated")
+    galleries = Path(config.paths.cache) / "galleries"
+    suite.answering = answering_for(source, suite.gallery, evaluator, suite.gallery_self, galleries)
     rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
     context = _context(config, concept, source, sides, evaluator, suite, backbone)
     results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
     results = replace(results, scoreboard=scoreboard(results) if edits else {})
     results.save(folder / "metrics.json")
-    write_text(folder / "report.md", markdown(results))
+    closer = look_closer(suite, sets, answers, concept, folder, source.name)
+    write_text(folder / "report.md", markdown(results) + closer)
     show(results, sets, answers, concept, folder / "samples", backbone.fps)
     log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
@@ -127,6 +132,8 @@ def _context(
         "evaluator_width": evaluator.width,
         "statistics": "motions in real units; model and evaluator each use their own mean and std",
         "r_precision_pool": getattr(suite.metrics.get("r_precision"), "pool", None),
+        "gallery": suite.gallery,
+        "gallery_holds_own_clip": suite.gallery_self if suite.gallery else None,
         "repeats": suite.repeats,
         "seeds": list(range(seed, seed + suite.repeats)),
         "bootstrap": suite.bootstrap,
