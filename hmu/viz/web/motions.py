@@ -1,0 +1,137 @@
+"""Motions as the page carries them: millimetres, differences over time, deflated, base64."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.errors import DataError
+from hmu.motion.skeleton import Skeleton
+from hmu.viz.scene import CHAIN_WIDTHS, HEAD_RADIUS
+
+STEP = 0.001  # metres; what a screen can show of a person is coarser
+_SIDES = (1, -1, 0, 1, -1)  # of the chains as skeletons list them; 1 is right
+
+
+@dataclass(frozen=True)
+class Stick:
+    """How joints are joined to a figure: any skeleton will do.
+
+    Attributes:
+        joints: number of joints; joint 0 is the root, which the camera follows and whose path is drawn.
+        bones: pairs of joints.
+        fps: frames per second of the motions.
+        widths: thickness per bone in metres; empty = thin everywhere.
+        sides: per bone 1 (right), -1 (left) or 0, which gives it its shade; empty = all 0.
+        head: joint that gets a ball, or None; head_radius: of the ball in metres.
+    """
+
+    joints: int
+    bones: tuple[tuple[int, int], ...]
+    fps: float
+    widths: tuple[float, ...] = ()
+    sides: tuple[int, ...] = ()
+    head: int | None = None
+    head_radius: float = HEAD_RADIUS
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, fps: float | None = None) -> Stick:
+        """The figure of one of the two skeletons of the field, at its own rate unless ``fps`` is given."""
+        joined = [
+            (bone, CHAIN_WIDTHS[chain], _SIDES[chain])
+            for chain, joints in enumerate(skeleton.chains)
+            for bone in pairwise(joints)
+        ]
+        bones, widths, sides = zip(*joined, strict=True)
+        return cls(skeleton.joints, bones, fps or skeleton.fps, widths, sides, skeleton.index("head"))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One motion of one model.
+
+    Attributes:
+        joints: ``(frames, joints, 3)`` in metres, y up, ground at 0.
+        arrows: tail and tip of each arrow (a ground reaction force, say), ``(frames, arrows, 2, 3)`` in metres.
+        seen: whether a detector sees the concept in it; None where nobody looked.
+    """
+
+    joints: NDArray[Any]
+    arrows: NDArray[Any] | None = None
+    seen: bool | None = None
+
+    def points(self, joints: int) -> NDArray[np.float64]:
+        """All points ``(frames, joints + 2 * arrows, 3)``; DataError for another shape or for NaN."""
+        found = np.asarray(self.joints, dtype=np.float64)
+        if found.ndim != 3 or found.shape[1:] != (joints, 3) or not len(found):
+            raise DataError(f"cannot show joints of shape {found.shape}: expected (frames, {joints}, 3)")
+        if self.arrows is not None:
+            arrows = np.asarray(self.arrows, dtype=np.float64)
+            if arrows.ndim != 4 or arrows.shape[0] != len(found) or arrows.shape[2:] != (2, 3):
+                raise DataError(f"cannot show arrows of shape {arrows.shape}: expected ({len(found)}, arrows, 2, 3)")
+            found = np.concatenate([found, arrows.reshape(len(found), -1, 3)], axis=1)
+        if not np.isfinite(found).all():
+            raise DataError("cannot show a motion that contains NaN or infinity; the motion itself is broken")
+        return found
+
+
+@dataclass(frozen=True)
+class Take:
+    """One prompt and what each model answered: ``clips`` by model name (``base``, ``unlearned``, ``real`` …)."""
+
+    prompt: str
+    set: str
+    clips: Mapping[str, Clip] = field(default_factory=dict)
+
+
+def pack(takes: Sequence[Take], stick: Stick) -> tuple[dict[str, Any], str]:
+    """The motions of all ``takes``.
+
+    Values are whole steps of a millimetre (more where a motion leaves ±32 m), as 16-bit differences to the frame before
+    along each coordinate; low bytes of everything first, high bytes after; deflated. Arithmetic wraps at 16 bits.
+
+    Returns:
+        where each clip lies (JSON values: ``step``, ``takes``), and the motions in base64.
+
+    Raises:
+        DataError: see :meth:`Clip.points`.
+    """
+    points = [[clip.points(stick.joints) for clip in take.clips.values()] for take in takes]
+    every = [one for of_take in points for one in of_take]
+    reach = max((float(np.abs(one).max()) for one in every), default=0.0)
+    step = max(STEP, reach / 32767)
+    entries, differences = [], []
+    for take, motions in zip(takes, points, strict=True):
+        clips = []
+        for (model, clip), motion in zip(take.clips.items(), motions, strict=True):
+            whole = np.rint(motion / step).astype(np.int32).reshape(len(motion), -1).T
+            differences.append(np.diff(whole, axis=1, prepend=0).astype(np.int16).ravel())
+            clips.append({"model": model, "frames": len(motion), "points": motion.shape[1], "seen": clip.seen})
+        entries.append({"prompt": take.prompt, "set": take.set, "clips": clips})
+    flat = np.concatenate(differences).astype("<i2") if differences else np.zeros(0, dtype="<i2")
+    planes = flat.view(np.uint8).reshape(-1, 2).T.tobytes()
+    return {"step": step, "takes": entries}, base64.b64encode(zlib.compress(planes, 6)).decode("ascii")
+
+
+def unpack(where: Mapping[str, Any], text: str) -> list[dict[str, NDArray[np.float64]]]:
+    """The inverse of :func:`pack`, as the page's script does it: per take, points ``(frames, points, 3)`` by model."""
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    flat = np.ascontiguousarray(planes.reshape(2, -1).T).view("<i2").ravel()
+    takes, start = [], 0
+    for entry in where["takes"]:
+        motions = {}
+        for clip in entry["clips"]:
+            shape = (clip["points"] * 3, clip["frames"])
+            size = shape[0] * shape[1]
+            whole: NDArray[np.int16] = np.cumsum(flat[start : start + size].reshape(shape), axis=1, dtype=np.int16)
+            motions[clip["model"]] = whole.T.reshape(clip["frames"], clip["points"], 3) * np.float64(where["step"])
+            start += size
+        takes.append(motions)
+    return takes

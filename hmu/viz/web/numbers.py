@@ -1,0 +1,136 @@
+"""Rows of an evaluation, found by name, and written as a person reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Protocol
+
+from hmu.viz.plots import RateRow
+from hmu.viz.web.markup import Content, Markup, el
+
+ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
+MODELS = {"base": "Base", "unlearned": "Unlearned", "reference": "Reference", "real": "Real clip"}
+SETS = {
+    "forget": "Forget",
+    "paraphrase": "Paraphrased",
+    "implicit": "Implicit",
+    "neighbours": "Neighbours",
+    "retain": "Retain",
+}
+THIN = "\u202f"  #: a narrow space that does not break
+_NAMES = {
+    "fid": "FID",
+    "kernel_distance": "Kernel distance",
+    "mm_dist": "MM-Dist",
+    "diversity": "Diversity",
+    "diversity_real": "Diversity of real clips",
+    "multimodality": "Multimodality",
+    "detector_rate": "Detected",
+    "mm_safe_clean": "MM-Safe",
+    "mm_safe_hmu": "MM-Safe (hmu)",
+    "toxic_distance_clean": "Toxic distance",
+    "toxic_distance_hmu": "Toxic distance (hmu)",
+    "notox_accuracy_clean": "Non-toxic accuracy",
+    "notox_accuracy_hmu": "Non-toxic accuracy (hmu)",
+}
+_SHARE = re.compile(r"_(rate|share|accuracy(_\w+)?)$|^r_precision")
+
+
+class Measured(RateRow, Protocol):
+    """What the page needs of a row of ``metrics.json``."""
+
+    @property
+    def metric(self) -> str: ...  # noqa: D102
+    @property
+    def n(self) -> int: ...  # noqa: D102
+    @property
+    def direction(self) -> str: ...  # noqa: D102
+
+
+Key = tuple[str, str, "str | None"]  #: set, metric, label
+
+
+class Numbers:
+    """All rows by model and (set, metric, label), in the order in which they came."""
+
+    def __init__(self, rows: Iterable[Measured]) -> None:
+        self.rows = list(rows)
+        self.models = list(dict.fromkeys(row.model for row in self.rows))
+        self.sets = list(dict.fromkeys(row.set for row in self.rows))
+        self._found = {(row.model, row.set, row.metric, row.label): row for row in self.rows}
+
+    def get(self, model: str, set_: str, metric: str, label: str | None = None) -> Measured | None:
+        """The row if it was measured and has a value."""
+        row = self._found.get((model, set_, metric, label))
+        return row if row is not None and math.isfinite(row.value) else None
+
+    def line(self, set_: str, metric: str, label: str | None = None) -> dict[str, Measured]:
+        """One number of every model that has it."""
+        found = {model: self.get(model, set_, metric, label) for model in self.models}
+        return {model: row for model, row in found.items() if row is not None}
+
+    def keys(self, set_: str) -> list[Key]:
+        """What was measured on a set."""
+        return list(dict.fromkeys((row.set, row.metric, row.label) for row in self.rows if row.set == set_))
+
+
+def is_share(metric: str) -> bool:
+    """Whether the metric is a share, 0 to 1, that people read in percent."""
+    return bool(_SHARE.search(metric))
+
+
+def figure(value: float | None, metric: str) -> str:
+    """A value with as many digits as say something."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if is_share(metric):
+        return _minus(f"{100 * value:.1f}{THIN}%")
+    return _minus(f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def whole(value: float, metric: str) -> str:
+    """The same for headlines: whole percents."""
+    return f"{100 * value:.0f}{THIN}%" if is_share(metric) else figure(value, metric)
+
+
+def interval(row: RateRow, metric: str) -> str:
+    """``low – high`` or nothing."""
+    if row.low is None or row.high is None:
+        return ""
+    low = figure(row.low, metric).removesuffix(f"{THIN}%")
+    return f"{low} – {figure(row.high, metric)}"
+
+
+def model_name(model: str) -> str:
+    """What the page calls a model."""
+    return MODELS.get(model, model)
+
+
+def set_name(set_: str) -> str:
+    """What the page calls a prompt set."""
+    return SETS.get(set_, set_.replace("_", " ").capitalize())
+
+
+def metric_name(metric: str, label: str | None = None) -> str:
+    """What the page calls a metric."""
+    plain = re.sub(r"^r_precision_(\d+)$", r"R-precision @\1", metric).replace("_", " ")
+    name = _NAMES.get(metric, plain[:1].upper() + plain[1:])
+    if label is None:
+        return "Asked-for action detected" if metric == "detector_rate" else name
+    return f"‘{label.replace('_', ' ')}’ detected" if metric == "detector_rate" else f"{name}, {label}"
+
+
+def kind(model: str) -> str:
+    """The class that gives a model its colour."""
+    return model if model in MODELS else "other"
+
+
+def tag(model: str, *content: Content) -> Markup:
+    """Text in a model's colour."""
+    return el("span", *content, class_=f"model {kind(model)}")

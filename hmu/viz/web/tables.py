@@ -1,0 +1,134 @@
+"""Every number of an evaluation as HTML tables, one per prompt set."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hmu.viz.web.markup import Content, Markup, el
+from hmu.viz.web.numbers import (
+    ARROWS,
+    THIN,
+    Key,
+    Measured,
+    Numbers,
+    figure,
+    interval,
+    kind,
+    metric_name,
+    model_name,
+    set_name,
+)
+
+_HASH = re.compile("[0-9a-f]{24,}")
+Reals = Mapping[str, Mapping[str, float]]
+
+
+def tables(numbers: Numbers, titles: Mapping[str, str], real: Reals) -> Markup:
+    """A folded table per set; the sets that decide are open.
+
+    Args:
+        numbers: the rows.
+        titles: headings by set; order of the sets too, others follow.
+        real: per set and action what detectors see in the data itself (``real_clips`` of the context).
+    """
+    order = [name for name in titles if name in numbers.sets] + [name for name in numbers.sets if name not in titles]
+    return el("div", [_set(numbers, name, titles.get(name, set_name(name)), real.get(name, {})) for name in order])
+
+
+def _set(numbers: Numbers, name: str, title: str, real: Mapping[str, float]) -> Markup:
+    keys = [key for key in numbers.keys(name) if numbers.line(*key)]
+    count = max((row.n for row in numbers.rows if row.set == name and row.metric != "detector_rate"), default=0)
+    extra = _extra(numbers, keys)
+    seen = any(key[1] == "detector_rate" and (key[2] or "all") in real for key in keys)
+    head: list[Content] = [el("th", "metric", scope="col")]
+    head += [el("th", model_name(m), scope="col", class_=f"model {kind(m)}") for m in numbers.models]
+    head += [el("th", "change", scope="col")] if len(numbers.models) > 1 else []
+    head += [el("th", column, scope="col") for column in extra] + (
+        [el("th", "real clips", scope="col")] if seen else []
+    )
+    body = []
+    for key in keys:
+        cells = [_cell(numbers.get(model, *key)) for model in numbers.models]
+        if len(numbers.models) > 1:
+            cells.append(el("td", _change(*(numbers.get(m, *key) for m in numbers.models[:2])), class_="number"))
+        cells += [_extra_cell(numbers, key, column) for column in extra]
+        if seen:
+            value = real.get(key[2] or "all") if key[1] == "detector_rate" else None
+            cells.append(el("td", "" if value is None else figure(value, key[1]), class_="number faint"))
+        body.append(el("tr", el("th", _metric(numbers, key), scope="row", title=_raw(key)), cells))
+    table = el("div", el("table", el("thead", el("tr", head)), el("tbody", body)), class_="scroll")
+    summary = el("summary", title, el("small", f"{count} prompts") if count else None)
+    return el("details", summary, table, open="" if name in ("forget", "retain") else None)
+
+
+def _metric(numbers: Numbers, key: Key) -> Content:
+    direction = next(iter(numbers.line(*key).values())).direction
+    return [
+        metric_name(key[1], key[2]),
+        " ",
+        el("span", ARROWS.get(direction, ""), class_="faint", title=f"good: {direction}"),
+    ]
+
+
+def _raw(key: Key) -> str:
+    return key[1] if key[2] is None else f"{key[1]} [{key[2]}]"
+
+
+def _cell(row: Measured | None) -> Markup:
+    if row is None:
+        return el("td", "–", class_="number faint")
+    return el("td", figure(row.value, row.metric), el("small", interval(row, row.metric)), class_="number")
+
+
+def _change(before: Measured | None, after: Measured | None) -> str:
+    if before is None or after is None:
+        return "–"
+    if not before.value:
+        return "=" if after.value == before.value else "–"
+    return f"{100 * (after.value / before.value - 1):+.0f}{THIN}%".replace("-", "−")
+
+
+def _extra(numbers: Numbers, keys: Sequence[Key]) -> list[str]:
+    """Columns that rows carry beside their value where a reference was given: only what somebody filled is shown."""
+    return [
+        column
+        for column in ("recovery", "drift")
+        if any(_value(row, column) is not None for key in keys for row in numbers.line(*key).values())
+    ]
+
+
+def _value(row: Measured, column: str) -> float | None:
+    value: Any = getattr(row, column, None)
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _extra_cell(numbers: Numbers, key: Key, column: str) -> Markup:
+    values = [(_value(row, column), row) for row in numbers.line(*key).values()]
+    value, row = next(((v, r) for v, r in values if v is not None), (None, None))
+    if value is None:
+        return el("td", class_="number")
+    edges = [getattr(row, f"{column}_{end}", None) for end in ("low", "high")]
+    show = (lambda v: f"{100 * v:.0f}{THIN}%") if column == "recovery" else (lambda v: f"{v:.1f}")
+    spread = f"{show(edges[0])} – {show(edges[1])}" if None not in edges else ""
+    return el("td", show(value), el("small", spread), class_="number")
+
+
+def circumstances(context: Mapping[str, Any]) -> Markup:
+    """What a number means nothing without: data, evaluator, counts, seeds."""
+    lines = [
+        el("div", el("dt", key.replace("_", " ")), el("dd", _words(value), title=_words(value, short=False)))
+        for key, value in context.items()
+    ]
+    return el("dl", lines, class_="facts")
+
+
+def _words(value: Any, short: bool = True) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {_words(item, short)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_words(item, short) for item in value)
+    text = "default" if value is None else str(value)
+    return f"{text[:12]}…" if short and _HASH.fullmatch(text) else text
