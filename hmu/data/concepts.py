@@ -15,6 +15,7 @@ from hmu.errors import ConfigError
 FILLER = r"(?:a|an|the|his|her|their|its|one|both|of|two|left|right|up|out|some|something)"
 WORD = r"[^\W_]+(?:'[^\W_]+)?"
 MATCHES = ("word", "substring")
+PROMPTS = ("explicit", "paraphrase", "typo", "implicit", "compositional")  #: a concept's lists of prompts
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class Concept:
         target: the prompt that names the concept; empty = the first keyword.
         anchor: what it should become; empty = unconditional.
         neighbours: keywords (or concept names) of actions that are alike and must survive.
-        paraphrase, implicit: prompts that mean the concept without naming it; used for evaluation only.
+        explicit, compositional: prompts that name the concept, alone or together with another action.
+        paraphrase, implicit: prompts that mean the concept without naming it.
+        typo: prompts that misspell its name. All prompts are for evaluation only; a limit takes the first of a list.
         detector: name of the kinematic detector that sees the concept in a motion, if there is one.
         overrides: per data set name, fields that differ there: ``{motion_x: {keywords: [...]}}``.
         min_occurrence: how many caption lines of a clip must match.
@@ -58,12 +61,15 @@ class Concept:
     neighbours: Sequence[str] = ()
     paraphrase: Sequence[str] = ()
     implicit: Sequence[str] = ()
+    explicit: Sequence[str] = ()
+    typo: Sequence[str] = ()
+    compositional: Sequence[str] = ()
     detector: str | None = None
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     min_occurrence: int = 1
 
     def __post_init__(self) -> None:
-        for key in ("keywords", "exceptions", "neighbours", "paraphrase", "implicit"):
+        for key in ("keywords", "exceptions", "neighbours", *PROMPTS):
             object.__setattr__(self, key, _strings(self.name, key, getattr(self, key)))
         plain = {str(k): dict(v) if isinstance(v, Mapping) else v for k, v in dict(self.overrides or {}).items()}
         object.__setattr__(self, "overrides", plain)

@@ -11,7 +11,7 @@ from torch import Tensor
 from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Measured, Resampling, share, with_draws
 from hmu.evaluation.results import Row, summarise
-from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.evaluation.sets import BOTH_SIDES, FORGET_SIDE, PromptSet
 from hmu.motion import detectors
 from hmu.motion.features import features_to_joints
 from hmu.motion.skeleton import skeleton_for
@@ -30,8 +30,10 @@ def joints_of(motion: Tensor) -> Tensor:
 
 
 def _wanted(prompts: PromptSet, concept: Concept) -> set[str]:
-    """Actions whose rate should stay: those that captions ask for, on sets that should be kept."""
-    return {n for n in prompts.actions if n != concept.name and prompts.name not in FORGET_SIDE}
+    """Actions whose rate should stay: those that captions ask for, on sets that should be kept or partly kept."""
+    if prompts.name in FORGET_SIDE and prompts.name not in BOTH_SIDES:
+        return set()
+    return set(prompts.actions) - {concept.name}
 
 
 def look(prompts: PromptSet, joints: Tensor, concept: Concept) -> Hits:

@@ -48,8 +48,12 @@ def compare(found: Mapping[str, Sequence[Measured]]) -> list[Row]:
 
 
 def _directed(row: Row, has_reference: bool) -> Row:
-    """On the forget side a reference says where a number should go; without it only the concept's rate has a goal."""
-    return replace(row, direction="reference") if has_reference and row.set in FORGET_SIDE else row
+    """On the forget side a reference says where a number should go; without it only the concept's rate has a goal.
+
+    What should be kept there (``higher``: the other action of a compositional prompt) keeps its own direction.
+    """
+    turned = has_reference and row.set in FORGET_SIDE and row.direction != "higher"
+    return replace(row, direction="reference") if turned else row
 
 
 def recovery(base: Measured, model: Measured, reference: Measured) -> tuple[float | None, float | None, float | None]:

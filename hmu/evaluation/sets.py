@@ -10,12 +10,14 @@ from torch import Tensor
 
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
-from hmu.data.concepts import Concept
+from hmu.data.concepts import PROMPTS, Concept
 from hmu.data.dataset import MotionClips
 from hmu.errors import DataError
+from hmu.evaluation.prompts import prompts_for
 
 REAL_SETS = ("forget", "retain", "neighbours")
-FORGET_SIDE = ("forget", "paraphrase", "implicit")  #: sets that ask for the concept
+FORGET_SIDE = ("forget", *PROMPTS)  #: sets that ask for the concept
+BOTH_SIDES = ("compositional",)  #: sets that ask for the concept and for something that should be kept
 
 
 @dataclass(frozen=True)
@@ -58,22 +60,23 @@ def build_sets(
     unit: int,
     seed: int,
 ) -> list[PromptSet]:
-    """Forget, retain, neighbours (retained clips of similar actions), paraphrase and implicit prompts.
+    """Forget, retain, neighbours (retained clips of similar actions), and prompts about the concept of every kind.
+
+    Prompts are the concept's own lists, or follow rules (:func:`hmu.evaluation.prompts.prompts_for`).
 
     Args:
         forget, retain: the two sides of the test split.
         actions: concepts that have a kinematic detector, by name: what a caption asks for, and what is counted.
-        limits: largest number of prompts per set (0 leaves the set out); drawn with ``seed``, the same for all models.
+        limits: largest number of prompts per set (0 leaves the set out), the same for all models: clips are drawn with
+            ``seed``, of a list of prompts the first are taken.
         unit: generated lengths are cut to a multiple of this many frames.
 
     Raises:
         DataError: when a limit names a set that does not exist.
     """
-    unknown = set(limits) - {*REAL_SETS, "paraphrase", "implicit"}
+    unknown = set(limits) - {*REAL_SETS, *PROMPTS}
     if unknown:
-        raise DataError(
-            f"suite.limits: unknown set {sorted(unknown)}; known: forget, retain, neighbours, paraphrase, implicit"
-        )
+        raise DataError(f"suite.limits: unknown set {sorted(unknown)}; known: {', '.join((*REAL_SETS, *PROMPTS))}")
     sets = [
         _from_clips("forget", forget, concept, actions, unit),
         _from_clips("retain", retain, concept, actions, unit),
@@ -82,10 +85,10 @@ def build_sets(
     if near is not None:
         sets.append(near)
     lengths = sets[0].lengths
-    for name in ("paraphrase", "implicit"):
-        prompts = getattr(concept, name)
+    for name in PROMPTS:
+        prompts = prompts_for(concept, name, actions) if limits.get(name, 0) > 0 else ()
         if prompts:
-            sets.append(_from_prompts(name, prompts, lengths, concept, seed))
+            sets.append(_from_prompts(name, prompts, lengths, concept, actions, seed))
     return [_limit(s, limits[s.name], seed) for s in sets if limits.get(s.name, 0) > 0 and len(s)]
 
 
@@ -128,15 +131,27 @@ def _neighbours(retain: PromptSet, concept: Concept, actions: Mapping[str, Conce
     return replace(near, name="neighbours", actions=kept)
 
 
-def _from_prompts(name: str, prompts: Sequence[str], lengths: Tensor, concept: Concept, seed: int) -> PromptSet:
+def _from_prompts(
+    name: str,
+    prompts: Sequence[str],
+    lengths: Tensor,
+    concept: Concept,
+    actions: Mapping[str, Concept],
+    seed: int,
+) -> PromptSet:
     generator = torch.Generator().manual_seed(seed)
     drawn = lengths[torch.randint(len(lengths), (len(prompts),), generator=generator)]
-    asked = {} if concept.detector is None else {concept.name: torch.ones(len(prompts), dtype=torch.bool)}
-    return PromptSet(name, tuple(Caption(text) for text in prompts), drawn, None, asked)
+    captions = tuple(Caption(text) for text in prompts)
+    asked = action_masks(captions, actions) if name in BOTH_SIDES else {}
+    if concept.detector is not None:
+        asked[concept.name] = torch.ones(len(prompts), dtype=torch.bool)
+    return PromptSet(name, captions, drawn, None, asked)
 
 
 def _limit(prompts: PromptSet, most: int, seed: int) -> PromptSet:
     if len(prompts) <= most:
         return prompts
+    if prompts.real is None:
+        return prompts.select(torch.arange(most))
     index = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(seed))[:most]
     return prompts.select(index.sort().values)
