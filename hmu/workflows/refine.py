@@ -1,0 +1,136 @@
+"""``refine=retrieval``: which keyword clips really look like the concept, found without leaving the process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from hmu.backbones.base import MotionBackbone
+from hmu.data.clips import MotionClips
+from hmu.data.concepts import Concept
+from hmu.data.dataset import DatasetSource
+from hmu.data.retrieval_partition import namer, refine_by_retrieval
+from hmu.data.sides import Partition
+from hmu.errors import ConfigError
+from hmu.evaluation.gallery import build_gallery
+from hmu.evaluation.generation import generate
+from hmu.evaluation.sets import PromptSet
+from hmu.evaluation.suite import embed
+from hmu.evaluators.base import Evaluator
+from hmu.metrics.motion_search import Gallery, search
+from hmu.workflows.common import build_evaluator
+
+log = logging.getLogger(__name__)
+MOTIONS = ("generated", "real")
+
+
+class RetrievalRefinement:
+    """The published TMR step with its thresholds; see ``configs/refine/retrieval.yaml`` for what each number does.
+
+    Raises:
+        ConfigError: a value that cannot be.
+    """
+
+    def __init__(
+        self,
+        gallery: str = "train",
+        top: int = 10,
+        least: int = 8,
+        repeats: int = 4,
+        motions: str = "generated",
+        exclude_self: bool = True,
+        batch_size: int = 64,
+        seed: int = 0,
+        guidance: float | None = None,
+        steps: int | None = None,
+    ) -> None:
+        if motions not in MOTIONS:
+            raise ConfigError(f"refine.motions is '{motions}'; expected one of {', '.join(MOTIONS)}")
+        if min(top, least, repeats, batch_size) < 1:
+            raise ConfigError("refine: top, least, repeats and batch_size are at least 1")
+        self.gallery, self.top, self.least, self.repeats = gallery, top, least, repeats
+        self.motions, self.exclude_self, self.batch_size, self.seed = motions, exclude_self, batch_size, seed
+        self.guidance, self.steps = guidance, steps
+
+    def __call__(
+        self,
+        sides: Partition,
+        source: DatasetSource,
+        concept: Concept,
+        backbone: MotionBackbone,
+        evaluator: Evaluator,
+        cache: Path | None = None,
+    ) -> Partition:
+        """``sides`` without the clips that do not look like the concept; nobody is lost.
+
+        Raises:
+            DataError: no clip would be left to forget.
+        """
+        clips = source.clips(sides.split, sides.forget)
+        gallery = build_gallery(source, self.gallery, evaluator, cache)
+        prompts, names = _prompts(clips) if self.motions == "generated" else (None, list(clips.clip_ids))
+        most = max(names.count(name) for name in set(names)) * (self.repeats if prompts is not None else 1)
+        if most < self.least:
+            raise ConfigError(
+                f"refine.least={self.least}, but no clip has more than {most} motions: lower it, or raise repeats"
+            )
+        records: list[dict[str, Any]] = []
+        made = self._real(clips) if prompts is None else self._generated(prompts, backbone)
+        for repeat, (motion, lengths) in enumerate(made):
+            near = embed(evaluator, motion, lengths, self.batch_size)
+            records += self._records(near, names, gallery, repeat)
+        refined = refine_by_retrieval(sides, records, namer(concept), self.least)
+        moved = len(sides.forget) - len(refined.forget)
+        log.info(
+            "refined: %d of %d keyword clips look like '%s', %d are kept", len(refined.forget), len(sides.forget),
+            concept.name, moved,
+        )  # fmt: skip
+        return refined
+
+    def _generated(self, prompts: PromptSet, backbone: MotionBackbone) -> Iterator[tuple[Tensor, Tensor]]:
+        for repeat in range(self.repeats):
+            motion = generate(
+                backbone, prompts, seed=self.seed + repeat, batch_size=self.batch_size, guidance=self.guidance,
+                steps=self.steps,
+            )  # fmt: skip
+            yield motion, prompts.lengths
+
+    @staticmethod
+    def _real(clips: MotionClips) -> Iterator[tuple[Tensor, Tensor]]:
+        batch = clips.batch(torch.arange(len(clips)))
+        yield batch.motion, batch.lengths
+
+    def _records(self, near: Tensor, names: list[str], gallery: Gallery, repeat: int) -> list[dict[str, Any]]:
+        found = search(near, gallery, self.top, names if self.exclude_self else None)
+        return [
+            {"name": name, "repeat": repeat, "retrieval": [hit.to_json() for hit in hits]}
+            for name, hits in zip(names, found, strict=True)
+        ]
+
+
+def _prompts(clips: MotionClips) -> tuple[PromptSet, list[str]]:
+    """Every caption of every clip with the clip's length, and the clip that each belongs to."""
+    rows = [(i, caption) for i in range(len(clips)) for caption in clips.captions(i)]
+    lengths = torch.from_numpy(clips.lengths).clamp(max=clips.max_frames) // clips.unit_length * clips.unit_length
+    index = torch.tensor([i for i, _ in rows])
+    captions = tuple(caption for _, caption in rows)
+    return PromptSet("refine", captions, lengths[index], None, {}), [clips.clip_ids[i] for i, _ in rows]
+
+
+def refined(
+    config: DictConfig, sides: Partition, source: DatasetSource, concept: Concept, backbone: MotionBackbone
+) -> Partition:
+    """``sides`` as ``config.refine`` has them; unchanged with ``refine=none``."""
+    if not config.get("refine"):
+        return sides
+    refinement: RetrievalRefinement = instantiate(config.refine)
+    evaluator = build_evaluator(config, source)
+    searched = getattr(evaluator, "others", {}).get("tmr") or getattr(evaluator, "first", evaluator)
+    return refinement(sides, source, concept, backbone, searched, Path(config.paths.cache) / "galleries")
