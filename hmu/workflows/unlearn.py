@@ -33,6 +33,7 @@ from hmu.workflows.common import (
 )
 from hmu.workflows.measure import check_measurable, measure, torch_device
 from hmu.workflows.pairs import check_fit, check_pair
+from hmu.workflows.refine import refined
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def unlearn(config: DictConfig) -> Path:
     check_fit(method, backbone)
     if config.evaluate:  # a suite that cannot run is said now, not after the training
         check_measurable(config, source, concept, backbone)
+    sides = refined(config, sides, source, concept, backbone)
     folder = run_folder()
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:
