@@ -40,13 +40,15 @@ def headline(results: Results) -> str:
     before, after = (results.get(m, "forget", "detector_rate", concept) for m in ("base", "unlearned"))
     if results.rows and all(row.model == "base" for row in results.rows):
         seen = "" if before is None else f": asked for '{concept}', it shows it in {before.value:.0%} of motions"
+        if before is not None and not results.context.get("reads_text", True):
+            seen = f": left to itself, it shows '{concept}' in {before.value:.0%} of windows"
         return f"Only the base model was measured{seen}."
     parts = []
     if before is not None and after is not None:
-        parts.append(
-            f"Asked for '{concept}', the base model shows it in {before.value:.0%} of motions, "
-            f"the unlearned model in {after.value:.0%}"
-        )
+        asked = f"Asked for '{concept}', the base model shows it in {before.value:.0%} of motions"
+        if not results.context.get("reads_text", True):
+            asked = f"Left to itself, the base model shows '{concept}' in {before.value:.0%} of windows"
+        parts.append(f"{asked}, the unlearned model in {after.value:.0%}")
     for set_, words in (("retain", "other actions"), ("neighbours", "similar actions")):
         kept = kept_share(results, set_)
         if kept is not None:

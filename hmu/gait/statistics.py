@@ -13,6 +13,7 @@ _VERTICAL = columns.states(["calcn_r_force_vy", "calcn_l_force_vy"])
 _FORWARD_FORCE = columns.states(["calcn_r_force_vx", "calcn_l_force_vx"])
 _KNEES = columns.states(["knee_angle_r", "knee_angle_l"])
 CONTACT = 0.05  # body weights: a foot that carries more is on the ground
+STRIKE, SMOOTHED, SWING = 0.15, 9, 15  # body weights, frames, frames: see strikes
 NAMES = (
     "speed",
     "cadence",
@@ -37,10 +38,22 @@ def knees(states: Tensor) -> Tensor:
 
 
 def strikes(states: Tensor) -> Tensor:
-    """True in the frame in which a foot first touches the ground ``(..., frames, 2)``."""
-    down = loads(states) > CONTACT
-    first = down[..., 1:, :] & ~down[..., :-1, :]
-    return torch.cat([torch.zeros_like(down[..., :1, :]), first], -2)
+    """True in the frame in which a foot first carries weight after a swing ``(..., frames, 2)``.
+
+    A foot strikes when its load, averaged over :data:`SMOOTHED` frames, exceeds :data:`STRIKE` after it has not done so
+    for :data:`SWING` frames: noise in a generated force near zero is no strike.
+    """
+    force = loads(states)
+    shape = force.shape
+    rows = force.movedim(-1, -2).reshape(-1, 1, shape[-2])
+    edge = SMOOTHED // 2
+    smooth = torch.nn.functional.avg_pool1d(rows, SMOOTHED, stride=1, padding=edge, count_include_pad=False)
+    down = (smooth > STRIKE).to(rows.dtype)
+    # whether any of the SWING frames before was down; before the window nobody knows, which counts as down
+    before = torch.nn.functional.pad(down[..., :-1], (SWING, 0), value=1.0)
+    recently = torch.nn.functional.max_pool1d(before, SWING, stride=1)
+    first = (down > 0) & (recently == 0)
+    return first.reshape(*shape[:-2], shape[-1], shape[-2]).movedim(-1, -2)
 
 
 def statistics(states: Tensor, height: Tensor | float) -> dict[str, Tensor]:

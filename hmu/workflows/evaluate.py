@@ -17,6 +17,7 @@ from hmu.errors import CheckpointError
 from hmu.methods.edit import Edit, difference, fingerprint, load_edit
 from hmu.run import RunRecord, load_config
 from hmu.workflows.common import build_backbone, check_match, seed_everything, settle_concept
+from hmu.workflows.gait import settle_suite
 from hmu.workflows.measure import measure, torch_device
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def evaluate(config: DictConfig) -> Path:
     Raises:
         CheckpointError: when ``ckpt`` is nothing that can be measured.
     """
-    config = settle_concept(with_run(config))
+    config = settle_suite(settle_concept(with_run(config)))
     seed_everything(config)
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()

@@ -19,6 +19,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept
 from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
+from hmu.evaluation.gait import GaitSuite
 from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.report import headline, markdown, summary
 from hmu.evaluation.results import Results
@@ -28,6 +29,7 @@ from hmu.evaluation.suite import Answers, Model, Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
 from hmu.run import write_text
+from hmu.workflows import gait
 from hmu.workflows.closer import look_closer
 from hmu.workflows.common import build_evaluator, detector_concepts, log_report
 from hmu.workflows.reference import load_reference
@@ -72,6 +74,8 @@ def measure(
     closer = look_closer(suite, sets, answers, concept, folder, source.name)
     write_text(folder / "report.md", markdown(results) + closer)
     show(results, sets, answers, concept, folder / "samples", backbone.fps)
+    if isinstance(suite, GaitSuite):
+        gait.tell(sets, answers, concept, folder)
     log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
     log_report(config, results, folder)
@@ -141,6 +145,7 @@ def _context(
         "guidance": suite.guidance,
         "steps": suite.steps,
         "backbone": backbone.name,
+        "reads_text": backbone.reads_text,
     }
 
 

@@ -31,6 +31,7 @@ from hmu.workflows.common import (
     settle_concept,
     trainer_arguments,
 )
+from hmu.workflows.gait import settle_suite
 from hmu.workflows.measure import check_measurable, measure, torch_device
 from hmu.workflows.pairs import check_fit, check_pair
 from hmu.workflows.refine import refined
@@ -47,7 +48,7 @@ def unlearn(config: DictConfig) -> Path:
     Raises:
         HmuError: with one line that says what to mend.
     """
-    config = settle_concept(config)
+    config = settle_suite(settle_concept(config))
     seed_everything(config)
     check_device(config.trainer.accelerator)
     method: Method = instantiate(config.method)
