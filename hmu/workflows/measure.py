@@ -33,6 +33,7 @@ from hmu.workflows import gait
 from hmu.workflows.closer import look_closer
 from hmu.workflows.common import build_evaluator, detector_concepts, log_report
 from hmu.workflows.reference import load_reference
+from hmu.workflows.showcase import first_takes, write_page
 
 log = logging.getLogger(__name__)
 SHOWN_PROMPTS = 3
@@ -46,7 +47,7 @@ def measure(
     concept: Concept,
     folder: Path,
 ) -> Results:
-    """Evaluate ``backbone`` with and without ``edits``; writes ``metrics.json``, ``report.md`` and ``samples/``.
+    """Evaluate ``backbone`` with and without ``edits``; writes ``metrics.json``, the reports and ``samples/``.
 
     Raises:
         DataError: when the suite's split has no clip on one side.
@@ -73,13 +74,14 @@ def measure(
     results.save(folder / "metrics.json")
     closer = look_closer(suite, sets, answers, concept, folder, source.name)
     write_text(folder / "report.md", markdown(results) + closer)
+    write_page(folder / "report.html", results, *first_takes(sets, answers, concept, backbone.fps))
     show(results, sets, answers, concept, folder / "samples", backbone.fps)
     if isinstance(suite, GaitSuite):
         gait.tell(sets, answers, concept, folder)
     log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
     log_report(config, results, folder)
-    log.info("report: %s; animation: %s", folder / "report.md", folder / "samples" / "before_after.gif")
+    log.info("report: %s; to look at: %s", folder / "report.md", folder / "report.html")
     return results
 
 

@@ -36,17 +36,18 @@ def hard_sets(numbers: Numbers) -> list[str]:
     return [name for name in numbers.sets if name not in ("forget", *KEPT)]
 
 
-def cards(numbers: Numbers, concept: str) -> list[Card]:
-    """Forget, Keep and Hold, as far as they were measured."""
-    found = [_forget(numbers, concept), _keep(numbers), _hold(numbers, concept)]
+def cards(numbers: Numbers, concept: str, asked: bool = True) -> list[Card]:
+    """Forget, Keep and Hold, as far as they were measured. ``asked``: the model reads prompts."""
+    found = [_forget(numbers, concept, asked), _keep(numbers), _hold(numbers, concept)]
     return [card for card in found if card is not None]
 
 
-def _forget(numbers: Numbers, concept: str) -> Card | None:
+def _forget(numbers: Numbers, concept: str, asked: bool) -> Card | None:
     title, question = "Forget", "Is it gone?"
     seen = numbers.line("forget", "detector_rate", concept)
     if seen:
-        return Card(title, question, f"of motions show ‘{concept}’ when asked for it", seen)
+        words = f"of motions show ‘{concept.replace('_', ' ')}’" + (" when asked for it" if asked else "")
+        return Card(title, question, words, seen)
     return _distances(numbers, "forget", _FORGET_FALLBACKS, title, question)
 
 

@@ -114,7 +114,7 @@ def _spot(point: Spot) -> list[Markup]:
     ]
     if point.model != "base":
         for number, (name, value) in enumerate(sorted(point.hard.items(), key=lambda item: item[1])):
-            below = y + 18 + 13 * (number % 2)
+            below = y + 18 + 12 * (number % 3)
             parts.append(_mark(point.model, f"{_x(value)}", f"{y}", small=True))
             parts.append(el("text", name, x=_x(value), y=below, class_="tick middle"))
     parts.append(_mark(point.model, f"{x}", f"{y}"))

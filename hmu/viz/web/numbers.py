@@ -16,6 +16,9 @@ SETS = {
     "forget": "Forget",
     "paraphrase": "Paraphrased",
     "implicit": "Implicit",
+    "explicit": "Explicit",
+    "typo": "Misspelled",
+    "compositional": "Compositional",
     "neighbours": "Neighbours",
     "retain": "Retain",
 }
@@ -35,7 +38,7 @@ _NAMES = {
     "notox_accuracy_clean": "Non-toxic accuracy",
     "notox_accuracy_hmu": "Non-toxic accuracy (hmu)",
 }
-_SHARE = re.compile(r"_(rate|share|accuracy(_\w+)?)$|^r_precision")
+_SHARE = re.compile(r"_(rate|share|skate|accuracy(_\w+)?)$|^r_precision")
 
 
 class Measured(RateRow, Protocol):
@@ -70,6 +73,15 @@ class Numbers:
         """One number of every model that has it."""
         found = {model: self.get(model, set_, metric, label) for model in self.models}
         return {model: row for model, row in found.items() if row is not None}
+
+    def arrow(self, key: Key) -> str:
+        """Where the number should go; towards a reference that was measured, also whether that is up or down."""
+        line = self.line(*key)
+        direction = next((row.direction for row in line.values()), "")
+        base, reference = line.get("base"), line.get("reference")
+        if direction != "reference" or base is None or reference is None or base.value == reference.value:
+            return ARROWS.get(direction, "")
+        return ARROWS["reference"] + ARROWS["higher" if reference.value > base.value else "lower"]
 
     def keys(self, set_: str) -> list[Key]:
         """What was measured on a set."""

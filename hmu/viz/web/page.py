@@ -40,6 +40,7 @@ class Evaluated:
         context: the circumstances, as ``metrics.json`` has them.
         titles: headings of the prompt sets, in order.
         scoreboard: ``forget``, ``keep`` and ``hold`` in 0 … 1 where they can be told; other keys are not shown.
+        notes: sentences below the tables: what signs mean, what to beware of.
         takes: motions to look at; stick: how their joints are joined (needed where there are takes).
     """
 
@@ -50,6 +51,7 @@ class Evaluated:
     context: Mapping[str, Any] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
     scoreboard: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
     takes: Sequence[Take] = ()
     stick: Stick | None = None
 
@@ -62,14 +64,16 @@ def page(found: Evaluated) -> str:
     """
     numbers = Numbers(found.rows)
     first, _, rest = _typeset(found.headline).partition("; ")
+    asked = bool(found.context.get("reads_text", True))
     slots = {
         "title": render(found.title),
         "headline": render(first.rstrip(".") + "."),
         "lede": render(el("p", _sentence(rest), class_="lede") if rest else None),
-        "board": board.board(board.cards(numbers, found.concept), found.scoreboard),
+        "board": board.board(board.cards(numbers, found.concept, asked), found.scoreboard),
         "viewer": _viewer(found),
         "charts": render(_charts(numbers, found.concept)),
         "tables": tables(numbers, found.titles, found.context.get("real_clips") or {}),
+        "notes": render([el("p", _typeset(note), class_="faint") for note in found.notes]),
         "facts": circumstances({k: v for k, v in found.context.items() if k not in _HIDDEN}),
         "style": _inline("assets/style.css"),
         "scripts": _scripts() if found.takes else "",

@@ -9,7 +9,6 @@ from typing import Any
 
 from hmu.viz.web.markup import Content, Markup, el
 from hmu.viz.web.numbers import (
-    ARROWS,
     THIN,
     Key,
     Measured,
@@ -65,12 +64,7 @@ def _set(numbers: Numbers, name: str, title: str, real: Mapping[str, float]) -> 
 
 
 def _metric(numbers: Numbers, key: Key) -> Content:
-    direction = next(iter(numbers.line(*key).values())).direction
-    return [
-        metric_name(key[1], key[2]),
-        " ",
-        el("span", ARROWS.get(direction, ""), class_="faint", title=f"good: {direction}"),
-    ]
+    return [metric_name(key[1], key[2]), " ", el("span", numbers.arrow(key), class_="faint")]
 
 
 def _raw(key: Key) -> str:
@@ -110,10 +104,13 @@ def _extra_cell(numbers: Numbers, key: Key, column: str) -> Markup:
     value, row = next(((v, r) for v, r in values if v is not None), (None, None))
     if value is None:
         return el("td", class_="number")
-    edges = [getattr(row, f"{column}_{end}", None) for end in ("low", "high")]
-    show = (lambda v: f"{100 * v:.0f}{THIN}%") if column == "recovery" else (lambda v: f"{v:.1f}")
-    spread = f"{show(edges[0])} – {show(edges[1])}" if None not in edges else ""
-    return el("td", show(value), el("small", spread), class_="number")
+    low, high = (getattr(row, f"{column}_{end}", None) for end in ("low", "high"))
+    spread = "" if low is None or high is None else f"{_two(low)} – {_two(high)}"
+    return el("td", _two(value), el("small", spread) if spread else None, class_="number")
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def circumstances(context: Mapping[str, Any]) -> Markup:
