@@ -17,6 +17,7 @@ from omegaconf import DictConfig, open_dict
 
 from hmu.app import CONFIGS, register_resolvers
 from hmu.config import check_config
+from hmu.tools import report
 from tests.conftest import REPOSITORY
 
 PLACEHOLDER = "PLACEHOLDER"
@@ -92,7 +93,10 @@ class Command:
     @property
     def overrides(self) -> list[str]:
         """Its overrides as typed."""
-        return [word for word in self.target[1] if word not in ("-m", "--multirun")]
+        name, words = self.target
+        if name == "hmu.tools.report":  # takes folders as they are
+            return report.overrides(words)
+        return [word for word in words if word not in ("-m", "--multirun")]
 
 
 def of_readme(path: Path) -> list[Command]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
 from hmu.app import CONFIGS, register_resolvers
@@ -55,6 +56,12 @@ def test_every_experiment_composes_with_the_scripts_that_use_it(path: Path):
     assert roots, f"{path.name} does not say which script uses it"
     for root in roots:
         check_targets(composed(str(root), choice))
+
+
+@pytest.mark.parametrize("root", ["train", "unlearn", "evaluate"])
+def test_an_experiment_that_does_not_exist_is_not_passed_over(root: str):
+    with pytest.raises(MissingConfigException, match="bandai_wav"):
+        composed(root, "experiment=bandai_wav")
 
 
 def test_unknown_key_of_a_target_is_refused():

@@ -1,0 +1,279 @@
+"""Many runs at once: find them, read what each was and measured, and put equal ones with other seeds together.
+
+Nothing here is fatal: a run that was interrupted, or whose files are broken, is kept with the reason in words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hmu.errors import DataError
+from hmu.evaluation.results import Results, Row
+
+CHOICES = ("dataset", "backbone", "concept", "method")
+#: what a command line says about the machine or the book-keeping, not about the method
+ASIDE = {"seed", "threads", "ckpt", "reference", "evaluate", "device", "job", "run_name", "resume", "subject", *CHOICES}
+ASIDE_NODES = ("paths", "hydra", "trainer", "logger", "debug")
+Key = tuple[str, str, str | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder.
+
+    Attributes:
+        path: the folder; choices: its dataset, backbone, concept and method by name.
+        overrides: what the command line set, without book-keeping; settings: those of them that tell runs apart.
+        seed: of the run; seconds: of all its stages; megabytes: of its edit.
+        results: what it measured, or None, and then ``problem`` says why.
+    """
+
+    path: Path
+    choices: Mapping[str, str]
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    seed: str = ""
+    status: str = "unknown"
+    seconds: float | None = None
+    megabytes: float | None = None
+    results: Results | None = None
+    problem: str | None = None
+
+    @property
+    def task(self) -> tuple[str, str, str]:
+        """Data set, backbone, concept: runs with the same can be compared."""
+        return (self.choices["dataset"], self.choices["backbone"], self.choices["concept"])
+
+    @property
+    def name(self) -> str:
+        """Method and settings, ``lora rank=4 lambda_forget=0.5``."""
+        return " ".join(
+            [self.choices["method"], *(f"{k.removeprefix('method.')}={v}" for k, v in self.settings.items())]
+        )
+
+    @property
+    def measured(self) -> Sequence[Row]:
+        """Its numbers, none where there are none."""
+        return () if self.results is None else self.results.rows
+
+    @property
+    def report(self) -> Path | None:
+        """The run's own report, to be linked."""
+        found = (self.path / name for name in ("report.html", "report.md"))
+        return next((path for path in found if path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value with an interval: of the run, or the range over seeds (``seeds`` > 1)."""
+
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class Line:
+    """Runs that differ in their seed only (``runs`` has one where seeds are kept apart)."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        """The run that stands for all, except for numbers."""
+        return self.runs[0]
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean over the runs that know it."""
+        known = [run.seconds for run in self.runs if run.seconds is not None]
+        return math.fsum(known) / len(known) if known else None
+
+    def number(self, model: str, key: Key) -> Number | None:
+        """A metric of one model (``base``, ``unlearned``, ``reference``), see :func:`number_of`."""
+        return number_of(self.runs, model, key)
+
+
+# -- finding and reading -----------------------------------------------------------------------------------------------
+def find_runs(folders: Iterable[Path]) -> list[Path]:
+    """Run folders at or below ``folders``, in order, each once. A run is told by ``run.json`` or ``.hydra/``.
+
+    Raises:
+        DataError: a folder that does not exist.
+    """
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"'{folder}' is no folder: give run folders, sweep folders, or a folder above them")
+        for place, below, files in os.walk(folder):
+            below.sort()
+            if "run.json" in files or ".hydra" in below:
+                below.clear()  # what a run holds is not looked through
+                found.setdefault(Path(place).resolve(), Path(place))
+    return list(found.values())
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """All runs at or below ``folders``, with the settings that tell them apart; training runs are left out.
+
+    Raises:
+        DataError: a folder that does not exist, or no run anywhere.
+    """
+    folders = list(folders)
+    paths = find_runs(folders)
+    runs = [run for run in map(read_run, paths) if run is not None]
+    if not runs:
+        hint = f"{len(paths)} training runs, which measure nothing" if paths else "no run.json at any depth"
+        raise DataError(f"no run of unlearn.py or evaluate.py in {', '.join(map(str, folders))}: {hint}")
+    return list(told_apart(runs))
+
+
+def read_run(path: Path) -> Run | None:
+    """What a folder says about its run; None for a training run."""
+    record, problem = _json(path / "run.json")
+    config = _yaml(path / "config.yaml") or _yaml(path / ".hydra" / "config.yaml")
+    if config.get("job") == "train" or "stages" in record:
+        return None
+    results, status = None, str(record.get("status", "unknown"))
+    if (path / "metrics.json").is_file():
+        try:
+            results = Results.load(path / "metrics.json")
+        except DataError as error:
+            problem = " ".join(str(error).split())
+    elif problem is None:
+        problem = _why(record, config)
+    size = record.get("edit", {}).get("bytes") if isinstance(record.get("edit"), dict) else None
+    times = [v for v in (record.get("timings") or {}).values() if isinstance(v, (int, float))]
+    return Run(
+        path,
+        _choices(path, config, results),
+        overrides=_overrides(path),
+        seed=str(record.get("seed", config.get("seed", ""))),
+        status=status,
+        seconds=math.fsum(times) if times else None,
+        megabytes=size / 1e6 if isinstance(size, (int, float)) else None,
+        results=results,
+        problem=problem,
+    )
+
+
+def _why(record: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    if not record:
+        return "ended before it began: see its app.log"
+    if record.get("status") == "complete":
+        return "was not asked to measure (evaluate=false)" if config.get("evaluate") is False else "has no metrics.json"
+    done = ", ".join(record.get("timings") or {}) or "nothing"
+    return f"is unfinished (running, or interrupted after: {done})"
+
+
+def _json(path: Path) -> tuple[dict[str, Any], str | None]:
+    if not path.is_file():
+        return {}, None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {}, f"{path.name} is broken: {' '.join(str(error).split())}"
+    return (content, None) if isinstance(content, dict) else ({}, f"{path.name} is broken: expected a mapping")
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping; empty where there is none that can be read."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _choices(path: Path, config: Mapping[str, Any], results: Results | None) -> dict[str, str]:
+    """Names of data set, backbone, concept and method: as chosen, as configured, else as measured."""
+    chosen = _yaml(path / ".hydra" / "hydra.yaml").get("hydra", {}).get("runtime", {}).get("choices", {})
+    context = {} if results is None else dict(results.context)
+    found = {}
+    for key in ("dataset", "concept"):
+        node = config.get(key) if isinstance(config.get(key), dict) else {}
+        found[key] = str(context.get(key) or (node or {}).get("name") or chosen.get(key) or "–")
+    found["backbone"] = str(chosen.get("backbone") or context.get("backbone") or "–")
+    found["method"] = str(chosen.get("method") or _target_name(config.get("method")) or "–")
+    if config.get("ckpt") is not None:  # evaluate.py: what it measured says what it is
+        measured = Path(str(config["ckpt"]))
+        home = measured if (measured / "config.yaml").is_file() else measured.parent
+        theirs = _yaml(home / ".hydra" / "hydra.yaml").get("hydra", {}).get("runtime", {}).get("choices", {})
+        found["backbone"] = str(theirs.get("backbone") or found["backbone"])
+        edit = _json(measured / "edit" / "edit.json")[0] or _json(measured / "edit.json")[0]
+        found["method"] = str(theirs.get("method") or edit.get("method") or "base")
+    return found
+
+
+def _target_name(node: object) -> str | None:
+    """``lora`` of a node with ``_target_: hmu.methods.lora.Lora``."""
+    target = node.get("_target_") if isinstance(node, dict) else None
+    return str(target).split(".")[-2] if target and "." in str(target) else None
+
+
+def _overrides(path: Path) -> dict[str, str]:
+    try:
+        listed = yaml.safe_load((path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    pairs = (str(item).lstrip("+~").partition("=")[::2] for item in listed)
+    return {key: value for key, value in pairs if key not in ASIDE and key.split(".")[0] not in ASIDE_NODES}
+
+
+def told_apart(runs: Sequence[Run]) -> Iterator[Run]:
+    """The runs with ``settings``: overrides of the method, and others that vary among runs of the same kind."""
+    for run in runs:
+        alike = [other for other in runs if other.choices == run.choices]
+        settings = {
+            key: value
+            for key, value in run.overrides.items()
+            if key.startswith("method.") or any(other.overrides.get(key) != value for other in alike)
+        }
+        yield replace(run, settings=settings)
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+def lines_of(runs: Sequence[Run], *, seeds: bool = True) -> list[Line]:
+    """Measured runs as lines of a table; ``seeds``: those that differ in nothing but their seed share one.
+
+    The same settings with the same seed twice (measured again, with another suite) stay apart.
+    """
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        if run.results is None:
+            continue
+        key: tuple[object, ...] = (*run.task, run.name) if seeds else (run.path,)
+        while any(other.seed == run.seed for other in groups.get(key, ())):
+            key = (*key, "again")
+        groups.setdefault(key, []).append(run)
+    return [Line(tuple(group)) for group in groups.values()]
+
+
+def row_of(run: Run, model: str, key: Key) -> Row | None:
+    """One row of a run; the label ``*`` stands for the run's concept."""
+    if run.results is None:
+        return None
+    set_, metric, label = key
+    concept = str(run.results.context.get("concept", run.choices["concept"]))
+    return run.results.get(model, set_, metric, concept if label == "*" else label)
+
+
+def number_of(runs: Sequence[Run], model: str, key: Key) -> Number | None:
+    """A metric of one model: of one run with its 95 % interval, of several as mean with the range over them."""
+    rows = [row for run in runs if (row := row_of(run, model, key)) is not None and math.isfinite(row.value)]
+    if not rows:
+        return None
+    if len(rows) == 1:
+        return Number(key[1], rows[0].value, rows[0].low, rows[0].high)
+    values = [row.value for row in rows]
+    return Number(key[1], math.fsum(values) / len(values), min(values), max(values), len(values))

@@ -1,0 +1,63 @@
+"""The tables of a report in LaTeX with ``booktabs``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hmu.evaluation.aggregate_text import Report, body, cell, heading, marks
+from hmu.evaluation.published import SIDES, beside, table_of
+
+_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+    sign: f"\\{sign}" for sign in "&%$#_{}"
+}
+_SIGNS = {
+    "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "–": "--", "−": "$-$", "★": r"$\star$",
+    "●": r"$\bullet$", "λ": r"$\lambda$", "·": r"$\cdot$",
+}  # fmt: skip
+
+
+def latex(report: Report) -> str:
+    """One ``table`` per task, and one per side of the published table; needs ``\\usepackage{booktabs}``."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for front in report.fronts:
+        runs = [run for line in report.lines if line.first.task == front.task for run in line.runs]
+        head = ["", *(heading(key, runs) for key in report.columns)]
+        rows, ruled = [], 0
+        for name, line, numbers in body(report, front):
+            mark = marks(front, line)
+            rows.append([f"{name} {mark}".strip(), *map(cell, numbers)])
+            ruled += line is None
+        parts.append(_tabular(" · ".join(front.task), head, rows, ruled))
+    if report.published is not None:
+        table, pairs = report.published, beside(report.published, report.lines)
+        for side in SIDES:
+            caption = f"{table.title}, {side} set: published and ours"
+            parts.append(_tabular(caption, *table_of(table, pairs, side), 0))
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is; arrows and marks as mathematics."""
+    return "".join(_SPECIAL.get(sign, _SIGNS.get(sign, sign)) for sign in text)
+
+
+def _tabular(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], ruled: int) -> str:
+    """``ruled``: a rule follows after so many rows."""
+    lines = [" & ".join(map(escape, row)) + r" \\" for row in rows]
+    if 0 < ruled < len(lines):
+        lines.insert(ruled, r"\midrule")
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(caption)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(escape, head)) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )

@@ -1,0 +1,76 @@
+"""Compare any runs:  ``python -m hmu.tools.report outputs/sweeps/<sweep> [more folders] [published=…]``.
+
+Writes one page (``report.html``: the front of forget against keep, its knee, links to the runs' own reports), the same
+as Markdown and LaTeX, and the numbers as CSV. Runs that were interrupted or broken are listed with the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.app import main
+from hmu.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> Path:
+    """Read the runs and write the report; returns its folder.
+
+    Raises:
+        ConfigError: no folder is given, or an axis that does not exist.
+        DataError: a folder that does not exist, or holds no run.
+    """
+    from hmu.evaluation.aggregate_text import verdict
+    from hmu.evaluation.aggregate_write import build_report, write_report
+    from hmu.evaluation.published import Published
+
+    folders = [config.runs] if isinstance(config.runs, str) else list(config.runs)
+    if not folders:
+        raise ConfigError("no folder of runs is given: python -m hmu.tools.report outputs/sweeps/…")
+    published = OmegaConf.to_container(config.published) if config.get("published") else None
+    report = build_report(
+        [Path(folder) for folder in folders],
+        seeds=bool(config.seeds),
+        forget=config.forget,
+        keep=config.keep,
+        columns=list(config.columns or ()),
+        published=Published.parse(published) if isinstance(published, dict) else None,
+    )
+    out = write_report(report, _place(config, folders))
+    for front in report.fronts:
+        log.info("%s: %s", " · ".join(front.task), verdict(front))
+    log.info("%d runs, %d of them without numbers: %s", len(report.runs), len(report.unmeasured), out / "report.html")
+    return out
+
+
+def _place(config: DictConfig, folders: Sequence[str]) -> Path:
+    if config.out is not None:
+        return Path(config.out)
+    if len(folders) == 1:
+        return Path(folders[0]) / "report"
+    return Path(config.paths.output) / "reports" / time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def overrides(words: Sequence[str]) -> list[str]:
+    """The command line as Hydra takes it: words that are folders become ``runs=[…]``, quoted.
+
+    A folder is what exists as one, or has no ``=`` in it; names of sweep folders hold ``=`` and commas themselves.
+    """
+    folders = [w for w in words if not w.startswith("-") and (Path(w).is_dir() or "=" not in w)]
+    rest = [word for word in words if word not in folders]
+    if not folders:
+        return rest
+    quoted = ",".join("'" + folder.replace("\\", "\\\\").replace("'", "\\'") + "'" for folder in folders)
+    return [*rest, f"runs=[{quoted}]"]
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = overrides(sys.argv[1:])
+    main("report", run)
