@@ -7,18 +7,35 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.leftovers import remove_leftovers
 from hmu.evaluation.sets import PromptSet
+from hmu.text.base import TextCondition
 
 log = logging.getLogger(__name__)
+
+
+def processes() -> tuple[int, int]:
+    """This process's rank and their number; ``(0, 1)`` when alone."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def found_everywhere(found: Tensor | None) -> Tensor | None:
+    """``found``, if every process has found it: all of them must then do the same next."""
+    if processes()[1] > 1:
+        least = torch.tensor(int(found is not None))
+        distributed.all_reduce(least, distributed.ReduceOp.MIN)
+        return found if int(least) else None
+    return found
 
 
 def length_batches(lengths: Tensor, most: int) -> Iterator[Tensor]:
@@ -35,23 +52,51 @@ def generate(
     batch_size: int = 64,
     guidance: float | None = None,
     steps: int | None = None,
+    condition: TextCondition | None = None,
+    done: Callable[[int], object] | None = None,
 ) -> Tensor:
     """Motions in real units ``(prompts, frames, features)``, zero beyond each length, in the prompts' order.
 
-    The noise depends on ``seed`` and the prompts only, so two models are compared on equal noise.
+    The noise depends on ``seed`` and the prompts only, so two models are compared on equal noise. Several processes
+    share the batches among them and gather; each gets what one alone would, bit for bit.
+
+    Args:
+        backbone: the generator, on the device it shall run on.
+        prompts: texts and lengths.
+        seed: of the noise.
+        batch_size: prompts of similar length per forward.
+        guidance, steps: of sampling; None = the backbone's own.
+        condition: of every prompt, as :func:`encode` gives it; None encodes here.
+        done: told after every batch how many motions there are more.
     """
+    rank, world = processes()
     device = next(backbone.parameters()).device
     out = torch.zeros(len(prompts), int(prompts.lengths.max()), backbone.features)
-    texts = [caption.text for caption in prompts.captions]
     with torch.inference_mode():
-        condition = backbone.encode_text(texts)
+        condition = encode(backbone, prompts) if condition is None else condition
         for number, index in enumerate(length_batches(prompts.lengths, batch_size)):
+            if done is not None:
+                done(len(index))
+            if number % world != rank:
+                continue
             generator = torch.Generator().manual_seed(seed * 100_003 + number)
             lengths = prompts.lengths[index]
             rows = condition.select(index.to(condition.tokens.device))
             motion = backbone.sample(rows, lengths.to(device), guidance=guidance, generator=generator, steps=steps)
             out[index, : motion.shape[1]] = motion.float().cpu()
+    if world > 1:
+        distributed.all_reduce(out)  # each row is zero in all processes but one
     return out
+
+
+def encode(backbone: MotionBackbone, prompts: PromptSet) -> TextCondition:
+    """The condition of every prompt, each distinct text encoded once; good for all repeats of one model."""
+    texts = [caption.text for caption in prompts.captions]
+    distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    with torch.inference_mode():
+        condition = backbone.encode_text(list(distinct))
+        rows = torch.tensor([distinct[text] for text in texts], device=condition.tokens.device)
+        return condition.select(rows)
 
 
 class GenerationCache:

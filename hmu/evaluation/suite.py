@@ -19,7 +19,9 @@ from hmu.evaluation.answering import Answering
 from hmu.evaluation.counting import Measured, Resampling, count
 from hmu.evaluation.detecting import Hits, look, rates, sees_joints
 from hmu.evaluation.detecting import joints_of as joints_of
-from hmu.evaluation.generation import GenerationCache, generate
+from hmu.evaluation.embedding import EmbeddingStore
+from hmu.evaluation.embedding import embed as embed
+from hmu.evaluation.generation import GenerationCache, encode, found_everywhere, generate, processes
 from hmu.evaluation.recovery import compare
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
@@ -97,6 +99,7 @@ class Suite:
         self.guidance, self.steps, self.batch_size, self.split = guidance, steps, batch_size, split
         self.bootstrap, self.gallery, self.gallery_self = bootstrap, gallery, gallery_self
         self.answering: Answering | None = None  # whoever knows the data set gives it
+        self.store = EmbeddingStore(None)
 
     def run(
         self,
@@ -126,13 +129,7 @@ class Suite:
         cache: GenerationCache,
     ) -> tuple[dict[str, list[Measured]], dict[str, dict[str, Answers]]]:
         """As :meth:`run`, before the comparison: what was measured on each model, and the answers."""
-        answers: dict[str, dict[str, Answers]] = {model.name: {} for model in models}
-        bar = tqdm(total=len(models) * len(sets) * self.repeats, desc="evaluating", unit="set", leave=False)
-        for model in models:
-            with model.change():
-                for prompts in sets:
-                    answers[model.name][prompts.name] = self._ask(model, prompts, evaluator, seed, cache, bar)
-        bar.close()
+        answers = self.ask(models, sets, evaluator, seed, cache)
         asked = self.repeats == 1 or any(model.name == "reference" for model in models)
         measured: dict[str, list[Measured]] = {model.name: [] for model in models}
         for prompts in sets:
@@ -151,6 +148,29 @@ class Suite:
                     measured[model.name] += self.answering.measured(model.name, prompts, near, concept, resampling)
         return measured, answers
 
+    def ask(
+        self,
+        models: Sequence[Model],
+        sets: Sequence[PromptSet],
+        evaluator: Evaluator,
+        seed: int,
+        cache: GenerationCache,
+    ) -> dict[str, dict[str, Answers]]:
+        """Every model's answers to every set, by model and set; what ``cache`` holds is not generated again.
+
+        Called in every process of a group, they share the work, and all get all answers. A process that is killed
+        leaves behind whole repeats of whole sets: the next call goes on from there.
+        """
+        self.store = EmbeddingStore(None if cache.folder is None else cache.folder.parent / "embeddings")
+        answers: dict[str, dict[str, Answers]] = {model.name: {} for model in models}
+        total = len(models) * self.repeats * sum(len(prompts) for prompts in sets)
+        with tqdm(total=total, desc="generating", unit="motion", leave=False, disable=processes()[0] > 0) as bar:
+            for model in models:
+                with model.change():
+                    for prompts in sets:
+                        answers[model.name][prompts.name] = self._ask(model, prompts, evaluator, seed, cache, bar)
+        return answers
+
     def real_rates(self, sets: Sequence[PromptSet], concept: Concept) -> dict[str, dict[str, float]]:
         """How often the detectors see in the *real* clips of a set what is counted there: the judge's own ceiling.
 
@@ -168,7 +188,7 @@ class Suite:
     def _ask(
         self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: GenerationCache, bar: tqdm[None]
     ) -> Answers:
-        found = Answers()
+        found, condition = Answers(), None
         for repeat in range(self.repeats):
             settings = {
                 "seed": seed + repeat,
@@ -179,8 +199,9 @@ class Suite:
                 "weights": repr(model.backbone.provenance()),  # fingerprints cover the edited network only
             }
             key = cache.key(model.fingerprint, prompts, settings)
-            motion = cache.load(key)
+            motion = found_everywhere(cache.load(key))
             if motion is None:
+                condition = encode(model.backbone, prompts) if condition is None else condition
                 motion = generate(
                     model.backbone,
                     prompts,
@@ -188,11 +209,15 @@ class Suite:
                     batch_size=self.batch_size,
                     guidance=self.guidance,
                     steps=self.steps,
+                    condition=condition,
+                    done=bar.update,
                 )
-                cache.save(key, motion)
+                if processes()[0] == 0:
+                    cache.save(key, motion)
+            else:
+                bar.update(len(prompts))
             found.motions.append(motion)
-            found.embeddings.append(embed(evaluator, motion, prompts.lengths))
-            bar.update()
+            found.embeddings.append(self.store.motion(evaluator, motion, prompts.lengths))
         return found
 
     def _count_others(
@@ -206,7 +231,7 @@ class Suite:
         """What reads embeddings, by further evaluators; the names carry the evaluator's (``fid@tmr``)."""
         chosen = {k: m for k, m in self.metrics.items() if {"generated", "repeats"} & set(m.inputs)}
         for name, (other, fixed) in others.items():
-            near = [embed(other, motion, prompts.lengths) for motion in answers.motions]
+            near = [self.store.motion(other, motion, prompts.lengths) for motion in answers.motions]
             samples = (replace(fixed, generated=one, repeats=torch.stack(near, 1)) for one in near)
             for one in count(chosen, samples, resampling, partial(_row, model, prompts), prompts.name):
                 yield replace(one, row=replace(one.row, metric=f"{one.row.metric}@{name}"))
@@ -215,17 +240,17 @@ class Suite:
         """Embeddings of every repeat by ``wanted``; those at hand where it is the evaluator in use."""
         if wanted is used:
             return found.embeddings
-        return [embed(wanted, motion, prompts.lengths) for motion in found.motions]
+        return [self.store.motion(wanted, motion, prompts.lengths) for motion in found.motions]
 
     def _fixed(self, prompts: PromptSet, evaluator: Evaluator, concept: Concept) -> EvalSamples:
         """What does not depend on the model: text and real embeddings, computed once."""
-        with torch.inference_mode():
-            text = evaluator.embed_text(prompts.captions)
-            masked, changed = evaluator.embed_text_masked(prompts.captions, concept)
-            hmu, changed_hmu = evaluator.embed_text_masked(prompts.captions, concept, "hmu")
-        real = None if prompts.real is None else embed(evaluator, prompts.real.motion, prompts.real.lengths)
+        store, captions = self.store, prompts.captions
+        text = store.text(evaluator, captions)
+        masked, changed = store.masked(evaluator, captions, concept, "clean")
+        hmu, changed_hmu = store.masked(evaluator, captions, concept, "hmu")
+        real = None if prompts.real is None else store.motion(evaluator, prompts.real.motion, prompts.real.lengths)
         meaning = any("sentence" in metric.inputs for metric in self.metrics.values())
-        sentence = evaluator.embed_sentences([c.text for c in prompts.captions]).cpu() if meaning else None
+        sentence = store.sentences(evaluator, [c.text for c in captions]) if meaning else None
         ids = tuple(f"{i}" for i in range(len(prompts)))
         return EvalSamples(
             real=real, text=text, sentence=sentence, masked=masked, changed=changed, masked_hmu=hmu,
@@ -259,14 +284,3 @@ def _row(model: str, prompts: PromptSet, name: str, values: Sequence[float]) -> 
     good = "higher" if name.startswith(("r_precision", "retrieval")) else KEEP.get(name, "reference")
     good = "reference" if prompts.name in FORGET_SIDE else good
     return summarise(model, prompts.name, name, values, len(prompts), direction=good)
-
-
-def embed(evaluator: Evaluator, motion: Tensor, lengths: Tensor, batch_size: int = 256) -> Tensor:
-    """Motion embeddings ``(n, width)`` on the CPU, in order, computed in chunks."""
-    device = next(evaluator.parameters()).device
-    with torch.inference_mode():
-        parts = [
-            evaluator.embed_motion(m[:, : int(n.max())].to(device), n.to(device)).cpu()
-            for m, n in zip(motion.split(batch_size), lengths.split(batch_size), strict=True)
-        ]
-    return torch.cat(parts)

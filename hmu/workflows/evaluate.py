@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hmu.app import run_folder
+from hmu.app import rank
 from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
@@ -19,6 +19,7 @@ from hmu.run import RunRecord, load_config
 from hmu.workflows.common import build_backbone, check_match, seed_everything, settle_concept
 from hmu.workflows.gait import settle_suite
 from hmu.workflows.measure import measure, torch_device
+from hmu.workflows.processes import continued_folder, join_processes
 
 log = logging.getLogger(__name__)
 
@@ -29,26 +30,31 @@ FROM_RUN = ("dataset", "backbone", "concept", "evaluator")
 def evaluate(config: DictConfig) -> Path:
     """Measure ``config.ckpt``; returns the new run folder (the measured one is left as it is).
 
+    Under torchrun the processes share the generating. A run that was killed goes on where it was when the same command
+    is given again: in a new folder, or in its own one if that is named (``hydra.run.dir=``).
+
     Raises:
         CheckpointError: when ``ckpt`` is nothing that can be measured.
     """
     config = settle_suite(settle_concept(with_run(config)))
     seed_everything(config)
+    join_processes()
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()
     concept: Concept = instantiate(config.concept).for_dataset(source.name)
     backbone, edits = models(config)
     check_match(backbone, source.features, source.name)
     backbone.to(torch_device(config.device))
-    folder = run_folder()
-    record = RunRecord(folder, config)
-    record.note(
-        base=fingerprint(backbone), measured=str(config.ckpt), data=source.fingerprint, provenance=backbone.provenance()
-    )
-    record.stage("prepare")
+    folder = continued_folder(config)
+    record = RunRecord(folder, config) if rank() == 0 else None
+    if record is not None:
+        facts = {"data": source.fingerprint, "provenance": backbone.provenance()}
+        record.note(base=fingerprint(backbone), measured=str(config.ckpt), **facts)
+        record.stage("prepare")
     measure(config, backbone, edits, source, concept, folder)
-    record.stage("evaluate")
-    record.finish()
+    if record is not None:
+        record.stage("evaluate")
+        record.finish()
     return folder
 
 

@@ -20,7 +20,7 @@ from hmu.data.partition import Partition, partition_by_concept
 from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
 from hmu.evaluation.gait import GaitSuite
-from hmu.evaluation.generation import GenerationCache
+from hmu.evaluation.generation import GenerationCache, processes
 from hmu.evaluation.report import headline, markdown, summary
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
@@ -31,7 +31,7 @@ from hmu.methods.edit import Edit, applied, fingerprint
 from hmu.run import write_text
 from hmu.workflows import gait
 from hmu.workflows.closer import look_closer
-from hmu.workflows.common import build_evaluator, detector_concepts, log_report
+from hmu.workflows.common import build_evaluator, detector_concepts, leave_process_group, log_report
 from hmu.workflows.reference import load_reference
 from hmu.workflows.showcase import first_takes, write_page
 
@@ -46,8 +46,11 @@ def measure(
     source: DatasetSource,
     concept: Concept,
     folder: Path,
-) -> Results:
+) -> Results | None:
     """Evaluate ``backbone`` with and without ``edits``; writes ``metrics.json``, the reports and ``samples/``.
+
+    Returns:
+        the results; None in the other processes of a group, which only help generating.
 
     Raises:
         DataError: when the suite's split has no clip on one side.
@@ -67,6 +70,12 @@ def measure(
     cache = GenerationCache(Path(config.paths.cache) / "generated")
     galleries = Path(config.paths.cache) / "galleries"
     suite.answering = answering_for(source, suite.gallery, evaluator, suite.gallery_self, galleries)
+    if processes()[1] > 1:  # they fill the cache together; the first one alone counts
+        suite.ask(models, sets, evaluator, int(config.seed), cache)
+        first = processes()[0] == 0
+        leave_process_group()
+        if not first:
+            return None
     rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
     context = _context(config, concept, source, sides, evaluator, suite, backbone)
     results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)

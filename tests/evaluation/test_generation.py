@@ -1,0 +1,99 @@
+"""Generating once, embedding once, and going on after an interruption."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hmu.evaluation.embedding import EmbeddingStore
+from hmu.evaluation.generation import GenerationCache, encode, found_everywhere, generate, length_batches, processes
+from hmu.evaluation.suite import Model
+from tests.evaluation.toy import KICKS, TEXTS, Generating, Words, prompts, suite
+
+
+def test_batches_hold_prompts_of_similar_length():
+    batches = [index.tolist() for index in length_batches(torch.tensor([8, 16, 12, 20, 8]), 2)]
+    assert batches == [[3, 1], [2, 0], [4]]
+
+
+def test_each_distinct_text_is_encoded_once_for_all_repeats(tmp_path):
+    backbone = Generating()
+    suite(repeats=3).ask([Model("base", backbone, "b")], [prompts()], Words(), 0, GenerationCache(tmp_path / "g"))
+    assert backbone.texts == [list(dict.fromkeys(TEXTS))]
+    assert len(backbone.calls) == 9
+
+
+def test_conditions_made_before_give_the_same_motions():
+    backbone, told = Generating(), []
+    whole = generate(backbone, prompts(), seed=3, batch_size=2)
+    condition = encode(backbone, prompts())
+    again = generate(backbone, prompts(), seed=3, batch_size=2, condition=condition, done=told.append)
+    assert torch.equal(whole, again)
+    assert told == [2, 2, 1]
+    assert bool((whole[0, 8:] == 0).all())
+
+
+def test_alone_there_is_one_process():
+    assert processes() == (0, 1)
+    assert found_everywhere(None) is None
+
+
+def run(folder, backbone, evaluator=None):
+    cache = GenerationCache(folder / "generated")
+    rows, _ = suite(bootstrap=20).run(
+        [Model("base", backbone, "b")], [prompts()], evaluator or Words(), KICKS, 0, cache
+    )
+    return rows
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 3, 5])
+def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_numbers(tmp_path, stop_at):
+    expected = run(tmp_path / "whole", Generating())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", Generating(stop_at))
+    again = Generating()
+    assert run(tmp_path / "part", again) == expected
+    assert len(again.calls) == 6 - 3 * (stop_at // 3)  # whole repeats of three batches are kept
+
+
+def test_a_second_evaluation_embeds_nothing_again(tmp_path):
+    first, second = Words(), Words()
+    expected = run(tmp_path, Generating(), first)
+    assert "motion" in first.asked
+    assert run(tmp_path, Generating(), second) == expected
+    assert second.asked == []
+    with torch.no_grad():
+        second.weight += 1  # another evaluator
+    assert run(tmp_path, Generating(), second) != expected
+    assert "motion" in second.asked
+
+
+def test_damaged_embeddings_are_made_again(tmp_path):
+    motion, lengths = torch.ones(2, 8, 3), torch.tensor([8, 8])
+    store, evaluator = EmbeddingStore(tmp_path), Words()
+    expected = store.motion(evaluator, motion, lengths)
+    (file,) = tmp_path.glob("*.npy")
+    file.write_bytes(file.read_bytes()[:40])
+    assert torch.equal(store.motion(evaluator, motion, lengths), expected)
+    assert evaluator.asked == ["motion"] * 2
+
+
+def test_what_is_remembered_depends_on_everything_that_was_shown(tmp_path):
+    store, evaluator, captions = EmbeddingStore(tmp_path), Words(), prompts().captions
+    masked, changed = store.masked(evaluator, captions, KICKS, "clean")
+    assert changed.tolist() == [True, False, True, False, True]
+    assert changed.dtype == torch.bool
+    again, _ = store.masked(evaluator, captions, KICKS, "clean")
+    assert torch.equal(masked, again)
+    assert len(evaluator.asked) == 1
+    store.masked(evaluator, captions, KICKS, "hmu")
+    store.masked(evaluator, captions[:2], KICKS, "clean")
+    store.text(evaluator, captions)
+    assert len(evaluator.asked) == 4
+
+
+def test_without_a_folder_nothing_is_kept():
+    store, evaluator = EmbeddingStore(None), Words()
+    for _ in range(2):
+        store.text(evaluator, prompts().captions)
+    assert evaluator.asked == ["text", "text"]
