@@ -14,7 +14,7 @@ from torch import Tensor
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.evaluation.counting import Measured, Resampling, share, with_draws
-from hmu.evaluation.gallery import build_gallery
+from hmu.evaluation.gallery import build_gallery, searched_by
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
 from hmu.evaluators.base import Evaluator
@@ -106,5 +106,5 @@ def answering_for(
     """
     if split is None:
         return None
-    searched = getattr(evaluator, "others", {}).get("tmr") or getattr(evaluator, "first", evaluator)
+    searched = searched_by(evaluator)
     return Answering(build_gallery(source, split, searched, cache), searched, exclude_self=not include_self)

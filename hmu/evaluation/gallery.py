@@ -20,6 +20,13 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "test", "all")
 
 
+def searched_by(evaluator: Evaluator) -> Evaluator:
+    """In whose space galleries are searched: of two evaluators TMR's, else the first."""
+    known: dict[str, Evaluator] = getattr(evaluator, "others", {})
+    first: Evaluator = getattr(evaluator, "first", evaluator)
+    return known.get("tmr", first)
+
+
 def build_gallery(source: DatasetSource, split: str, evaluator: Evaluator, cache: Path | None) -> Gallery:
     """Every clip of a split, described by its first caption.
 

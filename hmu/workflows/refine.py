@@ -19,13 +19,14 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.retrieval_partition import namer, refine_by_retrieval
 from hmu.data.sides import Partition
 from hmu.errors import ConfigError
-from hmu.evaluation.gallery import build_gallery
+from hmu.evaluation.gallery import build_gallery, searched_by
 from hmu.evaluation.generation import generate
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import embed
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, search
 from hmu.workflows.common import build_evaluator
+from hmu.workflows.measure import torch_device
 
 log = logging.getLogger(__name__)
 MOTIONS = ("generated", "real")
@@ -132,5 +133,11 @@ def refined(
         return sides
     refinement: RetrievalRefinement = instantiate(config.refine)
     evaluator = build_evaluator(config, source)
-    searched = getattr(evaluator, "others", {}).get("tmr") or getattr(evaluator, "first", evaluator)
-    return refinement(sides, source, concept, backbone, searched, Path(config.paths.cache) / "galleries")
+    home, accelerator = next(backbone.parameters()).device, config.trainer.accelerator
+    device = torch_device("cuda" if accelerator == "gpu" else accelerator)
+    searched = searched_by(evaluator).to(device)
+    try:
+        cache = Path(config.paths.cache) / "galleries"
+        return refinement(sides, source, concept, backbone.to(device), searched, cache)
+    finally:
+        backbone.to(home)

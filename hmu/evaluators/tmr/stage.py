@@ -34,12 +34,14 @@ def joint_terms(
         noise: standard normal ``(batch, width)`` for text and motion; None takes the means.
         sentences: unit sentence embeddings ``(batch, any)``; None: every other caption of the batch is a negative.
     """
-    drawn = [
-        latent[0] if noise is None else sample_latent(*latent, eps)
-        for latent, eps in zip(latents, noise or (None, None), strict=True)  # type: ignore[arg-type]
-    ]
+    text, motion = (
+        latent[0] if eps is None else sample_latent(*latent, eps)
+        for latent, eps in zip(latents, noise or (None, None), strict=True)
+    )
     counted = None if model.variant == "upstream" else mask
-    recons = torch.stack([reconstruction(model.motion_decoder(z, mask), normalised, counted) for z in drawn]).sum()
+    recons = torch.stack(
+        [reconstruction(model.motion_decoder(z, mask), normalised, counted) for z in (text, motion)]
+    ).sum()
     (text_mean, text_logvar), (motion_mean, motion_logvar) = latents
     kl = recons.new_zeros(())
     if text_logvar is not None and motion_logvar is not None:
@@ -48,8 +50,8 @@ def joint_terms(
     terms = {
         "recons": recons,
         "kl": kl,
-        "latent": F.smooth_l1_loss(*drawn),
-        "contrastive": contrastive(*drawn, model.temperature, filtered),
+        "latent": F.smooth_l1_loss(text, motion),
+        "contrastive": contrastive(text, motion, model.temperature, filtered),
     }
     return {**terms, "loss": torch.stack([model.weights[name] * term for name, term in terms.items()]).sum()}
 

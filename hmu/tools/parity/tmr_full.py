@@ -26,7 +26,7 @@ def full(case: Path) -> Iterator[Check]:
     told = [read_json(path) for path in sorted(case.rglob("*.json"))]
     arrays = {n: a for path in sorted(case.rglob("*.npz")) for n, a in np.load(path).items()}
     model = _model(told, arrays)
-    listed = next((t["check"] for t in told if isinstance(t, Mapping) and "check" in t), {})
+    listed: Any = next((t["check"] for t in told if isinstance(t, Mapping) and "check" in t), {})
     evaluator = _fitting(case.name, model, listed)
     yield from formula_checks(networks(evaluator), listed)
     seen: set[str] = set()

@@ -1,0 +1,88 @@
+"""Search a gallery for generated motions and score the concept:  ``python -m hmu.tools.retrieve records=…``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from hmu.app import main
+from hmu.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> dict[str, float]:
+    """Add ``retrieval`` to every record, write them in the published form, and return the NCS table.
+
+    Raises:
+        ConfigError, DataError: a value, a records file or a motion file that cannot be read.
+    """
+    from hydra.utils import instantiate
+
+    from hmu.evaluation.gallery import build_gallery, searched_by
+    from hmu.evaluation.suite import embed
+    from hmu.metrics.motion_search import search
+    from hmu.metrics.ncs import ncs_compute, read_records, write_records
+    from hmu.workflows.common import build_evaluator
+
+    if int(config.top) < 1 or int(config.batch_size) < 1:
+        raise ConfigError("top and batch_size are at least 1")
+    path = Path(config.records)
+    heading, records = read_records(path)
+    source = instantiate(config.dataset)
+    concept = instantiate(config.concept).for_dataset(source.name)
+    evaluator = searched_by(build_evaluator(config, source))
+    gallery = build_gallery(source, str(config.gallery), evaluator, Path(config.paths.cache) / "galleries")
+    motion, lengths = read_motions(records, path.parent, source.features)
+    own = [str(record["name"]) for record in records] if config.exclude_self else None
+    found = search(embed(evaluator, motion, lengths, int(config.batch_size)), gallery, int(config.top), own)
+    for record, hits in zip(records, found, strict=True):
+        record["retrieval"] = [hit.to_json() for hit in hits]
+    out = path if config.out is None else Path(config.out)
+    named = {"dataset_name": source.name, "ckpt": "", "split": "", **heading, "gallery": str(config.gallery)}
+    write_records(out, records, **named)
+    substring = (concept.match if config.match is None else config.match) == "substring"
+    scores = ncs_compute(records, tuple(concept.keywords) if substring else concept.find)
+    sys.stdout.write("".join(f"{name:18s} {value:8.3f}\n" for name, value in scores.items()))
+    log.info("wrote %d records with %d answers each to %s", len(records), int(config.top), out)
+    return scores
+
+
+def read_motions(records: Sequence[Mapping[str, Any]], folder: Path, features: int) -> tuple[Tensor, Tensor]:
+    """Features of all records ``(records, frames, features)``, zero padded, and their lengths ``(records,)``.
+
+    Files are named by ``feats_path`` (published) or ``files.features`` (ours), relative to ``folder``.
+
+    Raises:
+        DataError: a record names no file, or it is missing or of another shape.
+    """
+    import numpy as np
+    import torch
+
+    parts = []
+    for number, record in enumerate(records):
+        name = record.get("feats_path") or dict(record.get("files") or {}).get("features")
+        if not name:
+            raise DataError(f"record {number} names no motion: expected feats_path, or files.features")
+        path = folder / str(name)
+        try:
+            motion = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: missing or no plain .npy array of features ({error})") from error
+        if motion.ndim != 2 or motion.shape[1] != features or not len(motion):
+            raise DataError(f"{path}: shape {motion.shape}, expected (frames, {features})")
+        parts.append(torch.from_numpy(motion.astype(np.float32)))
+    lengths = torch.tensor([len(part) for part in parts])
+    return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True), lengths
+
+
+if __name__ == "__main__":
+    main("retrieve", run)

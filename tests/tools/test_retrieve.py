@@ -1,0 +1,73 @@
+"""Records in, records with answers out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from hmu.errors import ConfigError, DataError
+from hmu.metrics.ncs import read_records
+from hmu.tools.retrieve import read_motions, run
+from tests.data.conftest import FEATURES, write_layout
+from tests.evaluators.test_tmr import small
+
+
+def configuration(folder: Path, **changes: object) -> OmegaConf:
+    from hmu.evaluators.tmr import TMREvaluator, save_pretrained
+
+    write_layout(folder / "data")
+    evaluator = TMREvaluator(FEATURES, small().text, width=8, ff=8, layers=1, heads=2)
+    save_pretrained(evaluator, folder / "tmr")
+    dataset = {"_target_": "hmu.data.dataset.DatasetSource", "name": "tiny", "root": str(folder / "data")}
+    dataset |= {"features": FEATURES, "cache_dir": str(folder / "cache"), "strict": False}
+    config = {
+        "records": str(folder / "made" / "records.json"), "out": None, "gallery": "all", "top": 3, "match": None,
+        "exclude_self": True, "batch_size": 2, "dataset": dataset, "paths": {"cache": str(folder / "cache")},
+        "concept": {"_target_": "hmu.data.concepts.Concept", "name": "kick", "keywords": ["kick"]},
+        "evaluator": {"_target_": "hmu.evaluators.tmr.build", "checkpoint": str(folder / "tmr")},
+    }  # fmt: skip
+    return OmegaConf.create({**config, **changes})
+
+
+def made(folder: Path) -> list[dict]:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    records = []
+    for i, frames in enumerate((12, 40, 20)):
+        np.save(folder / f"{i}.npy", rng.standard_normal((frames, FEATURES)))
+        records.append({"name": f"{i:06d}", "caption": "x", "repeat": 0, "feats_path": f"{i}.npy"})
+    (folder / "records.json").write_text(
+        json.dumps({"dataset_name": "t", "ckpt": "c", "split": "s", "records": records})
+    )
+    return records
+
+
+def test_records_gain_their_answers(tmp_path: Path, capsys) -> None:
+    made(tmp_path / "made")
+    scores = run(configuration(tmp_path))
+    heading, records = read_records(tmp_path / "made" / "records.json")
+    assert heading["ckpt"] == "c"
+    assert all(1 <= len(record["retrieval"]) <= 3 for record in records)
+    assert set(records[0]["retrieval"][0]) == {"keyid", "description", "cosine", "score"}
+    cosines = [hit["cosine"] for hit in records[0]["retrieval"]]
+    assert cosines == sorted(cosines, reverse=True)
+    assert f"{scores['ncs@5']:.3f}" in capsys.readouterr().out
+
+
+def test_motions_are_read_in_both_forms_and_refused_in_one_line(tmp_path: Path) -> None:
+    records = made(tmp_path / "made")
+    ours = [{"name": "a", "files": {"features": records[0]["feats_path"]}}]
+    motion, lengths = read_motions(ours, tmp_path / "made", FEATURES)
+    assert tuple(motion.shape) == (1, 12, FEATURES)
+    assert lengths.tolist() == [12]
+    for record, message in (({"name": "a"}, "names no motion"), ({"feats_path": "9.npy"}, r"9\.npy")):
+        with pytest.raises(DataError, match=message):
+            read_motions([record], tmp_path / "made", FEATURES)
+    with pytest.raises(DataError, match="expected"):
+        read_motions(records, tmp_path / "made", FEATURES + 1)
+    with pytest.raises(ConfigError, match="top"):
+        run(configuration(tmp_path, top=0))
