@@ -61,6 +61,7 @@ class MotionBackbone(nn.Module):
 
     Attributes:
         stages: names of the trainable stages in training order, e.g. ``("vae", "denoiser")``.
+        unlearn_group: the parameter group that methods train where they are not told which.
         features: columns of the motion representation (263, 251, ...).
         fps: frames per second.
         unit_length: generated lengths are multiples of this many frames.
@@ -70,6 +71,7 @@ class MotionBackbone(nn.Module):
 
     name: str = "backbone"
     stages: tuple[str, ...] = ()
+    unlearn_group: str = "all"
     features: int
     fps: float
     unit_length: int = 4

@@ -17,7 +17,7 @@ class Finetune(WeightMethod):
     """Go on with the backbone's own training loss on the retain side only; the forget side is never looked at.
 
     Args:
-        train: trainable weights, a name from the backbone's ``parameter_groups``.
+        train: trainable weights, a name from the backbone's ``parameter_groups``; None = its ``unlearn_group``.
         unconditional: share of items whose caption is dropped, as in the backbone's training.
         dropout: train with the network's dropout, as in the backbone's training.
         options: optimiser and length, see :class:`~hmu.methods.base.TrainedMethod`.
@@ -28,7 +28,7 @@ class Finetune(WeightMethod):
     def __init__(
         self,
         *,
-        train: str = "all",
+        train: str | None = "all",
         unconditional: float = 0.1,
         dropout: bool = True,
         steps: int | None = None,

@@ -24,7 +24,7 @@ class WeightMethod(TrainedMethod):
     def __init__(
         self,
         *,
-        train: str,
+        train: str | None,
         dropout: bool,
         steps: int | None,
         epochs: int | None,
@@ -55,11 +55,11 @@ class WeightMethod(TrainedMethod):
         Raises:
             ConfigError: the backbone has no such group, or it is empty.
         """
-        groups = backbone.parameter_groups()
-        if not groups.get(self.train):
+        groups, wanted = backbone.parameter_groups(), self.train or backbone.unlearn_group
+        if not groups.get(wanted):
             known = ", ".join(sorted(name for name, members in groups.items() if members))
-            raise ConfigError(f"method.train={self.train}: {backbone.name} offers {known}")
-        network, chosen = backbone.network(), set(groups[self.train])
+            raise ConfigError(f"method.train={wanted}: {backbone.name} offers {known}")
+        network, chosen = backbone.network(), set(groups[wanted])
         for parameter in backbone.parameters():
             parameter.requires_grad_(False)
         trained = {name: p for name, p in network.named_parameters() if name in chosen}

@@ -310,3 +310,10 @@ def test_fits_says_why_not():
 def test_epochs_count_passes_over_the_forget_side():
     assert Esd(epochs=3, batch_size=32).total_steps(65) == 9
     assert Esd(steps=7).total_steps(65) == 7
+
+
+def test_the_backbone_says_what_trains_where_the_method_does_not(monkeypatch):
+    backbone = FakeBackbone()
+    assert set(Esd(steps=1).setup(backbone)) == set(backbone.parameter_groups()["all"])
+    monkeypatch.setattr(FakeBackbone, "unlearn_group", "cross_kv")
+    assert set(Esd(steps=1).setup(FakeBackbone())) == set(backbone.parameter_groups()["cross_kv"])

@@ -52,6 +52,7 @@ class Salad(MotionBackbone):
 
     name = "salad"
     stages = ("vae", "denoiser")
+    unlearn_group = "cross_kv"  # what the words lead to, and nothing else: drifts least
     feat_bias: float = 25.0
     mean: Tensor
     std: Tensor
