@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECORDS = "records.json"
+ASKED = ("prompt", "prompts", "split")
 ANIMATIONS = ("gif", "mp4", "none")
 BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
 
@@ -55,7 +56,8 @@ class Job:
 
 def run(config: DictConfig) -> list[dict[str, Any]]:
     """Generate what ``config`` (``configs/generate.yaml``) asks for; returns the records."""
-    check(config)
+    if any(config[key] is not None for key in ASKED) or reads_text(config):
+        check(config)
     out = Path(config.out)
     old = claim(out, overwrite=bool(config.overwrite))
 
@@ -72,6 +74,12 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
     if not isinstance(backbone, MotionBackbone):
         raise ConfigError(f"backbone._target_ '{config.backbone._target_}' did not build a MotionBackbone")
     backbone = backbone.to(_device(str(config.device))).eval()
+    if not backbone.reads_text:
+        from hmu.tools import generate_gait
+
+        change = applied(backbone, edits, strict=bool(config.strict))
+        facts = _edit_facts(config.edits, edits)
+        return generate_gait.run(config, backbone, change, facts, old)  # type: ignore[arg-type]
     jobs = plan(config, backbone)
     with applied(backbone, edits, strict=bool(config.strict)):
         # Only now, when nothing the user gave can be wrong any more.
@@ -80,9 +88,17 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
         return produce(backbone, jobs, config, out, _edit_facts(config.edits, edits))
 
 
+def reads_text(config: DictConfig) -> bool:
+    """Whether the configured backbone, by its class, can be asked with prompts."""
+    from hmu.workflows.pairs import backbone_class
+
+    kind = backbone_class(config.backbone)
+    return kind is None or kind.reads_text
+
+
 def check(config: DictConfig) -> None:
     """Refuse what cannot work before anything heavy is loaded. Raises :class:`ConfigError`."""
-    given = [key for key in ("prompt", "prompts", "split") if config[key] is not None]
+    given = [key for key in ASKED if config[key] is not None]
     if len(given) != 1:
         found = " and ".join(f"{key}=" for key in given) or "none of them"
         raise ConfigError(f'give one of prompt="...", prompts=file.txt and split=test; found {found}')
