@@ -53,7 +53,8 @@ class Published:
         if missing:
             raise ConfigError(f"published table lacks {', '.join(missing)}")
         rows = tuple(PublishedRow(r["name"], r["method"], {s: dict(r.get(s, {})) for s in SIDES}) for r in node["rows"])
-        return cls(*(node[key] for key in FIELDS[:-1]), rows)
+        plain = {key: node[key] for key in FIELDS if key != "rows"}
+        return cls(**plain, rows=rows)
 
     def metrics(self, side: str) -> list[str]:
         """Columns of one side, in the page's order."""

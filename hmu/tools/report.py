@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,14 +35,14 @@ def run(config: DictConfig) -> Path:
     folders = [config.runs] if isinstance(config.runs, str) else list(config.runs)
     if not folders:
         raise ConfigError("no folder of runs is given: python -m hmu.tools.report outputs/sweeps/…")
-    published = OmegaConf.to_container(config.published) if config.get("published") else None
+    published: Any = OmegaConf.to_container(config.published) if config.get("published") else None
     report = build_report(
         [Path(folder) for folder in folders],
         seeds=bool(config.seeds),
         forget=config.forget,
         keep=config.keep,
         columns=list(config.columns or ()),
-        published=Published.parse(published) if isinstance(published, dict) else None,
+        published=Published.parse(published) if published else None,
     )
     out = write_report(report, _place(config, folders))
     for front in report.fronts:
