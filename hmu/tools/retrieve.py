@@ -27,8 +27,8 @@ def run(config: DictConfig) -> dict[str, float]:
     """
     from hydra.utils import instantiate
 
+    from hmu.evaluation.embedding import embed
     from hmu.evaluation.gallery import build_gallery, searched_by
-    from hmu.evaluation.suite import embed
     from hmu.metrics.motion_search import search
     from hmu.metrics.ncs import ncs_compute, read_records, write_records
     from hmu.workflows.common import build_evaluator

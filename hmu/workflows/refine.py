@@ -19,10 +19,10 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.retrieval_partition import namer, refine_by_retrieval
 from hmu.data.sides import Partition
 from hmu.errors import ConfigError
+from hmu.evaluation.embedding import embed
 from hmu.evaluation.gallery import build_gallery, searched_by
 from hmu.evaluation.generation import generate
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import embed
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, search
 from hmu.workflows.common import build_evaluator

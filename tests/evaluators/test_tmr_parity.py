@@ -78,7 +78,7 @@ def full_case(folder: Path, moved: bool) -> Path:
     np.savez(
         folder / "vectors.npz", motion_f16=motion, text_f16=text, motion_len=lengths, text_len=words,
         motion_enc=encoded.numpy(), text_enc=read.numpy(), decode_z=encoded[:, 0].numpy(),
-        decode_out_first=decoded[:, :2].numpy(),
+        decode_out_first=decoded[:, :2].numpy(), mu_text=read[:2, 0].numpy(),
     )  # fmt: skip
     return folder
 
@@ -87,7 +87,7 @@ def full_case(folder: Path, moved: bool) -> Path:
 def test_formula_case_passes_and_fails_when_corrupted(tmp_path: Path, moved: bool) -> None:
     case = full_case(tmp_path / "tmr_full", moved)
     checks = list(KINDS["tmr_full"](case))
-    assert {check.name for check in checks} >= {"motion_enc", "text_enc", "decode_out_first"}
+    assert {check.name for check in checks} >= {"motion_enc", "text_enc", "decode_out_first", "mu_text"}
     assert [check for check in checks if not check.passed] == []
     arrays = dict(np.load(case / "vectors.npz"))
     np.savez(case / "vectors.npz", **{**arrays, "novelty": np.zeros(2)})

@@ -224,10 +224,10 @@ class TMREvaluator(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over weights, statistics, text encoder and whether embeddings have unit length."""
+        """SHA-256 over weights, statistics, both text encoders and whether embeddings have unit length."""
         digest = hashlib.sha256(f"{self.name} {self.unit} {[p['heads'] for p in self.parts.values()]}".encode())
-        if self.text is not None:
-            digest.update(self.text.fingerprint.encode())
+        for encoder in (self.text, self.sentences):
+            digest.update(b"none" if encoder is None else encoder.fingerprint.encode())
         for name, tensor in sorted(self.state_dict().items()):
             if name.startswith(("motion_encoder.", "text_encoder.", "mean", "std")):
                 digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
