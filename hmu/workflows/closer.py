@@ -25,7 +25,7 @@ def look_closer(
     """Write ``instead.json`` and, with a gallery, ``samples/records_<model>.json`` for the forget set.
 
     Returns:
-        Markdown to put behind the report; empty without a forget set.
+        Markdown to put behind the report; empty without a forget set, or where nothing can tell what a motion is.
     """
     forget = next((prompts for prompts in sets if prompts.name == "forget"), None)
     if forget is None:
@@ -34,6 +34,8 @@ def look_closer(
     answering = suite.answering
     hits = {} if answering is None else {m: answering.hits.get((m, "forget"), []) for m in motions}
     found = instead(forget, motions, hits, concept, detector_concepts(concept))
+    if not {"seen", "captions"} & set(found):  # no rules for this skeleton, and no gallery
+        return ""
     write_json(folder / "instead.json", found)
     if answering is not None:
         for model in (model for model in motions if hits[model]):
