@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from hmu import app
@@ -19,6 +20,19 @@ TOY = [
     "text@backbone.text=compact",
 ]
 TOY += ["backbone.text.width=16", "backbone.text.buckets=64", "backbone.text.layers=1", "backbone.sampling.steps=2"]
+TINY = {"latent_dim": 16, "n_heads": 2, "n_layers": 1, "ff_size": 16}
+TOKENS = [f"backbone.{part}.{key}={value}" for part in ("masked", "residual") for key, value in TINY.items()]
+TOKENS += ["backbone.rvq.codes=16", "backbone.rvq.code_dim=8", "backbone.rvq.width=16", "backbone.rvq.depth=1"]
+TOKENS += [
+    "backbone.rvq.quantizers=3",
+    "backbone.rvq.quantize_dropout=0",
+    "backbone.text.width=16",
+    "backbone.text.buckets=64",
+    "backbone.text.layers=1",
+]
+#: sizes by backbone, and settings of sampling that take seconds
+SIZES = {"salad_demo": TOY, "momask_demo": TOKENS, "bamm_demo": TOKENS}
+SAMPLING = {"bamm_demo": ["backbone.sampling.refine_share=0.5"]}
 FAST = [
     "suite.limits={forget:2,retain:4,neighbours:2,paraphrase:1,implicit:1}",
     "suite.repeats=2",
@@ -40,13 +54,30 @@ def run(script: str, task, *overrides: str) -> None:
         patch.undo()
 
 
-def inputs(world: Path) -> list[str]:
+def toy_backbone(world: Path, name: str) -> Path:
+    """The model folder of a toy backbone that every stage of the real command has trained for a step; made once."""
+    from hmu.workflows.train import train
+
+    folder = world / ("backbone" if name == "salad_demo" else f"backbone-{name}")
+    if not folder.is_dir():
+        recipe = yaml.safe_load((app.CONFIGS / "recipe" / f"{name}.yaml").read_text(encoding="utf-8"))
+        small = [
+            f"recipes.backbone.{stage}.{key}={value}"
+            for stage in recipe
+            for key, value in (("steps", 1), ("batch_size", 4), ("validate_every", 1))
+        ]
+        here = [f"dataset.root={world / 'data'}", f"paths.cache={world / 'cache'}", *QUIET, "logger=none"]
+        run("train", train, f"backbone={name}", *here, *SIZES[name], *small, f"hydra.run.dir={folder}")
+    return folder / "model"
+
+
+def inputs(world: Path, backbone: str = "salad_demo") -> list[str]:
     return [
         f"dataset.root={world / 'data'}",
         f"paths.cache={world / 'cache'}",
         f"paths.output={world / 'outputs'}",
-        f"backbone.checkpoint={world / 'backbone' / 'model'}",
-        "backbone.sampling.steps=2",
+        f"backbone.checkpoint={toy_backbone(world, backbone)}",
+        *SAMPLING.get(backbone, ["backbone.sampling.steps=2"]),
         f"evaluator.checkpoint={world / 'evaluator' / 'model'}",
         *FAST,
     ]
