@@ -13,6 +13,7 @@ from hmu.evaluation.aggregate import Key, Line, Number, Run
 from hmu.evaluation.aggregate_front import Front, Point
 from hmu.evaluation.aggregate_text import Report, about, body, cell, heading, how_to_read, marks, verdict
 from hmu.evaluation.published import SIDES, Published, beside, table_of
+from hmu.evaluation.report import ARROWS
 from hmu.viz.web.markup import Content, Markup, el
 from hmu.viz.web.numbers import metric_name, set_name
 
@@ -32,7 +33,8 @@ _STYLE = """
 .key svg { display: inline-block; vertical-align: -2px; margin-right: 0.4em; }
 .runs td, .runs tbody th { white-space: nowrap; }
 .runs thead th { max-width: 9em; text-align: right; }
-.runs thead th[rowspan]:first-child { text-align: left; }
+.runs thead th[rowspan]:first-child, .words.runs thead th { text-align: left; }
+.runs.published thead th:nth-child(-n+2) { text-align: left; }
 .runs a { color: inherit; }
 .runs thead .group { text-align: center; border-bottom: 1px solid var(--line); }
 .runs tbody th, .runs td { padding-inline: 0.55rem; }
@@ -189,11 +191,10 @@ def _table(report: Report, front: Front, folder: Path) -> Markup:
         kind = "anchor" if line is None else "knee" if sign == "★" else None
         cells = [el("td", cell(found), class_="number", title=_interval(found)) for found in numbers]
         seconds = "" if line is None or line.seconds is None else f"{line.seconds:.0f}"
-        links = [] if line is None else [_link(run, folder, many=len(line.runs) > 1) for run in line.runs]
+        first = el("th", _linked(name, line, folder), scope="row")
         rows.append(
-            el("tr", el("th", name, scope="row"), el("td", sign, class_="sign"), cells,
-               el("td", seconds, class_="number"), el("td", links), class_=kind)
-        )  # fmt: skip
+            el("tr", first, el("td", sign, class_="sign"), cells, el("td", seconds, class_="number"), class_=kind)
+        )
     return _scrolled(_heads(report, runs), rows)
 
 
@@ -204,7 +205,7 @@ def _heads(report: Report, runs: Sequence[Run]) -> list[Markup]:
     below = [el("th", _short(key, runs), scope="col") for key in report.columns]
     first = [el("th", "run", rowspan=2, scope="col", colspan=2)]
     return [
-        el("tr", first, above, [el("th", text, rowspan=2, scope="col") for text in ("seconds", "report")]),
+        el("tr", first, above, el("th", "seconds", rowspan=2, scope="col")),
         el("tr", below),
     ]
 
@@ -214,11 +215,12 @@ def _short(key: Key, runs: Sequence[Run]) -> str:
     concepts = {run.choices["concept"] for run in runs}
     label = f"‘{concepts.pop()}’ seen" if len(concepts) == 1 else "concept seen"
     name = metric_name(key[1], key[2]) if key[1] != "detector_rate" else label if key[2] == "*" else "asked-for seen"
-    return f"{name} {heading(key, runs).rpartition(' ')[2]}"
+    arrow = heading(key, runs)[-1]
+    return f"{name} {arrow}" if arrow in ARROWS.values() else name
 
 
-def _scrolled(heads: Sequence[Markup], rows: Sequence[Markup]) -> Markup:
-    return el("div", el("table", el("thead", heads), el("tbody", rows), class_="runs"), class_="scroll")
+def _scrolled(heads: Sequence[Markup], rows: Sequence[Markup], look: str = "runs") -> Markup:
+    return el("div", el("table", el("thead", heads), el("tbody", rows), class_=look), class_="scroll")
 
 
 def _interval(found: Number | None) -> str | None:
@@ -228,11 +230,18 @@ def _interval(found: Number | None) -> str | None:
     return f"{low} to {high}" + (f" over {found.seeds} seeds" if found.seeds > 1 else " (95 %)")
 
 
-def _link(run: Run, folder: Path, *, many: bool) -> Content:
-    """A link to the run's report, or its folder where it has none."""
-    target = run.report or run.path
-    words = f"seed {run.seed}" if many else target.name if run.report else "folder"
-    return [el("a", words, href=relative(target, folder)), " "]
+def _linked(name: str, line: Line | None, folder: Path) -> Content:
+    """A line's name as a link to its run's report; with several seeds a link for each."""
+    if line is None:
+        return name
+    if len(line.runs) == 1:
+        return _link(name, line.first, folder)
+    return [name, [[" ", el("small", _link(f"seed {run.seed}", run, folder))] for run in line.runs]]
+
+
+def _link(words: str, run: Run, folder: Path) -> Markup:
+    """A link to the run's report, or to its folder where it has none."""
+    return el("a", words, href=relative(run.report or run.path, folder))
 
 
 def relative(target: Path, folder: Path) -> str:
@@ -257,7 +266,7 @@ def _published(table: Published, lines: Sequence[Line]) -> Markup:
         for name, run, *cells in rows:
             values = [el("td", text, class_="number" if i % 2 else "number theirs") for i, text in enumerate(cells)]
             body_.append(el("tr", el("th", name, scope="row"), el("td", run), values))
-        parts.append(_scrolled([el("tr", [el("th", text, scope="col") for text in head])], body_))
+        parts.append(_scrolled([el("tr", [el("th", text, scope="col") for text in head])], body_, "runs published"))
     return el("section", parts)
 
 
@@ -268,4 +277,4 @@ def _unmeasured(runs: Sequence[Run], folder: Path) -> Markup:
         for run in runs
     ]  # fmt: skip
     head = el("tr", [el("th", text, scope="col") for text in ("run", "what", "why")])
-    return el("section", el("h2", f"Without numbers: {len(runs)}"), _scrolled([head], rows))
+    return el("section", el("h2", f"Without numbers: {len(runs)}"), _scrolled([head], rows, "runs words"))

@@ -192,7 +192,7 @@ def verdict(front: Front) -> str:
     rest = f" {len(front.unplaced)} run(s) without both scores are not in the plane." if front.unplaced else ""
     return (
         f"Knee: {point.line.first.name}, {100 * point.forget:.0f} % forgotten and {100 * point.keep:.0f} % kept "
-        f"({len(front.best)} of {len(front.points)} runs are beaten by none).{rest}{warned}"
+        f"(not beaten: {len(front.best)} of {len(front.points)} runs).{rest}{warned}"
     )
 
 

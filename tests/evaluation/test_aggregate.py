@@ -168,7 +168,7 @@ def test_markdown_has_the_base_the_knee_and_what_is_missing(sweep):
     lines = text.splitlines()
     assert sum(line.startswith("| base |") for line in lines) == 1
     assert "| lora rank=16 | ★ | 8.0 % |" in text
-    assert "Knee: lora rank=16, 90 % forgotten and 90 % kept (2 of 3 runs are beaten by none)." in text
+    assert "Knee: lora rank=16, 90 % forgotten and 90 % kept (not beaten: 2 of 3 runs)." in text
     assert any("method.rank=32" in line and "unfinished" in line for line in lines)
     widths = {line.count("|") for line in lines if line.startswith("| ") and "rank=" in line and "%" in line}
     assert len(widths) == 1

@@ -10,6 +10,7 @@ import pytest
 from hmu.evaluation.aggregate_html import page, relative
 from hmu.evaluation.aggregate_write import build_report
 from tests.evaluation.runs import write_run
+from tests.viz.browser import NAMES, Browser, found
 
 VOID = {"meta"}
 
@@ -84,3 +85,21 @@ def test_the_plane_has_a_mark_per_run_and_one_knee(runs):
 
 def test_links_use_forward_slashes(tmp_path):
     assert relative(tmp_path / "a b" / "report.md", tmp_path / "out") == "../a%20b/report.md"
+
+
+@pytest.mark.skipif(found() is None, reason=f"no browser on this machine (looked for {', '.join(NAMES)})")
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_shows_it_and_asks_for_nothing_else(runs, tmp_path, dark):
+    file = tmp_path / "report.html"
+    file.write_text(page(build_report([runs]), tmp_path), encoding="utf-8")
+    with Browser(tmp_path / "profile") as browser:
+        browser.window(1280, 900, dark)
+        browser.open(file)
+        browser.until("document.readyState === 'complete' && !!document.querySelector('.plane .knee')")
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        ring = "document.querySelector('.plane .knee').getBoundingClientRect()"
+        assert browser.run(f"{ring}.width > 10 && {ring}.right < innerWidth")
+        ground = browser.run("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(21, 23, 27)") == dark
+        assert browser.errors == []
+        assert {address.partition(":")[0] for address in browser.requests} == {"file"}
