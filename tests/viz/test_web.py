@@ -128,7 +128,7 @@ def test_the_weakest_set_decides_whether_it_holds():
 def test_numbers_stand_in_tables_and_recovery_appears_where_it_was_measured():
     shown = text(page(evaluated()))
     assert "recovery" not in shown
-    assert "Forget: efficacy 20 prompts" not in shown  # counts come from metrics over all prompts, here only retain's
+    assert "Forget: efficacy 20 prompts" in shown
     assert "Retain: preservation 20 prompts" in shown
     assert "FID → 1.5 1.4 – 1.6 1.62 1.52 – 1.73 +8 %" in shown
     recovery = {"recovery": 0.8, "recovery_low": 0.6, "recovery_high": 1.1}

@@ -80,41 +80,29 @@ def test_it_plays_seeks_and_picks_by_mouse_and_keys(visit):
     assert titles == "Base,Unlearned,Real clip"
 
 
-def test_figures_are_drawn_move_and_turn(visit):
+def test_figures_are_drawn_move_turn_and_follow_the_visitor(visit):
     page_ = visit(page(evaluated()))
+    page_.run("document.querySelector('#viewer').scrollIntoView()")
+    page_.run("new Promise(done => setTimeout(done, 300))")
+    assert page_.run(CLOCK).startswith("0.00"), "a visitor who wants calm gets it"
     first = pixels(page_)
     for panel in np.array_split(first, 3, axis=1):
-        middle = panel[60:-20, 20:-20]  # below the title
-        assert middle.std() > 8, "nothing is drawn"
-    page_.press("Tab")
+        assert panel[60:-20, 20:-20].std() > 8, "nothing is drawn below the title"
     page_.run("document.querySelector('#stage canvas').focus({preventScroll: true})")
     page_.press("ArrowRight")
+    assert page_.run(CLOCK).startswith("0.05")
     moved = pixels(page_)
     assert np.abs(moved - first).max() > 30
     page_.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft", code="ArrowLeft", modifiers=8)
     assert np.abs(pixels(page_) - moved).mean() > 0.5
-    assert page_.run(CLOCK).startswith("0.05")
-
-
-def test_dark_follows_the_visitor(visit):
-    light = pixels(visit(page(evaluated())))
-    dark = pixels(visit(page(evaluated()), dark=True))
-    assert np.median(light) > 240
+    page_.window(840, 640, dark=True, calm=True)
+    dark = pixels(page_)
+    assert np.median(moved) > 240
     assert np.median(dark) < 40
     assert dark.std() > 8
-
-
-def test_a_narrow_window_needs_no_sideways_scrolling(visit):
-    page_ = visit(page(evaluated()), width=390)
-    assert page_.run("document.documentElement.scrollWidth") == 390
+    page_.window(390, 640, calm=True)
+    assert page_.run("document.documentElement.scrollWidth") == 390, "nobody has to scroll sideways"
     assert pixels(page_).std() > 8
-
-
-def test_a_visitor_who_wants_calm_gets_it(visit):
-    page_ = visit(page(evaluated()), calm=True)
-    page_.run("document.querySelector('#viewer').scrollIntoView()")
-    page_.run("new Promise(done => setTimeout(done, 400))")
-    assert page_.run(CLOCK).startswith("0.00")
 
 
 def test_the_script_reads_what_python_packed(visit):

@@ -27,7 +27,7 @@ def rows() -> list[Row]:
     found += rates("retain", 0.7, 0.63) + rates("retain", 0.8, 0.6, "walk", 5) + rates("retain", 0.7, 0.7, "wave", 12)
     found += rates("neighbours", 0.6, 0.6)
     found += [Row(m, "retain", "fid", v, v - 0.1, v + 0.1, 20, 2) for m, v in (("base", 1.5), ("unlearned", 1.625))]
-    return [*found, Row("base", "forget", "mm_dist", float("nan"))]
+    return [*found, Row("base", "forget", "mm_dist", float("nan"), n=20)]
 
 
 def takes(count: int = 3, frames: int = 40) -> list[Take]:

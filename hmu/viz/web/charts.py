@@ -112,7 +112,7 @@ def _spot(point: Spot) -> list[Markup]:
         _bar((_x(point.forgotten.value - left), _x(point.forgotten.value + right)), (y, y), look),
         _bar((x, x), (_y(point.kept.value - down), _y(point.kept.value + up)), look),
     ]
-    if point.model != "base":
+    if point.model not in ("base", "reference"):
         for number, (name, value) in enumerate(sorted(point.hard.items(), key=lambda item: item[1])):
             below = y + 18 + 12 * (number % 3)
             parts.append(_mark(point.model, f"{_x(value)}", f"{y}", small=True))

@@ -102,6 +102,7 @@ def _viewer(found: Evaluated) -> str:
         **where,
         "fps": stick.fps,
         "concept": found.concept,
+        "asked": bool(found.context.get("reads_text", True)),
         "models": {model: {"name": model_name(model), "kind": kind(model)} for model in models},
         "sets": {take.set: set_name(take.set) for take in found.takes},
         "stick": {
@@ -127,7 +128,7 @@ def _charts(numbers: Numbers, concept: str) -> Markup | None:
     parts = []
     if len(points) > 1:
         hint = f"Share of prompts for ‘{concept}’ that no longer show it; detections elsewhere, relative to the base."
-        if any(p.hard for p in points if p.model != "base"):
+        if any(p.hard for p in points if p.model not in ("base", "reference")):
             hint += " Hollow: prompts that ask for it in other words."
         parts.append(el("figure", el("h2", "Forgotten against kept"), charts.plane(points), el("figcaption", hint)))
     if rows:

@@ -39,7 +39,9 @@ def tables(numbers: Numbers, titles: Mapping[str, str], real: Reals) -> Markup:
 
 def _set(numbers: Numbers, name: str, title: str, real: Mapping[str, float]) -> Markup:
     keys = [key for key in numbers.keys(name) if numbers.line(*key)]
-    count = max((row.n for row in numbers.rows if row.set == name and row.metric != "detector_rate"), default=0)
+    here = [row for row in numbers.rows if row.set == name]
+    # A detector counts the prompts that ask for its action: one may ask for several, or for none.
+    count = max(row.n for row in [row for row in here if row.metric != "detector_rate"] or here)
     extra = _extra(numbers, keys)
     seen = any(key[1] == "detector_rate" and (key[2] or "all") in real for key in keys)
     head: list[Content] = [el("th", "metric", scope="col")]

@@ -30,7 +30,7 @@ class Viewer {
     const take = this.takes[number];
     this.number = number;
     this.seconds = Math.max(...take.clips.map((clip) => clip.seconds));
-    this.prompt.textContent = take.prompt ? `“${take.prompt}”` : "No prompt";
+    this.prompt.textContent = this.facts.asked ? `“${take.prompt}”` : take.prompt;
     this.scrub.max = this.seconds;
     this.stage.show(take.clips, this.facts.models, (clip) => this.note(clip));
     this.picker.mark(number);
