@@ -1,0 +1,101 @@
+"""Metrics measured themselves: how well does each tell a model that knows the concept from one that never saw it?"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hmu.evaluation.counting import Measured
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One metric on one set.
+
+    Attributes:
+        set, metric, label: which; base, reference: its values; n: prompts; repeats: of every prompt.
+        cohen: Cohen's d over repeats, ``(reference - base) / pooled standard deviation``; None for one repeat.
+        auc: chance that a prompt's value is larger under the reference than another prompt's under the base, ties
+            counted half: 0.5 tells nothing, 0 and 1 everything; None for a metric that is no mean over prompts.
+        z: ``(reference - base)`` in standard errors of that difference, by a bootstrap over prompts that is paired
+            across the two models; None without a bootstrap. The measure to rank by: it asks whether the *set* tells.
+    """
+
+    set: str
+    metric: str
+    label: str | None
+    base: float
+    reference: float
+    n: int
+    repeats: int
+    cohen: float | None
+    auc: float | None
+    z: float | None
+
+
+def effects(base: Sequence[Measured], reference: Sequence[Measured]) -> list[Effect]:
+    """Every metric that both models have, sets in order, the most telling metric of a set first."""
+    others = {one.row.key: one for one in reference}
+    found = [_effect(one, others[one.row.key]) for one in base if one.row.key in others]
+    finite = [e for e in found if math.isfinite(e.base) and math.isfinite(e.reference)]
+    order = {name: number for number, name in enumerate(dict.fromkeys(e.set for e in finite))}
+    return sorted(finite, key=lambda e: (order[e.set], -abs(e.z or 0.0), -abs(e.cohen or 0.0)))
+
+
+def _effect(base: Measured, reference: Measured) -> Effect:
+    row = base.row
+    return Effect(
+        *row.key,
+        row.value,
+        reference.row.value,
+        row.n,
+        row.repeats,
+        cohen(row.values, reference.row.values),
+        auc(base.prompts, reference.prompts),
+        _z(base, reference),
+    )
+
+
+def cohen(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Cohen's d of two samples, positive where the second is larger; None where they have no spread to compare with."""
+    if min(len(first), len(second)) < 2:
+        return None
+    spread = math.sqrt((statistics.variance(first) + statistics.variance(second)) / 2)
+    return (statistics.fmean(second) - statistics.fmean(first)) / spread if spread > 0 else None
+
+
+def auc(first: Tensor | None, second: Tensor | None) -> float | None:
+    """The chance that a value of ``second`` ``(m,)`` exceeds one of ``first`` ``(n,)`` (Mann and Whitney's U)."""
+    if first is None or second is None:
+        return None
+    a, b = (x[x.isfinite()].double() for x in (first, second))
+    if not len(a) or not len(b):
+        return None
+    ranked = torch.sort(a).values
+    below = torch.searchsorted(ranked, b, right=False) + torch.searchsorted(ranked, b, right=True)
+    return float(below.sum()) / (2 * len(a) * len(b))
+
+
+def _z(base: Measured, reference: Measured) -> float | None:
+    if base.draws is None or reference.draws is None:
+        return None
+    error = float((reference.draws - base.draws).std())
+    return (reference.row.value - base.row.value) / error if error > 0 else None
+
+
+def table(found: Iterable[Effect]) -> str:
+    """Effects as Markdown."""
+    lines = ["| set | metric | n | base | reference | d over repeats | AUC over prompts | z |"]
+    lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
+    for e in found:
+        name = e.metric if e.label is None else f"{e.metric} [{e.label}]"
+        cells = [e.set, f"`{name}`", str(e.n), f"{e.base:.3g}", f"{e.reference:.3g}"]
+        cells += ["–" if v is None else f"{v:+.1f}" for v in (e.cohen,)]
+        cells += ["–" if e.auc is None else f"{e.auc:.2f}", "–" if e.z is None else f"{e.z:+.1f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""Measure the metrics with a base and a retain-only reference: ``python -m hmu.tools.metaeval base=… reference=…``.
+
+Writes ``metaeval.json`` and ``metaeval.md`` into ``out`` and, asked for, the table into ``document``.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hmu.app import main
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> Path:
+    """Generate with both models, measure, compare; returns the Markdown file.
+
+    Raises:
+        CheckpointError: ``base`` or ``reference`` is no model of the same kind.
+        ConfigError: ``reference`` has seen the concept, or the document is missing.
+    """
+    from hydra.utils import instantiate
+
+    from hmu.evaluation.generation import GenerationCache
+    from hmu.evaluation.metaeval import effects, table
+    from hmu.evaluation.suite import Model
+    from hmu.methods.edit import fingerprint
+    from hmu.run import write_json, write_text
+    from hmu.workflows.common import build_backbone, build_evaluator, check_match, seed_everything, settle_concept
+    from hmu.workflows.evaluate import with_run
+    from hmu.workflows.measure import prompt_sets, torch_device
+    from hmu.workflows.reference import load_reference
+
+    config = settle_concept(with_run(config))
+    seed_everything(config)
+    document = _document(config)
+    source = instantiate(config.dataset)
+    source.prepare()
+    concept = instantiate(config.concept).for_dataset(source.name)
+    backbone = build_backbone(config, checkpoint=_weights(str(config.base))).to(torch_device(config.device))
+    check_match(backbone, source.features, source.name)
+    models = [Model("base", backbone, fingerprint(backbone)), load_reference(config, backbone)]
+    evaluator = build_evaluator(config, source).to(torch_device(config.device))
+    sides, sets = prompt_sets(config, source, concept, backbone.unit_length)
+    cache = GenerationCache(Path(config.paths.cache) / "generated")
+    suite = instantiate(config.suite)
+    measured, _ = suite.measure(models, sets, evaluator, concept, int(config.seed), cache)
+    found = effects(measured["base"], measured["reference"])
+    circumstances = {
+        "concept": concept.name,
+        "dataset": source.name,
+        "evaluator": evaluator.fingerprint,
+        "partition": sides.hash,
+        "repeats": suite.repeats,
+        "seed": int(config.seed),
+        "base": str(config.base),
+        "reference": str(config.reference),
+    }
+    out = Path(config.out)
+    write_json(out / "metaeval.json", {"schema": 1, "context": circumstances, "effects": [asdict(e) for e in found]})
+    told = f"{backbone.name}, '{concept.name}' on {source.name}, {suite.repeats} repeats.\n\n{table(found)}\n"
+    write_text(out / "metaeval.md", told)
+    if document is not None:
+        from hmu.tools.detectors_report import fill
+
+        write_text(document, fill(document.read_text(encoding="utf-8"), "metaeval", told))
+    log.info("%s\n%s", out / "metaeval.md", told)
+    return out / "metaeval.md"
+
+
+def _weights(base: str) -> str:
+    """What ``backbone.checkpoint`` takes: the model of a run folder, or the name as it stands."""
+    return str(Path(base) / "model") if (Path(base) / "model").is_dir() else base
+
+
+def _document(config: DictConfig) -> Path | None:
+    from hmu.errors import ConfigError
+
+    if config.document is None:
+        return None
+    if not Path(config.document).is_file():
+        raise ConfigError(f"document={config.document} does not exist: run this from the repository's root")
+    return Path(config.document)
+
+
+if __name__ == "__main__":
+    main("metaeval", run)
