@@ -45,7 +45,7 @@ def test_unlearn_save_load_switch_off_evaluate(world, backbone, method):
         pytest.skip(f"{method} does not fit {backbone}: refused, see test_pairs.py")
     short = [f"method={method}", f"backbone={backbone}", *brief(method)]
     run("unlearn", unlearn, *short, *inputs(world, backbone), *QUIET, "logger=csv", f"hydra.run.dir={folder}")
-    for name in ("config.yaml", "run.json", "partition.json", "audit.csv", "metrics.json", "report.md"):
+    for name in ("config.yaml", "run.json", "partition.json", "audit.csv", "metrics.json", "report.md", "report.html"):
         assert (folder / name).is_file(), name
     assert (folder / "samples" / "before_after.gif").stat().st_size > 1000
     family = import_module(f"hmu.backbones.{backbone.removesuffix('_demo')}")
