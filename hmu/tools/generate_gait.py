@@ -160,6 +160,7 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
     import torch
 
     from hmu.backbones.gaitdynamics.complete import complete as fill
+    from hmu.backbones.gaitdynamics.complete import unseen
     from hmu.gait import columns
     from hmu.gait.standard import standard
     from hmu.gait.trial import read_trial
@@ -171,6 +172,9 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
     if len(trial) < backbone.min_frames:
         raise ConfigError(f"gait.trial={wanted.trial}: {len(trial)} frames, expected at least {backbone.min_frames}")
     known = columns.KINEMATIC_COLUMNS if wanted.known == "kinematics" else columns.KINETIC_COLUMNS
+    hidden = [columns.STATES[i] for i in unseen(backbone, torch.from_numpy(trial.states), known)]
+    if hidden:
+        log.warning("outside what the model was trained on, so not shown to it: %s", ", ".join(hidden))
     generator = torch.Generator().manual_seed(int(config.seed))
     states = fill(backbone, torch.from_numpy(trial.states), known, generator=generator, steps=config.steps).numpy()
     found = "; ".join(f"{name} {value:.3g}" for name, value in quality(trial, states, wanted.known).items())

@@ -10,6 +10,8 @@ from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.gait import GaitSuite, conditions, conditions_markdown, rule_of
 from hmu.evaluation.generation import GenerationCache
+from hmu.evaluation.report import headline
+from hmu.evaluation.results import Results, summarise
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model
 from hmu.evaluators.gait import GaitFeatures
@@ -108,6 +110,17 @@ def test_a_model_that_only_walks(tmp_path):
 def test_real_windows_tell_what_the_rules_can_see():
     found = suite().real_rates(sets_of(), CROUCH)
     assert found == {"forget": {"crouch_gait": 1.0}, "retain": {"walk": 1.0, "stiff_knee": 0.0, "run": 0.0}}
+
+
+def test_the_headline_does_not_say_that_a_model_without_text_was_asked():
+    rows = [
+        summarise(model, "forget", "detector_rate", [value], 96, label="crouch_gait", share=True)
+        for model, value in (("base", 0.25), ("unlearned", 0.0))
+    ]
+    found = Results({"concept": "crouch_gait", "reads_text": False}, rows)
+    told = "Left to itself, the base model shows 'crouch_gait' in 25% of windows, the unlearned model in 0%."
+    assert headline(found) == told
+    assert "left to itself, it shows 'crouch_gait' in 25%" in headline(Results(found.context, rows[:1]))
 
 
 def test_tables_stand_side_by_side_with_counts():

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
+from hmu.app import CONFIGS, register_resolvers
 from hmu.backbones.gaitdynamics import load_pretrained
+from hmu.config import check_targets
 from hmu.evaluation.results import Results
 from hmu.gait.statistics import NAMES
 from hmu.gait.trial import write_trial
@@ -45,6 +49,19 @@ def here(root: Path) -> list[str]:
 def job(root: Path, *overrides: str) -> list[str]:
     model = [f"backbone.checkpoint={root / 'backbone' / 'model'}", "backbone.sampling.steps=2"]
     return [*here(root), *model, "concept=crouch_gait", *FAST, *overrides]
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "tuning").glob("*.yaml")), ids=lambda p: p.stem)
+def test_settings_for_a_pair_are_keys_of_the_method_and_the_command_line_wins(path):
+    backbone, _, method = path.stem.rpartition("_")
+    pair = [f"backbone={backbone}", f"method={method}"]
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        plain, own = (compose("unlearn", overrides=[*pair, *more]) for more in ([], ["method.lambda_forget=7"]))
+        check_targets(plain)
+    assert plain.method.forget == "hinge"
+    assert own.method.lambda_forget == 7 != plain.method.lambda_forget
 
 
 METHODS = {

@@ -9,9 +9,22 @@ from torch import Tensor
 
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.gait.columns import FEATURES
+from hmu.gait.normaliser import HIGH
 from hmu.gait.windows import tile
 
 BATCH = 16  # windows per network evaluation
+BEYOND, OFTEN = 1.5, 0.05  # times the training range; share of frames: see unseen
+
+
+def unseen(model: GaitDynamics, states: Tensor, known: Sequence[int]) -> list[int]:
+    """Those of the ``known`` columns of ``states`` ``(frames, 63)`` that lie where the model has never been.
+
+    A column is unseen if it leaves :data:`BEYOND` times its range in training in more than :data:`OFTEN` of the frames.
+    """
+    device = model.normaliser.min_.device
+    values = model.normaliser.normalise(states.to(device).float()).cpu()
+    far = (values.abs() > BEYOND * HIGH).float().mean(0) > OFTEN
+    return [column for column in known if bool(far[column])]
 
 
 def complete(
@@ -20,6 +33,7 @@ def complete(
     known: Sequence[int],
     *,
     overlap: float = 0.5,
+    hide_unseen: bool = True,
     generator: torch.Generator | None = None,
     steps: int | None = None,
 ) -> Tensor:
@@ -32,6 +46,8 @@ def complete(
         states: one recording at 100 Hz; values of unknown columns are not read.
         known: columns to keep.
         overlap: share of a window that the next one covers again, 0 to below 1.
+        hide_unseen: do not show the model known columns outside what it was trained on (:func:`unseen`): they would
+            mislead it. They come back as given all the same.
         generator, steps: see :meth:`GaitDynamics.generate`.
     """
     window, frames = model.decoder.options.window, len(states)
@@ -40,8 +56,11 @@ def complete(
         step = max(round(window * (1 - overlap)), 1)
         cuts = [(max(stop - window, 0), stop) for _, stop in tile(frames, window, step, short=False)]
     length = cuts[0][1] - cuts[0][0]
-    mask = torch.zeros(FEATURES, dtype=torch.bool)
-    mask[list(known)] = True
+    given = torch.zeros(FEATURES, dtype=torch.bool)
+    given[list(known)] = True
+    mask = given.clone()
+    if hide_unseen:
+        mask[unseen(model, states, known)] = False
     values = torch.stack([states[a:b] for a, b in cuts]) * mask
     ramp = torch.minimum(torch.arange(1, length + 1), torch.arange(length, 0, -1)).to(states.dtype)
     total, weight = torch.zeros_like(states), torch.zeros(frames, 1, dtype=states.dtype)
@@ -54,4 +73,4 @@ def complete(
         for (a, b), answer in zip(cuts[first : first + BATCH], made, strict=True):
             total[a:b] += answer * ramp[:, None]
             weight[a:b] += ramp[:, None]
-    return torch.where(mask, states, total / weight)
+    return torch.where(given, states, total / weight)

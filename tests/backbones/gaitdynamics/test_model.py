@@ -8,7 +8,7 @@ import torch
 
 from hmu.backbones.base import MotionBackbone
 from hmu.backbones.gaitdynamics import GaitDynamics, build, load_pretrained
-from hmu.backbones.gaitdynamics.complete import complete
+from hmu.backbones.gaitdynamics.complete import complete, unseen
 from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, total
 from hmu.backbones.gaitdynamics.options import ObjectiveOptions
 from hmu.errors import CheckpointError, ConfigError
@@ -229,3 +229,22 @@ def test_whole_recordings_are_completed_and_keep_what_is_known(frames, model):
     other[:, columns.KINETIC_COLUMNS] = torch.nan  # unknown values are not read
     again = complete(model, torch.nan_to_num(other, nan=7.0), columns.KINEMATIC_COLUMNS, generator=seeded(1), steps=2)
     assert torch.equal(again, filled)
+
+
+def test_known_columns_that_the_model_has_never_seen_do_not_mislead_it(model):
+    states = 0.1 * torch.randn(40, 63, generator=seeded()).double()
+    assert unseen(model, states, columns.KINEMATIC_COLUMNS) == []
+    strange, stranger = states.clone(), states.clone()
+    lumbar = columns.states(["lumbar_0"])[0]
+    strange[:, lumbar], stranger[:, lumbar] = 500.0, 900.0
+    assert unseen(model, strange, columns.KINEMATIC_COLUMNS) == [lumbar]
+    assert unseen(model, strange, columns.KINETIC_COLUMNS) == []
+    answers = [
+        complete(model, x, columns.KINEMATIC_COLUMNS, generator=seeded(1), steps=2, **more)
+        for more in ({}, {"hide_unseen": False})
+        for x in (strange, stranger)
+    ]
+    forces = [answer[:, columns.KINETIC_COLUMNS] for answer in answers]
+    assert torch.equal(forces[0], forces[1])
+    assert not torch.equal(forces[2], forces[3])
+    assert bool((answers[1][:, lumbar] == 900).all()), "what is given comes back as given"
