@@ -25,7 +25,7 @@ class Esd(WeightMethod):
     Args:
         eta: negative guidance. 0 is neutral, above 0 repels. (The convention "1 is neutral" is this one plus 1.)
         anchor: prompt that replaces the concept; empty = unconditional, as published.
-        train: trainable weights, a name from ``parameter_groups``; None = what the backbone names as its ``unlearn_group``.
+        train: trainable weights, a name from ``parameter_groups``; None = the backbone's ``unlearn_group``.
         preserve: what retain clips hold the model to: ``teacher`` (its own former answer) or ``target`` (the true one).
         preserve_weight: weight of that term; 0 switches it off.
         unconditional: share of retain items whose caption is dropped, so that the unconditional answer is kept too.
