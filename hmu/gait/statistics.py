@@ -13,7 +13,7 @@ _VERTICAL = columns.states(["calcn_r_force_vy", "calcn_l_force_vy"])
 _FORWARD_FORCE = columns.states(["calcn_r_force_vx", "calcn_l_force_vx"])
 _KNEES = columns.states(["knee_angle_r", "knee_angle_l"])
 CONTACT = 0.05  # body weights: a foot that carries more is on the ground
-STRIKE, SMOOTHED, SWING = 0.15, 9, 15  # body weights, frames, frames: see strikes
+STRIKE, SMOOTHED, SWING, KNOWN = 0.15, 9, 15, 4  # body weights, then frames: see strikes
 NAMES = (
     "speed",
     "cadence",
@@ -41,7 +41,8 @@ def strikes(states: Tensor) -> Tensor:
     """True in the frame in which a foot first carries weight after a swing ``(..., frames, 2)``.
 
     A foot strikes when its load, averaged over :data:`SMOOTHED` frames, exceeds :data:`STRIKE` after it has not done so
-    for :data:`SWING` frames: noise in a generated force near zero is no strike.
+    for :data:`SWING` frames: noise in a generated force near zero is no strike. Of a swing that began before the window
+    :data:`KNOWN` frames are enough.
     """
     force = loads(states)
     shape = force.shape
@@ -49,11 +50,14 @@ def strikes(states: Tensor) -> Tensor:
     edge = SMOOTHED // 2
     smooth = torch.nn.functional.avg_pool1d(rows, SMOOTHED, stride=1, padding=edge, count_include_pad=False)
     down = (smooth > STRIKE).to(rows.dtype)
-    # whether any of the SWING frames before was down; before the window nobody knows, which counts as down
-    before = torch.nn.functional.pad(down[..., :-1], (SWING, 0), value=1.0)
-    recently = torch.nn.functional.max_pool1d(before, SWING, stride=1)
-    first = (down > 0) & (recently == 0)
+    first = (down > 0) & ~_before(down, SWING, 0.0) & ~_before(down, KNOWN, 1.0)
     return first.reshape(*shape[:-2], shape[-1], shape[-2]).movedim(-1, -2)
+
+
+def _before(down: Tensor, frames: int, unknown: float) -> Tensor:
+    """Whether ``down`` ``(rows, 1, frames)`` was set in one of so many frames; before the window ``unknown``."""
+    padded = torch.nn.functional.pad(down[..., :-1], (frames, 0), value=unknown)
+    return torch.nn.functional.max_pool1d(padded, frames, stride=1) > 0
 
 
 def statistics(states: Tensor, height: Tensor | float) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from tests.gait.conftest import demo_trial
 @pytest.fixture(scope="module")
 def windows() -> torch.Tensor:
     trials = [standard(demo_trial(style, 0.5, 3.0, 0))[0] for style in ("walk", "run")]
-    return torch.stack([torch.from_numpy(trial.states[50:200]) for trial in trials])
+    return torch.stack([torch.from_numpy(trial.states[40:190]) for trial in trials])
 
 
 def test_bones_have_the_lengths_of_the_body_and_feet_stand_on_the_floor(windows):

@@ -16,7 +16,7 @@ from tests.gait.conftest import demo_trial
 
 @pytest.fixture(scope="module")
 def window() -> torch.Tensor:
-    return torch.from_numpy(standard(demo_trial("walk", 0.5, 3.0, 0))[0].states[50:200])
+    return torch.from_numpy(standard(demo_trial("walk", 0.5, 3.0, 0))[0].states[40:190])
 
 
 def colours(image: Image.Image) -> set[tuple[int, int, int]]:

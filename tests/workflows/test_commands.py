@@ -22,12 +22,13 @@ from tests.conftest import REPOSITORY
 from tests.workflows.toy import FAST, QUIET, TOY, inputs, run
 
 # detectors_report rewrites a document from a thousand clips: half a minute, tests/tools runs its parts
-ROOTS = ("train", "unlearn", "evaluate", "generate", "doctor", "split", "import_bvh", "pack")
+ROOTS = ("train", "unlearn", "evaluate", "generate", "doctor", "split", "import_bvh", "pack", "report")
 SHOWN = of_readme(REPOSITORY / "README.md") + [c for root in ROOTS for c in of_header(CONFIGS / f"{root}.yaml")]
 ONCE = list({command.line: command for command in reversed(SHOWN)}.values())[::-1]
 RUN = [c for c in ONCE if c.config is not None and not c.words[0].endswith("torchrun")]
 #: keys with which the user names something of their own: absent here, which must be said in one line
 BROUGHT = {"dataset", "dataset.root", "source", "prompts", "init", "backbone.checkpoint", "evaluator.checkpoint"}
+BROUGHT |= {"runs", "gait.trial"}
 
 
 def parameter(command: Command):
@@ -78,13 +79,14 @@ def toy(command: Command, config: DictConfig, world: Path, ran: Path) -> list[st
         replaced = {"ckpt": ran, "edits": ran, "model": world / "backbone"}.get(key)
         words.append(word if replaced is None else re.sub(rf"[\w./-]*{PLACEHOLDER}", str(replaced), word))
     train, small = command.config == "train", ["hydra/job_logging=none", "seed=3"] if "seed" in config else []
+    gait = "gait" in config.get("dataset", {}).get("_target_", "")  # has a set and fixed features of its own
     if "paths" in config:
         small += [f"paths.cache={world / 'cache'}", f"paths.output={world / 'outputs'}"]
-    if config.get("dataset", {}).get("generator"):
+    if config.get("dataset", {}).get("generator") and not gait:
         small.append(f"dataset.root={world / 'data'}")
     if config.get("backbone", {}).get("checkpoint") == "asset:demo/salad":
         small += TOY if train else [f"backbone.checkpoint={world / 'backbone' / 'model'}", "backbone.sampling.steps=2"]
-    if config.get("evaluator", {}).get("checkpoint") == "asset:demo/evaluator" and not train:
+    if config.get("evaluator", {}).get("checkpoint") == "asset:demo/evaluator" and not train and not gait:
         small.append(f"evaluator.checkpoint={world / 'evaluator' / 'model'}")
     if "suite" in config:
         small += FAST
@@ -110,7 +112,8 @@ def ran(world) -> Path:
 def brings(command: Command) -> bool:
     """Whether the command names files of the user's."""
     keys = dict(word.partition("=")[::2] for word in command.overrides)
-    return bool((keys.keys() & BROUGHT) - ({"dataset"} if keys.get("dataset", "demo") == "demo" else set()))
+    embedded = {"dataset"} if keys.get("dataset", "demo") in ("demo", "gait_demo") else set()
+    return bool((keys.keys() & BROUGHT) - embedded)
 
 
 @pytest.mark.parametrize("command", [parameter(command) for command in RUN])
