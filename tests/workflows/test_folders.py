@@ -18,7 +18,7 @@ from hmu.app import CONFIGS, register_resolvers
         ("train", ["evaluator=guo", "dataset=humanml3d"], "train/humanml3d/guo/all-all"),
         ("train", ["backbone=salad", "partition=retain"], "train/demo/salad/all-retain"),
         ("unlearn", ["method=lora", "concept=wave"], "unlearn/demo/salad_demo/lora-wave"),
-        ("evaluate", ["ckpt=x", "suite=full"], "evaluate/demo/salad_demo/full-kick"),
+        ("evaluate", ["ckpt=x", "suite=full"], "evaluate/demo/salad_demo/full"),
     ],
 )
 def test_run_folder_is_named_after_what_is_trained_or_measured(monkeypatch, tmp_path, script, overrides, folder):
