@@ -41,7 +41,8 @@ def look(prompts: PromptSet, joints: Tensor, concept: Concept) -> Hits:
     labels = _wanted(prompts, concept) | ({concept.name} if concept.detector else set())
     lengths = prompts.lengths.numpy()
     rules = {label: str(concept.detector) if label == concept.name else label for label in sorted(labels)}
-    return {k: torch.from_numpy(detectors.detect(rule, joints, lengths)).double() for k, rule in rules.items()}
+    seen = detectors.detect_each(set(rules.values()), joints, lengths)
+    return {label: torch.from_numpy(seen[rule]).double() for label, rule in rules.items()}
 
 
 def rates(

@@ -81,9 +81,9 @@ def detected(motions: Sequence[Tensor], lengths: Tensor, actions: Mapping[str, C
     frames = lengths.numpy()
     found: dict[str, list[np.ndarray]] = {}
     for motion in motions:
-        joints = joints_of(motion)
+        seen = detectors.detect_each({str(a.detector) for a in actions.values()}, joints_of(motion), frames)
         for name, action in actions.items():
-            found.setdefault(name, []).append(np.asarray(detectors.detect(str(action.detector), joints, frames)))
+            found.setdefault(name, []).append(seen[str(action.detector)])
     return {name: torch.from_numpy(np.concatenate(parts)).bool() for name, parts in found.items()}
 
 

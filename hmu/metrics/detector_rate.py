@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hmu.errors import DataError
 from hmu.metrics.base import EvalSamples, MotionMetric
-from hmu.motion.detectors import detect, names
+from hmu.motion.detectors import detect_each, names
 
 
 class DetectorRate(MotionMetric):
@@ -39,7 +39,8 @@ class DetectorRate(MotionMetric):
         if samples.joints is None or samples.lengths is None:
             raise DataError("metric DetectorRate needs 'joints' and 'lengths', which these samples do not have")
         joints, lengths = samples.joints.detach().cpu().numpy(), samples.lengths.detach().cpu().numpy()
-        found = [int(detect(label, joints, lengths, samples.fps).sum()) for label in self.labels]
+        seen = detect_each(self.labels, joints, lengths, samples.fps)
+        found = [int(seen[label].sum()) for label in self.labels]
         self.hits += torch.tensor(found, dtype=torch.int64, device=self.hits.device)
         self.seen += len(joints)
 

@@ -69,16 +69,20 @@ def extended(values: Array, lengths: Ints, reach: int) -> Array:
     )
     pivot = np.where(position < 0, 0, last) + np.zeros_like(source)
     outside = (position < 0) | (position > last)
-    wide = (slice(None), slice(None)) + (None,) * (values.ndim - 2)
-    inner = np.take_along_axis(values, source[wide], axis=1)
-    mirrored = 2 * np.take_along_axis(values, pivot[wide], axis=1) - inner
-    return np.asarray(np.where(outside[wide], mirrored, inner))
+    out = _frames(values, source)
+    clip, frame = np.nonzero(outside)
+    out[clip, frame] = 2 * values[clip, pivot[clip, frame]] - out[clip, frame]
+    return out
 
 
 def hold(values: Array, lengths: Ints) -> Array:
     """``values`` whose padding repeats each clip's last true frame."""
-    index = np.minimum(np.arange(values.shape[1])[None, :], lengths[:, None] - 1)
-    return np.take_along_axis(values, index.reshape(index.shape + (1,) * (values.ndim - 2)), axis=1)
+    return _frames(values, np.minimum(np.arange(values.shape[1])[None, :], lengths[:, None] - 1))
+
+
+def _frames(values: Array, index: Ints) -> Array:
+    """Frames ``index`` ``(batch, n)`` of each clip: whole frames are copied, which is far quicker than by element."""
+    return np.asarray(values[np.arange(len(values))[:, None], index])
 
 
 def velocity(values: Array, lengths: Ints, fps: float) -> Array:

@@ -9,7 +9,9 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from hmu.motion.statistics import motion_statistics
 log = logging.getLogger(__name__)
 
 MIN_FRAMES, MAX_FRAMES = 40, 120  # of features; short clips keep training on a CPU quick
+_CLIPS_PER_PROCESS = 250  # fewer are made here: starting a process takes as long
 SHARES = {"val": 0.05, "test": 0.15}
 _COLUMNS = ("id", "split", "main", "actions", "side", "speed", "amplitude", "direction", "count", "height", "frames")
 
@@ -46,6 +49,7 @@ def generate(root: Path, *, seed: int = 0, clips: int = 3000) -> None:
     Clips: 263 columns at 20 fps, 40-120 frames, about one in five with two actions; three captions each. Performers
     differ in height and proportions while they move, then every clip is retargeted to one skeleton, as HumanML3D does:
     bone lengths carry no information about the action, and a network need not learn that they stay constant.
+    Large sets are made by several processes; each clip has its own random numbers, so their count changes nothing.
     Mean and Std come from the training clips. ``labels.csv`` holds the ground truth (several values joined by ``;``
     in two-action clips). The folder appears complete or not at all.
 
@@ -104,13 +108,13 @@ def _write(folder: Path, seed: int, clips: int) -> None:
     entries = _entries(seed, clips)
     for name in ("new_joint_vecs", "new_joints", "texts"):
         (folder / name).mkdir(parents=True)
-    rows = []
-    for number, entry in enumerate(entries):
-        features, lines, specs, height = make_clip(seed, number, entry.action)
-        np.save(folder / "new_joint_vecs" / f"{entry.name}.npy", features)
-        np.save(folder / "new_joints" / f"{entry.name}.npy", features_to_joints(features, T2M))
-        _text(folder / "texts" / f"{entry.name}.txt", lines)
-        rows.append(_label(entry, specs, height, len(features)))
+    numbers, write = range(clips), partial(_write_clip, folder, seed)
+    workers = min(_cores(), clips // _CLIPS_PER_PROCESS)
+    if workers > 1:
+        with ProcessPoolExecutor(workers) as pool:
+            rows = list(pool.map(write, numbers, entries, chunksize=50))
+    else:
+        rows = list(map(write, numbers, entries))
     for split, members in _splits(entries).items():
         _text(folder / f"{split}.txt", members)
     table = io.StringIO()
@@ -121,6 +125,20 @@ def _write(folder: Path, seed: int, clips: int) -> None:
     np.save(folder / "Mean.npy", mean.astype(np.float32))
     np.save(folder / "Std.npy", std.astype(np.float32))
     log.info("demo data set: %d clips of %d actions", clips, len(ACTIONS))
+
+
+def _write_clip(folder: Path, seed: int, number: int, entry: _Entry) -> tuple[str, ...]:
+    """Write the three files of one clip; its row of ``labels.csv``."""
+    features, lines, specs, height = make_clip(seed, number, entry.action)
+    np.save(folder / "new_joint_vecs" / f"{entry.name}.npy", features)
+    np.save(folder / "new_joints" / f"{entry.name}.npy", features_to_joints(features, T2M))
+    _text(folder / "texts" / f"{entry.name}.txt", lines)
+    return _label(entry, specs, height, len(features))
+
+
+def _cores() -> int:
+    """Cores this process may use (a container's share, where the system tells)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _training_clips(folder: Path, entries: Sequence[_Entry]) -> Iterator[NDArray[np.float32]]:

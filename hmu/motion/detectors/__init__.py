@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -24,7 +24,7 @@ from hmu.motion.detectors._base import Detector, Found
 from hmu.motion.detectors._body import Body
 from hmu.motion.kinematics import as_arrays
 
-__all__ = ["Body", "Detector", "Found", "detect", "detect_all", "detector", "label", "names", "rates"]
+__all__ = ["Body", "Detector", "Found", "detect", "detect_all", "detect_each", "detector", "label", "names", "rates"]
 
 Bools = NDArray[np.bool_]
 _SIDES = ("left", "right", "both")
@@ -82,16 +82,28 @@ def detect(name: str, joints: Any, lengths: Any = None, fps: float = 20.0) -> Bo
         ConfigError: unknown name or side.
         DataError: wrong shapes, NaN.
     """
+    return detect_each([name], joints, lengths, fps)[name]
+
+
+def detect_each(wanted: Iterable[str], joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
+    """Several concepts at once, ``name -> bool (batch,)``; the signals are computed once. Arguments as in ``detect``."""
+    rules = {name: _rule(name) for name in wanted}
+    found: dict[str, list[Bools]] = {name: [] for name in rules}
+    for body in _bodies(joints, lengths, fps) if rules else ():
+        for name, (rule, side) in rules.items():
+            seen = rule(body)
+            if side and side not in seen.sides:
+                told = ", ".join(seen.sides) or "no sides"
+                raise ConfigError(f"detector '{rule.name}' cannot tell '{side}': it tells {told}")
+            found[name].append(seen.sides[side] if side else seen.any)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _rule(name: str) -> tuple[Detector, str]:
+    """The detector that a name means, and the side (or "")."""
     base, _, side = name.rpartition("_")
-    if name in _known() or side not in _SIDES or base not in _known():
-        rule = detector(name)
-        return np.concatenate([rule(body).any for body in _bodies(joints, lengths, fps)])
-    rule = detector(base)
-    found = [rule(body) for body in _bodies(joints, lengths, fps)]
-    if side not in found[0].sides:
-        told = ", ".join(found[0].sides) or "no sides"
-        raise ConfigError(f"detector '{base}' cannot tell '{side}': it tells {told}")
-    return np.concatenate([part.sides[side] for part in found])
+    plain = name in _known() or side not in _SIDES or base not in _known()
+    return (detector(name), "") if plain else (detector(base), side)
 
 
 def _bodies(joints: Any, lengths: Any, fps: float) -> Iterator[Body]:
@@ -105,8 +117,7 @@ def _bodies(joints: Any, lengths: Any, fps: float) -> Iterator[Body]:
 
 def detect_all(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
     """Every detector's answer, ``name -> bool (batch,)``; the signals are computed once. Arguments as in ``detect``."""
-    parts = [{name: kind()(body).any for name, kind in _known().items()} for body in _bodies(joints, lengths, fps)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in _known()}
+    return detect_each(_known(), joints, lengths, fps)
 
 
 def label(joints: Any, lengths: Any = None, fps: float = 20.0) -> list[set[str]]:
