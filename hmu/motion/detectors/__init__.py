@@ -86,7 +86,7 @@ def detect(name: str, joints: Any, lengths: Any = None, fps: float = 20.0) -> Bo
 
 
 def detect_each(wanted: Iterable[str], joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
-    """Several concepts at once, ``name -> bool (batch,)``; the signals are computed once. Arguments as in ``detect``."""
+    """Several concepts at once, ``name -> bool (batch,)``; signals are computed once. Arguments as in ``detect``."""
     rules = {name: _rule(name) for name in wanted}
     found: dict[str, list[Bools]] = {name: [] for name in rules}
     for body in _bodies(joints, lengths, fps) if rules else ():
