@@ -7,7 +7,16 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+FEW_KEYS = 32  # up to so many keys, on a CPU, two products and a softmax are 1.5 to 3 times faster than the fused kernel
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Scaled dot-product attention written out; ``q k v`` ``(rows, heads, tokens, head width)``, ``bias`` additive."""
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # the products would otherwise gather them row by row
+    logits = torch.matmul(q / math.sqrt(q.shape[-1]), k.transpose(-1, -2))
+    return torch.matmul((logits if bias is None else logits + bias).softmax(-1), v)
 
 
 def blocked_logit(dtype: torch.dtype) -> float:
@@ -74,10 +83,8 @@ class Attention(nn.Module):
     ) -> Tensor:
         if maps is not None:
             return self._weighted(q, k, v, bias, kind, maps)
-        if q.device.type == "cpu" and q.requires_grad:
-            # the flash kernel's backward is slow at 7 to 49 keys: the plain one makes a training step 8 % faster
-            with sdpa_kernel(SDPBackend.MATH):
-                return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        if q.device.type == "cpu" and k.shape[-2] <= FEW_KEYS:
+            return plain_attention(q, k, v, bias)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
     def temporal(self, x: Tensor, bias: Tensor | None, maps: AttentionMaps | None) -> Tensor:
