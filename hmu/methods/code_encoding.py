@@ -22,7 +22,7 @@ Frames = NDArray[np.int64]
 
 
 def encode(
-    backbone: MotionBackbone, clips: MotionClips, batch_size: int = 64, *, layers: int | None = None, crops: int = 0
+    backbone: MotionBackbone, clips: MotionClips, batch_size: int = 24, *, layers: int | None = None, crops: int = 0
 ) -> CodeTable:
     """Token ids of every clip, sorted by length so that little is padded.
 
@@ -80,7 +80,7 @@ def encode_cached(
     backbone: MotionBackbone,
     clips: MotionClips,
     folder: Path | None,
-    batch_size: int = 64,
+    batch_size: int = 24,
     *,
     layers: int | None = None,
     crops: int = 0,

@@ -73,7 +73,7 @@ class Lcr(EditMethod):
     table: str | None = None
     crops: int = 0
     cache: str | None = None
-    batch_size: int = 64
+    batch_size: int = 24
     variant: str = "paper"
     _choices: dict[int, Choice] = field(default_factory=dict, init=False, repr=False)
     _report: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
