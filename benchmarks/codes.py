@@ -1,6 +1,6 @@
 """Code statistics for LCR: batched, ranked layers only, equal windows once; against clip by clip with all quantisers.
 
-``python -m benchmarks.codes``; the single pass alone on more clips:  ``python -m benchmarks.codes --clips 100 --crops 0``
+``python -m benchmarks.codes``; the single pass on more clips:  ``python -m benchmarks.codes --clips 100 --crops 0``
 the published size of one data set:  ``python -m benchmarks.codes --whole 10000``
 """
 

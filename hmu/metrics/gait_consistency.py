@@ -65,9 +65,26 @@ def consistency(states: Tensor, height: float) -> dict[str, Tensor]:
 def foot_slide(states: Tensor, height: float) -> Tensor:
     """Mean horizontal speed ``(n,)`` in m/s of feet that carry weight; NaN where none does."""
     joints = gait_stick_figure(states, height).positions
-    feet = torch.stack(
-        [joints[..., [POINTS.index(f"{end}_{side}") for end in ("calcn", "mtp")], :].mean(-2) for side in "rl"], -2
-    )
-    speed = (feet.diff(dim=1) * FPS)[..., [0, 2]].norm(dim=-1)
-    standing = (loads(states)[:, 1:] > STANDING) & (loads(states)[:, :-1] > STANDING)
-    return torch.where(standing, speed, torch.nan).flatten(1).nanmean(-1)
+    speed = (_feet(joints).diff(dim=1) * FPS)[..., [0, 2]].norm(dim=-1)
+    return torch.where(_standing(states), speed, torch.nan).flatten(1).nanmean(-1)
+
+
+def stance_speed(states: Tensor, height: float) -> Tensor:
+    """Speed ``(n,)`` in m/s at which standing feet go back under the pelvis: what the legs say the body's speed is.
+
+    The root columns of a window may claim any speed; this one is made by its joint angles. NaN where no foot stands.
+    """
+    joints = gait_stick_figure(states, height).positions
+    back = (joints[..., :1, 0] - _feet(joints)[..., 0]).diff(dim=1) * FPS
+    return torch.where(_standing(states), back, torch.nan).flatten(1).nanmean(-1)
+
+
+def _feet(joints: Tensor) -> Tensor:
+    """Middles of both feet ``(n, frames, 2, 3)``, metres, right then left."""
+    ends = ("calcn", "mtp")
+    return torch.stack([joints[..., [POINTS.index(f"{e}_{side}") for e in ends], :].mean(-2) for side in "rl"], -2)
+
+
+def _standing(states: Tensor) -> Tensor:
+    """Where a foot carries weight in two frames running, ``(n, frames - 1, 2)``."""
+    return (loads(states)[:, 1:] > STANDING) & (loads(states)[:, :-1] > STANDING)

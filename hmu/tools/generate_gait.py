@@ -128,7 +128,7 @@ def sweep(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Iterator
 
     height = float(config.gait.height)
     for speed in wanted.speeds:
-        guide = None if speed is None else backbone.speed_guidance(speed, height)
+        guide = None if speed is None else backbone.mean_speed(speed, height)
         generator = torch.Generator().manual_seed(int(config.seed))
         parts = []
         for start in range(0, wanted.windows, int(config.batch_size)):
@@ -222,8 +222,10 @@ def measured(trial: Trial) -> dict[str, float | None]:
     import torch
 
     from hmu.gait.statistics import statistics
+    from hmu.metrics.gait_consistency import stance_speed
 
-    found = statistics(torch.from_numpy(trial.states)[None], trial.height)
+    states = torch.from_numpy(trial.states)[None]
+    found = statistics(states, trial.height) | {"stance_speed": stance_speed(states, trial.height)}
     return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
 
 
@@ -299,16 +301,19 @@ def plot(out: Path, made: Sequence[Group]) -> dict[str, str]:
 
 
 def tell(made: Sequence[Group]) -> None:
-    """Log how well asked speeds were met: mean per speed, and over several speeds slope and mean error."""
+    """Log how well asked speeds were met, by the pelvis' path and by standing feet; slope and error of a sweep."""
     import numpy as np
 
-    pairs = [(speed, [measured(trial)["speed"] for trial in trials]) for _, speed, trials in made if speed is not None]
-    if not pairs:
+    groups = [(speed, [measured(trial) for trial in trials]) for _, speed, trials in made if speed is not None]
+    if not groups:
         return
-    want = np.array([speed for speed, _ in pairs])
-    got = np.array([np.mean([value for value in found if value is not None]) for _, found in pairs])
-    for speed, mean in zip(want, got, strict=True):
-        log.info("asked for %.2f m/s: mean %.3f m/s", speed, mean)
-    if len(pairs) > 1:
-        slope = float(np.polyfit(want, got, 1)[0])
-        log.info("slope %.3f, mean absolute error %.3f m/s", slope, float(np.abs(got - want).mean()))
+    want = np.array([speed for speed, _ in groups])
+    got = {
+        name: np.array([np.mean([np.nan if m[key] is None else m[key] for m in found]) for _, found in groups])
+        for name, key in (("pelvis", "speed"), ("legs", "stance_speed"))
+    }
+    for speed, pelvis, legs in zip(want, *got.values(), strict=True):
+        log.info("asked for %.2f m/s: pelvis %.3f m/s, legs %.3f m/s", speed, pelvis, legs)
+    for name, mean in got.items() if len(groups) > 1 else ():
+        slope, error = float(np.polyfit(want, mean, 1)[0]), float(np.abs(mean - want).mean())
+        log.info("%s: slope %.3f, mean absolute error %.3f m/s", name, slope, error)

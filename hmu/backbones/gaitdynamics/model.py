@@ -20,7 +20,7 @@ from hmu.backbones.gaitdynamics.options import (
     SamplingOptions,
     ScheduleOptions,
 )
-from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ddim, draw
+from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, WindowMean, ddim, draw
 from hmu.backbones.salad.objectives import normal_like
 from hmu.backbones.salad.options import parse
 from hmu.backbones.salad.sampling import evaluating
@@ -211,7 +211,7 @@ class GaitDynamics(MotionBackbone):
         *,
         known: Tensor | None = None,
         mask: Tensor | None = None,
-        columns: ColumnGuidance | None = None,
+        columns: ColumnGuidance | WindowMean | None = None,
         generator: torch.Generator | None = None,
         steps: int | None = None,
     ) -> Tensor:
@@ -220,7 +220,7 @@ class GaitDynamics(MotionBackbone):
         Args:
             lengths: frames of each window ``(batch,)``.
             known: values to keep, real units ``(batch, frames, 63)``. mask: True where they are known, same shape.
-            columns: guidance, in normalised units (:meth:`speed_guidance` makes one).
+            columns: guidance, in normalised units (:meth:`mean_speed` makes one).
             generator: equal generators give equal windows, whatever comes after them in the batch.
             steps: instead of the configuration's.
 
@@ -264,25 +264,17 @@ class GaitDynamics(MotionBackbone):
                 result = torch.where(mask.to(device) > 0, known.to(result), result)
             return result
 
-    def speed_guidance(
-        self, speed: float | Tensor, height: float | Tensor, *, weight: float = 3.0, tolerance: float = 0.0
-    ) -> ColumnGuidance:
-        """Guidance that asks for a mean walking speed.
+    def mean_speed(self, speed: float | Tensor, height: float | Tensor) -> WindowMean:
+        """Guidance that makes windows walk at a mean speed; see :class:`WindowMean`.
 
         Args:
             speed: m/s, one or ``(batch,)``. height: of the body in metres, one or ``(batch,)``.
-            weight: strength. tolerance: m/s that the mean may be off.
         """
-        like = self.normaliser.min_
-        wanted = torch.as_tensor(speed, dtype=like.dtype, device=like.device).reshape(-1, 1, 1)
-        tall = torch.as_tensor(height, dtype=like.dtype, device=like.device).reshape(-1, 1, 1)
-        forward = ROOT_COLUMNS[0]
-        real = torch.zeros(max(len(wanted), len(tall)), 1, self.features, dtype=like.dtype, device=like.device)
-        real[..., forward : forward + 1] = wanted / tall
-        weights, thresholds = torch.zeros_like(like), torch.zeros_like(like)
-        weights[forward] = weight
-        thresholds[forward] = tolerance / float(tall.mean()) * float(self.normaliser.scale_[forward])
-        return ColumnGuidance(self.normaliser.normalise(real), thresholds, weights, over="window")
+        like, forward = self.normaliser.min_, ROOT_COLUMNS[0]
+        wanted, tall = (torch.as_tensor(x, dtype=like.dtype, device=like.device).reshape(-1) for x in (speed, height))
+        real = torch.zeros(max(len(wanted), len(tall)), self.features, dtype=like.dtype, device=like.device)
+        real[:, forward] = wanted / tall
+        return WindowMean(forward, self.normaliser.normalise(real)[:, forward])
 
     # -- handles -----------------------------------------------------------------------------------
     def network(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Generating windows: DDIM, ancestral steps, known values put back at every step, and guidance of chosen columns."""
+"""Generating windows: DDIM, ancestral steps, known values put back at every step, guided columns and means."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from hmu.backbones.gaitdynamics.options import SamplingOptions
 
 Network = Callable[[Tensor, Tensor], Tensor]
 Noises = Iterator[Tensor]
+Valid = Tensor | None  # True at frames that count (batch, frames); None = all
+STRIDE = 0.5  # root mean square of the longest Gauss-Newton step; noise has 1. Only networks that hardly answer need it
 
 
 @dataclass(frozen=True)
@@ -42,49 +44,76 @@ class ColumnGuidance:
         value: normalised, broadcast to ``(batch, frames, features)``.
         threshold: how far off is good enough, normalised ``(features,)``.
         weight: strength of the pull, 0 = free ``(features,)``.
-        over: ``frames``: every frame has its value (published); ``window``: the mean over the window has it, so that a
-            speed can be asked for without flattening its rise and fall within a step.
     """
 
     value: Tensor
     threshold: Tensor
     weight: Tensor
-    over: str = "frames"
 
-    def __post_init__(self) -> None:
-        if self.over not in ("frames", "window"):
-            raise ValueError(f"over is '{self.over}'; expected frames or window")
-
-    def excess(self, clean: Tensor, valid: Tensor | None) -> Tensor:
+    def excess(self, clean: Tensor) -> Tensor:
         """What is to be made small, one number for ``clean`` ``(batch, frames, features)``."""
-        if self.over == "frames":
-            gap = clean - self.value
-        else:
-            keep = torch.ones_like(clean[..., :1]) if valid is None else valid[..., None].to(clean)
-            frames = keep.sum(1, keepdim=True)
-            target = (self.value * keep).sum(1, keepdim=True) / frames
-            # the mean moves by 1 / frames of what its frames move: scaled back, a step has the same size as above
-            gap = ((clean * keep).sum(1, keepdim=True) / frames - target) * frames
-        return ((gap.abs() - self.threshold).relu() * self.weight).sum()
+        return (((clean - self.value).abs() - self.threshold).relu() * self.weight).sum()
+
+    def approach(
+        self, network: Network, diffusion: Diffusion, x: Tensor, time: Tensor, options: SamplingOptions, valid: Valid
+    ) -> Tensor:
+        """``x`` after ``guide_steps`` gradient steps of ``guide_rate`` at one timestep (published)."""
+        for _ in range(options.guide_steps):
+            with torch.enable_grad():
+                inside = x.detach().requires_grad_(True)
+                clean = diffusion.to_clean(network(inside, time), inside, time)
+                (gradient,) = torch.autograd.grad(self.excess(clean), inside)
+            x = x - options.guide_rate * gradient
+        return x
+
+    def impose(self, clean: Tensor, valid: Valid) -> Tensor:
+        """``clean`` as it is: this guidance only pulls."""
+        return clean
 
 
-def pull(
-    network: Network,
-    diffusion: Diffusion,
-    x: Tensor,
-    time: Tensor,
-    guidance: ColumnGuidance,
-    options: SamplingOptions,
-    valid: Tensor | None,
-) -> Tensor:
-    """``x`` after ``guide_steps`` gradient steps at one timestep."""
-    for _ in range(options.guide_steps):
-        with torch.enable_grad():
-            inside = x.detach().requires_grad_(True)
-            clean = diffusion.to_clean(network(inside, time), inside, time)
-            (gradient,) = torch.autograd.grad(guidance.excess(clean, valid), inside)
-        x = x - options.guide_rate * gradient
-    return x
+@dataclass(frozen=True)
+class WindowMean:
+    """The mean of one column over a window, met exactly, with the other columns brought along.
+
+    A mean leaves the column its rise and fall within a step, which equal values for every frame would flatten. Setting
+    it in the clean answer alone (as in DDNM, Wang et al. 2023) meets it but leaves the other columns behind: legs step
+    too slowly for their speed. So the noisy window moves too, by the smallest change after which, to first order, the
+    network's own answer has that mean: a Gauss-Newton step, which needs no rate.
+
+    Attributes:
+        column: which one. value: its mean, normalised ``(batch or 1,)``.
+    """
+
+    column: int
+    value: Tensor
+
+    def _gap(self, clean: Tensor, valid: Valid) -> Tensor:
+        """What the mean of each window lacks, ``(batch,)``."""
+        values = clean[..., self.column]
+        keep = torch.ones_like(values) if valid is None else valid.to(values)
+        return self.value - (values * keep).sum(1) / keep.sum(1)
+
+    def approach(
+        self, network: Network, diffusion: Diffusion, x: Tensor, time: Tensor, options: SamplingOptions, valid: Valid
+    ) -> Tensor:
+        """``x`` after ``guide_steps`` Gauss-Newton steps at one timestep."""
+        for _ in range(options.guide_steps):
+            with torch.enable_grad():
+                inside = x.detach().requires_grad_(True)
+                clean = diffusion.to_clean(network(inside, time), inside, time)
+                gap = self._gap(clean, valid)
+                (gradient,) = torch.autograd.grad(-gap.sum(), inside)
+            size = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
+            longest = STRIDE * gradient[0].numel() ** 0.5
+            move = (gap.detach() / size).clamp(-longest, longest)
+            x = x + (move / size)[:, None, None] * gradient
+        return x
+
+    def impose(self, clean: Tensor, valid: Valid) -> Tensor:
+        """``clean`` with the column shifted to its mean."""
+        shifted = clean.clone()
+        shifted[..., self.column] += self._gap(clean, valid)[:, None]
+        return shifted
 
 
 def ddim(
@@ -96,8 +125,8 @@ def ddim(
     steps: int | None = None,
     known: Known | None = None,
     noises: Noises | None = None,
-    guidance: ColumnGuidance | None = None,
-    valid: Tensor | None = None,
+    guidance: ColumnGuidance | WindowMean | None = None,
+    valid: Valid = None,
     variant: str = "default",
     restore: bool = True,
 ) -> Tensor:
@@ -111,19 +140,21 @@ def ddim(
         steps: instead of the options'.
         known: values that are put back, noised, after every step, and exactly at the end.
         noises: noise for the known values, one tensor per step but the last; needed with ``known``.
-        guidance: columns to pull.
-        valid: True at frames that count ``(batch, frames)``, for guidance over the window.
+        guidance: columns to pull, or to meet a mean.
+        valid: True at frames that count ``(batch, frames)``, for means over the window.
         variant: ``upstream`` takes every answer for clean states, also one that predicts noise.
         restore: put the known values back exactly at the end; the authors' unguided sampler does not.
     """
     times = diffusion.ddim_times(options.steps if steps is None else steps)
     for now, after in itertools.pairwise(times):
         time = torch.full((len(x),), now, device=x.device)
-        if guidance is not None and options.guide_to <= now <= options.guide_from:
-            x = pull(network, diffusion, x, time, guidance, options, valid)
+        guide = guidance if options.guide_to <= now <= options.guide_from else None
+        if guide is not None:
+            x = guide.approach(network, diffusion, x, time, options, valid)
         with torch.no_grad():
             answer = network(x, time)
             clean = answer if variant == "upstream" else diffusion.to_clean(answer, x, time)
+            clean = clean if guide is None else guide.impose(clean, valid)
             x = diffusion.ddim(clean, x, now, after)
             if known is not None and after >= 0:
                 x = _noised(diffusion, known, x, noises, after)

@@ -9,8 +9,10 @@ import torch
 from hmu.backbones.base import MotionBackbone
 from hmu.backbones.gaitdynamics import GaitDynamics, build, load_pretrained
 from hmu.backbones.gaitdynamics.complete import complete, unseen
+from hmu.backbones.gaitdynamics.diffusion import Diffusion
 from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, total
-from hmu.backbones.gaitdynamics.options import ObjectiveOptions
+from hmu.backbones.gaitdynamics.options import ObjectiveOptions, SamplingOptions, ScheduleOptions
+from hmu.backbones.gaitdynamics.sampling import WindowMean
 from hmu.errors import CheckpointError, ConfigError
 from hmu.gait import columns
 from hmu.gait.skeleton import Skeleton
@@ -142,15 +144,37 @@ def test_known_values_come_back_exactly_and_the_authors_do_not(known_columns, mo
             model.generate(lengths, **wrong)
 
 
-def test_guidance_pulls_the_mean_speed_towards_the_one_asked_for(model):
-    lengths, height = torch.tensor([30] * 4), 1.75
-    free = model.generate(lengths, generator=seeded())[..., 0].mean(1) * height
-    speeds = []
-    for speed in (-1.0, 1.0):
-        guide = model.speed_guidance(speed, height, weight=20.0)
-        speeds.append(model.generate(lengths, columns=guide, generator=seeded())[..., 0].mean(1) * height)
-    assert bool((speeds[0] < free).all())
-    assert bool((speeds[1] > free).all())
+def test_windows_have_the_mean_speed_asked_for_and_other_columns_follow(model):
+    lengths, height = torch.tensor([30, 30, 22, 30]), torch.tensor([1.75, 1.6, 1.75, 1.9])
+    free = model.generate(lengths, generator=seeded())
+    wanted = torch.tensor([0.8, 1.0, 1.2, 1.4])
+    guided = model.generate(lengths, columns=model.mean_speed(wanted, height), generator=seeded())
+    mean = guided[..., 0].sum(1) / lengths * height  # zero beyond each length
+    assert torch.allclose(mean, wanted, atol=1e-3)
+    alone = model.generate(
+        lengths[2:3], columns=model.mean_speed(1.2, 1.75), generator=torch.Generator().manual_seed(1)
+    )
+    assert float(alone[0, :, 0].mean() * 1.75) == pytest.approx(1.2, abs=1e-3)
+    assert float((guided - free)[..., 1:].abs().max()) > 1e-4  # not only the column that was asked for
+    rise = (guided - free)[0, :, 0]
+    assert float(rise.std()) > 0  # and that one is not only shifted
+
+
+def test_a_mean_moves_a_window_by_the_smallest_change_that_does_it():
+    torch.manual_seed(0)
+    weights = torch.randn(6, 6)
+
+    def network(x, time):
+        return x @ weights  # linear: one Gauss-Newton step is exact
+
+    process, mean = Diffusion(ScheduleOptions(timesteps=10)), WindowMean(2, torch.tensor([0.3]))
+    x, time = torch.randn(1, 5, 6), torch.zeros(1, dtype=torch.long)
+    moved = mean.approach(network, process, x, time, SamplingOptions(), None)
+    assert float((moved @ weights)[..., 2].mean()) == pytest.approx(0.3, abs=1e-5)
+    change, along = (moved - x)[0], weights[:, 2] / weights[:, 2].norm()
+    assert torch.allclose(change, (change @ along)[:, None] * along, atol=1e-6)  # nothing in vain
+    far = WindowMean(2, torch.tensor([1e6])).approach(network, process, x, time, SamplingOptions(), None)
+    assert float((far - x).square().mean().sqrt()) <= 0.5 + 1e-5
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
