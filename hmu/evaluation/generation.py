@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, distributed
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.leftovers import remove_leftovers
+from hmu.errors import DataError
 from hmu.evaluation.sets import PromptSet
 from hmu.text.base import TextCondition
 
@@ -118,19 +120,42 @@ class GenerationCache:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def load(self, key: str) -> Tensor | None:
-        """The motions, or None if they were never made (or the file is damaged: it is made again)."""
+        """The motions, or None if they were never made (or the file is damaged: it is made again).
+
+        They stay on disk and are read page by page as they are used: ten repeats of a published test split are 27 GB.
+        """
         if self.folder is None or not (self.folder / f"{key}.npy").is_file():
             return None
         try:
-            return torch.from_numpy(np.load(self.folder / f"{key}.npy", allow_pickle=False))
+            return torch.from_numpy(np.load(self.folder / f"{key}.npy", allow_pickle=False, mmap_mode="c"))
         except (OSError, ValueError) as error:
             log.warning("cached motions %s.npy are damaged (%s); generating them again", key, error)
             return None
 
-    def save(self, key: str, motion: Tensor) -> None:
-        """Write atomically."""
+    def check_room(self, values: Mapping[str, int]) -> None:
+        """Refuse to start what the disk cannot hold.
+
+        Args:
+            values: numbers to be kept, by key; what is there already takes no more room.
+
+        Raises:
+            DataError: there is too little space.
+        """
         if self.folder is None:
             return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        needed = 4 * sum(size for key, size in values.items() if not (self.folder / f"{key}.npy").is_file())
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise DataError(
+                f"{self.folder}: generated motions may need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: "
+                "make room, name another place (paths.cache=), or ask less (suite.repeats=, suite.limits=)"
+            )
+
+    def save(self, key: str, motion: Tensor) -> Tensor:
+        """Write atomically; returns the motions as :meth:`load` gives them, so that they need not stay in memory."""
+        if self.folder is None:
+            return motion
         self.folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
         try:
@@ -140,3 +165,5 @@ class GenerationCache:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+        kept = self.load(key)
+        return motion if kept is None else kept

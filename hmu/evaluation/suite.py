@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -164,6 +165,7 @@ class Suite:
         self.store = EmbeddingStore(None if cache.folder is None else cache.folder.parent / "embeddings")
         answers: dict[str, dict[str, Answers]] = {model.name: {} for model in models}
         total = len(models) * self.repeats * sum(len(prompts) for prompts in sets)
+        self._check_room(models, sets, seed, cache)
         with tqdm(total=total, desc="generating", unit="motion", leave=False, disable=processes()[0] > 0) as bar:
             for model in models:
                 with model.change():
@@ -190,15 +192,7 @@ class Suite:
     ) -> Answers:
         found, condition = Answers(), None
         for repeat in range(self.repeats):
-            settings = {
-                "seed": seed + repeat,
-                "guidance": self.guidance,
-                "steps": self.steps,
-                "batch": self.batch_size,
-                "sampling": repr(getattr(model.backbone, "sampling", None)),  # the backbone's own guidance, scheduler …
-                "weights": repr(model.backbone.provenance()),  # fingerprints cover the edited network only
-            }
-            key = cache.key(model.fingerprint, prompts, settings)
+            key = self._key(model, prompts, seed + repeat, cache)
             motion = found_everywhere(cache.load(key))
             if motion is None:
                 condition = encode(model.backbone, prompts) if condition is None else condition
@@ -213,12 +207,34 @@ class Suite:
                     done=bar.update,
                 )
                 if processes()[0] == 0:
-                    cache.save(key, motion)
+                    motion = cache.save(key, motion)
             else:
                 bar.update(len(prompts))
             found.motions.append(motion)
             found.embeddings.append(self.store.motion(evaluator, motion, prompts.lengths))
         return found
+
+    def _key(self, model: Model, prompts: PromptSet, seed: int, cache: GenerationCache) -> str:
+        settings = {
+            "seed": seed,
+            "guidance": self.guidance,
+            "steps": self.steps,
+            "batch": self.batch_size,
+            "sampling": repr(getattr(model.backbone, "sampling", None)),  # the backbone's own guidance, scheduler …
+            "weights": repr(model.backbone.provenance()),  # fingerprints cover the edited network only
+        }
+        return cache.key(model.fingerprint, prompts, settings)
+
+    def _check_room(
+        self, models: Sequence[Model], sets: Sequence[PromptSet], seed: int, cache: GenerationCache
+    ) -> None:
+        """Refuse before the first forward what the disk cannot hold."""
+        missing: dict[str, int] = {}
+        for model, prompts in itertools.product(models, sets):
+            size = len(prompts) * int(prompts.lengths.max()) * model.backbone.features
+            for repeat in range(self.repeats):
+                missing.setdefault(self._key(model, prompts, seed + repeat, cache), size)
+        cache.check_room(missing)
 
     def _count_others(
         self,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
+import numpy as np
 import pytest
 import torch
 
+from hmu.errors import DataError
 from hmu.evaluation.embedding import EmbeddingStore
 from hmu.evaluation.generation import GenerationCache, encode, found_everywhere, generate, length_batches, processes
 from hmu.evaluation.suite import Model
@@ -54,6 +58,35 @@ def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_numbers(tmp_pa
     again = Generating()
     assert run(tmp_path / "part", again) == expected
     assert len(again.calls) == 6 - 3 * (stop_at // 3)  # whole repeats of three batches are kept
+
+
+def test_a_full_disk_is_noticed_before_the_first_motion(tmp_path, monkeypatch):
+    backbone, cache = Generating(), GenerationCache(tmp_path / "g")
+    asked = ([Model("base", backbone, "b")], [prompts()], Words(), 0, cache)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9 - 100, 100))
+    with pytest.raises(DataError, match=r"may need .* GB, 0\.0 GB are free: make room, name another place"):
+        suite(repeats=3).ask(*asked)
+    assert backbone.calls == []
+    monkeypatch.undo()
+    suite(repeats=3).ask(*asked)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 0))
+    suite(repeats=3).ask(*asked)  # everything is there already
+
+
+def test_motions_stay_on_disk_and_what_is_done_to_them_does_not_reach_it(tmp_path, monkeypatch):
+    cache, motion, load, ways = GenerationCache(tmp_path), torch.randn(3, 4, 5), np.load, []
+
+    def watched(file, **how):
+        ways.append(how["mmap_mode"])
+        return load(file, **how)
+
+    monkeypatch.setattr(np, "load", watched)
+    kept = cache.save("a", motion)
+    assert torch.equal(kept, motion)
+    assert ways == ["c"]
+    kept += 1
+    assert torch.equal(cache.load("a"), motion)
 
 
 def test_a_second_evaluation_embeds_nothing_again(tmp_path):
