@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hmu.evaluation.results import Results, Row
+from hmu.evaluation.results import Results, Row, is_share
 from hmu.evaluation.sets import FORGET_SIDE
 
 ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
@@ -223,7 +223,7 @@ def number(row: Row | None) -> str:
     """``value [low, high]`` with sensible digits; shares in percent."""
     if row is None or not math.isfinite(row.value):
         return "–"
-    share = row.metric.endswith(("_rate", "_share", "_skate")) or row.metric.startswith("r_precision")
+    share = is_share(row.metric)
     show = (lambda v: f"{100 * v:.1f} %") if share else (lambda v: f"{v:.3g}" if abs(v) < 1000 else f"{v:.0f}")
     if row.low is None or row.high is None:
         return show(row.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -117,6 +118,14 @@ def _finite(value: Any) -> Any:
     return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
+_SHARE = re.compile(r"_(rate|share|skate|accuracy(_\w+)?)$|^r_precision|^(min_)?ncs@")
+
+
+def is_share(metric: str) -> bool:
+    """Whether the metric is a share, 0 to 1, that people read in percent."""
+    return bool(_SHARE.search(metric))
+
+
 def summarise(
     model: str,
     set_: str,
@@ -128,12 +137,17 @@ def summarise(
     share: bool = False,
     direction: str = "reference",
 ) -> Row:
-    """Turn one metric's value per repeat into a row. ``share``: the values are rates over ``n`` prompts each."""
+    """Turn one metric's value per repeat into a row. ``share``: the values are rates over ``n`` prompts each.
+
+    Student's interval knows nothing of 0 and 1; of a metric that does, the impossible part is cut off.
+    """
     listed = tuple(float(v) for v in values)
     finite = [v for v in listed if math.isfinite(v)]
     mean = math.fsum(finite) / len(finite) if finite else math.nan
     edges = t_interval(finite)
     if share and finite:  # prompts × repeats; not independent across repeats, but honest at 0 and 100 %
         edges = wilson_interval(round(mean * n * len(finite)), n * len(finite))
+    if is_share(metric):
+        edges = max(edges[0], 0.0), min(edges[1], 1.0)
     low, high = (edge if math.isfinite(edge) else None for edge in edges)
     return Row(model, set_, metric, mean, low, high, n, len(listed), label, direction, listed)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hmu.checkpoints.safe import write_json
 from hmu.data.concepts import Concept
-from hmu.evaluation.instead import instead, tell
+from hmu.evaluation.instead import instead
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Answers, Suite
 from hmu.metrics.ncs import write_records
@@ -21,25 +22,26 @@ def look_closer(
     concept: Concept,
     folder: Path,
     dataset: str,
-) -> str:
+) -> dict[str, Any]:
     """Write ``instead.json`` and, with a gallery, ``samples/records_<model>.json`` for the forget set.
 
     Returns:
-        Markdown to put behind the report; empty without a forget set, or where nothing can tell what a motion is.
+        what :func:`hmu.evaluation.instead.instead` found; empty without a forget set, or where nothing can tell what a
+        motion is.
     """
     forget = next((prompts for prompts in sets if prompts.name == "forget"), None)
     if forget is None:
-        return ""
+        return {}
     motions = {model: found["forget"].motions for model, found in answers.items()}
     answering = suite.answering
     hits = {} if answering is None else {m: answering.hits.get((m, "forget"), []) for m in motions}
     found = instead(forget, motions, hits, concept, detector_concepts(concept))
     if not {"seen", "captions"} & set(found):  # no rules for this skeleton, and no gallery
-        return ""
+        return {}
     write_json(folder / "instead.json", found)
     if answering is not None:
         for model in (model for model in motions if hits[model]):
             path = folder / "samples" / f"records_{model}.json"
             heading = {"dataset_name": dataset, "ckpt": model, "split": suite.split, "gallery": suite.gallery}
             write_records(path, answering.records(model, forget), **heading)
-    return "\n" + "\n".join(tell(found))
+    return found

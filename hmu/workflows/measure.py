@@ -21,6 +21,7 @@ from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
 from hmu.evaluation.gait import GaitSuite
 from hmu.evaluation.generation import GenerationCache, processes
+from hmu.evaluation.instead import tell
 from hmu.evaluation.report import headline, markdown, summary
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
@@ -82,8 +83,8 @@ def measure(
     results = replace(results, scoreboard=scoreboard(results) if edits else {})
     results.save(folder / "metrics.json")
     closer = look_closer(suite, sets, answers, concept, folder, source.name)
-    write_text(folder / "report.md", markdown(results) + closer)
-    write_page(folder / "report.html", results, *first_takes(sets, answers, concept, backbone.fps))
+    write_text(folder / "report.md", "\n".join([markdown(results), *(tell(closer) if closer else [])]))
+    write_page(folder / "report.html", results, *first_takes(sets, answers, concept, backbone.fps), instead=closer)
     show(results, sets, answers, concept, folder / "samples", backbone.fps)
     if isinstance(suite, GaitSuite):
         gait.tell(sets, answers, concept, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,9 @@ GAIT = Stick(len(NAMES), EDGES, FPS, (0.07,) * len(EDGES), GAIT_SIDES, NAMES.ind
 SHOWN = 50  #: prompts in a page, over all sets; with three models at full length about 3 MB
 
 
-def write_page(path: Path, results: Results, takes: Sequence[Take], stick: Stick | None) -> None:
+def write_page(
+    path: Path, results: Results, takes: Sequence[Take], stick: Stick | None, instead: Mapping[str, Any] | None = None
+) -> None:
     """Write the page of an evaluation, atomically. Without ``takes`` it holds the numbers only.
 
     Any figure may be shown: for motions without the 22 or 21 joints of the field pass a :class:`Stick` and clips of
@@ -48,6 +51,7 @@ def write_page(path: Path, results: Results, takes: Sequence[Take], stick: Stick
         notes=[*(f"{warning}." for warning in warnings(results)), *LEGEND],
         takes=takes,
         stick=stick,
+        instead=instead or {},
     )
     write_text(path, page(found))
 

@@ -39,3 +39,11 @@ def test_broken_file_is_named(tmp_path):
     path.write_text('{"schema": 1, "rows": 3}')
     with pytest.raises(DataError, match=r"metrics\.json"):
         Results.load(path)
+
+
+def test_the_interval_of_a_share_stays_between_0_and_1():
+    wide = summarise("base", "forget", "r_precision_1", [0.02, 0.4], 20)
+    assert (wide.low, wide.high) == (0.0, 1.0)
+    free = summarise("base", "forget", "mm_dist", [0.02, 0.4], 20)
+    assert free.low < 0 < 1 < free.high
+    assert summarise("base", "forget", "ncs@5", [0.5], 20).low is None

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hmu.evaluation.results import is_share
 from hmu.viz.web.charts import pair, ranges
 from hmu.viz.web.markup import Markup, el
-from hmu.viz.web.numbers import Measured, Numbers, is_share, metric_name, model_name, set_name, tag, whole
+from hmu.viz.web.numbers import Measured, Numbers, metric_name, model_name, set_name, tag, whole
 
 KEPT = ("retain", "neighbours")
 _FORGET_FALLBACKS = ("mm_safe_clean", "fid", "kernel_distance", "mm_dist")

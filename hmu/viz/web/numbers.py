@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
+from hmu.evaluation.results import is_share
 from hmu.viz.plots import RateRow
 from hmu.viz.web.markup import Content, Markup, el
 
@@ -38,7 +39,6 @@ _NAMES = {
     "notox_accuracy_clean": "Non-toxic accuracy",
     "notox_accuracy_hmu": "Non-toxic accuracy (hmu)",
 }
-_SHARE = re.compile(r"_(rate|share|skate|accuracy(_\w+)?)$|^r_precision")
 
 
 class Measured(RateRow, Protocol):
@@ -86,11 +86,6 @@ class Numbers:
     def keys(self, set_: str) -> list[Key]:
         """What was measured on a set."""
         return list(dict.fromkeys((row.set, row.metric, row.label) for row in self.rows if row.set == set_))
-
-
-def is_share(metric: str) -> bool:
-    """Whether the metric is a share, 0 to 1, that people read in percent."""
-    return bool(_SHARE.search(metric))
 
 
 def figure(value: float | None, metric: str) -> str:

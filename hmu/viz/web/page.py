@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from hmu.viz.web import board, charts
+from hmu.viz.web.instead import instead
 from hmu.viz.web.markup import Markup, el, render
 from hmu.viz.web.motions import Stick, Take, pack
 from hmu.viz.web.numbers import THIN, Measured, Numbers, kind, model_name, set_name
@@ -42,6 +43,7 @@ class Evaluated:
         scoreboard: ``forget``, ``keep`` and ``hold`` in 0 … 1 where they can be told; other keys are not shown.
         notes: sentences below the tables: what signs mean, what to beware of.
         takes: motions to look at; stick: how their joints are joined (needed where there are takes).
+        instead: what became of the concept's motions (:func:`hmu.evaluation.instead.instead`); empty = not told.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Evaluated:
     notes: Sequence[str] = ()
     takes: Sequence[Take] = ()
     stick: Stick | None = None
+    instead: Mapping[str, Any] = field(default_factory=dict)
 
 
 def page(found: Evaluated) -> str:
@@ -72,6 +75,7 @@ def page(found: Evaluated) -> str:
         "board": board.board(board.cards(numbers, found.concept, asked), found.scoreboard),
         "viewer": _viewer(found),
         "charts": render(_charts(numbers, found.concept)),
+        "instead": render(instead(found.instead, found.concept)),
         "tables": tables(numbers, found.titles, found.context.get("real_clips") or {}),
         "notes": render([el("p", _typeset(note), class_="faint") for note in found.notes]),
         "facts": circumstances({k: v for k, v in found.context.items() if k not in _HIDDEN}),
