@@ -59,10 +59,7 @@ class ColumnGuidance:
     ) -> Tensor:
         """``x`` after ``guide_steps`` gradient steps of ``guide_rate`` at one timestep (published)."""
         for _ in range(options.guide_steps):
-            with torch.enable_grad():
-                inside = x.detach().requires_grad_(True)
-                clean = diffusion.to_clean(network(inside, time), inside, time)
-                (gradient,) = torch.autograd.grad(self.excess(clean), inside)
+            _, gradient = _slope(self.excess, network, diffusion, x, time)
             x = x - options.guide_rate * gradient
         return x
 
@@ -98,14 +95,10 @@ class WindowMean:
     ) -> Tensor:
         """``x`` after ``guide_steps`` Gauss-Newton steps at one timestep."""
         for _ in range(options.guide_steps):
-            with torch.enable_grad():
-                inside = x.detach().requires_grad_(True)
-                clean = diffusion.to_clean(network(inside, time), inside, time)
-                gap = self._gap(clean, valid)
-                (gradient,) = torch.autograd.grad(-gap.sum(), inside)
+            gap, gradient = _slope(lambda clean: self._gap(clean, valid), network, diffusion, x, time)
             size = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
             longest = STRIDE * gradient[0].numel() ** 0.5
-            move = (gap.detach() / size).clamp(-longest, longest)
+            move = (-gap / size).clamp(-longest, longest)
             x = x + (move / size)[:, None, None] * gradient
         return x
 
@@ -114,6 +107,17 @@ class WindowMean:
         shifted = clean.clone()
         shifted[..., self.column] += self._gap(clean, valid)[:, None]
         return shifted
+
+
+def _slope(
+    measure: Callable[[Tensor], Tensor], network: Network, diffusion: Diffusion, x: Tensor, time: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``measure`` of the clean states that the network answers to ``x``, and its sum's gradient at ``x``."""
+    with torch.enable_grad():
+        inside = x.detach().requires_grad_(True)
+        value = measure(diffusion.to_clean(network(inside, time), inside, time))
+        (gradient,) = torch.autograd.grad(value.sum(), inside)
+    return value.detach(), gradient
 
 
 def ddim(
