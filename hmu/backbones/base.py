@@ -101,6 +101,15 @@ class MotionBackbone(nn.Module):
         """Distance per item ``(batch,)`` in the model's parametrisation, padding excluded; both may carry gradient."""
         raise NotImplementedError
 
+    def expected(self, state: State, clips: Target) -> Tensor:
+        """What a model that knows ``clips`` alone would answer to ``state``, ``(batch, ...)`` as ``state.answer``.
+
+        No gradient. The mean of the clips, each weighted by how likely it is behind the state (the ideal denoiser of a
+        finite data set: Karras et al. 2022, appendix B.3). Offered by backbones that read no text, where no prompt can
+        say what should come instead of a concept.
+        """
+        raise NotImplementedError
+
     def loss(self, target: Target, condition: TextCondition, generator: torch.Generator | None = None) -> Tensor:
         """Per-item training loss ``(batch,)`` (no condition dropout): corrupt, predict, distance to the answer."""
         state = self.corrupt(target, generator)

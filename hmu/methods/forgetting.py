@@ -22,7 +22,8 @@ class Evidence:
         state: the corrupted forget clips.
         prediction: the student's answer to their captions, with gradient.
         concept: the frozen teacher's answer to their captions.
-        redirected: the frozen teacher's erased answer, :func:`hmu.methods.teacher.erase_target`.
+        redirected: the frozen teacher's erased answer, :func:`hmu.methods.teacher.erase_target`; of a backbone without
+            text what one that knows the retain side alone would answer.
     """
 
     backbone: MotionBackbone

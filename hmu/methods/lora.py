@@ -16,6 +16,7 @@ from hmu.methods import adapters, upstream
 from hmu.methods.base import Side, TrainedMethod, check_choice
 from hmu.methods.edit import AdapterEdit, fingerprint
 from hmu.methods.forgetting import Ascent, Evidence, ForgetTerm, Hinge, Npo, Redirect
+from hmu.methods.memory import Memory
 from hmu.methods.teacher import Teacher, answers, drop_condition
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class Lora(TrainedMethod):
         forget: ``ascent`` (published, unbounded), ``hinge``, ``npo``, ``redirect``: :mod:`hmu.methods.forgetting`.
         margin: of ``hinge``: how many times the original loss is added at most.
         beta: of ``npo``: sharpness of its bound.
-        eta, anchor: of ``redirect``: as in :class:`~hmu.methods.esd.Esd`.
+        eta, anchor: of ``redirect``: as in :class:`~hmu.methods.esd.Esd`. A backbone that reads no text is redirected
+            to what one that knows the retain side alone would answer, :meth:`MotionBackbone.expected`.
         preserve: what retain clips hold the model to: ``target`` (the true one, as published) or ``teacher``.
         unconditional: share of retain items whose caption is dropped, so that the unconditional answer is kept too.
         stop_retain: stop when the running true loss on retain clips exceeds this multiple of its start; None = never.
@@ -120,16 +122,18 @@ class Lora(TrainedMethod):
         self._term = terms[forget]
         self._teacher: Teacher | None = None
         self._first: dict[str, float] | None = None
+        self._seen = Memory()
         self._base = ""
 
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
-        """A backbone needs ``adapter_targets``; ``upstream`` also an explicit diffusion process, ``redirect`` text."""
+        """A backbone needs ``adapter_targets``; ``upstream`` a diffusion process, ``redirect`` text or ``expected``."""
         if isinstance(backbone, MotionBackbone):
             if not backbone.adapter_targets:
                 return f"{backbone.name} offers no linear layers for adapters (adapter_targets is empty)"
-            if self.mode == "contrastive" and self._term.needs_redirected and not backbone.reads_text:
+            silent = not backbone.reads_text and type(backbone).expected is MotionBackbone.expected
+            if self.mode == "contrastive" and self._term.needs_redirected and silent:
                 return (
-                    "it reads no text, so method.forget=redirect has no other answer to point to; "
+                    "it reads no text and tells no expected answer, so method.forget=redirect has nowhere to point; "
                     "use method.forget=hinge or npo with method.preserve=target"
                 )
         return upstream.fits(backbone) if self.variant == "upstream" else None
@@ -138,6 +142,7 @@ class Lora(TrainedMethod):
         """Freeze the teacher (``contrastive`` has one), inject the adapters, say how many parameters train."""
         self._base, self._first = fingerprint(backbone), None
         self._teacher = Teacher(backbone, self.anchor) if self.mode == "contrastive" else None
+        self._seen = Memory()
         log.info("LoRA rank %d trains %s", self.rank, adapters.share(*adapters.count(backbone, self.rank)))
         return adapters.inject(backbone, self.rank, self.alpha, self.dropout)
 
@@ -180,11 +185,14 @@ class Lora(TrainedMethod):
             forget.condition,
             kept if self.preserve == "teacher" else None,
             eta=self.eta,
-            redirect=self._term.needs_redirected,
+            redirect=self._term.needs_redirected and backbone.reads_text,
             ask_concept=self._term.needs_concept,
         )
+        redirected = lesson.redirected
+        if self._term.needs_redirected and not backbone.reads_text:
+            redirected = backbone.expected(noisy, self._seen.add(retain.target))
         mine, held = answers(backbone, [(noisy, forget.condition), kept])
-        forgotten = self._term(Evidence(backbone, noisy, mine, lesson.concept, lesson.redirected)).mean()
+        forgotten = self._term(Evidence(backbone, noisy, mine, lesson.concept, redirected)).mean()
         true = backbone.distance(held, kept[0].answer, kept[0]).mean()
         retained = true if lesson.kept is None else backbone.distance(held, lesson.kept, kept[0]).mean()
         return {

@@ -135,6 +135,28 @@ class GaitDynamics(MotionBackbone):
         """The decoder's answer ``(batch, frames, 63)``, zero beyond each length; ``condition`` is not read."""
         return self.decoder(state.inputs, state.time, state.valid) * state.valid[..., None]
 
+    @torch.no_grad()
+    def expected(self, state: State, clips: Target) -> Tensor:
+        """The mean of ``clips`` given the noised states, in the model's parametrisation, zero beyond each length.
+
+        Clips that are shorter than a state are no candidates for it.
+        """
+        frames = state.inputs.shape[1]
+        known = clips.tensors["states"][:, :frames].to(state.inputs)
+        known = torch.nn.functional.pad(known, (0, 0, 0, frames - known.shape[1]))
+        signal = self.diffusion.at("sqrt_alphas_cumprod", state.time, state.inputs).flatten(1)
+        noise = self.diffusion.at("sqrt_one_minus_alphas_cumprod", state.time, state.inputs).flatten(1)
+        valid = state.valid.to(known)
+        seen = (state.inputs * valid[..., None]).flatten(1)
+        # |x - s c|^2 over each state's own frames, without the part that all clips share
+        size = valid @ known.square().sum(2).T
+        apart = (signal.square() * size - 2 * signal * (seen @ known.flatten(1).T)) / noise.square()
+        short = clips.lengths.to(valid.device) < state.valid.sum(1, True)
+        weights = (-0.5 * apart).masked_fill(short, -torch.inf).softmax(1)
+        clean = (weights @ known.flatten(1)).view_as(state.inputs)
+        noised = self.diffusion.to_noise(clean, state.inputs, state.time)
+        return self.diffusion.answer(clean, noised) * valid[..., None]
+
     def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
         """Per-item mean of the elementwise loss over valid frames ``(batch,)``, with the p2 weight where it is on."""
         values = objectives.per_item(objectives.elementwise(self.objective, prediction, answer), state.valid)

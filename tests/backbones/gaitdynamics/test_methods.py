@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hmu.backbones.gaitdynamics import GaitDynamics
 from hmu.data.concepts import Concept
 from hmu.data.partition import partition_by_concept
 from hmu.gait.source import GaitSource
@@ -34,10 +35,11 @@ def sides(tmp_path_factory):
     [
         Lora(rank=2, alpha=2.0, forget="hinge", steps=2, batch_size=2, lr=1e-2),
         Lora(rank=2, alpha=2.0, forget="npo", steps=2, batch_size=2, lr=1e-2, dropout=0.05),
+        Lora(rank=2, alpha=2.0, forget="redirect", preserve="target", steps=2, batch_size=2, lr=1e-2),
         Lora(mode="specialise", rank=2, alpha=2.0, steps=2, batch_size=2, lr=1e-2),
         Finetune(train="attention", steps=2, batch_size=2, lr=1e-2),
     ],
-    ids=["hinge", "npo", "specialise", "finetune"],
+    ids=["hinge", "npo", "redirect", "specialise", "finetune"],
 )
 def test_a_trained_method_leaves_the_base_alone_and_an_edit_behind(method, sides, tmp_path):
     model = toy(decoder={"window": 150})
@@ -86,7 +88,9 @@ def test_specialise_reads_no_retain_clip(sides):
     assert all(torch.equal(with_retain[name], with_itself[name]) for name in with_retain)
 
 
-def test_redirect_is_refused_where_no_text_is_read():
+def test_redirect_needs_an_answer_to_point_to(monkeypatch):
+    assert Lora(rank=2, steps=1).fits(toy()) is None
+    monkeypatch.delattr(GaitDynamics, "expected")
     reason = Lora(rank=2, steps=1).fits(toy())
     assert reason is not None
     assert "reads no text" in reason

@@ -177,6 +177,42 @@ def test_a_mean_moves_a_window_by_the_smallest_change_that_does_it():
     assert float((far - x).square().mean().sqrt()) <= 0.5 + 1e-5
 
 
+# -- expected answers ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("predict", ["sample", "noise"])
+def test_the_expected_answer_is_the_clip_behind_the_noise(predict):
+    model = toy(schedule={"predict": predict})
+    clips, known = model.encode_target(batch_of([30, 20, 30])), model.encode_target(batch_of([30, 20]))
+    lengths = known.lengths
+    clean = known.tensors["states"]
+    noise = torch.randn(clean.shape, generator=seeded())
+    faint = model.noised(clean, noise, torch.tensor([5, 5]), lengths)
+    assert torch.allclose(model.expected(faint, clips), faint.answer, atol=2e-3)
+    last = model.diffusion.timesteps - 1
+    loud = model.noised(clean[:1], noise[:1], torch.tensor([last]), lengths[:1])
+    found = model.diffusion.to_clean(model.expected(loud, clips), loud.inputs, loud.time)
+    long = clips.tensors["states"][[0, 2]]  # the clip of 20 frames is no candidate
+    share = (found - long[1])[0].norm() + (found - long[0])[0].norm()
+    assert float(share) == pytest.approx(float((long[0] - long[1]).norm()), rel=1e-3)  # a point between the two
+
+
+def test_the_expected_answer_weighs_clips_by_bayes_rule():
+    model = toy()
+    clips = model.encode_target(batch_of([24, 24, 24]))
+    time = torch.tensor([600])
+    state = model.noised(
+        clips.tensors["states"][:1], torch.randn(1, 24, 63, generator=seeded()), time, clips.lengths[:1]
+    )
+    signal, noise = (model.diffusion.tables[f"sqrt_{n}"][600] for n in ("alphas_cumprod", "one_minus_alphas_cumprod"))
+    chances = (
+        torch.distributions.Normal(signal * clips.tensors["states"], noise)
+        .log_prob(state.inputs)
+        .sum((1, 2))
+        .softmax(0)
+    )
+    mean = (chances[:, None, None] * clips.tensors["states"]).sum(0)
+    assert torch.allclose(model.expected(state, clips)[0], mean, atol=1e-4)
+
+
 # -- files ---------------------------------------------------------------------------------------------------------
 def test_a_model_folder_comes_back_bit_for_bit(tmp_path, model):
     folder = model.save_pretrained(tmp_path / "m")
