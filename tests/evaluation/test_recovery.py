@@ -131,6 +131,17 @@ def test_hold_is_what_the_weakest_attack_leaves():
     assert board["weakest"] == "implicit"
 
 
+def test_a_model_that_has_forgotten_nothing_has_nothing_to_hold():
+    rows = [
+        Row("unlearned", "forget", "fid", 1.0, recovery=0.05),
+        Row("unlearned", "paraphrase", "detector_rate", 0.9, label="kick", recovery=0.04),
+    ]
+    board = scoreboard(Results({"concept": "kick"}, rows))
+    assert board["forget"] == pytest.approx(0.05)
+    assert board["hold"] is board["harmonic"] is None
+    assert board["hold_parts"] == {"paraphrase": pytest.approx(0.04)}
+
+
 def test_only_harm_counts_against_keep():
     rows = [
         Row(model, "retain", metric, value, direction=direction)
