@@ -6,12 +6,18 @@ Writes ``metaeval.json`` and ``metaeval.md`` into ``out`` and, asked for, the ta
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from hmu.app import main
+
+if TYPE_CHECKING:
+    from hmu.data.concepts import Concept
+    from hmu.evaluation.metaeval import Effect
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +31,7 @@ def run(config: DictConfig) -> Path:
     """
     from hydra.utils import instantiate
 
+    from hmu.evaluation.answering import answering_for
     from hmu.evaluation.generation import GenerationCache
     from hmu.evaluation.metaeval import effects, table
     from hmu.evaluation.suite import Model
@@ -48,6 +55,8 @@ def run(config: DictConfig) -> Path:
     sides, sets = prompt_sets(config, source, concept, backbone.unit_length)
     cache = GenerationCache(Path(config.paths.cache) / "generated")
     suite = instantiate(config.suite)
+    galleries = Path(config.paths.cache) / "galleries"
+    suite.answering = answering_for(source, suite.gallery, evaluator, suite.gallery_self, galleries)
     measured, _ = suite.measure(models, sets, evaluator, concept, int(config.seed), cache)
     found = effects(measured["base"], measured["reference"])
     circumstances = {
@@ -62,14 +71,23 @@ def run(config: DictConfig) -> Path:
     }
     out = Path(config.out)
     write_json(out / "metaeval.json", {"schema": 1, "context": circumstances, "effects": [asdict(e) for e in found]})
-    told = f"{backbone.name}, '{concept.name}' on {source.name}, {suite.repeats} repeats.\n\n{table(found)}\n"
+    heading = f"{backbone.name}, '{concept.name}' on {source.name}, {suite.repeats} repeats."
+    told = f"{heading}\n\n{table(found)}\n"
     write_text(out / "metaeval.md", told)
     if document is not None:
         from hmu.tools.detectors_report import fill
 
-        write_text(document, fill(document.read_text(encoding="utf-8"), "metaeval", told))
+        write_text(
+            document,
+            fill(document.read_text(encoding="utf-8"), "metaeval", f"{heading}\n\n{table(sides_of(found, concept))}\n"),
+        )
     log.info("%s\n%s", out / "metaeval.md", told)
     return out / "metaeval.md"
+
+
+def sides_of(found: Sequence[Effect], concept: Concept) -> list[Effect]:
+    """What a page has room for: forget and retain, the detectors' rates over everything and of the concept."""
+    return [e for e in found if e.set in ("forget", "retain") and e.label in (None, concept.name)]
 
 
 def _weights(base: str) -> str:
