@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hmu.evaluation.results import Results, Row, is_share
+from hmu.evaluation.results import Results, Row
 from hmu.evaluation.sets import FORGET_SIDE
+from hmu.metrics.intervals import is_share
 
 ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
 SIDES = {

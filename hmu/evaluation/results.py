@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hmu.errors import DataError
-from hmu.metrics.intervals import t_interval, wilson_interval
+from hmu.metrics.intervals import is_share, t_interval, wilson_interval
 from hmu.run import write_json
 
 SCHEMA = 1
@@ -116,14 +115,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _finite(v) for k, v in value.items()}
     return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-_SHARE = re.compile(r"_(rate|share|skate|accuracy(_\w+)?)$|^r_precision|^(min_)?ncs@")
-
-
-def is_share(metric: str) -> bool:
-    """Whether the metric is a share, 0 to 1, that people read in percent."""
-    return bool(_SHARE.search(metric))
 
 
 def summarise(

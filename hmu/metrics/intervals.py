@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+_SHARE = re.compile(r"_(rate|share|skate|accuracy(_\w+)?)$|^r_precision|^(min_)?ncs@")
+
+
+def is_share(metric: str) -> bool:
+    """Whether the metric is a share, 0 to 1, that people read in percent."""
+    return bool(_SHARE.search(metric))
 
 
 def published_half_width(values: Sequence[float]) -> float:

@@ -60,7 +60,7 @@ def test_settings_for_a_pair_are_keys_of_the_method_and_the_command_line_wins(pa
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         plain, own = (compose("unlearn", overrides=[*pair, *more]) for more in ([], ["method.lambda_forget=7"]))
         check_targets(plain)
-    assert plain.method.forget == "hinge"
+    assert plain.method.preserve == "target"
     assert own.method.lambda_forget == 7 != plain.method.lambda_forget
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hmu.evaluation.results import is_share
+from hmu.metrics.intervals import is_share
 from hmu.viz.web.charts import pair, ranges
 from hmu.viz.web.markup import Markup, el
 from hmu.viz.web.numbers import Measured, Numbers, metric_name, model_name, set_name, tag, whole

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
-from hmu.evaluation.results import is_share
+from hmu.metrics.intervals import is_share
 from hmu.viz.plots import RateRow
 from hmu.viz.web.markup import Content, Markup, el
 
