@@ -49,7 +49,7 @@ def headline(results: Results) -> str:
         asked = f"Asked for '{concept}', the base model shows it in {before.value:.0%} of motions"
         if not results.context.get("reads_text", True):
             asked = f"Left to itself, the base model shows '{concept}' in {before.value:.0%} of windows"
-        parts.append(f"{asked}, the unlearned model in {after.value:.0%}")
+        parts.append(f"{asked}, the {results.context.get('edited', 'unlearned')} model in {after.value:.0%}")
     for set_, words in (("retain", "other actions"), ("neighbours", "similar actions")):
         kept = kept_share(results, set_)
         if kept is not None:

@@ -78,7 +78,7 @@ def measure(
         if not first:
             return None
     rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
-    context = _context(config, concept, source, sides, evaluator, suite, backbone)
+    context = _context(config, concept, source, sides, evaluator, suite, backbone) | {"edited": _edited(edits)}
     results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
     results = replace(results, scoreboard=scoreboard(results) if edits else {})
     results.save(folder / "metrics.json")
@@ -159,6 +159,12 @@ def _context(
         "backbone": backbone.name,
         "reads_text": backbone.reads_text,
     }
+
+
+def _edited(edits: Sequence[tuple[Edit, float]]) -> str:
+    """What the edits make of the model: one that was taught the concept alone is not an unlearned one."""
+    taught = bool(edits) and all(edit.settings.get("mode") == "specialise" and scale > 0 for edit, scale in edits)
+    return "specialised" if taught else "unlearned"
 
 
 def show(

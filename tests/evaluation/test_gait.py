@@ -120,6 +120,8 @@ def test_the_headline_does_not_say_that_a_model_without_text_was_asked():
     found = Results({"concept": "crouch_gait", "reads_text": False}, rows)
     told = "Left to itself, the base model shows 'crouch_gait' in 25% of windows, the unlearned model in 0%."
     assert headline(found) == told
+    taught = Results({**found.context, "edited": "specialised"}, rows)
+    assert headline(taught) == told.replace("unlearned", "specialised")
     assert "left to itself, it shows 'crouch_gait' in 25%" in headline(Results(found.context, rows[:1]))
 
 

@@ -154,6 +154,11 @@ def test_without_detectors_and_motions_the_page_still_tells_its_numbers():
     assert "Forgotten against kept" not in html
 
 
+def test_a_model_that_was_taught_the_concept_is_asked_whether_it_is_there():
+    assert "Is it gone?" in page(evaluated())
+    assert "Is it there?" in page(evaluated(context={"edited": "specialised"}))
+
+
 def test_only_the_base_was_measured():
     html = page(evaluated(rows=[row for row in rows() if row.model == "base"]))
     assert "90 % of motions show ‘kick’" in text(html)

@@ -37,14 +37,17 @@ def hard_sets(numbers: Numbers) -> list[str]:
     return [name for name in numbers.sets if name not in ("forget", *KEPT)]
 
 
-def cards(numbers: Numbers, concept: str, asked: bool = True) -> list[Card]:
-    """Forget, Keep and Hold, as far as they were measured. ``asked``: the model reads prompts."""
-    found = [_forget(numbers, concept, asked), _keep(numbers), _hold(numbers, concept)]
+def cards(numbers: Numbers, concept: str, asked: bool = True, taught: bool = False) -> list[Card]:
+    """Forget, Keep and Hold, as far as they were measured.
+
+    ``asked``: the model reads prompts. ``taught``: the edit is meant to show the concept.
+    """
+    found = [_forget(numbers, concept, asked, taught), _keep(numbers), _hold(numbers, concept)]
     return [card for card in found if card is not None]
 
 
-def _forget(numbers: Numbers, concept: str, asked: bool) -> Card | None:
-    title, question = "Forget", "Is it gone?"
+def _forget(numbers: Numbers, concept: str, asked: bool, taught: bool) -> Card | None:
+    title, question = ("Learn", "Is it there?") if taught else ("Forget", "Is it gone?")
     seen = numbers.line("forget", "detector_rate", concept)
     if seen:
         words = f"of motions show ‘{concept.replace('_', ' ')}’" + (" when asked for it" if asked else "")

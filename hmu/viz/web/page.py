@@ -68,11 +68,12 @@ def page(found: Evaluated) -> str:
     numbers = Numbers(found.rows)
     first, _, rest = _typeset(found.headline).partition("; ")
     asked = bool(found.context.get("reads_text", True))
+    taught = found.context.get("edited") == "specialised"
     slots = {
         "title": render(found.title),
         "headline": render(first.rstrip(".") + "."),
         "lede": render(el("p", _sentence(rest), class_="lede") if rest else None),
-        "board": board.board(board.cards(numbers, found.concept, asked), found.scoreboard),
+        "board": board.board(board.cards(numbers, found.concept, asked, taught), found.scoreboard),
         "viewer": _viewer(found),
         "charts": render(_charts(numbers, found.concept)),
         "instead": render(instead(found.instead, found.concept)),
