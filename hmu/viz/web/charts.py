@@ -65,9 +65,9 @@ def spots(numbers: Numbers, concept: str, hard: Sequence[str]) -> list[Spot]:
 
 def plane(points: Sequence[Spot]) -> Markup:
     """Forget against keep; the upper right corner is where one wants to be."""
-    parts = [*_grid(), *_target()]
+    parts, names = [*_grid(), *_target()], list[tuple[float, float]]()
     for point in points:
-        parts += _spot(point)
+        parts += _spot(point, names)
     return el(
         "svg", parts, class_="plane", viewBox=f"0 0 {_LEFT + _WIDE + 24:.0f} {_TOP + _HIGH + 42:.0f}", role="img",
         aria_label="Share forgotten against share kept: " + "; ".join(
@@ -105,7 +105,8 @@ def _bar(x: tuple[float, float], y: tuple[float, float], look: str) -> Markup:
     return el("line", x1=x[0], x2=x[1], y1=y[0], y2=y[1], class_=f"span {look}")
 
 
-def _spot(point: Spot) -> list[Markup]:
+def _spot(point: Spot, names: list[tuple[float, float]]) -> list[Markup]:
+    """Mark and names of a point; ``names``: where earlier ones stand, so that this one finds a free line above them."""
     x, y, look = _x(point.forgotten.value), _y(point.kept.value), kind(point.model)
     (left, right), (down, up) = point.forgotten.errors, point.kept.errors
     parts = [
@@ -114,13 +115,17 @@ def _spot(point: Spot) -> list[Markup]:
     ]
     if point.model not in ("base", "reference"):
         for number, (name, value) in enumerate(sorted(point.hard.items(), key=lambda item: item[1])):
-            below = y + 18 + 12 * (number % 3)
             parts.append(_mark(point.model, f"{_x(value)}", f"{y}", small=True))
-            parts.append(el("text", name, x=_x(value), y=below, class_="tick middle"))
+            edge = "end" if value > 0.6 else "middle"
+            parts.append(el("text", name, x=_x(value), y=y + 18 + 12 * number, class_=f"tick {edge}"))
     parts.append(_mark(point.model, f"{x}", f"{y}"))
     side = "end" if point.forgotten.value > 0.6 else "start"
     away = -9 if side == "end" else 9
-    parts.append(el("text", model_name(point.model), x=x + away, y=y - 10, class_=f"name {look} {side}"))
+    line = y - 10
+    while any(abs(line - other) < 13 and abs(x - beside) < 110 for beside, other in names):
+        line -= 13
+    names.append((x, line))
+    parts.append(el("text", model_name(point.model), x=x + away, y=line, class_=f"name {look} {side}"))
     return parts
 
 
