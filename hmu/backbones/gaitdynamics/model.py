@@ -139,7 +139,7 @@ class GaitDynamics(MotionBackbone):
     def expected(self, state: State, clips: Target) -> Tensor:
         """The mean of ``clips`` given the noised states, in the model's parametrisation, zero beyond each length.
 
-        Clips that are shorter than a state are no candidates for it.
+        Clips that are shorter than a state are no candidates for it, unless all of them are.
         """
         frames = state.inputs.shape[1]
         known = clips.tensors["states"][:, :frames].to(state.inputs)
@@ -152,7 +152,7 @@ class GaitDynamics(MotionBackbone):
         size = valid @ known.square().sum(2).T
         apart = (signal.square() * size - 2 * signal * (seen @ known.flatten(1).T)) / noise.square()
         short = clips.lengths.to(valid.device) < state.valid.sum(1, True)
-        weights = (-0.5 * apart).masked_fill(short, -torch.inf).softmax(1)
+        weights = (-0.5 * apart).masked_fill(short & ~short.all(1, True), -torch.inf).softmax(1)
         clean = (weights @ known.flatten(1)).view_as(state.inputs)
         noised = self.diffusion.to_noise(clean, state.inputs, state.time)
         return self.diffusion.answer(clean, noised) * valid[..., None]

@@ -195,6 +195,14 @@ def test_the_expected_answer_is_the_clip_behind_the_noise(predict):
     assert float(share) == pytest.approx(float((long[0] - long[1]).norm()), rel=1e-3)  # a point between the two
 
 
+def test_clips_that_are_all_too_short_still_give_an_answer():
+    model = toy()
+    clips, state = model.encode_target(batch_of([20, 12])), model.corrupt(model.encode_target(batch_of([30])), seeded())
+    found = model.expected(state, clips)
+    assert found.shape == state.answer.shape
+    assert bool(found.isfinite().all())
+
+
 def test_the_expected_answer_weighs_clips_by_bayes_rule():
     model = toy()
     clips = model.encode_target(batch_of([24, 24, 24]))
