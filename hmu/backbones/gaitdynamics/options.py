@@ -117,7 +117,7 @@ class SamplingOptions:
         steps: network evaluations of DDIM (published 50).
         guide_from, guide_to: guidance acts at timesteps ``guide_to <= t <= guide_from``; a mean is only met exactly
             with ``guide_to`` 0.
-        guide_steps: steps per timestep. guide_rate: their size in column guidance, in normalised units; means need none.
+        guide_steps: steps per timestep. guide_rate: their size in column guidance, normalised; means need none.
     """
 
     steps: int = 50
