@@ -64,10 +64,13 @@ def agree(pair: Pair) -> None:
         assert worst <= pair.tolerance, f"{pair.name}: the two ways differ by {worst:.2e}, allowed {pair.tolerance:.0e}"
 
 
-def measure(pairs: Sequence[Pair], repeats: int) -> list[Timing]:
-    """Time every pair ``repeats`` times, interleaved: what disturbs the machine disturbs both sides alike."""
+def measure(pairs: Sequence[Pair], repeats: int, warm_up: bool = True) -> list[Timing]:
+    """Time every pair ``repeats`` times, interleaved: what disturbs the machine disturbs both sides alike.
+
+    Without ``warm_up`` nothing is compared and the first run counts: the caller has warmed up otherwise.
+    """
     timings = [Timing(pair.name) for pair in pairs]
-    for pair in pairs:
+    for pair in pairs if warm_up else ():
         agree(pair)
     for repeat in range(repeats):
         for pair, timing in zip(pairs, timings, strict=True):
