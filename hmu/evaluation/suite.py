@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -50,6 +50,20 @@ class Model:
     backbone: MotionBackbone
     fingerprint: str
     change: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    @cached_property
+    def told(self) -> dict[str, object]:
+        """What its answers depend on besides ``fingerprint``, which covers the edited network only."""
+        backbone = self.backbone
+        plain = {k: v for k, v in vars(backbone).items() if isinstance(v, str | bool) and not k.startswith("_")}
+        plain.pop("training")
+        text = getattr(backbone, "text", None)
+        return {
+            "settings": plain,  # variant …
+            "sampling": repr(getattr(backbone, "sampling", None)),  # the backbone's own guidance, scheduler …
+            "weights": repr(backbone.provenance()),
+            "text": None if text is None else text.fingerprint,
+        }
 
 
 @dataclass
@@ -220,8 +234,7 @@ class Suite:
             "guidance": self.guidance,
             "steps": self.steps,
             "batch": self.batch_size,
-            "sampling": repr(getattr(model.backbone, "sampling", None)),  # the backbone's own guidance, scheduler …
-            "weights": repr(model.backbone.provenance()),  # fingerprints cover the edited network only
+            **model.told,
         }
         return cache.key(model.fingerprint, prompts, settings)
 

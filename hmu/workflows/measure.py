@@ -195,8 +195,8 @@ def show(
 
 
 def digest(edit: Edit) -> str:
-    """Identity of an edit's tensors."""
-    found = hashlib.sha256()
+    """Identity of what an edit does: its kind, its tensors and, of an adapter, rank and alpha."""
+    found = hashlib.sha256(repr([edit.meta.get(key) for key in ("kind", "rank", "alpha")]).encode())
     for name, tensor in sorted(edit.tensors.items()):
         found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]

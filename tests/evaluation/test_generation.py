@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,3 +131,13 @@ def test_without_a_folder_nothing_is_kept():
     for _ in range(2):
         store.text(evaluator, prompts().captions)
     assert evaluator.asked == ["text", "text"]
+
+
+def test_a_variant_or_another_text_encoder_asks_anew(tmp_path):
+    cache, calls = GenerationCache(tmp_path / "g"), []
+    for variant, text in (("default", "a"), ("upstream", "a"), ("upstream", "b"), ("upstream", "b")):
+        backbone = Generating()
+        backbone.variant, backbone.text = variant, SimpleNamespace(fingerprint=text)
+        suite(repeats=1).ask([Model("base", backbone, "b")], [prompts()], Words(), 0, cache)
+        calls.append(len(backbone.calls))
+    assert calls == [3, 3, 3, 0]
