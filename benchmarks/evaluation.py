@@ -157,7 +157,7 @@ class Job:
             every = torch.stack([one["generated"] for one in everything], 1)
             batch = torch.arange(len(ids)) // 32
             samples = [EvalSamples(**one, repeats=every, ids=ids, batch=batch) for one in everything]
-            list(count(self.metrics, samples, Resampling(len(ids), self.generations, 0), _row, "forget"))
+            list(count(self.metrics, samples, Resampling(len(ids), 0), _row, "forget"))
         return []
 
     @torch.inference_mode()

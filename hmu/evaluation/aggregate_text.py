@@ -23,7 +23,16 @@ COLUMNS: tuple[Key, ...] = (
     *(("retain", metric, None) for metric in ("fid", "mm_dist", "r_precision_1")),
 )
 #: what must be equal for runs to be compared
-ALIKE = ("data_fingerprint", "partition", "evaluator_fingerprint", "repeats", "guidance", "steps", "r_precision_pool")
+ALIKE = (
+    "data_fingerprint",
+    "partition",
+    "evaluator_fingerprint",
+    "repeats",
+    "guidance",
+    "steps",
+    "batch_size",
+    "r_precision_pool",
+)
 ROW_FIELDS = ("model", "set", "metric", "label", "value", "low", "high", "n", "repeats", "direction", "recovery")
 
 

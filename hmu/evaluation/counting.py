@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hmu.errors import DataError
-from hmu.evaluation.results import Row
+from hmu.errors import ConfigError, DataError
+from hmu.evaluation.results import Row, possible
 from hmu.metrics.base import EvalSamples, MotionMetric, weighted_mean
+from hmu.metrics.intervals import is_share, wilson_interval
 
 log = logging.getLogger(__name__)
 MASKED = ("changed", "changed_hmu")
@@ -24,8 +25,8 @@ class Measured:
 
     Attributes:
         row: value, repeats, interval.
-        draws: the value under resampling of prompts and repeats, centred on it, ``(draws,)``; the same prompts and
-            repeats were drawn for every model. None for a metric that cannot be resampled.
+        draws: the value under resampling of prompts, centred on it, ``(draws,)``; the same prompts were drawn for every
+            model. None for a metric that cannot be resampled.
         prompts: every prompt's value, mean over repeats ``(n,)``; None for a metric that is no mean over prompts.
     """
 
@@ -35,19 +36,20 @@ class Measured:
 
 
 class Resampling:
-    """Which prompts and repeats every draw of the bootstrap takes; equal arguments give equal draws.
+    """Which prompts every draw of the bootstrap takes, each with all its repeats; equal arguments give equal draws.
+
+    A prompt's repeats carry the noise of sampling, so prompts alone stand for both. Drawing repeats beside them would
+    count that noise up to three times (Owen 2007, the pigeonhole bootstrap).
 
     Args:
-        prompts, repeats: how many there are.
+        prompts: how many there are.
         draws: 0 resamples nothing.
         seed: of the draws.
     """
 
-    def __init__(self, prompts: int, repeats: int, draws: int, seed: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed)
+    def __init__(self, prompts: int, draws: int, seed: int = 0) -> None:
         self.draws = draws
-        self.counts = _counts(prompts, draws, generator)
-        self.repeats = _counts(repeats, draws, generator)
+        self.counts = _counts(prompts, draws, torch.Generator().manual_seed(seed))
 
     def centred(self, value: float, per_repeat: Sequence[Tensor]) -> Tensor | None:
         """Draws of the mean over repeats, moved so that their median is ``value``; None if they cannot tell.
@@ -56,9 +58,7 @@ class Resampling:
         """
         if not self.draws or not per_repeat or not math.isfinite(value):
             return None
-        stacked = torch.stack(list(per_repeat), 1)
-        weights = self.repeats if stacked.shape[1] == self.repeats.shape[1] else torch.ones_like(stacked)
-        draws: Tensor = (stacked * weights).sum(1) / weights.sum(1)
+        draws = torch.stack(list(per_repeat)).mean(0)
         if not bool(draws.isfinite().all()):
             return None
         return draws - draws.quantile(0.5) + value
@@ -84,16 +84,35 @@ def interval(draws: Tensor | None, level: float = 0.95) -> tuple[float | None, f
 
 
 def with_draws(row: Row, draws: Tensor | None, prompts: Tensor | None = None) -> Measured:
-    """``row`` with the interval of its draws; that interval is also the row's own where one repeat has none."""
+    """``row`` with the interval of its draws, which is also the one to quote."""
     low, high = interval(draws)
-    own = (low, high) if row.low is None and row.high is None else (row.low, row.high)
-    return Measured(replace(row, boot_low=low, boot_high=high, low=own[0], high=own[1]), draws, prompts)
+    if draws is None or low is None or high is None:
+        return Measured(row, draws, prompts)
+    told = replace(row, boot_low=low, boot_high=high)
+    if is_share(row.metric) and 0 <= row.value <= 1:
+        edges, kind = _share_interval(row, draws), "wilson"
+    else:
+        edges, kind = possible(row.metric, low, high), "bootstrap"
+    if edges[0] is not None:
+        told = replace(told, low=edges[0], high=edges[1], interval=kind)
+    return Measured(told, draws, prompts)
+
+
+def _share_interval(row: Row, draws: Tensor) -> tuple[float | None, float | None]:
+    """Wilson's interval for as many independent answers as would vary like the draws (Kish's effective size).
+
+    A bootstrap has no width at 0 and 1, where every draw is the same; there each prompt counts once.
+    """
+    spread = float(draws.double().var())
+    count = row.value * (1 - row.value) / spread if spread > 1e-12 else float(row.n)
+    return possible(row.metric, *wilson_interval(row.value * count, count))
 
 
 @dataclass
 class _Found:
-    """What one name of a metric has gathered over repeats."""
+    """What one number of the metric called ``metric`` has gathered over repeats."""
 
+    metric: str
     values: list[float]
     draws: list[Tensor]
     prompts: list[Tensor]
@@ -111,13 +130,16 @@ def count(
     Args:
         metrics: by name; one is used if the samples have what it needs.
         repeats: the samples of every repeat, taken once.
-        resampling: of prompts and repeats.
+        resampling: of prompts.
         row: makes a row from a metric's name and its values.
         where: the set, for messages.
+
+    Raises:
+        ConfigError: two metrics give one number.
     """
     found: dict[str, _Found] = {}
     for number, samples in enumerate(repeats):
-        for metric in metrics.values():
+        for key, metric in metrics.items():
             if not samples.has(metric.inputs) or ("repeats" in metric.inputs and number):
                 continue  # multimodality looks at all repeats at once
             if any(name in metric.inputs and not bool(getattr(samples, name).any()) for name in MASKED):
@@ -125,7 +147,7 @@ def count(
             metric.reset()
             metric.update(samples)
             try:
-                _gather(metric, resampling, found)
+                _gather(key, metric, resampling, found)
             except DataError as error:  # a set too small for this metric must not lose the others
                 log.warning("set '%s': %s; left out", where, error)
     for name, one in found.items():
@@ -134,12 +156,14 @@ def count(
         yield with_draws(made, resampling.centred(made.value, one.draws), per_prompt)
 
 
-def _gather(metric: MotionMetric, resampling: Resampling, found: dict[str, _Found]) -> None:
+def _gather(key: str, metric: MotionMetric, resampling: Resampling, found: dict[str, _Found]) -> None:
     measured = metric.compute()
     per_prompt = metric.per_prompt()
     draws = metric.resampled(resampling.counts) if resampling.draws else {}
     for name, value in measured.items():
-        one = found.setdefault(name, _Found([], [], []))
+        one = found.setdefault(name, _Found(key, [], [], []))
+        if one.metric != key:
+            raise ConfigError(f"suite.metrics: '{one.metric}' and '{key}' both give '{name}'; leave one of them out")
         one.values.append(value)
         if name in draws:
             one.draws.append(draws[name].cpu())

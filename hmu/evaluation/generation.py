@@ -59,8 +59,8 @@ def generate(
 ) -> Tensor:
     """Motions in real units ``(prompts, frames, features)``, zero beyond each length, in the prompts' order.
 
-    The noise depends on ``seed`` and the prompts only, so two models are compared on equal noise. Several processes
-    share the batches among them and gather; each gets what one alone would, bit for bit.
+    The noise depends on ``seed``, the prompts and ``batch_size`` only, so two models are compared on equal noise.
+    Several processes share the batches among them and gather; each gets what one alone would, bit for bit.
 
     Args:
         backbone: the generator, on the device it shall run on.

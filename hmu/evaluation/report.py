@@ -26,7 +26,8 @@ SIDES = {
 LEGEND = (
     "Arrows: ↓ lower is better, ↑ higher is better, = should stay at the base's value, → towards the reference, which "
     "lies above (→↑) or below (→↓) the base; → alone: no good direction without a retrained reference.",
-    "Intervals: 95 % (t over repeats; Wilson for shares; one repeat: bootstrap over prompts).",
+    "Intervals: 95 %, under resampling of prompts (shares: Wilson's, for as many independent answers as "
+    "vary like that, or as prompts where none differs); † over repeats alone, which knows nothing of other prompts.",
     "Recovery: (unlearned − base) / (reference − base) with a paired 95 % bootstrap over prompts: 0 nothing forgotten, "
     "1 as if never trained on it, above 1 overshoot, below 0 the wrong way; '≈' where base and reference do not differ "
     "by more than chance; empty without a reference.",
@@ -221,14 +222,14 @@ def _recovery(row: Row | None, referenced: bool) -> str:
 
 
 def number(row: Row | None) -> str:
-    """``value [low, high]`` with sensible digits; shares in percent."""
+    """``value [low, high]`` with sensible digits, shares in percent; † marks an interval over repeats alone."""
     if row is None or not math.isfinite(row.value):
         return "–"
     share = is_share(row.metric)
     show = (lambda v: f"{100 * v:.1f} %") if share else (lambda v: f"{v:.3g}" if abs(v) < 1000 else f"{v:.0f}")
     if row.low is None or row.high is None:
         return show(row.value)
-    return f"{show(row.value)} [{show(row.low)}, {show(row.high)}]"
+    return f"{show(row.value)} [{show(row.low)}, {show(row.high)}]" + ("†" if row.interval == "repeats" else "")
 
 
 def _change(before: Row | None, after: Row | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hmu.errors import DataError
-from hmu.metrics.intervals import is_share, t_interval, wilson_interval
+from hmu.metrics.intervals import is_share, is_size, t_interval, wilson_interval
 from hmu.run import write_json
 
 SCHEMA = 1
@@ -25,10 +25,12 @@ class Row:
         set: which prompts: ``forget``, ``retain``, ``neighbours``, ``paraphrase``, ``implicit`` …
         metric: ``fid``, ``detector_rate`` …; label: the detected action, where the metric is one of several.
         value: mean over repeats; low, high: 95 % interval (None where one repeat cannot tell).
+        interval: what that comes from: ``bootstrap`` over prompts; ``wilson``, of a share; ``repeats``,
+            Student's t over repeats, which knows nothing of the choice of prompts; empty where there is none.
         n: prompts; repeats: independent generations of every prompt.
         direction: what is good on this set: ``lower``, ``higher``, ``same`` (as the base) or ``reference``.
         values: the value of every repeat.
-        boot_low, boot_high: 95 % interval under resampling of prompts (and repeats), None where the metric cannot tell.
+        boot_low, boot_high: 95 % interval under resampling of prompts, None where the metric cannot tell.
         recovery: (value - base) / (reference - base), with the 95 % interval recovery_low, recovery_high of a bootstrap
             over prompts that is paired across the models; None without a reference, and where base and reference do
             not differ by more than chance.
@@ -52,6 +54,7 @@ class Row:
     recovery_low: float | None = None
     recovery_high: float | None = None
     drift: float | None = None
+    interval: str = ""
 
     @property
     def key(self) -> tuple[str, str, str | None]:
@@ -128,17 +131,26 @@ def summarise(
     share: bool = False,
     direction: str = "reference",
 ) -> Row:
-    """Turn one metric's value per repeat into a row. ``share``: the values are rates over ``n`` prompts each.
+    """Turn one metric's value per repeat into a row; ``share``: the values are rates over ``n`` prompts each.
 
-    Student's interval knows nothing of 0 and 1; of a metric that does, the impossible part is cut off.
+    Repeats of a prompt are no independent answers: a share counts its prompts once. Student's interval of the others
+    knows nothing of 0 and 1; the impossible part is cut off.
     """
     listed = tuple(float(v) for v in values)
     finite = [v for v in listed if math.isfinite(v)]
     mean = math.fsum(finite) / len(finite) if finite else math.nan
-    edges = t_interval(finite)
-    if share and finite:  # prompts × repeats; not independent across repeats, but honest at 0 and 100 %
-        edges = wilson_interval(round(mean * n * len(finite)), n * len(finite))
+    edges, kind = t_interval(finite), "repeats"
+    if share and finite:
+        edges, kind = wilson_interval(mean * n, n), "wilson"
+    low, high = possible(metric, *edges)
+    kind = kind if low is not None else ""
+    return Row(model, set_, metric, mean, low, high, n, len(listed), label, direction, listed, interval=kind)
+
+
+def possible(metric: str, low: float, high: float) -> tuple[float | None, float | None]:
+    """An interval without what the metric cannot be: shares lie in 0 … 1, distances above 0; None where it is NaN."""
+    if is_share(metric) or is_size(metric):
+        low = max(low, 0.0)
     if is_share(metric):
-        edges = max(edges[0], 0.0), min(edges[1], 1.0)
-    low, high = (edge if math.isfinite(edge) else None for edge in edges)
-    return Row(model, set_, metric, mean, low, high, n, len(listed), label, direction, listed)
+        high = min(high, 1.0)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)

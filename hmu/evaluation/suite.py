@@ -84,8 +84,8 @@ class Suite:
         guidance, steps: of sampling; None = the backbone's own.
         batch_size: prompts per forward.
         split: whose prompts; ``val`` is there to choose settings without touching what is quoted.
-        bootstrap: draws of prompts (and repeats) behind the intervals of recoveries, or of all values where there is
-            one repeat; 0 leaves them out. Nothing is drawn where neither is asked for.
+        bootstrap: draws of prompts behind the intervals of values and recoveries; 0 draws nothing, and
+            intervals then know the repeats only.
         gallery: real clips that answer what was generated (NCS, nearest captions): ``train``, ``test``, ``all``, or
             None for none; gallery_self: whether a prompt's own clip may be among its answers.
 
@@ -145,7 +145,6 @@ class Suite:
     ) -> tuple[dict[str, list[Measured]], dict[str, dict[str, Answers]]]:
         """As :meth:`run`, before the comparison: what was measured on each model, and the answers."""
         answers = self.ask(models, sets, evaluator, seed, cache)
-        asked = self.repeats == 1 or any(model.name == "reference" for model in models)
         measured: dict[str, list[Measured]] = {model.name: [] for model in models}
         for prompts in sets:
             fixed = replace(self._fixed(prompts, evaluator, concept), fps=models[0].backbone.fps)
@@ -153,7 +152,7 @@ class Suite:
                 name: (other, replace(self._fixed(prompts, other, concept), fps=fixed.fps))
                 for name, other in getattr(evaluator, "others", {}).items()
             }
-            resampling = Resampling(len(prompts), self.repeats, self.bootstrap if asked else 0)
+            resampling = Resampling(len(prompts), self.bootstrap)
             for model in models:
                 found = answers[model.name][prompts.name]
                 measured[model.name] += self._count(model.name, prompts, found, fixed, concept, resampling)
@@ -197,7 +196,7 @@ class Suite:
         for prompts in sets:
             if prompts.real is not None and sees_joints(prompts.real.motion):
                 hits = [look(prompts, joints_of(prompts.real.motion), concept)]
-                seen = rates("real", prompts, hits, concept, Resampling(1, 1, 0))
+                seen = rates("real", prompts, hits, concept, Resampling(1, 0))
                 found[prompts.name] = {one.row.label or "all": one.row.value for one in seen}
         return found
 
@@ -311,5 +310,6 @@ class Suite:
 
 def _row(model: str, prompts: PromptSet, name: str, values: Sequence[float]) -> Row:
     good = "higher" if name.startswith(("r_precision", "retrieval")) else KEEP.get(name, "reference")
+    good = "lower" if name.endswith("/MedR") else good
     good = "reference" if prompts.name in FORGET_SIDE else good
     return summarise(model, prompts.name, name, values, len(prompts), direction=good)

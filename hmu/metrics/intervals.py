@@ -9,12 +9,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-_SHARE = re.compile(r"_(rate|share|skate|accuracy(_\w+)?)$|^r_precision|^(min_)?ncs@")
+_SHARE = re.compile(r"_(rate|share|skate|accuracy(_[a-z]+)?)(@[a-z]\w*)?$|^r_precision|^(min_)?ncs@")
+_SIZE = re.compile(r"^(fid|mm_|diversity|multimodality|toxic_distance|jerk|energy|(min_)?(mean|median)_rank)")
 
 
 def is_share(metric: str) -> bool:
     """Whether the metric is a share, 0 to 1, that people read in percent."""
     return bool(_SHARE.search(metric))
+
+
+def is_size(metric: str) -> bool:
+    """Whether the metric is a distance, a rank or the like, never below 0."""
+    return bool(_SIZE.search(metric))
 
 
 def published_half_width(values: Sequence[float]) -> float:
@@ -60,14 +66,17 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     return mean - half, mean + half
 
 
-def wilson_interval(hits: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's interval of a share (1927); honest at 0 and 1, where the normal one has no width."""
+def wilson_interval(hits: float, count: float, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's interval of a share (1927); honest at 0 and 1, where the normal one has no width.
+
+    ``count`` is the number of independent answers, which need not be whole (Kish's effective size).
+    """
     if count <= 0:
         return math.nan, math.nan
     share, square = hits / count, z * z / count
     centre = (share + square / 2) / (1 + square)
     half = z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return (max(0.0, centre - half) if share > 0 else 0.0), (min(1.0, centre + half) if share < 1 else 1.0)
 
 
 def bootstrap_interval(

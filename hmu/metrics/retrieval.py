@@ -114,7 +114,8 @@ class Retrieval(MotionMetric):
         parts = [(similarity[i][:, i], None if right is None else right[i][:, i]) for i in self.galleries()]
         # float64 cosines of equal embeddings differ in the last digits only
         scores = mean_scores([retrieval_scores(*part, self.ks, margin=1e-10) for part in parts])
-        return {f"retrieval_{self.protocol}/{name}": value for name, value in scores.items()}
+        told = {name: value for name, value in scores.items() if not name.endswith("/len")}  # a count is no score
+        return {f"retrieval_{self.protocol}/{name}": value for name, value in told.items()}
 
     def similarity(self) -> Tensor:
         """Cosines ``(texts, motions)`` in float64."""

@@ -156,6 +156,7 @@ def _context(
         "reference": None if config.reference is None else str(config.reference),
         "guidance": suite.guidance,
         "steps": suite.steps,
+        "batch_size": suite.batch_size,
         "backbone": backbone.name,
         "reads_text": backbone.reads_text,
     }

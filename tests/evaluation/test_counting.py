@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
-from hmu.evaluation.counting import Resampling, count, interval, share
+from hmu.errors import ConfigError
+from hmu.evaluation.counting import Resampling, count, interval, share, with_draws
 from hmu.evaluation.results import summarise
 from hmu.metrics.base import EvalSamples
 from hmu.metrics.fid import FID, frechet_distance, gaussian, weighted_frechet
+from hmu.metrics.intervals import wilson_interval
 from hmu.metrics.kernel_distance import KID
 from hmu.metrics.mm_dist import MMDist
 from tests.metrics.test_metrics import METRICS, pick, samples, value
@@ -28,7 +31,7 @@ def test_every_prompt_drawn_once_gives_the_value_itself(name):
 
 @pytest.mark.parametrize("name", ["mm_dist", "mm_safe", "r_precision_all", "kid", "fid"])
 def test_resampling_does_not_depend_on_order(name):
-    counts = Resampling(40, 1, 5).counts
+    counts = Resampling(40, 5).counts
     whole = samples(count=40)
     first, second = METRICS[name](), METRICS[name]()
     first.update(whole)
@@ -51,7 +54,7 @@ def test_a_kernel_distance_of_rows_drawn_twice_stays_unbiased():
     generator = torch.Generator().manual_seed(0)
     metric = KID()
     metric.update(EvalSamples(*torch.randn(2, 60, 3, generator=generator), ids=tuple(map(str, range(60)))))
-    draws = metric.resampled(Resampling(60, 1, 400).counts)["kernel_distance"]
+    draws = metric.resampled(Resampling(60, 400).counts)["kernel_distance"]
     assert abs(float(draws.mean()) - metric.compute()["kernel_distance"]) < 0.2 * float(draws.std())
 
 
@@ -59,7 +62,7 @@ def test_large_sets_take_fewer_draws_and_say_no_less(monkeypatch):
     monkeypatch.setattr("hmu.metrics.fid.BUDGET", 1)
     metric = FID()
     metric.update(samples(count=20))
-    draws = metric.resampled(Resampling(20, 1, 45).counts)["fid"]
+    draws = metric.resampled(Resampling(20, 45).counts)["fid"]
     assert len(draws) == 45
     assert draws[:20].tolist() == draws[20:40].tolist()
     assert len(set(draws[:20].tolist())) == 20
@@ -77,7 +80,7 @@ def test_the_interval_of_a_mean_covers_it_about_as_often_as_promised():
 
 def _count(one: EvalSamples, metric):
     row = lambda name, values: summarise("base", "forget", name, values, 50)  # noqa: E731
-    return list(count({"m": metric}, [one], Resampling(50, 1, 200), row, "forget"))
+    return list(count({"m": metric}, [one], Resampling(50, 200), row, "forget"))
 
 
 def test_one_repeat_takes_its_interval_from_the_bootstrap():
@@ -89,7 +92,7 @@ def test_one_repeat_takes_its_interval_from_the_bootstrap():
 
 
 def test_without_draws_nothing_is_resampled():
-    resampling = Resampling(4, 2, 0)
+    resampling = Resampling(4, 0)
     hits = [torch.tensor([1.0, 0, 1, 0]).double()] * 2
     found = share(hits, torch.ones(4, dtype=torch.bool), resampling, lambda v, n: summarise("m", "s", "r", v, n))
     assert found.draws is None
@@ -100,13 +103,55 @@ def test_without_draws_nothing_is_resampled():
 def test_a_rate_counts_only_the_prompts_that_ask_for_it():
     mask = torch.tensor([True, True, False, False])
     hits = [torch.tensor([1.0, 0, 1, 1]).double(), torch.tensor([1.0, 1, 1, 1]).double()]
-    found = share(hits, mask, Resampling(4, 2, 50), lambda v, n: summarise("m", "s", "r", v, n, share=True))
+    found = share(hits, mask, Resampling(4, 50), lambda v, n: summarise("m", "s", "r", v, n, share=True))
     assert (found.row.values, found.row.n) == ((0.5, 1.0), 2)
     assert math.isnan(float(found.prompts[3]))
 
 
 def test_draws_are_the_same_for_every_model():
-    first, second = Resampling(9, 3, 20), Resampling(9, 3, 20)
+    first, second = Resampling(9, 20), Resampling(9, 20)
     assert torch.equal(first.counts, second.counts)
     assert bool((first.counts.sum(1) == 9).all())
-    assert bool((first.repeats.sum(1) == 3).all())
+
+
+def rate(hits):
+    mask, resampling = torch.ones(len(hits[0]), dtype=torch.bool), Resampling(len(hits[0]), 2000)
+    row = partial(summarise, "base", "forget", "detector_rate", share=True)
+    return share(hits, mask, resampling, row).row
+
+
+def test_the_interval_of_a_rate_counts_what_is_independent():
+    generator = torch.Generator().manual_seed(0)
+    once = (torch.rand(100, generator=generator) < 0.7).double()
+    alike = rate([once] * 8)  # every repeat says the same: a hundred answers
+    other = rate([(torch.rand(100, generator=generator) < 0.7).double() for _ in range(8)])
+    width = {n: (lambda e: e[1] - e[0])(wilson_interval(0.7 * n, n)) for n in (100, 800)}
+    assert alike.high - alike.low == pytest.approx(width[100], rel=0.15)
+    assert other.high - other.low == pytest.approx(width[800], rel=0.35)
+    assert alike.interval == other.interval == "wilson"
+
+
+def test_where_all_agree_every_prompt_counts_once():
+    never = rate([torch.zeros(20, dtype=torch.float64)] * 5)
+    assert (never.low, never.high) == pytest.approx(wilson_interval(0, 20))
+
+
+def test_what_is_quoted_of_a_distance_is_its_draws_and_never_below_0():
+    row = summarise("base", "retain", "fid", [0.2, 0.4], 20)
+    told = with_draws(row, torch.linspace(-0.5, 1.1, 200)).row
+    assert (told.low, told.interval) == (0.0, "bootstrap")
+    assert told.boot_low < 0 < told.high == told.boot_high
+    assert with_draws(row, None).row == row
+
+
+def test_two_metrics_must_not_give_one_number():
+    with pytest.raises(ConfigError, match="'a' and 'b' both give 'mm_dist'"):
+        list(
+            count(
+                {"a": MMDist(), "b": MMDist()},
+                [samples(count=8)],
+                Resampling(8, 0),
+                partial(summarise, n=8),
+                "retain",
+            )
+        )

@@ -61,7 +61,7 @@ def test_a_skeleton_without_rules_and_no_gallery_leave_both_tables_out() -> None
 
 def test_ranks_become_rows_with_the_best_over_repeats() -> None:
     ranks = torch.tensor([[1, 4, 101], [2, 1, 101]])
-    rows = {one.row.metric: one for one in rank_rows("base", "forget", ranks, "", Resampling(3, 2, 50))}
+    rows = {one.row.metric: one for one in rank_rows("base", "forget", ranks, "", Resampling(3, 50))}
     assert rows["ncs@1"].row.values == (1 / 3, 1 / 3)
     assert rows["ncs@5"].row.value == 2 / 3
     assert rows["median_rank"].row.values == (4, 2)
@@ -76,7 +76,7 @@ def test_answers_of_the_forget_side_are_searched_and_recorded() -> None:
     latents = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     answering = Answering(Gallery(("1", "2"), ("a kick", "a walk"), latents), Identity())
     embeddings = [torch.tensor([[1.0, 0.1], [0.1, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0]] * 3)]
-    none = Resampling(3, 2, 0)
+    none = Resampling(3, 0)
     rows = {one.row.metric: one.row for one in answering.measured("base", prompts(), embeddings, KICK, none)}
     assert rows["ncs@1"].values == (2 / 3, 1)
     assert rows["min_ncs@1"].value == 1

@@ -6,6 +6,7 @@ import pytest
 
 from hmu.errors import DataError
 from hmu.evaluation.results import Results, Row, summarise
+from hmu.metrics.intervals import wilson_interval
 
 
 def test_a_share_has_a_wilson_interval_and_a_distance_a_t_interval():
@@ -13,7 +14,13 @@ def test_a_share_has_a_wilson_interval_and_a_distance_a_t_interval():
     assert share.low < 1.0
     assert share.high == 1.0
     distance = summarise("base", "forget", "fid", [1.0, 2.0, 3.0], 10)
-    assert distance.low == pytest.approx(2 - 4.303 / math.sqrt(3), abs=1e-3)
+    assert distance.low == pytest.approx(max(0, 2 - 4.303 / math.sqrt(3)), abs=1e-3)
+    assert (share.interval, distance.interval) == ("wilson", "repeats")
+
+
+def test_ten_repeats_of_a_prompt_are_not_ten_answers():
+    one, ten = (summarise("base", "forget", "detector_rate", [0.5] * n, 10, share=True) for n in (1, 10))
+    assert (one.low, one.high) == (ten.low, ten.high) == pytest.approx(wilson_interval(5, 10))
 
 
 def test_one_repeat_has_no_interval():
@@ -45,5 +52,6 @@ def test_the_interval_of_a_share_stays_between_0_and_1():
     wide = summarise("base", "forget", "r_precision_1", [0.02, 0.4], 20)
     assert (wide.low, wide.high) == (0.0, 1.0)
     free = summarise("base", "forget", "mm_dist", [0.02, 0.4], 20)
-    assert free.low < 0 < 1 < free.high
+    assert free.low == 0 < 1 < free.high
+    assert summarise("base", "forget", "kernel_distance", [0.02, 0.4], 20).low < 0
     assert summarise("base", "forget", "ncs@5", [0.5], 20).low is None
