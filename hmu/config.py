@@ -6,19 +6,21 @@ import ast
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hmu.config_types import misfit, top_misfit
 from hmu.errors import ConfigError
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
 def check_config(config: DictConfig, overrides: Iterable[str] = ()) -> None:
-    """Refuse keys that nothing would read, and missing mandatory values.
+    """Refuse keys that nothing would read, missing mandatory values, and values of a wrong type.
 
     Args:
         config: the composed configuration.
@@ -26,7 +28,7 @@ def check_config(config: DictConfig, overrides: Iterable[str] = ()) -> None:
             ``_target_``.
 
     Raises:
-        ConfigError: names the key and the keys that exist.
+        ConfigError: names the key, and the keys that exist or the type that is expected.
     """
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
@@ -35,6 +37,8 @@ def check_config(config: DictConfig, overrides: Iterable[str] = ()) -> None:
         if override.startswith("+"):
             _check_added(config, override.lstrip("+").split("=", 1)[0])
     check_targets(config)
+    if wrong := top_misfit(config):
+        raise ConfigError(wrong)
 
 
 def _check_added(config: DictConfig, key: str) -> None:
@@ -55,23 +59,18 @@ CONFIGS_DIR = Path(__file__).resolve().parents[1] / "configs"
 
 
 def check_targets(config: DictConfig | ListConfig, prefix: str = "") -> None:
-    """Every key of a node with a ``_target_`` must be an argument of it.
+    """Every key of a node with a ``_target_`` must be an argument of it, every value fit its annotation.
 
     Raises:
-        ConfigError: naming the key, the target and its arguments; or a target that does not exist.
+        ConfigError: naming the key, the target and its arguments, or the type; or a target that does not exist.
     """
     if isinstance(config, ListConfig):
-        items: list[tuple[str, object]] = [(str(i), config._get_node(i)) for i in range(len(config))]
+        items: list[tuple[str, Any]] = [(str(i), config._get_node(i)) for i in range(len(config))]
     else:
         items = [(str(key), config._get_node(key)) for key in config]
         target = None if OmegaConf.is_missing(config, "_target_") else config.get("_target_")
         if isinstance(target, str):
-            known = arguments(target)
-            if known is not None:
-                unknown = sorted({k for k, _ in items} - known - _HYDRA_KEYS)
-                if unknown:
-                    where = f"{prefix}{unknown[0]}"
-                    raise ConfigError(f"unknown key '{where}': {target} takes {', '.join(sorted(known))}")
+            _check_arguments(target, dict(items), prefix)
     for key, node in items:
         if (
             isinstance(node, (DictConfig, ListConfig))
@@ -82,18 +81,32 @@ def check_targets(config: DictConfig | ListConfig, prefix: str = "") -> None:
             check_targets(node, f"{prefix}{key}.")
 
 
-@cache
-def arguments(target: str) -> frozenset[str] | None:
-    """Names of the arguments of a dotted target, None when it takes any (``**kwargs``).
+def _check_arguments(target: str, given: Mapping[str, Any], prefix: str) -> None:
+    known = arguments(target)
+    if known is None:
+        return
+    unknown = sorted(set(given) - set(known) - _HYDRA_KEYS)
+    if unknown:
+        raise ConfigError(f"unknown key '{prefix}{unknown[0]}': {target} takes {', '.join(sorted(known))}")
+    for key, hint in known.items():
+        wrong = misfit(f"{prefix}{key}", given[key], hint) if key in given and hint is not None else None
+        if wrong:
+            raise ConfigError(wrong)
 
-    Targets inside ``hmu`` are read from their source so that checking a configuration does not import torch.
+
+@cache
+def arguments(target: str) -> Mapping[str, ast.expr | None] | None:
+    """Names of the arguments of a dotted target with their annotations, None when it takes any (``**kwargs``).
+
+    Annotations are those of our own code; of other packages' arguments they are None. Targets inside ``hmu`` are read
+    from their source so that checking a configuration does not import torch.
 
     Raises:
         ConfigError: when there is no such function or class.
     """
     found = _from_source(target) if target.startswith("hmu.") else None
     if found is not None:
-        return None if "**" in found else frozenset(found)
+        return None if "**" in found else found
     try:
         thing = _import(target)
         parameters = inspect.signature(thing).parameters.values()  # type: ignore[arg-type]
@@ -103,7 +116,9 @@ def arguments(target: str) -> frozenset[str] | None:
         return None
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
-    return frozenset(p.name for p in parameters)
+    # our modules postpone their annotations, so that they are text here
+    texts = {p.name: p.annotation if target.startswith("hmu.") else None for p in parameters}
+    return {k: ast.parse(t, mode="eval").body if isinstance(t, str) else None for k, t in texts.items()}
 
 
 def _import(target: str) -> object:
@@ -121,7 +136,7 @@ def _import(target: str) -> object:
     raise ImportError(f"no module for '{target}'")
 
 
-def _from_source(target: str) -> list[str] | None:
+def _from_source(target: str) -> dict[str, ast.expr | None] | None:
     """Arguments read from the syntax tree; None when they cannot be told without importing."""
     parts = target.split(".")
     root = Path(__file__).resolve().parents[1]
@@ -133,7 +148,7 @@ def _from_source(target: str) -> list[str] | None:
     return None
 
 
-def _arguments_in(tree: ast.Module | ast.ClassDef, names: list[str]) -> list[str] | None:
+def _arguments_in(tree: ast.Module | ast.ClassDef, names: list[str]) -> dict[str, ast.expr | None] | None:
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == names[0]:
             if len(names) > 1:
@@ -145,8 +160,9 @@ def _arguments_in(tree: ast.Module | ast.ClassDef, names: list[str]) -> list[str
     return None
 
 
-def _signature(node: ast.FunctionDef, *, method: bool) -> list[str]:
+def _signature(node: ast.FunctionDef, *, method: bool) -> dict[str, ast.expr | None]:
     static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
-    positional = [a.arg for a in node.args.posonlyargs + node.args.args]
-    names = positional[1:] if method and not static else positional
-    return names + [a.arg for a in node.args.kwonlyargs] + (["**"] if node.args.kwarg else [])
+    positional = node.args.posonlyargs + node.args.args
+    taken = positional[1:] if method and not static else positional
+    found = {a.arg: a.annotation for a in taken + node.args.kwonlyargs}
+    return {**found, "**": None} if node.args.kwarg else found

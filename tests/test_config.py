@@ -88,5 +88,51 @@ def test_missing_value_is_named():
 
 
 def test_arguments_read_from_source_agree_with_inspect():
-    assert arguments("hmu.run.RunRecord") == frozenset({"folder", "config"})
+    assert set(arguments("hmu.run.RunRecord") or ()) == {"folder", "config"}
     assert "max_steps" in (arguments("lightning.Trainer") or ())
+
+
+SUITE = {"_target_": "hmu.evaluation.suite.Suite", "limits": {"forget": 1, "retain": 2}, "repeats": 1, "guidance": None}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("limits", 5, r"suite\.limits=5: expected a mapping \{name: a whole number"),
+        ("limits.forget", "abc", r"suite\.limits\.forget=abc: expected a whole number"),
+        ("limits.forget", None, r"suite\.limits\.forget=null"),
+        ("repeats", 1.5, r"suite\.repeats=1\.5: expected a whole number"),
+        ("repeats", "two", r"suite\.repeats=two"),
+        ("repeats", True, r"suite\.repeats=True"),
+        ("guidance", "abc", r"suite\.guidance=abc: expected a number \(not nan or inf\) or null"),
+        ("guidance", float("nan"), r"suite\.guidance=nan"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_annotation_is_refused(key, value, expected):
+    config = OmegaConf.create({"suite": SUITE})
+    check_targets(config)
+    OmegaConf.update(config, f"suite.{key}", value, force_add=True, merge=False)
+    with pytest.raises(ConfigError, match=expected):
+        check_targets(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("scale", "abc", "scale=abc: expected a number"),
+        ("scale", float("nan"), "scale=nan"),
+        ("scale", float("inf"), "scale=inf"),
+        ("columns", 5, r"columns=5: expected a list \[text, …\] or null"),
+        ("columns", ["a", 5], r"columns\.1=5: expected text"),
+        ("match", "foo", "match=foo: expected word or substring or null"),
+    ],
+)
+def test_top_keys_of_a_wrong_type_are_refused(key, value, expected):
+    with pytest.raises(ConfigError, match=expected):
+        check_config(OmegaConf.create({key: value}))
+
+
+def test_values_that_fit_or_come_from_elsewhere_are_let_through():
+    check_config(OmegaConf.create({"scale": 1, "columns": None, "match": "word", "seed": 0, "top": "${seed}"}))
+    suite = {**SUITE, "guidance": 4, "metrics": {"fid": {"_target_": "hmu.metrics.fid.FID"}}, "repeats": "${n}"}
+    check_targets(OmegaConf.create({"n": 1, "suite": suite}))
