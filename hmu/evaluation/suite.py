@@ -90,7 +90,7 @@ class Suite:
             None for none; gallery_self: whether a prompt's own clip may be among its answers.
 
     Raises:
-        ConfigError: for a suite that measures nothing.
+        ConfigError: for a suite that measures nothing, and for values below what their meaning allows.
     """
 
     def __init__(
@@ -108,6 +108,11 @@ class Suite:
     ) -> None:
         if repeats < 1 or batch_size < 1 or bootstrap < 0:
             raise ConfigError("suite: repeats and batch_size must be at least 1, bootstrap at least 0")
+        if steps is not None and steps < 1:
+            raise ConfigError(f"suite.steps={steps}: expected 1 or more, or null for the backbone's own")
+        negative = next((f"{name}={most}" for name, most in limits.items() if most < 0), None)
+        if negative:
+            raise ConfigError(f"suite.limits.{negative}: expected 0, which leaves the set out, or more")
         if not limits or not any(limits.values()):
             raise ConfigError("suite.limits leaves every set out: give at least one of them a number above 0")
         self.metrics, self.limits, self.repeats = dict(metrics), dict(limits), repeats

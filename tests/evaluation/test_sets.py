@@ -12,9 +12,10 @@ from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.demo import generate
 from hmu.data.partition import partition_by_concept
-from hmu.errors import DataError
+from hmu.errors import ConfigError, DataError
 from hmu.evaluation.detecting import joints_of, look
 from hmu.evaluation.sets import FORGET_SIDE, build_sets
+from hmu.evaluation.suite import Suite
 
 LISTS = {"paraphrase": [f"someone lifts a leg {n} times" for n in ("two", "three", "four", "five", "six")]}
 KICK = Concept(
@@ -66,3 +67,12 @@ def test_compositional_prompts_ask_for_two_actions_and_both_are_looked_for(sourc
 def test_an_unknown_set_is_named_with_those_that_exist(source):
     with pytest.raises(DataError, match=r"'jailbreak'.*compositional"):
         sets(source, {"jailbreak": 3})
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [({"steps": 0}, r"suite\.steps=0"), ({"limits": {"forget": 5, "retain": -1}}, r"suite\.limits\.retain=-1")],
+)
+def test_a_suite_refuses_numbers_that_would_mean_something_else(change, expected):
+    with pytest.raises(ConfigError, match=expected):
+        Suite(**{"metrics": {}, "limits": {"forget": 5}, **change})
