@@ -46,7 +46,7 @@ def ncs_compute(records: Sequence[Record], keywords: Sequence[str] | Callable[[s
             description names it (ours: ``concept.find``).
 
     Raises:
-        DataError: there are no records, or one was never searched for.
+        DataError: there are no records, or one was never searched for, or without an answer.
     """
     repeats = best_ranks(records, keywords)
     scores = [rank_scores(list(ranks.values())) for ranks in repeats]
@@ -71,7 +71,7 @@ def best_ranks(records: Sequence[Record], keywords: Sequence[str] | Callable[[st
     names = keywords if callable(keywords) else (lambda text: any(word in text for word in keywords))
     best: dict[Any, dict[str, int]] = {}
     for record in records:
-        if "retrieval" not in record:
+        if not record.get("retrieval"):  # without an answer the rank would be 1, the best there is
             raise DataError(f"record '{record.get('name')}' has no retrieval: search for it first (hmu.tools.retrieve)")
         rank = first_hit([item["description"] for item in record["retrieval"]], names)
         ranks = best.setdefault(record["repeat"], {})
@@ -84,21 +84,27 @@ def best_ranks(records: Sequence[Record], keywords: Sequence[str] | Callable[[st
 def read_records(path: Path | str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The heading and the records of a ``records.json``: the published object, or the list of ``hmu.tools.generate``.
 
-    Every record has a ``name`` and a ``repeat`` (0 where none is given).
+    Every record has a ``name`` and a ``repeat`` (0 where none is given); ``files``, if there, is a mapping.
 
     Raises:
-        DataError: missing, broken, or of another kind.
+        DataError: missing, broken, empty, or of another kind.
     """
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         heading = {} if isinstance(content, list) else {k: v for k, v in content.items() if k != "records"}
         records = [{"repeat": 0, **r} for r in (content if isinstance(content, list) else content["records"])]
-        missing = [number for number, record in enumerate(records) if "name" not in record]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: missing or no records.json ({type(error).__name__}: {error})") from error
-    if missing:
-        raise DataError(f"{path}: record {missing[0]} has no 'name'; expected the clip that each motion was asked for")
+    if not records:
+        raise DataError(f"{path}: the list of records is empty; generate motions first (hmu.tools.generate)")
+    for number, record in enumerate(records):
+        if not isinstance(record.get("name"), (str, int)):
+            raise DataError(f"{path}: record {number} has no 'name'; expected the clip that the motion was asked for")
+        if type(record["repeat"]) is not int:
+            raise DataError(f"{path}: record {number} has repeat {record['repeat']!r}; expected a whole number")
+        if not isinstance(record.get("files", {}), dict):
+            raise DataError(f'{path}: record {number} has files {record["files"]!r}; expected {{"features": a path}}')
     return heading, records
 
 

@@ -62,7 +62,7 @@ def read_motions(records: Sequence[Mapping[str, Any]], folder: Path, features: i
     Files are named by ``feats_path`` (published) or ``files.features`` (ours), relative to ``folder``.
 
     Raises:
-        DataError: a record names no file, or it is missing or of another shape.
+        DataError: a record names no file, or it is missing, of another shape, or not of finite numbers.
     """
     import numpy as np
     import torch
@@ -74,12 +74,14 @@ def read_motions(records: Sequence[Mapping[str, Any]], folder: Path, features: i
             raise DataError(f"record {number} names no motion: expected feats_path, or files.features")
         path = folder / str(name)
         try:
-            motion = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            motion = np.load(path, allow_pickle=False).astype(np.float32)
+        except (OSError, ValueError, EOFError, AttributeError) as error:
             raise DataError(f"{path}: missing or no plain .npy array of features ({error})") from error
         if motion.ndim != 2 or motion.shape[1] != features or not len(motion):
             raise DataError(f"{path}: shape {motion.shape}, expected (frames, {features})")
-        parts.append(torch.from_numpy(motion.astype(np.float32)))
+        if not np.isfinite(motion).all():
+            raise DataError(f"{path}: holds NaN or infinite values, which no clip is like; generate the motion again")
+        parts.append(torch.from_numpy(motion))
     lengths = torch.tensor([len(part) for part in parts])
     return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True), lengths
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,23 @@ def test_records_are_read_in_both_forms_and_written_as_published(tmp_path: Path)
     assert read_records(tmp_path / "list.json") == ({}, [{"name": "b", "repeat": 0}])
     with pytest.raises(DataError, match="no retrieval"):
         ncs_compute([{"name": "b", "repeat": 0}], ["kick"])
+    with pytest.raises(DataError, match="no retrieval"):  # no answer would count as the best rank
+        ncs_compute([{"name": "b", "repeat": 0, "retrieval": []}], ["kick"])
     (tmp_path / "list.json").write_text('[{"prompt": "b"}]')
     with pytest.raises(DataError, match="no 'name'"):
+        read_records(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([], "list of records is empty"),
+        ([{"name": "a"}, {"name": "b", "repeat": "1"}], "record 1 has repeat '1'; expected a whole number"),
+        ([{"name": "a", "files": "foo.npy"}], "record 0 has files 'foo.npy'"),
+        ([{"name": ["a"]}], "record 0 has no 'name'"),
+    ],
+)
+def test_records_of_another_kind_are_refused(tmp_path: Path, records: list, expected: str) -> None:
+    (tmp_path / "list.json").write_text(json.dumps(records))
+    with pytest.raises(DataError, match=expected):
         read_records(tmp_path / "list.json")

@@ -69,5 +69,8 @@ def test_motions_are_read_in_both_forms_and_refused_in_one_line(tmp_path: Path) 
             read_motions([record], tmp_path / "made", FEATURES)
     with pytest.raises(DataError, match="expected"):
         read_motions(records, tmp_path / "made", FEATURES + 1)
+    np.save(tmp_path / "made" / "nan.npy", np.full((9, FEATURES), np.nan))
+    with pytest.raises(DataError, match=r"nan\.npy: holds NaN"):
+        read_motions([{"feats_path": "nan.npy"}], tmp_path / "made", FEATURES)
     with pytest.raises(ConfigError, match="top"):
         run(configuration(tmp_path, top=0))
