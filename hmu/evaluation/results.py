@@ -14,6 +14,7 @@ from hmu.metrics.intervals import is_share, is_size, t_interval, wilson_interval
 from hmu.run import write_json
 
 SCHEMA = 1
+_NAMES = ("model", "set", "metric", "direction")  # of a row: text
 
 
 @dataclass(frozen=True)
@@ -91,25 +92,40 @@ class Results:
         """Read a ``metrics.json``.
 
         Raises:
-            DataError: when it is missing, broken, or of a newer schema.
+            DataError: when it is missing, broken, of a newer schema, or holds values of other types.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["schema"] != SCHEMA:
                 raise DataError(f"'{path}' has schema {data['schema']}; this hmu reads {SCHEMA}")
-            rows = [
-                Row(
-                    **{
-                        **row,
-                        "value": math.nan if row["value"] is None else row["value"],
-                        "values": tuple(row.get("values", ())),
-                    }
-                )
-                for row in data["rows"]
-            ]
+            context, board = data["context"], data.get("scoreboard", {})
+            if not isinstance(context, dict) or not isinstance(board, dict):
+                raise TypeError("context and scoreboard must be mappings")
+            rows = [_row(row, number) for number, row in enumerate(data["rows"])]
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"'{path}' is not a metrics.json of hmu: {error}") from error
-        return cls(data["context"], rows, data.get("scoreboard", {}))
+        return cls(context, rows, board)
+
+
+def _row(found: Any, number: int) -> Row:
+    """A row of the file; ``number`` names it in messages.
+
+    Raises:
+        TypeError, KeyError: a name that is no text, a number that is none, or a key too many or too few.
+    """
+    if not isinstance(found, dict):
+        raise TypeError(f"row {number} is no mapping")
+    values = found.get("values", ())
+    row = Row(**{**found, "value": math.nan if found["value"] is None else found["value"], "values": tuple(values)})
+    for key, value in asdict(row).items():
+        one = value if key == "values" else (value,)
+        if key in _NAMES or (key == "label" and value is not None):
+            fits = isinstance(value, str)
+        else:  # null stands for NaN among the values, and for what is not known elsewhere
+            fits = all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in one)
+        if not fits or (value is None and key in ("n", "repeats")):
+            raise TypeError(f"row {number} has {key} {value!r}")
+    return row
 
 
 def _finite(value: Any) -> Any:

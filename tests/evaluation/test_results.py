@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -45,6 +46,33 @@ def test_broken_file_is_named(tmp_path):
     path = tmp_path / "metrics.json"
     path.write_text('{"schema": 1, "rows": 3}')
     with pytest.raises(DataError, match=r"metrics\.json"):
+        Results.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"context": None}, "context and scoreboard must be mappings"),
+        ({"scoreboard": [1]}, "context and scoreboard must be mappings"),
+        ({"rows": [{"value": "0.5"}]}, "row 0 has value '0.5'"),
+        ({"rows": [{"set": None}]}, "row 0 has set None"),
+        ({"rows": [{"low": "x"}]}, "row 0 has low 'x'"),
+        ({"rows": [{"values": ["x"]}]}, "row 0 has values"),
+        ({"rows": [{"n": None}]}, "row 0 has n None"),
+        ({"rows": [{"typo": 1}]}, "typo"),
+        ({"rows": ["x"]}, "row 0 is no mapping"),
+    ],
+)
+def test_values_of_another_type_are_refused(tmp_path, change, expected):
+    path = tmp_path / "metrics.json"
+    Results({}, [Row("base", "forget", "fid", 1.0)]).save(path)
+    content = json.loads(path.read_text())
+    whole = content["rows"][0]
+    for key, value in change.items():
+        content[key] = value
+    content["rows"] = [{**whole, **row} if isinstance(row, dict) else row for row in content["rows"]]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=expected):
         Results.load(path)
 
 
