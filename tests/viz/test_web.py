@@ -16,6 +16,7 @@ from hmu.evaluation.results import Row
 from hmu.motion.skeleton import KIT, T2M
 from hmu.viz.web import Clip, Stick, Take, page
 from hmu.viz.web.motions import pack, unpack
+from tests.viz.test_web_instead import FOUND
 from tests.viz.web_sample import EVIL, evaluated, long_motions, rates, rows, takes
 
 LEGS = Stick(3, ((0, 1), (1, 2)), 100.0)
@@ -157,6 +158,30 @@ def test_without_detectors_and_motions_the_page_still_tells_its_numbers():
 def test_a_model_that_was_taught_the_concept_is_asked_whether_it_is_there():
     assert "Is it gone?" in page(evaluated())
     assert "Is it there?" in page(evaluated(context={"edited": "specialised"}))
+
+
+def test_a_model_that_was_taught_the_concept_is_called_specialised_everywhere():
+    html = page(evaluated(context={"edited": "specialised"}, instead=FOUND))
+    assert "Unlearned" not in html
+    assert '"unlearned": {"name": "Specialised", "kind": "unlearned"}'.replace(": ", ":").replace(", ", ",") in html
+    assert '<th scope="col" class="model unlearned">Specialised</th>' in html
+    assert "Base ↓ Specialised →" in html
+    assert "Specialised" not in page(evaluated(instead=FOUND))
+
+
+def test_a_sign_stands_where_base_and_reference_do_not_differ():
+    more = [replace(row, model="reference") for row in rows() if row.model == "base"]
+    html = page(evaluated(rows=rows() + more))
+    assert html.count('<td class="number">≈</td>') == 7  # all but the one without a number
+    told = [replace(r, recovery=0.5) if r.metric == "fid" and r.model == "unlearned" else r for r in rows()]
+    assert page(evaluated(rows=told + more)).count('<td class="number">≈</td>') == 6
+    assert "≈</td>" not in page(evaluated(rows=told))  # no reference, nothing to be alike
+
+
+def test_what_was_not_given_is_called_none():
+    shown = text(page(evaluated(context={"reference": None, "gallery": None, "r_precision_pool": None, "steps": None})))
+    for line in ("reference none", "gallery none", "r precision pool none", "steps the backbone’s own"):
+        assert line in shown
 
 
 def test_only_the_base_was_measured():

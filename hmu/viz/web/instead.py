@@ -15,18 +15,22 @@ _TABLES = {
 }
 
 
-def instead(found: Mapping[str, Any], concept: str) -> Markup | None:
+def instead(found: Mapping[str, Any], concept: str, renamed: Mapping[str, str] | None = None) -> Markup | None:
     """The section, or None where nothing could tell what a motion is.
 
     Args:
         found: what :func:`hmu.evaluation.instead.instead` returns.
-        concept: in words.
+        concept: in words; renamed: models that are called otherwise than ``found`` does.
     """
     if not {"seen", "captions"} & set(found):
         return None
-    base = found["models"][0]
-    figures = [_table(words, base, *named) for key, words in _TABLES.items() for named in found.get(key, {}).items()]
-    captions = [_captions(model, listed) for model, listed in found.get("nearest", {}).items()]
+    base, renamed = found["models"][0], renamed or {}
+    figures = [
+        _table(words, base, renamed.get(model, model), table)
+        for key, words in _TABLES.items()
+        for model, table in found.get(key, {}).items()
+    ]
+    captions = [_captions(renamed.get(model, model), listed) for model, listed in found.get("nearest", {}).items()]
     hint = (
         f"Motions of the {found['prompts']} prompts for ‘{concept}’, one by one: how often what the base shows (rows) "
         "became something else (columns). One label each, the rarer one where several fit."

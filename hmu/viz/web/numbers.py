@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from hmu.metrics.intervals import is_share
@@ -13,6 +13,8 @@ from hmu.viz.web.markup import Content, Markup, el
 
 ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
 MODELS = {"base": "Base", "unlearned": "Unlearned", "reference": "Reference", "real": "Real clip"}
+MODELS |= {"specialised": "Specialised"}
+TAUGHT = {"unlearned": "specialised"}  #: what rows call the edited model, and what it is if it was taught the concept
 SETS = {
     "forget": "Forget",
     "paraphrase": "Paraphrased",
@@ -56,13 +58,17 @@ Key = tuple[str, str, "str | None"]  #: set, metric, label
 
 
 class Numbers:
-    """All rows by model and (set, metric, label), in the order in which they came."""
+    """All rows by model and (set, metric, label), in the order in which they came.
 
-    def __init__(self, rows: Iterable[Measured]) -> None:
+    ``renamed``: models that the page calls otherwise than the rows do.
+    """
+
+    def __init__(self, rows: Iterable[Measured], renamed: Mapping[str, str] | None = None) -> None:
         self.rows = list(rows)
-        self.models = list(dict.fromkeys(row.model for row in self.rows))
+        names = {row.model: (renamed or {}).get(row.model, row.model) for row in self.rows}
+        self.models = list(names.values())
         self.sets = list(dict.fromkeys(row.set for row in self.rows))
-        self._found = {(row.model, row.set, row.metric, row.label): row for row in self.rows}
+        self._found = {(names[row.model], row.set, row.metric, row.label): row for row in self.rows}
 
     def get(self, model: str, set_: str, metric: str, label: str | None = None) -> Measured | None:
         """The row if it was measured and has a value."""
@@ -135,6 +141,8 @@ def metric_name(metric: str, label: str | None = None) -> str:
 
 def kind(model: str) -> str:
     """The class that gives a model its colour."""
+    if model == "specialised":
+        return "unlearned"
     return model if model in MODELS else "other"
 
 

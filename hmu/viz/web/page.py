@@ -13,7 +13,7 @@ from hmu.viz.web import board, charts
 from hmu.viz.web.instead import instead
 from hmu.viz.web.markup import Markup, el, render
 from hmu.viz.web.motions import Stick, Take, pack
-from hmu.viz.web.numbers import THIN, Measured, Numbers, kind, model_name, set_name
+from hmu.viz.web.numbers import TAUGHT, THIN, Measured, Numbers, kind, model_name, set_name
 from hmu.viz.web.tables import circumstances, tables
 
 #: scripts in the order in which they need each other: the name they are imported by, and the file
@@ -65,18 +65,19 @@ def page(found: Evaluated) -> str:
     Raises:
         DataError: a motion has another shape than ``stick`` says, or holds NaN.
     """
-    numbers = Numbers(found.rows)
+    taught = found.context.get("edited") == "specialised"
+    renamed = TAUGHT if taught else {}
+    numbers = Numbers(found.rows, renamed)
     first, _, rest = _typeset(found.headline).partition("; ")
     asked = bool(found.context.get("reads_text", True))
-    taught = found.context.get("edited") == "specialised"
     slots = {
         "title": render(found.title),
         "headline": render(first.rstrip(".") + "."),
         "lede": render(el("p", _sentence(rest), class_="lede") if rest else None),
         "board": board.board(board.cards(numbers, found.concept, asked, taught), found.scoreboard),
-        "viewer": _viewer(found),
+        "viewer": _viewer(found, renamed),
         "charts": render(_charts(numbers, found.concept)),
-        "instead": render(instead(found.instead, found.concept)),
+        "instead": render(instead(found.instead, found.concept, renamed)),
         "tables": tables(numbers, found.titles, found.context.get("real_clips") or {}),
         "notes": render([el("p", _typeset(note), class_="faint") for note in found.notes]),
         "facts": circumstances({k: v for k, v in found.context.items() if k not in _HIDDEN}),
@@ -96,8 +97,8 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _viewer(found: Evaluated) -> str:
-    """The viewer's frame and, as JSON and base64, what it shows."""
+def _viewer(found: Evaluated, renamed: Mapping[str, str]) -> str:
+    """The viewer's frame and, as JSON and base64, what it shows; ``renamed``: models that are called otherwise."""
     if not found.takes or found.stick is None:
         return ""
     where, motions = pack(found.takes, found.stick)
@@ -108,7 +109,7 @@ def _viewer(found: Evaluated) -> str:
         "fps": stick.fps,
         "concept": found.concept,
         "asked": bool(found.context.get("reads_text", True)),
-        "models": {model: {"name": model_name(model), "kind": kind(model)} for model in models},
+        "models": {model: {"name": model_name(renamed.get(model, model)), "kind": kind(model)} for model in models},
         "sets": {take.set: set_name(take.set) for take in found.takes},
         "stick": {
             "joints": stick.joints,

@@ -21,6 +21,7 @@ from hmu.viz.web.numbers import (
     set_name,
 )
 
+_OWN = ("guidance", "steps")  # of the context: without a value the backbone's own hold
 _HASH = re.compile("[0-9a-f]{24,}")
 Reals = Mapping[str, Mapping[str, float]]
 
@@ -88,12 +89,23 @@ def _change(before: Measured | None, after: Measured | None) -> str:
 
 
 def _extra(numbers: Numbers, keys: Sequence[Key]) -> list[str]:
-    """Columns that rows carry beside their value where a reference was given: only what somebody filled is shown."""
+    """Columns that rows carry beside their value where a reference was given: only what says something is shown."""
     return [
         column
         for column in ("recovery", "drift")
-        if any(_value(row, column) is not None for key in keys for row in numbers.line(*key).values())
+        if any(
+            (column == "recovery" and _alike(numbers, key)) or _value(row, column) is not None
+            for key in keys
+            for row in numbers.line(*key).values()
+        )
     ]
+
+
+def _alike(numbers: Numbers, key: Key) -> bool:
+    """Whether base and reference were compared and do not differ by more than chance, so that nothing is recovered."""
+    line = numbers.line(*key)
+    compared = [row for model, row in line.items() if model not in ("base", "reference")]
+    return {"base", "reference"} <= set(line) and any(_value(row, "recovery") is None for row in compared)
 
 
 def _value(row: Measured, column: str) -> float | None:
@@ -105,7 +117,7 @@ def _extra_cell(numbers: Numbers, key: Key, column: str) -> Markup:
     values = [(_value(row, column), row) for row in numbers.line(*key).values()]
     value, row = next(((v, r) for v, r in values if v is not None), (None, None))
     if value is None:
-        return el("td", class_="number")
+        return el("td", "≈" if column == "recovery" and _alike(numbers, key) else None, class_="number")
     low, high = (getattr(row, f"{column}_{end}", None) for end in ("low", "high"))
     spread = "" if low is None or high is None else f"{_two(low)} – {_two(high)}"
     return el("td", _two(value), el("small", spread) if spread else None, class_="number")
@@ -119,7 +131,7 @@ def circumstances(context: Mapping[str, Any]) -> Markup:
     """What a number means nothing without: data, evaluator, counts, seeds."""
     lines = [
         el("div", el("dt", key.replace("_", " ")), el("dd", _words(value), title=_words(value, short=False)))
-        for key, value in context.items()
+        for key, value in ((k, "the backbone’s own" if k in _OWN and v is None else v) for k, v in context.items())
     ]
     return el("dl", lines, class_="facts")
 
@@ -129,5 +141,5 @@ def _words(value: Any, short: bool = True) -> str:
         return ", ".join(f"{key.replace('_', ' ')} {_words(item, short)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(_words(item, short) for item in value)
-    text = "default" if value is None else str(value)
+    text = "none" if value is None else str(value)
     return f"{text[:12]}…" if short and _HASH.fullmatch(text) else text
