@@ -117,7 +117,8 @@ def interval(row: RateRow, metric: str) -> str:
     if row.low is None or row.high is None:
         return ""
     low = figure(row.low, metric).removesuffix(f"{THIN}%")
-    return f"{low} – {figure(row.high, metric)}"
+    mark = "†" if getattr(row, "interval", "") == "repeats" else ""  # the legend says what that leaves out
+    return f"{low} – {figure(row.high, metric)}{mark}"
 
 
 def model_name(model: str) -> str:
