@@ -18,6 +18,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hmu.choices import choice
 from hmu.config import check_config
 from hmu.errors import ConfigError, HmuError
 
@@ -70,10 +71,11 @@ def _agree_on(stamp: str) -> str:
 
 
 def register_resolvers() -> None:
-    """Resolvers used in ``configs/``: ``${hmu.stamp:}`` and ``${hmu.asset:demo/salad}``."""
+    """Resolvers used in ``configs/``: ``${hmu.stamp:}``, ``${hmu.asset:demo/salad}``, ``${hmu.choice:backbone}``."""
     if not OmegaConf.has_resolver("hmu.stamp"):
         OmegaConf.register_new_resolver("hmu.stamp", run_stamp)
         OmegaConf.register_new_resolver("hmu.asset", asset)
+        OmegaConf.register_new_resolver("hmu.choice", lambda group, *, _root_: choice(group, _root_))
 
 
 def asset(name: str) -> str:

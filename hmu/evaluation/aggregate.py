@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from hmu.choices import chosen_by
 from hmu.errors import DataError
 from hmu.evaluation.results import Results, Row
 
@@ -203,15 +204,15 @@ def _choices(path: Path, config: Mapping[str, Any], results: Results | None) -> 
     for key in ("dataset", "concept"):
         node = config.get(key) if isinstance(config.get(key), dict) else {}
         found[key] = str(context.get(key) or (node or {}).get("name") or chosen.get(key) or "–")
-    found["backbone"] = str(chosen.get("backbone") or context.get("backbone") or "–")
-    found["method"] = str(chosen.get("method") or _target_name(config.get("method")) or "–")
-    if config.get("ckpt") is not None:  # evaluate.py: what it measured says what it is
+    if config.get("ckpt") is not None:  # evaluate.py: its own choices are not those of what it measured
         measured = Path(str(config["ckpt"]))
-        home = measured if (measured / "config.yaml").is_file() else measured.parent
-        theirs = _yaml(home / ".hydra" / "hydra.yaml").get("hydra", {}).get("runtime", {}).get("choices", {})
-        found["backbone"] = str(theirs.get("backbone") or found["backbone"])
-        edit = _json(measured / "edit" / "edit.json")[0] or _json(measured / "edit.json")[0]
-        found["method"] = str(theirs.get("method") or edit.get("method") or "base")
+        chosen = chosen_by(measured) | dict(context.get("made_with") or {})
+        alone = results is not None and all(row.model == "base" for row in results.rows)
+        # kept apart by name: which method made it cannot be told
+        found["method"] = "base" if alone else str(chosen.get("method") or f"unknown ({'/'.join(measured.parts[-2:])})")
+    else:
+        found["method"] = str(chosen.get("method") or _target_name(config.get("method")) or "–")
+    found["backbone"] = str(chosen.get("backbone") or context.get("backbone") or "–")
     return found
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import replace
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +36,40 @@ def test_every_run_is_found_once_and_what_it_holds_is_not_searched(sweep):
     write_run(sweep / "method.rank=4" / "samples" / "inner")
     found = find_runs([sweep, sweep / "method.rank=8"])
     assert [path.name for path in found] == [f"method.rank={rank}" for rank in (16, 32, 4, 64, 8)]
+
+
+def evaluated(folder, ckpt, **context):
+    """A run of evaluate.py, whose own choices are the defaults, of something at ``ckpt``."""
+    write_run(folder)
+    choices = {"hydra": {"runtime": {"choices": {"backbone": "salad_demo", "dataset": "demo"}}}}
+    (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump(choices))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"job": "evaluate", "ckpt": str(ckpt)}))
+    results = Results.load(folder / "metrics.json")
+    replace(results, context={**results.context, **context}).save(folder / "metrics.json")
+    return folder
+
+
+def test_an_evaluation_whose_ckpt_is_gone_is_told_by_what_it_recorded(tmp_path):
+    made_with = {"backbone": "momask_demo", "method": "esd"}
+    evaluated(tmp_path / "new", tmp_path / "gone", backbone="momask", made_with=made_with)
+    evaluated(tmp_path / "old", tmp_path / "lora-kick" / "gone", backbone="momask")
+    new, old = read_runs([tmp_path])
+    assert (new.choices["backbone"], new.choices["method"]) == ("momask_demo", "esd")
+    assert (old.choices["backbone"], old.choices["method"]) == ("momask", "unknown (lora-kick/gone)")
+
+
+def test_an_evaluation_of_a_run_that_is_there_has_its_backbone_and_method(tmp_path):
+    run = write_run(tmp_path / "run", backbone="momask_demo", method="uce")
+    (found,) = read_runs([evaluated(tmp_path / "measured", run)])
+    assert (found.choices["backbone"], found.choices["method"]) == ("momask_demo", "uce")
+
+
+@pytest.mark.parametrize("change", [{"context": None}, {"scoreboard": None}, {"rows": [{"value": "0.5"}]}])
+def test_numbers_of_another_type_stop_no_report(sweep, change):
+    path = sweep / "method.rank=4" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    problems = {run.path.name: run.problem for run in build_report([sweep]).runs}
+    assert "metrics.json' is not a metrics.json" in problems["method.rank=4"]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
