@@ -16,7 +16,9 @@ from hydra.core.global_hydra import GlobalHydra
 
 from hmu import app
 from hmu.data.demo import generate
+from hmu.errors import ConfigError
 from hmu.workflows.evaluate import evaluate
+from hmu.workflows.measure import torch_device
 from hmu.workflows.train import train
 from hmu.workflows.unlearn import unlearn
 from tests.conftest import REPOSITORY
@@ -86,6 +88,7 @@ def call(tmp_path, monkeypatch, capsys):
         (["method.lr=-1"], "lr"),
         (["method.train=everything"], "everything"),
         (["suite.repeats=0"], "repeats"),
+        (["suite.repeats=two"], "suite.repeats=two: expected a whole number"),
     ],
 )
 def test_configuration(call, data, overrides, expected):
@@ -188,6 +191,13 @@ def test_gpu_that_is_not_there(call, data):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     assert "gpu" in call("unlearn", f"dataset.root={data}", "trainer=gpu").lower()
+
+
+@pytest.mark.parametrize("name", ["foo", "cuda:99", "xpu"])
+def test_device_that_cannot_be_used(name):
+    with pytest.raises(ConfigError, match=f"device={name} cannot be used here .*auto, cpu or cuda"):
+        torch_device(name)
+    assert torch_device("cpu").type == "cpu"
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -14,9 +14,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
+from hmu.choices import choice
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept
+from hmu.errors import ConfigError
 from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
 from hmu.evaluation.gait import GaitSuite
@@ -153,13 +155,20 @@ def _context(
         "repeats": suite.repeats,
         "seeds": list(range(seed, seed + suite.repeats)),
         "bootstrap": suite.bootstrap,
-        "reference": None if config.reference is None else str(config.reference),
+        "reference": None if config.reference is None else folder_name(Path(config.reference)),
         "guidance": suite.guidance,
         "steps": suite.steps,
         "batch_size": suite.batch_size,
         "backbone": backbone.name,
+        "made_with": {group: choice(group, config) for group in ("backbone", "method") if choice(group, config)},
         "reads_text": backbone.reads_text,
     }
+
+
+def folder_name(path: Path) -> str:
+    """Names a run folder in reports, which are shown to others: without the folders above it."""
+    home = path.resolve()
+    return home.parent.name if home.name == "model" else home.name
 
 
 def _edited(edits: Sequence[tuple[Edit, float]]) -> str:
@@ -204,7 +213,15 @@ def digest(edit: Edit) -> str:
 
 
 def torch_device(name: str) -> torch.device:
-    """``auto`` is the GPU if there is one."""
+    """``auto`` is the GPU if there is one.
+
+    Raises:
+        ConfigError: no device of torch's, or one that this machine does not have.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ConfigError(f"device={name} cannot be used here ({reason}): give auto, cpu or cuda") from None

@@ -29,7 +29,8 @@ def test_unlearning_beside_a_reference_reports_recovery(world):
     assert any(row.recovery_low is not None for row in told)
     assert all(row.direction == "reference" for row in results.rows if row.set == "forget")
     assert results.scoreboard["keep"] is not None
-    assert results.context["reference"] == str(retain_reference(world))
+    assert results.context["reference"] == retain_reference(world).name  # reports are shown to others: no folders
+    assert str(world) not in (folder / "report.md").read_text() + (folder / "report.html").read_text()
     report = (folder / "report.md").read_text(encoding="utf-8")
     assert "## Scoreboard" in report
     assert "| metric | base | unlearned | reference | change |" in report
