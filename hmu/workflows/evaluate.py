@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hmu.app import rank
 from hmu.backbones.base import MotionBackbone
@@ -20,6 +19,7 @@ from hmu.workflows.common import build_backbone, check_match, seed_everything, s
 from hmu.workflows.gait import settle_suite
 from hmu.workflows.measure import measure, torch_device
 from hmu.workflows.processes import continued_folder, join_processes
+from hmu.workflows.recorded import take_over
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ def with_run(config: DictConfig) -> DictConfig:
 
     Raises:
         CheckpointError: when ``ckpt`` does not exist.
+        ConfigError: the command line gives a key that the run's node does not take.
     """
     path = Path(config.ckpt)
     if not path.exists():
@@ -70,14 +71,7 @@ def with_run(config: DictConfig) -> DictConfig:
     home = path if (path / "config.yaml").is_file() else path.parent
     if not (home / "config.yaml").is_file():
         return config
-    ran = load_config(home)
-    chosen = {o.lstrip("+~").split("=")[0].split(".")[0] for o in HydraConfig.get().overrides.task}
-    merged = config.copy()
-    OmegaConf.set_struct(merged, False)
-    for key in FROM_RUN:
-        if key not in chosen and ran.get(key):  # a run of train.py has no evaluator: {}
-            merged[key] = ran[key]
-    return merged
+    return take_over(config, load_config(home), FROM_RUN)
 
 
 def models(config: DictConfig) -> tuple[MotionBackbone, list[tuple[Edit, float]]]:

@@ -1,0 +1,144 @@
+"""What evaluate.py takes over from the run it measures: the command line changes what it names, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from hmu import app
+from hmu.run import load_config
+from hmu.workflows.evaluate import with_run
+from tests.workflows.toy import run
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Path:
+    """The recorded configuration of a run on another machine: MoMask, jump, settings of its own."""
+    folder = tmp_path_factory.mktemp("ran")
+    there = ["paths.root=/elsewhere", "paths.data=/elsewhere/disk", "dataset=bvh", "backbone=momask_demo"]
+    own = ["concept=jump", "concept.neighbours=[hop]", "backbone.sampling.steps=7", "backbone.text.layers=1"]
+    own += ["evaluator=both", "evaluator@evaluator.second=tmr_demo"]
+    run("unlearn", lambda c: OmegaConf.save(c, folder / "config.yaml", resolve=True), *there, *own, *quiet(folder))
+    return folder
+
+
+def quiet(folder: Path) -> list[str]:
+    return ["hydra/job_logging=none", f"hydra.run.dir={folder}"]
+
+
+def taken(ran: Path, *overrides: str) -> DictConfig:
+    """The configuration that ``evaluate.py ckpt=<ran> <overrides>`` goes on with, resolved."""
+    found: list[DictConfig] = []
+
+    def task(config: DictConfig) -> None:
+        found.append(with_run(config))
+        OmegaConf.resolve(found[0])
+
+    run("evaluate", task, f"ckpt={ran}", *overrides, *quiet(ran))
+    return found[0]
+
+
+def test_without_overrides_everything_is_the_runs(ran):
+    config, recorded = taken(ran), load_config(ran)
+    for group in ("backbone", "concept", "evaluator"):
+        assert config[group] == recorded[group]
+
+
+def test_a_value_changes_that_value_of_the_recorded_node(ran):
+    recorded = load_config(ran)
+    config = taken(ran, "concept.neighbours=[walk]", "backbone.sampling.guidance=1", "dataset.strict=false")
+    assert (config.concept.name, list(config.concept.neighbours)) == ("jump", ["walk"])
+    assert config.backbone._target_ == "hmu.backbones.momask.build"
+    assert (config.backbone.sampling.guidance, config.backbone.sampling.steps) == (1, 7)
+    assert (config.dataset.name, config.dataset.strict) == ("bvh", False)
+    assert config.evaluator == recorded.evaluator
+
+
+def test_a_dictionary_is_merged_into_the_recorded_node(ran):
+    config = taken(ran, "concept={anchor: a person sits}", "backbone.sampling={guidance: 1}")
+    assert (config.concept.name, config.concept.anchor) == ("jump", "a person sits")
+    assert (config.backbone.sampling.guidance, config.backbone.sampling.steps) == (1, 7)
+
+
+def test_added_and_forced_values_reach_the_recorded_node(ran):
+    config = taken(ran, "+dataset.motion_dir=joints", "++backbone.sampling.steps=3")
+    assert config.backbone._target_ == "hmu.backbones.momask.build"
+    assert (config.dataset.name, config.dataset.motion_dir, config.backbone.sampling.steps) == ("bvh", "joints", 3)
+
+
+def test_a_deleted_value_is_deleted_in_the_recorded_node(ran):
+    config = taken(ran, "~concept.target")
+    assert config.concept.name == "jump"
+    assert "target" not in config.concept
+
+
+def test_a_group_inside_a_node_changes_that_part_of_it(ran):
+    assert load_config(ran).backbone.text.layers == 1
+    config = taken(ran, "text@backbone.text=compact")
+    assert config.backbone._target_ == "hmu.backbones.momask.build"
+    assert (config.backbone.text.layers, config.backbone.sampling.steps) == (2, 7)
+
+
+def test_a_group_replaces_the_node(ran):
+    config = taken(ran, "backbone=bamm_demo", "concept=hop")
+    assert config.backbone._target_ == "hmu.backbones.bamm.build"
+    assert config.backbone.sampling.get("steps") != 7
+    assert config.concept.name == "hop"
+
+
+def test_a_group_within_a_group_that_is_chosen_is_as_composed(ran):
+    config = taken(ran, "evaluator=both", "evaluator@evaluator.first=guo", "evaluator.first.checkpoint=here")
+    assert config.evaluator.first.checkpoint == "here"
+    assert config.evaluator.second._target_ == "hmu.evaluators.tmr.build"
+    assert config.concept.name == "jump"
+
+
+def test_a_key_that_the_recorded_node_does_not_take_is_one_line(ran, capsys):
+    with pytest.raises(SystemExit) as left:
+        taken(ran, "backbone.vae.dropout=0.1")  # of the default, salad_demo
+    assert left.value.code == app.EXIT_USER_ERROR
+    assert "unknown key 'backbone.vae': hmu.backbones.momask.build takes" in capsys.readouterr().err
+
+
+# -- paths -------------------------------------------------------------------------------------------------------------
+def test_the_cache_is_always_this_machines(ran, tmp_path):
+    assert taken(ran).dataset.cache_dir == taken(ran).paths.cache
+    assert taken(ran, f"paths.cache={tmp_path}").dataset.cache_dir == str(tmp_path)
+    assert taken(ran, "dataset.cache_dir=/mine").dataset.cache_dir == "/mine"
+
+
+def test_a_cache_of_the_runs_own_stays_while_it_is_there(ran, tmp_path):
+    recorded, own = load_config(ran), tmp_path / "own"
+    recorded.dataset.cache_dir = str(own)
+    OmegaConf.save(recorded, tmp_path / "config.yaml")
+    assert taken(tmp_path, "paths.cache=/now").dataset.cache_dir == "/now"
+    own.mkdir()
+    assert taken(tmp_path, "paths.cache=/now").dataset.cache_dir == str(own)
+
+
+def test_data_that_are_gone_are_looked_for_below_the_paths_of_now(ran, tmp_path):
+    here = f"paths.root={tmp_path}"
+    (tmp_path / "data" / "bvh").mkdir(parents=True)
+    assert taken(ran, here).dataset.root == str(tmp_path / "data" / "bvh")
+
+
+def test_a_path_of_the_command_line_wins_even_where_nothing_is(ran, tmp_path):
+    config = taken(ran, f"paths.data={tmp_path / 'new'}")
+    assert config.dataset.root == str(tmp_path / "new" / "bvh")
+    assert config.dataset.requirements[0].path == str(tmp_path / "new" / "bvh" / "new_joint_vecs")
+    assert taken(ran, "paths.checkpoints=/models").dataset.root == "/elsewhere/disk/bvh"
+
+
+def test_data_that_are_still_there_stay(ran, tmp_path):
+    moved = tmp_path / "run"
+    moved.mkdir()
+    recorded = load_config(ran)
+    (tmp_path / "old" / "bvh").mkdir(parents=True)
+    recorded.paths.data, recorded.dataset.root = str(tmp_path / "old"), str(tmp_path / "old" / "bvh")
+    OmegaConf.save(recorded, moved / "config.yaml")
+    (tmp_path / "new" / "data" / "bvh").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HMU_ROOT", str(tmp_path / "new"))
+        assert taken(moved).dataset.root == str(tmp_path / "old" / "bvh")
