@@ -40,7 +40,7 @@ def run(config: DictConfig) -> Path:
     from hmu.workflows.common import build_backbone, build_evaluator, check_match, seed_everything, settle_concept
     from hmu.workflows.evaluate import with_run
     from hmu.workflows.measure import prompt_sets, torch_device
-    from hmu.workflows.reference import load_reference
+    from hmu.workflows.reference import check_reference, load_reference
 
     config = settle_concept(with_run(config))
     seed_everything(config)
@@ -50,6 +50,7 @@ def run(config: DictConfig) -> Path:
     concept = instantiate(config.concept).for_dataset(source.name)
     backbone = build_backbone(config, checkpoint=_weights(str(config.base))).to(torch_device(config.device))
     check_match(backbone, source.features, source.name)
+    check_reference(config, source, backbone)
     models = [Model("base", backbone, fingerprint(backbone)), load_reference(config, backbone)]
     evaluator = build_evaluator(config, source).to(torch_device(config.device))
     sides, sets = prompt_sets(config, source, concept, backbone.unit_length)

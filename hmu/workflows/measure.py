@@ -35,7 +35,7 @@ from hmu.run import write_text
 from hmu.workflows import gait
 from hmu.workflows.closer import look_closer
 from hmu.workflows.common import build_evaluator, detector_concepts, leave_process_group, log_report
-from hmu.workflows.reference import load_reference
+from hmu.workflows.reference import check_reference, load_reference
 from hmu.workflows.showcase import first_takes, write_page
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ def check_measurable(config: DictConfig, source: DatasetSource, concept: Concept
     build_evaluator(config, source)
     prompt_sets(config, source, concept, backbone.unit_length)
     if config.reference is not None:
+        check_reference(config, source, backbone)
         load_reference(config, backbone)
 
 

@@ -2,19 +2,112 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
+from hmu.data.dataset import DatasetSource
 from hmu.errors import CheckpointError, ConfigError, HmuError
 from hmu.evaluation.suite import Model
 from hmu.methods.edit import fingerprint, weights_of
 from hmu.run import load_config
-from hmu.workflows.common import build_backbone
+from hmu.workflows.common import as_plain, build_backbone
+from hmu.workflows.lineage import ancestors, read_record, run_of
 
+log = logging.getLogger(__name__)
+
+#: of a data set's settings, those that say where its files are; the others say how they are read
+PLACES = ("root", "trials", "cache_dir", "generator", "requirements")
 REMEDY = "train one with python train.py partition=retain concept=… and the same backbone"
+
+
+def check_reference(config: DictConfig, source: DatasetSource, backbone: MotionBackbone) -> None:
+    """Refuse a reference that its run folder tells to be none; nothing is loaded.
+
+    What cannot be told, because a folder is gone or was never a run of ``train.py``, is a warning.
+
+    Args:
+        config: with ``reference``, the backbone and the concept that are measured.
+        source: the data set that is measured on.
+        backbone: what is measured; its stages must all have been trained.
+
+    Raises:
+        CheckpointError: another family, an unfinished run, a stage that was never trained.
+        ConfigError: trained on other data, or not on the retain side of this concept alone.
+    """
+    home = run_of(Path(config.reference))
+    if home is None:
+        log.warning("reference: nothing in '%s' tells what it was trained on", _model_folder(config))
+        return
+    ran, record = load_config(home), read_record(home)
+    theirs, ours = (OmegaConf.select(c, "backbone._target_") for c in (ran, config))
+    if theirs != ours:
+        raise CheckpointError(
+            f"reference: '{home}' was trained with backbone {theirs}, but what is measured is {ours}: {REMEDY}"
+        )
+    if record.get("status") != "complete":
+        raise CheckpointError(
+            f"reference: '{home}' is not finished (run.json: status {record.get('status')}): "
+            "wait for it, or start it again with resume=<that folder>"
+        )
+    _model_folder(config)
+    _check_data(config, ran, record, source, home)
+    _check_ancestors(str(config.concept.name), backbone.stages, home)
+
+
+def _check_data(config: DictConfig, ran: DictConfig, record: dict[str, Any], source: DatasetSource, home: Path) -> None:
+    """The same clips; how they are read may differ, as between the published reader for training and for measuring."""
+    name, data = OmegaConf.select(ran, "dataset.name"), record.get("data")
+    if name != config.dataset.name:
+        raise ConfigError(
+            f"reference: '{home}' was trained on dataset={name}, but measured is {config.dataset.name}: {REMEDY}"
+        )
+    if data in (None, source.fingerprint):
+        return
+    here = {key: value for key, value in as_plain(config.dataset).items() if key in PLACES}
+    try:
+        same = instantiate(OmegaConf.merge(ran.dataset, here)).fingerprint == data
+    except (HmuError, InstantiationException):
+        same = False
+    if not same:
+        raise ConfigError(
+            f"reference: '{home}' was trained on other data of the name '{name}' (fingerprint {data[:12]}, "
+            f"here {source.fingerprint[:12]}): give the dataset.* that it was trained with, or {REMEDY}"
+        )
+    log.warning("reference: '%s' was trained on the same files, read with other settings of dataset.*", home)
+
+
+def _check_ancestors(concept: str, stages: Sequence[str], home: Path) -> None:
+    """Every stage was trained on the retain side, beginning with weights that have seen nothing else.
+
+    What only encodes motions (the first of several stages, and what BAMM borrows) may have seen everything: a note.
+    """
+    runs, lost = ancestors(home)
+    encoders = set(stages[:-1][:1])
+    missing = [stage for stage in stages if not any(stage in run.stages for run in runs)]
+    for run in runs:
+        if (run.partition, run.concept) == ("retain", concept):
+            continue
+        seen = f"'{run.folder}' was trained on partition={run.partition} of concept={run.concept}"
+        if run.folder == home or not (run.borrowed or set(run.stages) <= encoders):
+            where = "" if run.folder == home else f"'{home}' goes back to a run that has seen it: "
+            raise ConfigError(f"reference: {where}{seen}, expected partition=retain of concept={concept}: {REMEDY}")
+        taken = "tokenizer, residual transformer and text encoder" if run.borrowed else ", ".join(run.stages)
+        log.warning("reference: %s; its %s is taken over", seen, taken)
+    if lost is not None:
+        what = f" (among it {', '.join(missing)})" if missing else ""
+        log.warning("reference: '%s' began with '%s', and nothing there tells what was trained%s", home, lost, what)
+    elif missing:
+        raise CheckpointError(
+            f"reference: '{home}' was never trained in stage {', '.join(missing)}: "
+            f"python train.py stage={missing[0]} init={home} partition=retain concept={concept} with the same backbone"
+        )
 
 
 def load_reference(config: DictConfig, backbone: MotionBackbone) -> Model:
@@ -22,15 +115,9 @@ def load_reference(config: DictConfig, backbone: MotionBackbone) -> Model:
 
     Raises:
         CheckpointError: no run folder of ``train.py``, or a model of another family or of other sizes.
-        ConfigError: a model that was not trained on the retain side of this concept.
+        ConfigError: the very model that is measured.
     """
-    folder = Path(config.reference)
-    model = folder / "model" if (folder / "model").is_dir() else folder
-    if not model.is_dir():
-        raise CheckpointError(f"reference: '{folder}' is not a run folder of train.py (it holds no model/): {REMEDY}")
-    home = next((path for path in (folder, folder.parent) if (path / "config.yaml").is_file()), None)
-    if home is not None:
-        _check_run(config, home)
+    folder, model = Path(config.reference), _model_folder(config)
     try:
         reference = build_backbone(config, checkpoint=str(model))
     except (HmuError, InstantiationException) as error:
@@ -39,23 +126,20 @@ def load_reference(config: DictConfig, backbone: MotionBackbone) -> Model:
         said = error.__cause__ if isinstance(error.__cause__, HmuError) else error
         raise CheckpointError(f"reference: '{folder}' is no model of backbone {backbone.name}: {said}") from error
     _check_sizes(backbone, reference, folder)
-    return Model("reference", reference.to(next(backbone.parameters()).device), fingerprint(reference))
-
-
-def _check_run(config: DictConfig, home: Path) -> None:
-    """Refuse, by its ``config.yaml``, a run of another family, or one that has seen what should be forgotten."""
-    ran = load_config(home)
-    theirs, ours = (OmegaConf.select(c, "backbone._target_") for c in (ran, config))
-    if theirs is not None and theirs != ours:
-        raise CheckpointError(
-            f"reference: '{home}' was trained with backbone {theirs}, but what is measured is {ours}: {REMEDY}"
-        )
-    side, concept = OmegaConf.select(ran, "partition"), OmegaConf.select(ran, "concept.name")
-    if side is not None and (side != "retain" or concept != config.concept.name):
+    identity = fingerprint(reference)
+    if identity == fingerprint(backbone):
         raise ConfigError(
-            f"reference: '{home}' was trained on partition={side} of concept={concept}, "
-            f"expected partition=retain of concept={config.concept.name}: {REMEDY}"
+            f"reference: '{folder}' holds the weights of the base itself, which cannot say more: {REMEDY}"
         )
+    return Model("reference", reference.to(next(backbone.parameters()).device), identity)
+
+
+def _model_folder(config: DictConfig) -> Path:
+    folder = Path(config.reference)
+    model = folder / "model" if (folder / "model").is_dir() else folder
+    if not model.is_dir() or (model / "run.json").is_file():
+        raise CheckpointError(f"reference: '{folder}' is not a run folder of train.py (it holds no model/): {REMEDY}")
+    return model
 
 
 def _check_sizes(backbone: MotionBackbone, reference: MotionBackbone, folder: Path) -> None:
