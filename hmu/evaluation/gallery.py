@@ -39,13 +39,22 @@ def build_gallery(source: DatasetSource, split: str, evaluator: Evaluator, cache
     Raises:
         ConfigError: no such split.
     """
+    clips = source.clips(gallery_split(source, split))
+    latents = _embeddings(clips, evaluator, cache)
+    return Gallery(clips.ids, tuple(clips.texts), latents, cosine=evaluator.name == "tmr")
+
+
+def gallery_split(source: DatasetSource, split: str) -> str:
+    """``split`` as the data set names it.
+
+    Raises:
+        ConfigError: no such split.
+    """
     name = "+".join(source.splits) if split == "all" else split
     unknown = [part for part in name.split("+") if part not in source.splits]
     if unknown:
         raise ConfigError(f"suite.gallery={split}: '{unknown[0]}' is no split of {source.name}; use train, test or all")
-    clips = source.clips(name)
-    latents = _embeddings(clips, evaluator, cache)
-    return Gallery(clips.ids, tuple(clips.texts), latents, cosine=evaluator.name == "tmr")
+    return name
 
 
 def _embeddings(clips: MotionClips, evaluator: Evaluator, cache: Path | None) -> torch.Tensor:

@@ -98,7 +98,7 @@ def build_evaluator(config: DictConfig, source: DatasetSource) -> Evaluator:
     packaged one of the demo data: which one it is has to be said.
 
     Raises:
-        ConfigError: that, ``evaluator=none``, or an evaluator without weights.
+        ConfigError: that, ``evaluator=none``, an evaluator without weights, or one of another representation.
     """
     if not config.evaluator:  # evaluator=none
         raise ConfigError("no evaluator is chosen: give evaluator=demo, or evaluator=guo evaluator.checkpoint=<folder>")
@@ -113,6 +113,14 @@ def build_evaluator(config: DictConfig, source: DatasetSource) -> Evaluator:
     if any(node.checkpoint is None for node in nodes):
         raise ConfigError("evaluator.checkpoint is null: an untrained evaluator measures nothing; give its folder")
     evaluator: Evaluator = instantiate(config.evaluator).eval()
+    both = [part for part in evaluator.modules() if isinstance(part, Evaluator)]  # of two side by side each reads
+    read = {part.name: getattr(part, "features", source.features) for part in both}
+    for name, columns in read.items():
+        if columns != source.features:
+            raise ConfigError(
+                f"evaluator '{name}' reads {columns} columns but dataset '{source.name}' has {source.features}: "
+                "choose evaluator.checkpoint=<folder of one that was trained on that representation>"
+            )
     return evaluator
 
 

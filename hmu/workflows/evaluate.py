@@ -17,7 +17,7 @@ from hmu.methods.edit import Edit, difference, fingerprint, load_edit
 from hmu.run import RunRecord, load_config
 from hmu.workflows.common import build_backbone, check_match, seed_everything, settle_concept
 from hmu.workflows.gait import settle_suite
-from hmu.workflows.measure import measure, torch_device
+from hmu.workflows.measure import check_measurable, measure, torch_device
 from hmu.workflows.processes import continued_folder, join_processes
 from hmu.workflows.recorded import take_over
 
@@ -45,6 +45,7 @@ def evaluate(config: DictConfig) -> Path:
     backbone, edits = models(config)
     check_match(backbone, source.features, source.name)
     backbone.to(torch_device(config.device))
+    check_measurable(config, source, concept, backbone)
     folder = continued_folder(config)
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:

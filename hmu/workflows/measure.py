@@ -22,6 +22,7 @@ from hmu.errors import ConfigError
 from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
 from hmu.evaluation.gait import GaitSuite
+from hmu.evaluation.gallery import gallery_split
 from hmu.evaluation.generation import GenerationCache, processes
 from hmu.evaluation.instead import tell
 from hmu.evaluation.report import headline, markdown, summary
@@ -98,13 +99,15 @@ def measure(
 
 
 def check_measurable(config: DictConfig, source: DatasetSource, concept: Concept, backbone: MotionBackbone) -> None:
-    """Everything :func:`measure` may refuse, before anything expensive: suite, evaluator, test split, reference.
+    """Everything :func:`measure` may refuse, before anything expensive: suite, evaluator, splits, reference.
 
     Raises:
         HmuError: as :func:`measure`.
     """
-    instantiate(config.suite)
+    suite: Suite = instantiate(config.suite)
     build_evaluator(config, source)
+    if suite.gallery is not None:
+        gallery_split(source, str(suite.gallery))
     prompt_sets(config, source, concept, backbone.unit_length)
     if config.reference is not None:
         check_reference(config, source, backbone)
