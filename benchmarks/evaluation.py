@@ -74,7 +74,7 @@ class RandomTower(TextEncoder):
             words = [zlib.crc32(word.encode()) % (end - 1) for word in text.split()[: self.context - 1]]
             ids[row, : len(words)] = torch.tensor(words)
         with torch.no_grad():
-            pooled = self.tower(input_ids=ids).text_embeds
+            pooled = torch.cat([self.tower(input_ids=part).text_embeds for part in ids.split(256)])  # as ours does
         return TextCondition(pooled[:, None], torch.ones(len(texts), 1, dtype=torch.bool), pooled)
 
 
