@@ -8,7 +8,7 @@ from typing import Any
 
 from hmu.evaluation.results import Results, Row
 from hmu.evaluation.sets import FORGET_SIDE
-from hmu.metrics.intervals import is_share
+from hmu.metrics.intervals import is_share, relative_change
 
 ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
 SIDES = {
@@ -235,9 +235,8 @@ def number(row: Row | None) -> str:
 def _change(before: Row | None, after: Row | None) -> str:
     if before is None or after is None or not (math.isfinite(before.value) and math.isfinite(after.value)):
         return "–"
-    if not before.value:
-        return "=" if after.value == before.value else "–"
-    return f"{100 * (after.value / before.value - 1):+.0f} %"
+    change = relative_change(before.metric, before.value, after.value)
+    return "–" if change is None else f"{100 * change:+.0f} %" if before.value else "="
 
 
 def _cell(value: object) -> str:

@@ -23,6 +23,13 @@ def is_size(metric: str) -> bool:
     return bool(_SIZE.search(metric))
 
 
+def relative_change(metric: str, before: float, after: float) -> float | None:
+    """``after / before - 1``; None from 0, and of an unbiased distance, which varies around it."""
+    if before == 0 or metric.startswith("kernel_distance"):
+        return 0.0 if after == before else None
+    return after / before - 1
+
+
 def published_half_width(values: Sequence[float]) -> float:
     """``1.96 std / sqrt(n)`` with the divisor ``n`` (Guo et al.'s evaluation script); too narrow for few repeats."""
     mean = math.fsum(values) / len(values)

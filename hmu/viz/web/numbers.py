@@ -133,7 +133,10 @@ def set_name(set_: str) -> str:
 
 def metric_name(metric: str, label: str | None = None) -> str:
     """What the page calls a metric."""
-    plain = re.sub(r"^r_precision_(\d+)$", r"R-precision @\1", metric).replace("_", " ")
+    plain = re.sub(r"^r_precision_(\d+)$", r"R-precision @\1", metric)
+    plain = re.sub(r"^(min_)?ncs@", lambda found: "NCS, best repeat @" if found[1] else "NCS @", plain).replace(
+        "_", " "
+    )
     name = _NAMES.get(metric, plain[:1].upper() + plain[1:])
     if label is None:
         return "Asked-for action detected" if metric == "detector_rate" else name

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hmu.metrics.intervals import relative_change
 from hmu.viz.web.markup import Content, Markup, el
 from hmu.viz.web.numbers import (
     THIN,
@@ -83,9 +84,8 @@ def _cell(row: Measured | None) -> Markup:
 def _change(before: Measured | None, after: Measured | None) -> str:
     if before is None or after is None:
         return "–"
-    if not before.value:
-        return "=" if after.value == before.value else "–"
-    return f"{100 * (after.value / before.value - 1):+.0f}{THIN}%".replace("-", "−")
+    change = relative_change(before.metric, before.value, after.value)
+    return "–" if change is None else f"{100 * change:+.0f}{THIN}%".replace("-", "−") if before.value else "="
 
 
 def _extra(numbers: Numbers, keys: Sequence[Key]) -> list[str]:
