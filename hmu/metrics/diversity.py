@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from hmu.metrics.base import MotionMetric
-from hmu.metrics.kernel_distance import within
 
 MANY = 2000  #: rows above which a bootstrap looks at ten times as many pairs, not at all of them
 
@@ -36,11 +35,19 @@ def mean_distance(rows: Tensor) -> Tensor:
 def _resampled(rows: Tensor, counts: Tensor) -> Tensor:
     """Mean distance of different rows under weights ``(draws, n)``, ``(draws,)``; of many rows over some pairs only."""
     if len(rows) <= MANY:
-        return within(_all_distances(rows), counts)
+        return _within(_all_distances(rows), counts)
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.cat([torch.randperm(len(rows), generator=generator) for _ in range(10)]) for _ in range(2))
     weights = counts[:, first] * counts[:, second] * (first != second)
     mean: Tensor = weights @ (rows[first] - rows[second]).norm(dim=-1) / weights.sum(1)
+    return mean
+
+
+def _within(matrix: Tensor, counts: Tensor) -> Tensor:
+    """Mean of ``matrix`` ``(n, n)`` over pairs of different rows under weights ``(draws, n)`` -> ``(draws,)``."""
+    square, diagonal = counts.square(), matrix.diagonal()
+    total = ((counts @ matrix) * counts).sum(1) - square @ diagonal
+    mean: Tensor = total / (counts.sum(1).square() - square.sum(1))
     return mean
 
 

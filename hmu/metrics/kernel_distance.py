@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from hmu.errors import DataError
 from hmu.metrics.base import MotionMetric
+
+BLOCK = 2048  #: rows whose kernel is computed at once
 
 
 def kernel_distance(a: Tensor, b: Tensor, degree: int = 3) -> float:
@@ -15,29 +18,37 @@ def kernel_distance(a: Tensor, b: Tensor, degree: int = 3) -> float:
 
     Its expectation does not depend on the sample size and is 0 for equal distributions, so it can be slightly negative.
     Source: Binkowski et al., ICLR 2018.
+
+    Raises:
+        DataError: fewer than 2 rows on either side.
     """
-    n, m = len(a), len(b)
-    if n < 2 or m < 2:
-        raise DataError(f"KID needs at least 2 motions on either side, got {n} and {m}")
-    aa, bb, ab = (kernel(x, y, degree) for x, y in ((a, a), (b, b), (a, b)))
-    within_a = (aa.sum() - aa.trace()) / (n * (n - 1))
-    within_b = (bb.sum() - bb.trace()) / (m * (m - 1))
-    return float(within_a + within_b - 2 * ab.mean())
+    if len(a) < 2 or len(b) < 2:
+        raise DataError(f"KID needs at least 2 motions on either side, got {len(a)} and {len(b)}")
+    once = [torch.ones(1, len(x), dtype=torch.float64, device=x.device) for x in (a, b)]
+    return float(weighted_kernel_distance(a, b, once[0], once[1], degree))
 
 
-def kernel(x: Tensor, y: Tensor, degree: int = 3) -> Tensor:
-    """``(x.y / width + 1)^degree`` of all pairs of rows, float64 ``(n, m)``."""
-    x, y = x.double(), y.double()
-    values: Tensor = (x @ y.T / x.shape[1] + 1) ** degree
-    return values
+def weighted_kernel_distance(a: Tensor, b: Tensor, left: Tensor, right: Tensor, degree: int = 3) -> Tensor:
+    """:func:`kernel_distance` of rows drawn ``left`` ``(draws, n)`` and ``right`` ``(draws, m)`` times -> ``(draws,)``.
+
+    A row and itself, also drawn twice, are no pair of different rows.
+    """
+    across = _sum(a, b, left, right, degree) / (left.sum(1) * right.sum(1))
+    inside = []
+    for x, counts in ((a, left), (b, right)):
+        square = counts.square()
+        itself = square @ (x.double().square().sum(1) / x.shape[1] + 1) ** degree
+        inside.append((_sum(x, x, counts, counts, degree) - itself) / (counts.sum(1).square() - square.sum(1)))
+    return inside[0] + inside[1] - 2 * across
 
 
-def within(matrix: Tensor, counts: Tensor) -> Tensor:
-    """Mean of ``matrix`` ``(n, n)`` over pairs of different rows under weights ``(draws, n)`` -> ``(draws,)``."""
-    square, diagonal = counts.square(), matrix.diagonal()
-    total = ((counts @ matrix) * counts).sum(1) - square @ diagonal
-    mean: Tensor = total / (counts.sum(1).square() - square.sum(1))
-    return mean
+def _sum(x: Tensor, y: Tensor, left: Tensor, right: Tensor, degree: int) -> Tensor:
+    """Kernel of all pairs of rows, weighted and summed ``(draws,)``: some rows of ``x`` at a time, to bound memory."""
+    y = y.double()
+    total = left.new_zeros(len(left))
+    for rows, weights in zip(x.double().split(BLOCK), left.split(BLOCK, 1), strict=True):
+        total = total + ((weights @ (rows @ y.T / y.shape[1] + 1) ** degree) * right).sum(1)
+    return total
 
 
 class KID(MotionMetric):
@@ -58,6 +69,4 @@ class KID(MotionMetric):
         """Under resampling of prompts, real motions with them where they are the same prompts'."""
         real, generated = self.needed("real"), self.needed("generated")
         drawn = counts if len(real) == len(generated) else counts.new_ones(len(counts), len(real))
-        across = ((drawn @ kernel(real, generated, self.degree)) * counts).sum(1) / (drawn.sum(1) * counts.sum(1))
-        inside = [within(kernel(x, x, self.degree), w) for x, w in ((real, drawn), (generated, counts))]
-        return {"kernel_distance": inside[0] + inside[1] - 2 * across}
+        return {"kernel_distance": weighted_kernel_distance(real, generated, drawn, counts, self.degree)}

@@ -14,7 +14,7 @@ from hmu.evaluation.results import summarise
 from hmu.metrics.base import EvalSamples
 from hmu.metrics.fid import FID, frechet_distance, gaussian, weighted_frechet
 from hmu.metrics.intervals import wilson_interval
-from hmu.metrics.kernel_distance import KID
+from hmu.metrics.kernel_distance import KID, kernel_distance, weighted_kernel_distance
 from hmu.metrics.mm_dist import MMDist
 from tests.metrics.test_metrics import METRICS, pick, samples, value
 
@@ -56,6 +56,16 @@ def test_a_kernel_distance_of_rows_drawn_twice_stays_unbiased():
     metric.update(EvalSamples(*torch.randn(2, 60, 3, generator=generator), ids=tuple(map(str, range(60)))))
     draws = metric.resampled(Resampling(60, 400).counts)["kernel_distance"]
     assert abs(float(draws.mean()) - metric.compute()["kernel_distance"]) < 0.2 * float(draws.std())
+
+
+def test_a_kernel_distance_does_not_depend_on_the_blocks(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    real, made = torch.randn(2, 30, 4, generator=generator)
+    counts = Resampling(30, 3).counts
+    whole, drawn = kernel_distance(real, made), weighted_kernel_distance(real, made, counts, counts)
+    monkeypatch.setattr("hmu.metrics.kernel_distance.BLOCK", 7)
+    assert kernel_distance(real, made) == pytest.approx(whole, abs=1e-12)
+    assert weighted_kernel_distance(real, made, counts, counts).tolist() == pytest.approx(drawn.tolist(), abs=1e-12)
 
 
 def test_large_sets_take_fewer_draws_and_say_no_less(monkeypatch):
