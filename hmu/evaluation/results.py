@@ -14,7 +14,7 @@ from hmu.metrics.intervals import is_share, is_size, t_interval, wilson_interval
 from hmu.run import write_json
 
 SCHEMA = 1
-_NAMES = ("model", "set", "metric", "direction")  # of a row: text
+_NAMES = ("model", "set", "metric", "direction", "interval")  # of a row: text
 
 
 @dataclass(frozen=True)
