@@ -20,7 +20,7 @@ def choice(group: str, config: DictConfig) -> str | None:
     if not HydraConfig.initialized():
         return None
     ours = HydraConfig.get()
-    given = {entry.lstrip("+~").split("=")[0].split(".")[0] for entry in ours.overrides.task}
+    given = {entry.lstrip("+~").split("=")[0] for entry in ours.overrides.task}  # backbone=…, not backbone.text=…
     ckpt = OmegaConf.select(config, "ckpt", throw_on_missing=False)
     theirs = {} if ckpt is None or group in given else chosen_by(Path(str(ckpt)))
     return theirs.get(group) or ours.runtime.choices.get(group)

@@ -48,6 +48,12 @@ def test_a_measured_run_names_the_output_folder_unless_the_command_line_does(job
     assert "/evaluate/demo/salad_demo/quick/" in job("ckpt=nowhere").hydra.run.dir
 
 
+def test_a_single_value_on_the_command_line_chooses_no_other_option(job, ran):
+    single = job(f"ckpt={ran}", "backbone.checkpoint=x", "concept.anchor=y")
+    assert "/evaluate/demo/momask_demo/quick/" in single.hydra.run.dir
+    assert choice("backbone", single) == "momask_demo"
+
+
 def test_choices_of_a_run_of_a_folder_in_it_and_of_an_edit_alone(job, ran, tmp_path):
     config = job(f"ckpt={ran}")
     assert (choice("backbone", config), choice("method", config), choice("nothing", config)) == (
