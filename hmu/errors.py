@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def shown(value: object, most: int = 60) -> str:
+    """What a file or a user gave, fit for a message of one line: cut to ``most`` characters, nothing unprintable."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value)[: most + 1])
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 class HmuError(Exception):
     """A user's mistake, said in one line: the file or key, what was expected, what to do.
 
