@@ -15,17 +15,21 @@ from typing import NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hmu import folders, stopping
 from hmu.choices import choice
 from hmu.config import check_config
-from hmu.errors import ConfigError, HmuError
+from hmu.errors import HmuError, shown
+from hmu.workflows import sweep
 
 log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXIT_USER_ERROR = 2
+_FULL = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
 def rank() -> int:
@@ -76,6 +80,14 @@ def register_resolvers() -> None:
         OmegaConf.register_new_resolver("hmu.stamp", run_stamp)
         OmegaConf.register_new_resolver("hmu.asset", asset)
         OmegaConf.register_new_resolver("hmu.choice", lambda group, *, _root_: choice(group, _root_))
+        OmegaConf.register_new_resolver("hmu.root", lambda: os.path.abspath(os.environ.get("HMU_ROOT") or os.getcwd()))
+        OmegaConf.register_new_resolver("hmu.job", _job_folder)
+
+
+def _job_folder() -> str:
+    """Name of the folder of this job of a sweep."""
+    ours = HydraConfig.get()
+    return folders.job_name(list(ours.overrides.task), int(ours.job.num))
 
 
 def asset(name: str) -> str:
@@ -95,36 +107,76 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
     """
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us; we print them in one line
+    stopping.listen()
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
     def _job(config: DictConfig) -> object:
         # caught here, inside the job: Hydra would print a line of its own about it
-        return _or_fail(lambda: _checked(config, task))
+        return _sweep_job(config, task) if in_sweep() else _or_fail(lambda: _checked(config, task))
 
     _or_fail(_job)
+    if failed := sweep.problems():
+        _fail(failed)
+
+
+def in_sweep() -> bool:
+    """Whether the running job is one of a multirun."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _checked(config: DictConfig, task: Callable[[DictConfig], object]) -> object:
     check_config(config, HydraConfig.get().overrides.task)
-    return task(config)
+    result = task(config)
+    folders.done()
+    return result
+
+
+def _sweep_job(config: DictConfig, task: Callable[[DictConfig], object]) -> object:
+    """One job of a sweep: what is wrong with it costs the others nothing, and its folder says so."""
+    stopping.check()
+    try:
+        return stopping.stoppable(lambda: _checked(config, task))
+    except Exception as error:
+        problem = _told(error)
+        if problem is None:  # a bug: its trace is shown, the sweep goes on
+            log.exception("this job failed; the sweep goes on")
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        elif rank() == 0:
+            sys.stderr.write(f"error: {problem}\n")
+        if rank() == 0:
+            ours = HydraConfig.get()
+            folders.failed(Path(ours.runtime.output_dir), ours, config, problem)
+        return None
 
 
 def _or_fail(job: Callable[[], object]) -> object:
     try:
-        return job()
-    except (HmuError, HydraException, OmegaConfBaseException) as error:
-        if _is_bug(error):
+        return stopping.stoppable(job)
+    except Exception as error:
+        problem = _told(error)
+        folders.end("failed", problem or f"{type(error).__name__}: {' '.join(str(error).split())}")
+        if problem is None:
             raise
-        _fail(one_line(error))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
-            raise
-        _fail(
-            f"cannot write '{error.filename or 'a file'}': {error.strerror}; "
-            "free space or choose another folder (paths.output=…)"
-        )
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        _fail(problem)
+    except (stopping.Stopped, KeyboardInterrupt) as stop:
+        line, code = (stop.line, stop.code) if isinstance(stop, stopping.Stopped) else ("interrupted", 130)
+        folders.end("interrupted", line)
+        sweep.table()  # of the jobs that had ended
+        if isinstance(stop, stopping.Stopped):
+            stop.leave()
+        _fail(line, code)
+
+
+def _told(error: Exception) -> str | None:
+    """A user's mistake, or a disk's, in one line; None for a bug."""
+    if isinstance(error, (HmuError, HydraException, OmegaConfBaseException)):
+        return None if _is_bug(error) else one_line(error)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        place = error.filename or "a file"
+        return f"cannot write '{place}': {error.strerror}; free space or choose another folder (paths.output=…)"
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:  # the system's, no bug
+        return f"'{shown(error.filename, 200)}': {error.strerror}; check that path"
+    return None
 
 
 def _is_bug(error: BaseException) -> bool:
@@ -152,10 +204,15 @@ def _fail(message: str, code: int = EXIT_USER_ERROR) -> NoReturn:
     sys.exit(code)
 
 
-def run_folder() -> Path:
-    """The folder of the running job (Hydra's output folder), created."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "run.json").exists() and rank() == 0:
-        raise ConfigError(f"'{folder}' already holds a run: choose another hydra.run.dir, nothing was overwritten")
+def run_folder(config: DictConfig) -> Path:
+    """The folder of the running job (Hydra's output folder), claimed for it; ``config`` as composed is in ``.hydra/``.
+
+    Raises:
+        ConfigError: the folder is not empty; nothing in it was changed.
+    """
+    ours = HydraConfig.get()
+    folder = Path(ours.runtime.output_dir)
+    if rank() == 0:
+        folders.claim(folder)
+        folders.save_composed(folder, ours, config)
     return folder

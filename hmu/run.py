@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.checkpoints.safe import write_bytes
 from hmu.errors import CheckpointError
+from hmu.folders import whose
 
 _PACKAGES = (
     "torch",
@@ -60,6 +61,7 @@ class RunRecord:
         self.data: dict[str, Any] = {
             "schema": 1,
             "status": "running",
+            **whose(),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": {name: _version(name) for name in ("hmu", *_PACKAGES)} | {"python": platform.python_version()},

@@ -62,14 +62,3 @@ def test_processes_of_one_distributed_run_share_a_stamp(tmp_path):
     stamps = {run("-c", code, env=env).stdout.strip() for _ in range(3)}
     assert len(stamps) == 1
     assert stamps != {""}
-
-
-def test_an_old_run_is_never_overwritten(tmp_path, monkeypatch):
-    class Fake:
-        class runtime:
-            output_dir = str(tmp_path)
-
-    monkeypatch.setattr(app.HydraConfig, "get", staticmethod(lambda: Fake))
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(HmuError, match="already holds a run"):
-        app.run_folder()

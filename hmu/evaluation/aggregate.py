@@ -170,7 +170,9 @@ def read_run(path: Path) -> Run | None:
 
 def _why(record: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     if not record:
-        return "ended before it began: see its app.log"
+        return "ended before it began: see its log"
+    if record.get("problem"):  # how it ended, in its own words
+        return f"{record['status']}: {record['problem']}"
     if record.get("status") == "complete":
         return "was not asked to measure (evaluate=false)" if config.get("evaluate") is False else "has no metrics.json"
     done = ", ".join(record.get("timings") or {}) or "nothing"

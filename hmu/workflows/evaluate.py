@@ -36,7 +36,8 @@ def evaluate(config: DictConfig) -> Path:
     Raises:
         CheckpointError: when ``ckpt`` is nothing that can be measured.
     """
-    config = settle_suite(settle_concept(with_run(config)))
+    composed, config = config, settle_suite(settle_concept(with_run(config)))
+    folder = continued_folder(composed, config)
     seed_everything(config)
     join_processes()
     source: DatasetSource = instantiate(config.dataset)
@@ -46,7 +47,6 @@ def evaluate(config: DictConfig) -> Path:
     check_match(backbone, source.features, source.name)
     backbone.to(torch_device(config.device))
     check_measurable(config, source, concept, backbone)
-    folder = continued_folder(config)
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:
         facts = {"data": source.fingerprint, "provenance": backbone.provenance()}

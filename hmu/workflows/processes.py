@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from hmu import folders
 from hmu.app import rank, run_folder
 from hmu.run import load_config
 
@@ -30,22 +30,25 @@ def join_processes() -> None:
     torch.distributed.init_process_group("gloo")
 
 
-def continued_folder(config: DictConfig) -> Path:
+def continued_folder(composed: DictConfig, config: DictConfig) -> Path:
     """The run folder; one whose run was killed is taken up again if it is asked to do exactly the same.
 
+    Args:
+        composed: the configuration as Hydra composed it; config: with what the measured run decides.
+
     Raises:
-        ConfigError: the folder holds a finished run, or one with another configuration.
+        ConfigError: the folder holds a finished run, one that is running, or one with another configuration.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     if rank() == 0 and _was_killed(folder, config):
         log.info("continuing the run in %s; what it has generated is not generated again", folder)
-        return folder
-    return run_folder()
+        return folders.take_up(folder)
+    return run_folder(composed)
 
 
 def _was_killed(folder: Path, config: DictConfig) -> bool:
-    if not (folder / "run.json").is_file() or not (folder / "config.yaml").is_file():
+    record = folders.read(folder)
+    if record.get("status") not in ("running", "interrupted", "failed") or not (folder / "config.yaml").is_file():
         return False
-    status = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("status")
     asked = OmegaConf.to_container(config, resolve=True)
-    return status == "running" and OmegaConf.to_container(load_config(folder), resolve=True) == asked
+    return not folders.runs_now(record) and OmegaConf.to_container(load_config(folder), resolve=True) == asked

@@ -1,4 +1,4 @@
-"""One table per sweep: a Hydra callback that collects what the runs of a multirun have measured."""
+"""One table per sweep, whatever became of its jobs: a Hydra callback, and what is said at the end."""
 
 from __future__ import annotations
 
@@ -9,22 +9,46 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from hmu import folders
 from hmu.errors import DataError
 
 log = logging.getLogger(__name__)
+_running: Path | None = None  # the folder of the sweep that this process runs
 
 
 class SweepTable(Callback):
     """Writes ``sweep.csv``, ``sweep.md`` and ``sweep.html`` into the sweep's folder when its last run has ended."""
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before the first job."""
+        global _running
+        _running = Path(config.hydra.sweep.dir).absolute()
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra; runs that failed or were interrupted are listed as such."""
-        from hmu.evaluation.aggregate_write import write_sweep  # heavy
+        table()
 
-        folder = Path(config.hydra.sweep.dir)
-        if not folder.is_dir():
-            return
-        try:
-            write_sweep(folder)
-        except DataError as error:  # a sweep of train.py
-            log.info("no table: %s", error)
+
+def table() -> None:
+    """Write the table of the running sweep, with the jobs that there are; nothing outside a sweep."""
+    if _running is None or not _running.is_dir():
+        return
+    from hmu.evaluation.aggregate_write import write_sweep  # heavy
+
+    try:
+        write_sweep(_running)
+    except DataError as error:  # a sweep of train.py
+        log.info("no table: %s", error)
+
+
+def problems() -> str | None:
+    """How many jobs of this process's sweep failed and where that is listed, in one line; None if none did."""
+    global _running
+    folder, _running = _running, None
+    if folder is None or not folder.is_dir():
+        return None
+    records = [folders.read(job) for job in sorted(folder.iterdir()) if job.is_dir()]
+    failed = [record for record in records if record.get("status") == "failed"]
+    if not failed:
+        return None
+    return f"{len(failed)} of {len(records)} jobs failed, the others are done; see {folder}: {failed[0].get('problem')}"

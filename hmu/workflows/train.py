@@ -38,6 +38,7 @@ def train(config: DictConfig) -> Path:
         ConfigError: unknown stage or partition, missing recipe.
         DataError: missing or broken data.
     """
+    folder = run_folder(config)
     seed_everything(config)
     check_device(config.trainer.accelerator)
     kind = "evaluator" if config.evaluator else "backbone"
@@ -48,7 +49,6 @@ def train(config: DictConfig) -> Path:
     stages = _stages(config.stage, model, recipes)
     sides = training_sides(config, source)
     ids = None if sides is None else set(getattr(sides, config.partition))
-    folder = run_folder()
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None and sides is not None:
         sides.save(folder / "partition.json")

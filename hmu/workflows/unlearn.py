@@ -48,6 +48,7 @@ def unlearn(config: DictConfig) -> Path:
     Raises:
         HmuError: with one line that says what to mend.
     """
+    folder = run_folder(config)
     config = settle_suite(settle_concept(config))
     seed_everything(config)
     check_device(config.trainer.accelerator)
@@ -63,7 +64,6 @@ def unlearn(config: DictConfig) -> Path:
     if config.evaluate:  # a suite that cannot run is said now, not after the training
         check_measurable(config, source, concept, backbone)
     sides = refined(config, sides, source, concept, backbone)
-    folder = run_folder()
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:
         sides.save(folder / "partition.json")

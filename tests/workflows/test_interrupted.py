@@ -94,7 +94,8 @@ def test_two_processes_find_the_numbers_of_one(world, undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "changed", "goes_on"), [("running", 0, True), ("complete", 0, False), ("running", 1, False)]
+    ("status", "changed", "goes_on"),
+    [("running", 0, True), ("interrupted", 0, True), ("complete", 0, False), ("running", 1, False)],
 )
 def test_only_a_killed_run_of_the_same_configuration_is_taken_up(tmp_path, monkeypatch, status, changed, goes_on):
     config = OmegaConf.create({"seed": 1})
@@ -107,7 +108,7 @@ def test_only_a_killed_run_of_the_same_configuration_is_taken_up(tmp_path, monke
     for module in ("hmu.workflows.processes", "hmu.app"):
         monkeypatch.setattr(f"{module}.HydraConfig", type("Get", (), {"get": staticmethod(lambda: Hydra)}))
     if goes_on:
-        assert processes.continued_folder(config) == tmp_path
+        assert processes.continued_folder(config, config) == tmp_path
     else:
         with pytest.raises(ConfigError, match="already holds a run"):
-            processes.continued_folder(config)
+            processes.continued_folder(config, config)

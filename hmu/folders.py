@@ -1,0 +1,190 @@
+"""Run folders: one run claims one folder for itself, and the folder says how the run ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.config import CONFIGS_DIR
+from hmu.errors import ConfigError
+
+RECORD = "run.json"
+COMPOSED = ".hydra"
+LONGEST = 80  # characters of a sweep job's folder name
+_mine: Path | None = None  # the folder that the running job has claimed
+
+
+def claim(folder: Path) -> Path:
+    """Take ``folder`` for the running job: it must be empty or new. Of two jobs that ask at once one gets it.
+
+    Raises:
+        ConfigError: it holds a run or anything else; nothing in it was changed.
+    """
+    global _mine
+    if _mine == folder:
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _abandoned(folder):
+        refuse_foreign(folder)
+    try:
+        handle = os.open(folder / RECORD, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        raise _holds_a_run(folder) from None
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump({"status": "starting", **whose()}, file)
+    _mine = folder
+    return folder
+
+
+def take_up(folder: Path) -> Path:
+    """Take a folder whose run was killed, to go on with it."""
+    global _mine
+    _mine = folder
+    return folder
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise :class:`ConfigError` for a folder that holds anything."""
+    held = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    if RECORD in held:
+        raise _holds_a_run(folder)
+    if held:
+        shown = ", ".join(held[:3]) + (" …" if len(held) > 3 else "")
+        raise ConfigError(
+            f"'{folder}' is not empty ({shown}): a run needs a folder of its own; choose another hydra.run.dir, "
+            "nothing was changed"
+        )
+
+
+def end(status: str, problem: str) -> None:
+    """The job did not end well: its record says how, or nothing of it stays where it had not begun."""
+    global _mine
+    folder, _mine = _mine, None
+    if folder is None:
+        return
+    record = read(folder)
+    if record.get("status") != "starting":
+        write(folder, {**record, "status": status, "problem": problem})
+        return
+    (folder / RECORD).unlink(missing_ok=True)
+    for path in (folder / COMPOSED).glob("*.yaml"):
+        path.unlink()
+    for empty in (folder / COMPOSED, folder):
+        if empty.is_dir() and not any(empty.iterdir()):
+            empty.rmdir()
+
+
+def failed(folder: Path, ours: DictConfig, config: DictConfig, problem: str) -> None:
+    """Say in a sweep job's folder why it failed, even where it had not begun; a folder of others is left alone."""
+    try:
+        claim(folder)
+    except ConfigError:
+        return
+    if not (folder / COMPOSED).is_dir():
+        save_composed(folder, ours, config)
+    record = read(folder)
+    seed = record.get("seed", OmegaConf.select(config, "seed"))
+    write(folder, {**record, "seed": seed, "status": "failed", "problem": problem})
+    done()
+
+
+def save_composed(folder: Path, ours: DictConfig, config: DictConfig) -> None:
+    """What Hydra composed, in the files that Hydra itself would write; it does so before anybody has looked."""
+    (folder / COMPOSED).mkdir(exist_ok=True)
+    for name, node in (("config", config), ("hydra", {"hydra": ours}), ("overrides", ours.overrides.task)):
+        text = OmegaConf.to_yaml(node) if OmegaConf.is_config(node) else OmegaConf.to_yaml(OmegaConf.create(node))
+        (folder / COMPOSED / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def done() -> None:
+    """The job has ended; its record says how."""
+    global _mine
+    _mine = None
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The record of a run folder; empty where there is none that can be read."""
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write(folder: Path, record: dict[str, Any]) -> None:
+    """Replace the record, atomically; without torch, so that a job can end in its first second."""
+    beside = folder / f".{RECORD}.{os.getpid()}.tmp"
+    beside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(beside, folder / RECORD)
+
+
+def whose() -> dict[str, Any]:
+    """The process that runs the job, so that a dead one can be told."""
+    return {"host": platform.node(), "process": os.getpid()}
+
+
+def runs_now(record: dict[str, Any]) -> bool:
+    """Whether the process that wrote ``record`` is alive, as far as that can be told: on this machine."""
+    process = record.get("process")
+    if record.get("host") != platform.node() or not isinstance(process, int) or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user: alive
+        return True
+    return True
+
+
+def job_name(overrides: Sequence[str], number: int) -> str:
+    """The folder of a sweep's job: its number and what is readable of its overrides, ``003-lora-kick-rank_8``.
+
+    Letters, digits, ``.``, ``_`` and ``-`` only, so that it can be given to ``ckpt=`` and ``edits=`` as it is, and
+    never too long for a disk. The number alone makes it unique.
+    """
+    parts = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        key, value = key.split("@")[0], _word(Path(value).name)
+        parts.append(value if (CONFIGS_DIR / key).is_dir() else f"{key.rpartition('.')[2]}_{value}")
+    name = "-".join(part for part in parts if part)
+    if len(name) > LONGEST:
+        name = f"{name[: LONGEST - 9].rstrip('-_.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{number:03d}-{name}" if name else f"{number:03d}"
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.")
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether all that the folder holds is the claim of a job that died before it wrote anything; removes it then."""
+    held = {entry.name for entry in folder.iterdir()}
+    record = read(folder)
+    if RECORD not in held or held - {RECORD, COMPOSED} or record.get("status") != "starting" or runs_now(record):
+        return False
+    dead = folder / f".{RECORD}.{os.getpid()}.dead"
+    try:
+        os.rename(folder / RECORD, dead)
+    except OSError:  # another job was faster
+        return False
+    dead.unlink()
+    return True
+
+
+def _holds_a_run(folder: Path) -> ConfigError:
+    record = read(folder)
+    if runs_now(record) and record.get("status") in ("starting", "running"):
+        return ConfigError(
+            f"'{folder}' is in use by a run of process {record['process']}: choose another hydra.run.dir, or wait"
+        )
+    return ConfigError(f"'{folder}' already holds a run: choose another hydra.run.dir, nothing was overwritten")

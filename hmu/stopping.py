@@ -1,0 +1,108 @@
+"""Signals that ask a job to stop: it ends in one line with the shell's code for them, and always ends."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+GRACE = 10.0  # seconds between a signal and the end, whatever the job is doing
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # those that the system has
+
+
+class Stopped(BaseException):
+    """A signal asked the job to stop. No ``Exception``: what catches those, and Lightning's own Ctrl-C, must not."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def code(self) -> int:
+        """Exit code as shells give it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.number
+
+    @property
+    def line(self) -> str:
+        """For a person."""
+        name = signal.Signals(self.number).name
+        return "interrupted" if name == "SIGINT" else f"stopped by {name}"
+
+    def leave(self) -> NoReturn:
+        """Say the line and end, with what is registered for the end (a logger's last files), without unwinding further.
+
+        Threads of C++ libraries that are stopped in the middle of their work abort the interpreter's own last steps.
+        """
+        sys.stderr.write(f"error: {self.line}\n")
+        sys.stderr.flush()
+        _ended.set()
+        logging.shutdown()
+        atexit._run_exitfuncs()
+        os._exit(self.code)
+
+
+_first: Stopped | None = None
+_ended = threading.Event()
+
+
+def listen() -> None:
+    """Raise :class:`Stopped` in the main thread when a signal comes.
+
+    An exception raised by a signal can get lost (in a destructor, in a library that swallows everything): after
+    :data:`GRACE` seconds the process leaves all the same. A second signal leaves at once. Ignored signals (``nohup``)
+    stay ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    owner = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        global _first
+        if os.getpid() != owner:  # a worker process that inherited this: its parent tells the user
+            os._exit(128 + number)
+        if _first is not None:
+            _cut(_first)
+        _first = Stopped(number)
+        threading.Thread(target=_insist, args=(_first,), daemon=True).start()
+        raise _first
+
+    for name in NAMES:
+        number: Any = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def check() -> None:
+    """Raise again what a library has swallowed; called between the jobs of a sweep."""
+    if _first is not None:
+        raise _first
+
+
+def stoppable(job: Callable[[], object]) -> object:
+    """``job()``; another error that a signal has led to (an import cut in half) counts as the signal."""
+    try:
+        return job()
+    except Exception:
+        check()
+        raise
+
+
+def _cut(stopped: Stopped) -> NoReturn:
+    """End at once: files are written under other names and renamed, so that none is half."""
+    from hmu import folders
+
+    folders.end("interrupted", stopped.line)
+    sys.stderr.write(f"error: {stopped.line}\n")
+    sys.stderr.flush()
+    os._exit(stopped.code)
+
+
+def _insist(stopped: Stopped) -> None:
+    if not _ended.wait(GRACE):
+        _cut(stopped)
