@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hmu import folders, stopping
+from hmu import folders, help, stopping
 from hmu.choices import choice
 from hmu.config import check_config
 from hmu.errors import HmuError, shown
@@ -108,6 +108,8 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us; we print them in one line
     stopping.listen()
+    if _or_fail(lambda: help.show(config_name, sys.argv[1:])):
+        return
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
     def _job(config: DictConfig) -> object:

@@ -82,7 +82,7 @@ def end(status: str, problem: str) -> None:
             empty.rmdir()
 
 
-def failed(folder: Path, ours: DictConfig, config: DictConfig, problem: str) -> None:
+def failed(folder: Path, ours: Any, config: DictConfig, problem: str) -> None:
     """Say in a sweep job's folder why it failed, even where it had not begun; a folder of others is left alone."""
     try:
         claim(folder)
@@ -96,7 +96,7 @@ def failed(folder: Path, ours: DictConfig, config: DictConfig, problem: str) -> 
     done()
 
 
-def save_composed(folder: Path, ours: DictConfig, config: DictConfig) -> None:
+def save_composed(folder: Path, ours: Any, config: DictConfig) -> None:
     """What Hydra composed, in the files that Hydra itself would write; it does so before anybody has looked."""
     (folder / COMPOSED).mkdir(exist_ok=True)
     for name, node in (("config", config), ("hydra", {"hydra": ours}), ("overrides", ours.overrides.task)):

@@ -17,14 +17,13 @@ from omegaconf import DictConfig, open_dict
 
 from hmu.app import CONFIGS, register_resolvers
 from hmu.config import check_config
+from hmu.help import commands, header
 from hmu.tools import report
 from tests.conftest import REPOSITORY
 
 PLACEHOLDER = "PLACEHOLDER"
 _BLOCK = re.compile(r"^```(?:bash|sh|console|powershell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:python|torchrun|make) [^`]+)`")
-_IN_HEADER = re.compile(r"\b(?:python|torchrun) (?=-|\w+\.py).*")
-_PROSE = re.compile(r"\s{2,}\(.*|;\s.*|\s+#\s.*|,? or (?=python |torchrun ).*")  # what follows a command in a header
 _SCRIPTS = ("train", "unlearn", "evaluate")
 
 
@@ -111,12 +110,7 @@ def of_readme(path: Path) -> list[Command]:
 
 def of_header(path: Path) -> list[Command]:
     """Commands in the comment that a configuration file starts with."""
-    header = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
-    found: list[str] = []
-    for line in header:
-        while match := _IN_HEADER.search(line):
-            found.append(_PROSE.sub("", match.group()).strip())
-            line = line[match.start() + len(found[-1]) :]
+    found = commands(header(path.read_text(encoding="utf-8")))
     name = path.relative_to(CONFIGS).as_posix()
     return [Command(line, f"{name}:{number}") for number, line in enumerate(found, start=1)]
 
