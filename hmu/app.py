@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hmu import folders, help, stopping
+from hmu import debug, folders, help, stopping
 from hmu.choices import choice
 from hmu.config import check_config
 from hmu.errors import HmuError, shown
@@ -110,6 +110,7 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
     stopping.listen()
     if _or_fail(lambda: help.show(config_name, sys.argv[1:])):
         return
+    _or_fail(debug.announce)
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
     def _job(config: DictConfig) -> object:
@@ -128,6 +129,7 @@ def in_sweep() -> bool:
 
 def _checked(config: DictConfig, task: Callable[[DictConfig], object]) -> object:
     check_config(config, HydraConfig.get().overrides.task)
+    debug.cut(config)
     result = task(config)
     folders.done()
     return result
