@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import shutil
-import sys
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hmu.checkpoints.leftovers import remove_leftovers
 from hmu.data.clips import Entry, MotionClips
+from hmu.data.files import clip_id, existing
+from hmu.data.generated import generate_into, recipe_key
 from hmu.data.packed import Pack, pack, source_key
-from hmu.data.reading import build_entries, reading_rule
+from hmu.data.reading import MAX_KEPT, build_entries, reading_rule
+from hmu.data.soundness import check_limits, check_shape, read_statistic, told, unused
+from hmu.documents import read_lines
 from hmu.errors import ConfigError, DataError
 
 __all__ = ["DatasetSource", "Entry", "MotionClips"]
 
 log = logging.getLogger(__name__)
-SHOWN = 12  # how many ids of one kind of problem a message lists
 
 
 class DatasetSource:
@@ -56,6 +54,8 @@ class DatasetSource:
         ConfigError: an impossible value.
     """
 
+    longest: ClassVar[int | None] = MAX_KEPT - 1  #: no ``max_frames`` beyond; None = any
+
     def __init__(
         self,
         name: str,
@@ -78,13 +78,8 @@ class DatasetSource:
             raise ConfigError(
                 f"data set '{name}': dataset.root is empty; give the folder that holds {motion_dir}/ and {text_dir}/"
             )
-        if min_frames < unit_length or max_frames < min_frames or unit_length < 1:
-            raise ConfigError(
-                f"data set '{name}': need 1 <= unit_length <= min_frames <= max_frames, "
-                f"got {unit_length}, {min_frames}, {max_frames}"
-            )
-        if fps <= 0 or features < 1:
-            raise ConfigError(f"data set '{name}': fps and features must be positive, got {fps} and {features}")
+        check_limits(name, min_frames, max_frames, unit_length, self.longest)
+        check_shape(name, splits, fps, features)
         self.name, self.fps, self.features, self.unit_length = name, float(fps), features, unit_length
         self.min_frames, self.max_frames, self.strict = min_frames, max_frames, strict
         self.cache_dir, self.generator = Path(cache_dir), generator
@@ -92,7 +87,7 @@ class DatasetSource:
         self.rule_name, self.rule = rule, reading_rule(rule)
         self.requirements = tuple(requirements)
         self._given = root is not None  # a folder the user names is never made up: a typing mistake must be said
-        self.root = Path(root) if root is not None else self.cache_dir / f"{name}-{_recipe_key(generator)}"
+        self.root = Path(root) if root is not None else self.cache_dir / f"{name}-{recipe_key(generator)}"
 
     # -- files --------------------------------------------------------------------------------------------------------
     def motion_file(self, clip: str) -> Path:
@@ -123,7 +118,12 @@ class DatasetSource:
 
     @cached_property
     def pack(self) -> Pack:
-        """The packed motions and captions of every split."""
+        """The packed motions and captions of every split, with what is missing or never read said once."""
+        self._report(self._packed)
+        return self._packed
+
+    @cached_property
+    def _packed(self) -> Pack:
         if not self._given:
             remove_leftovers(self.root.parent, prefix=f"{self.root.name}.")
         self._ensure_root()
@@ -133,32 +133,20 @@ class DatasetSource:
             raise DataError(f"data set '{self.name}': {self.root} lacks {', '.join(missing)}; {self._advice()}")
         ids = list(dict.fromkeys(clip for split in self.splits for clip in self.split_ids(split)))
         files = [
-            (self.root / self.motion_dir, [f"{clip}.npy" for clip in ids]),
-            (self.root / self.text_dir, [f"{clip}.txt" for clip in ids]),
+            (self.root / self.motion_dir, [_spelled(self.motion_file(clip), f"{clip}.npy") for clip in ids]),
+            (self.root / self.text_dir, [_spelled(self.text_file(clip), f"{clip}.txt") for clip in ids]),
         ]
         key = source_key(files, (str(self.root.resolve()), self.features, self.motion_dir, self.text_dir))
-        packed = pack(
+        return pack(
             self.cache_dir / "packed" / f"{self.name}-{key}", ids, self.motion_file, self.text_file, self.features
         )
-        self._report(packed)
-        return packed
 
     def _ensure_root(self) -> None:
         if self.root.is_dir():
             return
         if self.generator is None or self._given:
             raise DataError(f"data set '{self.name}': folder {self.root} does not exist; {self._advice()}")
-        building = self.root.with_name(f"{self.root.name}.{uuid.uuid4().hex[:8]}.tmp")
-        building.mkdir(parents=True)
-        try:
-            log.info("generating data set '%s' into %s (once)", self.name, self.root)
-            self.generator(building)
-            os.replace(building, self.root)
-        except OSError:
-            if not self.root.is_dir():  # not another process that was faster
-                raise
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+        generate_into(self.root, self.generator, self.name)
 
     def _advice(self) -> str:
         return (
@@ -167,28 +155,15 @@ class DatasetSource:
 
     def _report(self, packed: Pack) -> None:
         overlap = sorted(self._leaks())
-        problems = dict(packed.problems) | ({"listed in test and in another split": overlap} if overlap else {})
-        parts = []
-        for kind, ids in problems.items():
-            more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-            parts.append(f"{kind} ({len(ids)}): {', '.join(ids[:SHOWN])}{more}")
-        if not packed.ids:
-            raise DataError(
-                f"data set '{self.name}' in {self.root} has no usable clip: {'; '.join(parts) or 'empty split files'}"
-            )
-        if parts and self.strict:
-            raise DataError(
-                f"data set '{self.name}' in {self.root}: {'; '.join(parts)}. "
-                "Mend the files, or set dataset.strict=false to skip them"
-            )
-        if parts:
-            log.warning(
-                "data set '%s': %d of %d clips are usable; skipped: %s",
-                self.name,
-                len(packed.ids),
-                len(self._all_ids),
-                "; ".join(parts),
-            )
+        broken = dict(packed.problems) | ({"listed in test and in another split": overlap} if overlap else {})
+        where = f"data set '{self.name}' in {self.root}"
+        if not self.used_ids:
+            raise DataError(f"{where} has no usable clip: {told(broken | self.unused) or 'empty split files'}")
+        if broken and self.strict:
+            raise DataError(f"{where}: {told(broken)}. Mend the files, or set dataset.strict=false to skip them")
+        if skipped := told(broken | self.unused):
+            counts = f"{len(self.used_ids)} of {len(self.all_ids)} clips are usable"
+            log.warning("data set '%s': %s; skipped: %s", self.name, counts, skipped)
 
     def _leaks(self) -> set[str]:
         if "test" not in self.splits:
@@ -197,7 +172,8 @@ class DatasetSource:
         return others & set(self.split_ids("test"))
 
     @cached_property
-    def _all_ids(self) -> frozenset[str]:
+    def all_ids(self) -> frozenset[str]:
+        """Every id of every split, read or not."""
         return frozenset(clip for split in self.splits for clip in self.split_ids(split))
 
     # -- contents -----------------------------------------------------------------------------------------------------
@@ -218,14 +194,35 @@ class DatasetSource:
                 return self.split_ids("train+val")
             known = sorted(p.stem for p in self.root.glob("*.txt"))
             raise DataError(f"data set '{self.name}': no split file {path}; there are {', '.join(known) or 'none'}")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+        return tuple(dict.fromkeys(map(clip_id, read_lines(path))))
+
+    @cached_property
+    def used_ids(self) -> frozenset[str]:
+        """Clips that are read: they have an entry, so a usable caption and a length within the limits."""
+        return frozenset(self._packed.ids[number] for number in np.unique(self._clips.table.clip).tolist())
+
+    @cached_property
+    def unused(self) -> dict[str, list[str]]:
+        """Sound clips that are never read, by reason."""
+        packed, used = self._packed, np.unique(self._clips.table.clip)
+        return unused(packed.ids, np.diff(packed.offsets), packed.lines, used, self.min_frames)
+
+    def usable_ids(self, split: str) -> tuple[str, ...]:
+        """The ids of ``split`` whose clips are read, in order."""
+        _ = self.pack
+        return tuple(clip for clip in self.split_ids(split) if clip in self.used_ids)
+
+    def skipped(self, split: str) -> dict[str, str]:
+        """The ids of ``split`` whose clips are never read, with the reason."""
+        kinds = {**self.pack.problems, **self.unused}
+        reasons = {clip: kind for kind, ids in reversed(kinds.items()) for clip in ids}
+        return {c: reasons.get(c, "not in dataset.splits") for c in self.split_ids(split) if c not in self.used_ids}
 
     @cached_property
     def _clips(self) -> MotionClips:
-        frames = np.diff(self.pack.offsets)
-        table = build_entries(self.pack.lines, frames, self.rule, fps=self.fps, min_frames=self.min_frames)
-        return MotionClips(self.pack, table, self.unit_length, self.max_frames, self.rule.exact_tokens)
+        frames = np.diff(self._packed.offsets)
+        table = build_entries(self._packed.lines, frames, self.rule, fps=self.fps, min_frames=self.min_frames)
+        return MotionClips(self._packed, table, self.unit_length, self.max_frames, self.rule.exact_tokens)
 
     @cached_property
     def clip_number(self) -> dict[str, int]:
@@ -239,7 +236,7 @@ class DatasetSource:
             DataError: if nothing is left, or an id of the split is not part of the packed splits.
         """
         listed = self.split_ids(split)
-        unknown = [clip for clip in listed if clip not in self._all_ids]
+        unknown = [clip for clip in listed if clip not in self.all_ids]
         if unknown:
             raise DataError(
                 f"data set '{self.name}': split '{split}' lists {unknown[0]} (and {len(unknown) - 1} more), "
@@ -253,8 +250,11 @@ class DatasetSource:
         if not self.rule.by_length:
             rows = rows[np.argsort(rank[rows], kind="stable")]
         if not len(rows):
-            limits = f"{self.min_frames} to 199 frames" + ("" if ids is None else f", {len(ids)} ids asked for")
-            raise DataError(f"data set '{self.name}': split '{split}' has no entry within the limits ({limits})")
+            asked = "" if ids is None else f", {len(ids)} ids asked for"
+            raise DataError(
+                f"data set '{self.name}': split '{split}' has no entry within the limits "
+                f"({self.min_frames} to {MAX_KEPT - 1} frames{asked})"
+            )
         return self._clips.subset(rows)
 
     def caption_lines(self, clip: str) -> list[str]:
@@ -279,16 +279,10 @@ class DatasetSource:
 
     def _statistic(self, filename: str) -> Tensor:
         self._ensure_root()
-        path = self.root / filename
         try:
-            value = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"data set '{self.name}': cannot read {path}; {self._advice()}") from error
-        if value.shape != (self.features,) or not np.isfinite(value).all():
-            raise DataError(
-                f"data set '{self.name}': {path} has shape {value.shape}; expected ({self.features},), finite"
-            )
-        return torch.from_numpy(value.astype(np.float32))
+            return read_statistic(self.root / filename, self.features, divides=filename == "Std.npy")
+        except DataError as error:
+            raise DataError(f"data set '{self.name}': {error}") from error
 
     @property
     def fingerprint(self) -> str:
@@ -297,19 +291,6 @@ class DatasetSource:
         return hashlib.sha256(f"{self.pack.fingerprint}|{reading}".encode()).hexdigest()
 
 
-def _recipe_key(generator: Callable[[Path], object] | None) -> str:
-    """Identity of a generator: its source code, that of the motion package below it, and the arguments it was given.
-
-    Generated data are thus made anew whenever the code that makes them changes.
-    """
-    function = getattr(generator, "func", generator)
-    arguments = (getattr(generator, "args", ()), sorted(getattr(generator, "keywords", {}).items()))
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-    digest = hashlib.sha256(f"{name}|{arguments!r}".encode())
-    file = getattr(sys.modules.get(getattr(function, "__module__", "")), "__file__", None)
-    if file is not None:
-        home = Path(file).parent
-        code = [Path(file)] if not (home / "__init__.py").is_file() else sorted(home.glob("*.py"))
-        for path in [*code, *sorted(Path(__file__).parents[1].joinpath("motion").glob("*.py"))]:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+def _spelled(path: Path, name: str) -> str:
+    """``name``, or with accents as the file on disk has them."""
+    return name if name.isascii() else name.removesuffix(path.name) + existing(path).name

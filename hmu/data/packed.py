@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.checkpoints.leftovers import remove_leftovers
-from hmu.data.reading import FAULTY, GOOD, line_table
+from hmu.data.files import read_clip
+from hmu.data.reading import GOOD, line_problems, line_table
 
 log = logging.getLogger(__name__)
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -143,19 +144,18 @@ def _build(
     features: int,
 ) -> None:
     problems: dict[str, list[str]] = {}
-    digest = hashlib.sha256(f"{VERSION}|{features}".encode())
+    digest = hashlib.sha256(f"1|{features}".encode())  # of content: equal motions and texts are equal data
     good: list[str] = []
     lengths: list[int] = []
     texts: list[bytes] = []
     with open(folder / "motion.f32", "wb") as out:
         for name in ids:
-            motion = _read_motion(motion_file(name), features)
-            text = _read_text(text_file(name))
-            bad = [reason for reason in (motion, text) if isinstance(reason, str)]
-            for reason in bad:
-                problems.setdefault(reason, []).append(name)
-            if bad or isinstance(motion, str) or isinstance(text, str):
+            found = read_clip(name, motion_file(name), text_file(name), features)
+            if isinstance(found, list):
+                for reason in found:
+                    problems.setdefault(reason, []).append(name)
                 continue
+            motion, text = found
             raw = motion.tobytes()
             out.write(raw)
             for piece in (name.encode(), raw, text):
@@ -165,8 +165,8 @@ def _build(
             lengths.append(len(motion))
             texts.append(text)
     lines = line_table(texts)
-    for row in lines[lines["state"] == FAULTY]:
-        problems.setdefault("faulty caption line", []).append(f"{good[row['clip']]} line {row['number'] + 1}")
+    for kind, row in line_problems(lines):
+        problems.setdefault(kind, []).append(f"{good[row['clip']]} line {row['number'] + 1}")
     usable = set(lines["clip"][lines["state"] == GOOD].tolist())
     for index in (i for i in range(len(good)) if i not in usable):
         problems.setdefault("no usable caption", []).append(good[index])
@@ -179,31 +179,3 @@ def _build(
         "problems": problems, "fingerprint": digest.hexdigest(),
     }  # fmt: skip
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-
-
-def _read_motion(path: Path, features: int) -> NDArray[np.float32] | str:
-    """The motion as float32 ``(frames, features)``, or what is wrong with the file."""
-    try:
-        motion = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        return "no motion file"
-    except (OSError, ValueError, EOFError):
-        return "unreadable motion file"
-    if motion.ndim != 2 or motion.shape[1] != features:
-        return f"motion not of shape (frames, {features})"
-    if motion.dtype.kind not in "fiu":
-        return "motion not numeric"
-    if len(motion) == 0:
-        return "motion without frames"
-    motion = np.ascontiguousarray(motion, dtype=np.float32)
-    return motion if np.isfinite(motion).all() else "motion holds NaN or infinity"
-
-
-def _read_text(path: Path) -> bytes | str:
-    """The caption file's bytes, or what is wrong with it."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return "no caption file"
-    except OSError:
-        return "unreadable caption file"

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
+from hmu.data.files import clip_id, composed, id_problem
 from hmu.data.published_split import id_list, keyword_split
 from hmu.data.sides import Partition
-from hmu.errors import DataError
+from hmu.data.soundness import by_kind, few, told
+from hmu.documents import read_bytes, read_lines, read_text
+from hmu.errors import DataError, shown
 
 __all__ = ["Partition", "partition_by_concept", "partition_from_files", "published_lists"]
 
@@ -42,7 +45,7 @@ def partition_by_concept(
     """
     split = split if isinstance(split, str) else "+".join(split)
     concept = concept.for_dataset(source.name)
-    ids = [clip for clip in source.split_ids(split) if clip in source.clip_number]
+    ids = source.usable_ids(split)
     forget, lines, reasons = _find(source, ids, concept)
     if concept.match == "substring" and "+" not in split and source.split_file(split).is_file():
         forget, retain = _published_sides(source, split, concept)
@@ -55,9 +58,10 @@ def partition_by_concept(
         {clip: reasons[clip] for clip in forget if clip in reasons} | near,
         f"{concept.match}, {concept.min_occurrence} line(s): {', '.join(concept.keywords)}",
         tuple(clip for clip in retain if clip in near), {clip: lines[clip] for clip in forget if clip in lines},
+        source.skipped(split),
     )  # fmt: skip
     _refuse_empty(partition, source, concept)
-    log.info("'%s' on %s: %d forget, %d retain, %d near", concept.name, split, len(forget), len(retain), len(near))
+    log.info("'%s' on %s: %s, %d near", concept.name, split, partition.counts, len(near))
     return partition
 
 
@@ -83,15 +87,15 @@ def _find(
 
 
 def _published_sides(source: DatasetSource, split: str, concept: Concept) -> tuple[list[str], list[str]]:
-    """The published lists, without the ids this data set does not hold (there they would be counted and never read)."""
+    """The published lists, without the ids that are never read here."""
 
     def read(clip: str) -> bytes | None:
-        number = source.clip_number.get(clip)
+        number = source.clip_number.get(composed(clip))
         return None if number is None else source.pack.raw_text(number)
 
-    listing = source.split_file(split).read_bytes()
+    listing = read_bytes(source.split_file(split))
     sides = keyword_split(listing, read, concept.substring_pattern, concept.min_occurrence)
-    forget, retain = ([c for c in dict.fromkeys(side) if c in source.clip_number] for side in sides)
+    forget, retain = ([c for c in dict.fromkeys(map(composed, side)) if c in source.used_ids] for side in sides)
     return forget, retain
 
 
@@ -99,7 +103,7 @@ def published_lists(source: DatasetSource, split: str, concept: Concept) -> tupl
     """The two published files for ``split``, byte for byte, straight from the files on disk (no clip is checked).
 
     Raises:
-        DataError: if the split file is missing or the concept does not use the published rule.
+        DataError: if the split file is missing or no text, or the concept does not use the published rule.
     """
     concept = concept.for_dataset(source.name)
     if concept.match != "substring":
@@ -109,14 +113,15 @@ def published_lists(source: DatasetSource, split: str, concept: Concept) -> tupl
     path = source.split_root() / f"{split}.txt"
     if not path.is_file():
         raise DataError(f"data set '{source.name}': no split file {path}")
+    read_text(path)  # a list in another encoding names nothing, and would make all of it retain
 
     def read(clip: str) -> bytes | None:
         try:
-            return source.text_file(clip).read_bytes()
-        except (OSError, ValueError):
+            return None if id_problem(clip.strip()) else read_bytes(source.text_file(clip))
+        except DataError:
             return None
 
-    forget, retain = keyword_split(path.read_bytes(), read, concept.substring_pattern, concept.min_occurrence)
+    forget, retain = keyword_split(read_bytes(path), read, concept.substring_pattern, concept.min_occurrence)
     return id_list(forget), id_list(retain)
 
 
@@ -134,12 +139,15 @@ def _neighbours(
 
 def _refuse_empty(partition: Partition, source: DatasetSource, concept: Concept) -> None:
     where = f"concept '{concept.name}' on {source.name}, split '{partition.split}'"
+    unread = f"; never read: {told(by_kind(partition.skipped))}" if partition.skipped else ""
     if not partition.forget:
         close = _nearest_words(source, partition.retain, concept)
         hint = f"; words in its captions that come close: {', '.join(close)}" if close else ""
-        raise DataError(f"{where}: no clip matches the keywords {', '.join(concept.keywords)}{hint}")
+        raise DataError(f"{where}: no clip matches the keywords {few(concept.keywords)}{hint}{unread}")
     if not partition.retain:
-        raise DataError(f"{where}: every one of the {len(partition.forget)} clips matches; use narrower keywords")
+        raise DataError(
+            f"{where}: every one of the {len(partition.forget)} clips matches; use narrower keywords{unread}"
+        )
 
 
 def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept, count: int = 6) -> list[str]:
@@ -157,36 +165,51 @@ def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept, 
 def partition_from_files(
     source: DatasetSource, split: str | Sequence[str], forget_file: Path, retain_file: Path, name: str = "files"
 ) -> Partition:
-    """Take both sides from existing lists of ids.
+    """Take both sides of ``split`` from existing lists of ids, which may hold those of other splits too.
 
     Raises:
-        DataError: a file is missing or empty, a clip is on both sides, or an id is not part of ``split``.
+        DataError: a list is missing or empty, a clip is on both sides or in no split, or a side has no clip of
+            ``split`` that is read.
     """
     split = split if isinstance(split, str) else "+".join(split)
-    sides = [_read_ids(Path(path), key) for path, key in ((forget_file, "forget_file"), (retain_file, "retain_file"))]
-    both = sorted(set(sides[0]) & set(sides[1]))
+    sides = listed_sides(source, forget_file, retain_file)
+    members, skipped = set(source.split_ids(split)), source.skipped(split)
+    found = [[clip for clip in side if clip in members] for side in sides]
+    left_out = {clip: skipped[clip] for side in found for clip in side if clip in skipped}
+    forget, retain = (tuple(clip for clip in side if clip not in left_out) for side in found)
+    for key, side, listed, used in zip(("forget_file", "retain_file"), sides, found, (forget, retain), strict=True):
+        if not used:
+            why = "is in it" if not listed else f"is ever read ({shown(listed[0], 30)}: {left_out[listed[0]]})"
+            raise DataError(f"{key} on {source.name}, split '{split}': none of its {len(side)} clips {why}")
+    if left_out:
+        log.warning("of the listed clips %d are never read: %s", len(left_out), told(by_kind(left_out)))
+    reasons = dict.fromkeys(forget, f"listed in {Path(forget_file).name}")
+    return Partition(name, source.name, split, forget, retain, reasons, "files", skipped=left_out)
+
+
+def listed_sides(source: DatasetSource, forget_file: Path, retain_file: Path) -> tuple[list[str], list[str]]:
+    """The ids of both lists, of whatever split.
+
+    Raises:
+        DataError: a list is missing or empty, a clip is on both sides, or in no split of the data set.
+    """
+    forget, retain = _read_ids(Path(forget_file), "forget_file"), _read_ids(Path(retain_file), "retain_file")
+    both = sorted(set(forget) & set(retain))
     if both:
-        raise DataError(f"{forget_file} and {retain_file} share {len(both)} id(s): {', '.join(both[:6])}")
-    known = set(source.split_ids(split))
-    unknown = [clip for side in sides for clip in side if clip not in known]
+        raise DataError(f"{forget_file} and {retain_file} share {len(both)} id(s): {few(both)}")
+    unknown = [clip for clip in (*forget, *retain) if clip not in source.all_ids]
     if unknown:
         raise DataError(
-            f"{len(unknown)} id(s) of forget_file and retain_file are not in split '{split}' of {source.name}: "
-            f"{', '.join(unknown[:6])}"
+            f"{len(unknown)} id(s) of forget_file and retain_file are in no split of {source.name} "
+            f"({', '.join(source.splits)}): {few(unknown)}"
         )
-    forget, retain = (tuple(clip for clip in side if clip in source.clip_number) for side in sides)
-    if not forget or not retain:
-        raise DataError(f"{forget_file if not forget else retain_file}: none of its clips can be read in {source.name}")
-    reasons = dict.fromkeys(forget, f"listed in {Path(forget_file).name}")
-    return Partition(name, source.name, split, forget, retain, reasons, "files")
+    return forget, retain
 
 
 def _read_ids(path: Path, key: str) -> list[str]:
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{key}: no file {path}; expected one clip id a line")
-    ids = list(
-        dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-    )
+    ids = list(dict.fromkeys(map(clip_id, read_lines(path))))
     if not ids:
         raise DataError(f"{key}: {path} is empty; expected one clip id a line")
     return ids

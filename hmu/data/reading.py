@@ -8,7 +8,7 @@ be reproduced, and the default, ``clean``, has none of their accidents.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +112,17 @@ def line_table(texts: Sequence[bytes]) -> NDArray[np.void]:
             begin += len(raw) + 1
         offset += len(text)
     return np.array(rows, dtype=LINE)
+
+
+def line_problems(lines: NDArray[np.void]) -> Iterator[tuple[str, np.void]]:
+    """What is wrong with caption lines: the kind of trouble, and the row of :func:`line_table`.
+
+    Times that no frame lies between (reversed, negative, infinite) are told too: no entry is ever made of them.
+    """
+    start, end = lines["start"], lines["end"]
+    impossible = ~(np.isfinite(start) & np.isfinite(end)) | (start < 0) | (end < 0) | ((end != 0) & (end <= start))
+    for row in lines[(lines["state"] == FAULTY) | ((lines["state"] == GOOD) & impossible)]:
+        yield ("faulty caption line" if row["state"] == FAULTY else "caption line with impossible times"), row
 
 
 @dataclass(frozen=True)

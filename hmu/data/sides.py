@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hmu.data.published_split import id_list
+from hmu.documents import read_json
 from hmu.errors import DataError
 
 
@@ -31,6 +32,7 @@ class Partition:
         rule: ``word``, ``substring`` or ``files``, with its settings.
         neighbours: retain clips that match one of the concept's neighbours.
         lines: for the audit: the caption line that matched, per forget clip.
+        skipped: clips of the split that are never read, with the reason; they are on neither side.
     """
 
     concept: str
@@ -42,6 +44,7 @@ class Partition:
     rule: str = "word"
     neighbours: tuple[str, ...] = ()
     lines: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def hash(self) -> str:
@@ -50,6 +53,12 @@ class Partition:
         for side in (self.forget, self.retain):
             digest.update(json.dumps(sorted(side)).encode())
         return digest.hexdigest()
+
+    @property
+    def counts(self) -> str:
+        """``7 forget, 20 retain`` and, where there are any, ``, 3 skipped``."""
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"{len(self.forget)} forget, {len(self.retain)} retain{skipped}"
 
     def side(self, name: str) -> tuple[str, ...]:
         """The ids of ``forget``, ``retain`` or ``neighbours``; ``all`` is forget and retain.
@@ -68,7 +77,7 @@ class Partition:
         return {
             "concept": self.concept, "dataset": self.dataset, "split": self.split, "rule": self.rule, "hash": self.hash,
             "forget": list(self.forget), "retain": list(self.retain), "neighbours": list(self.neighbours),
-            "reasons": dict(self.reasons),
+            "reasons": dict(self.reasons), "skipped": dict(self.skipped),
         }  # fmt: skip
 
     def save(self, path: Path) -> Path:
@@ -83,13 +92,14 @@ class Partition:
             DataError: if it is missing, broken, or its hash does not fit its ids.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = read_json(path)
             partition = cls(
                 content["concept"], content["dataset"], content["split"], tuple(content["forget"]),
                 tuple(content["retain"]), content["reasons"], content["rule"], tuple(content["neighbours"]),
+                skipped=content.get("skipped", {}),  # older files tell none
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is no partition: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is no partition: {type(error).__name__}: {error}") from error
         if content.get("hash") != partition.hash:
             raise DataError(f"{path}: the hash does not fit the ids; the file was changed by hand")
         return partition
@@ -104,6 +114,7 @@ class Partition:
             for clip in ids:
                 row = [clip, side, int(clip in near), self.reasons.get(clip, "no match"), self.lines.get(clip, "")]
                 writer.writerow(row)
+        writer.writerows([clip, "skipped", 0, why, ""] for clip, why in self.skipped.items())
         return write_atomically(path, buffer.getvalue().encode("utf-8", errors="replace"))
 
     def save_lists(self, folder: Path, *, overwrite: bool = False) -> tuple[Path, Path]:

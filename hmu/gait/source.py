@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmu.data.clips import MotionClips
-from hmu.data.dataset import DatasetSource, _recipe_key
+from hmu.data.dataset import DatasetSource
+from hmu.data.generated import recipe_key
 from hmu.data.reading import EntryTable
 from hmu.errors import ConfigError, DataError
 from hmu.gait.columns import FEATURES, FPS, WINDOW
@@ -61,6 +62,8 @@ class GaitSource(DatasetSource):
         ConfigError: an impossible value.
     """
 
+    longest: ClassVar[int | None] = None
+
     def __init__(
         self,
         name: str,
@@ -89,7 +92,7 @@ class GaitSource(DatasetSource):
         self.reading = Reading(window, strict, root, treadmill, tuple(float(share) for share in shares))
         identity = functools.partial(
             convert_tree,
-            trials=key_of(self.trials) if self.trials is not None else _recipe_key(generator),
+            trials=key_of(self.trials) if self.trials is not None else recipe_key(generator),
             reading=self.reading,
         )
         super().__init__(
@@ -126,15 +129,15 @@ class GaitSource(DatasetSource):
     @cached_property
     def _clips(self) -> MotionClips:
         """All windows of all runs, in the order of the files."""
-        frames = np.diff(self.pack.offsets)
+        frames = np.diff(self._packed.offsets)
         counts = np.maximum((frames - self.max_frames) // self.stride + 1, 0)
         clip = np.repeat(np.arange(len(frames)), counts)
         number = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
         start = number * self.stride
-        first = np.searchsorted(self.pack.lines["clip"], clip)
-        lines = np.arange(len(self.pack.lines))
+        first = np.searchsorted(self._packed.lines["clip"], clip)
+        lines = np.arange(len(self._packed.lines))
         table = EntryTable(clip, start, start + self.max_frames, first, np.ones_like(clip), lines, start)
-        return MotionClips(self.pack, table, self.unit_length, self.max_frames, self.rule.exact_tokens)
+        return MotionClips(self._packed, table, self.unit_length, self.max_frames, self.rule.exact_tokens)
 
     @cached_property
     def people(self) -> dict[str, dict[str, Any]]:

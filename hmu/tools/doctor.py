@@ -10,12 +10,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.app import main
 from hmu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hmu.data.dataset import DatasetSource
 
 KEYS = {"path", "kind", "what", "who", "for", "pattern", "count", "optional", "role"}
 
@@ -96,21 +99,40 @@ def table(name: str, findings: Sequence[Finding]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def look_inside(source: DatasetSource) -> str:
+    """Open every file, and the statistics where there are any; what was found, in lines.
+
+    Raises:
+        DataError: broken files (all are listed), no clip that is read, or statistics that cannot be used.
+    """
+    from hmu.data.soundness import told
+
+    source.prepare()
+    for name in ("mean", "std"):
+        if (source.root / f"{name.title()}.npy").exists():
+            getattr(source, name)
+    ids, used = source.pack.ids, len(source.used_ids)
+    opened = f"opened {len(ids)} clips, {source.pack.offsets[-1]} frames: all sound"
+    if used == len(ids):
+        return f"{opened}, all of them are used\n"
+    return f"{opened}, but only {used} of {len(ids)} will ever be used; never: {told(source.unused)}\n"
+
+
 def run(config: DictConfig) -> list[Finding]:
     """Print the table; exit code 1 if anything is missing.
 
     Raises:
-        DataError: with ``deep``, if the data set's files are broken (all are listed).
+        DataError: with ``deep``, as :func:`look_inside`.
     """
     requirements = OmegaConf.to_container(config.dataset.requirements, resolve=True)
     findings = [check(r) for r in requirements]  # type: ignore[arg-type, union-attr]
     sys.stdout.write(table(config.dataset.name, findings))
+    fine = all(f.fine for f in findings)
     if config.deep:
         from hydra.utils import instantiate
 
-        source = instantiate(config.dataset, strict=True).prepare()
-        sys.stdout.write(f"opened {len(source.pack.ids)} clips, {source.pack.offsets[-1]} frames: all sound\n")
-    if not all(f.fine for f in findings):
+        sys.stdout.write(look_inside(instantiate(config.dataset, strict=True)))
+    if not fine:
         sys.exit(1)
     return findings
 

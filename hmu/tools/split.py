@@ -46,6 +46,7 @@ def divide(
     """
     from hmu.data.partition import partition_by_concept, published_lists
     from hmu.data.sides import list_paths, save_list
+    from hmu.data.soundness import by_kind, told
 
     files: list[Path] = []
     stem = f"{split.replace('+', '_')}-{concept.name}"
@@ -59,6 +60,8 @@ def divide(
         files += partition.save_lists(folder, overwrite=overwrite)
         for path, ids in zip(files, (partition.forget, partition.retain), strict=True):
             sys.stdout.write(f"{path}: {len(ids)} ids\n")
+    if partition is not None and partition.skipped:
+        sys.stdout.write(f"{split}: never read, so on neither side: {told(by_kind(partition.skipped))}\n")
     if audit and partition is not None:
         files += [partition.save(folder / f"partition-{stem}.json"), partition.save_audit(folder / f"audit-{stem}.csv")]
         sys.stdout.write(f"{files[-1]}: why, clip by clip ({len(partition.neighbours)} near ones are marked)\n")

@@ -19,7 +19,9 @@ KICK = Concept("kick", ["kick"], neighbours=["punch"])
 def test_by_words_with_reasons_and_neighbours(make_source, tmp_path: Path) -> None:
     partition = partition_by_concept(make_source(), "train", KICK)
     assert partition.forget == ("a",)
-    assert partition.retain == ("b", "Mb", "c", "d")
+    assert partition.retain == ("b", "Mb", "c")
+    assert partition.skipped == {"d": "shorter than 40 frames"}
+    assert partition.counts == "1 forget, 3 retain, 1 skipped"
     assert partition.neighbours == ("c",)
     assert partition.reasons["a"] == "'kicks' in line 1"
     assert "neighbour punch: 'punches' in line 2" in partition.reasons["c"]
@@ -28,7 +30,8 @@ def test_by_words_with_reasons_and_neighbours(make_source, tmp_path: Path) -> No
         rows = list(csv.DictReader(file))
     assert rows[0] == {"id": "a", "side": "forget", "neighbour": "0", "reason": "'kicks' in line 1",
                        "line": "he kicks#he/PRON kick/VERB#0.0#0.0"}  # fmt: skip
-    assert [r["reason"] for r in rows if r["id"] == "d"] == ["no match"]
+    assert [r["reason"] for r in rows if r["id"] == "Mb"] == ["no match"]
+    assert [(r["side"], r["reason"]) for r in rows if r["id"] == "d"] == [("skipped", "shorter than 40 frames")]
 
 
 def test_min_occurrence_counts_lines(make_source) -> None:
@@ -66,7 +69,9 @@ def test_from_files(make_source, tmp_path: Path) -> None:
     retain.write_text("b\nMb\n")
     partition = partition_from_files(make_source(), "train", forget, retain)
     assert (partition.forget, partition.retain) == (("c", "a"), ("b", "Mb"))
-    for bad, text in (("c\n", "share 1"), ("e\n", "not in split"), ("\n", "is empty")):
+    refusals = {"c\n": "share 1 id", "ghost\n": "in no split of tiny", "\n": "is empty"}
+    refusals |= {"e\n": "retain_file on tiny, split 'train': none of its 1 clips is in it", "d\n": "d: shorter than 40"}
+    for bad, text in refusals.items():
         retain.write_text(bad)
         with pytest.raises(DataError, match=text):
             partition_from_files(make_source(), "train", forget, retain)
@@ -79,7 +84,7 @@ def test_published_names_and_no_silent_overwrite(make_source, tmp_path: Path) ->
     with_, without = partition.save_lists(tmp_path / "kw_splits")
     assert with_.name == "train-w-kick.txt"
     assert with_.read_bytes() == b"a\n"
-    assert without.read_bytes() == b"b\nMb\nc\nd\n"
+    assert without.read_bytes() == b"b\nMb\nc\n"
     partition.save_lists(tmp_path / "kw_splits")
     with_.write_text("other\n")
     with pytest.raises(DataError, match="differs"):

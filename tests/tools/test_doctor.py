@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -47,7 +48,15 @@ def test_report_and_exit_code(tmp_path: Path, capsys) -> None:
         "cache_dir": str(tmp_path / "cache"), "requirements": [requirement],
     }  # fmt: skip
     assert run(OmegaConf.create({"dataset": dataset, "deep": True}))[0].fine
-    assert "everything is there" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "everything is there" in told
+    assert "opened 7 clips, 617 frames: all sound, but only 6 of 7 will ever be used; never: shorter than 40" in told
+    dataset["min_frames"] = 24
+    run(OmegaConf.create({"dataset": dataset, "deep": True}))
+    assert "617 frames: all sound, all of them are used" in capsys.readouterr().out
+    np.save(root / "Std.npy", np.zeros(FEATURES))
+    with pytest.raises(DataError, match=r"Std\.npy: column 0 of 5 is 0"):
+        run(OmegaConf.create({"dataset": dataset, "deep": True}))
     (root / "Std.npy").unlink()
     with pytest.raises(SystemExit) as stopped:
         run(OmegaConf.create({"dataset": dataset, "deep": False}))

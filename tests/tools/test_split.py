@@ -43,7 +43,10 @@ def test_writes_lists_partition_and_audit(tmp_path: Path, capsys) -> None:
     assert (folder / "test-wo-kick.txt").read_text() == "e\n"
     assert json.loads((folder / "partition-train-kick.json").read_text())["forget"] == ["a"]
     assert "a,forget,0,'kicks' in line 1" in (folder / "audit-train-kick.csv").read_text()
-    assert "train-w-kick.txt: 1 ids" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "train-w-kick.txt: 1 ids" in told
+    assert "train: never read, so on neither side: shorter than 40 frames (1): d" in told
+    assert "d,skipped,0,shorter than 40 frames," in (folder / "audit-train-kick.csv").read_text()
     run(config(tmp_path))
     with pytest.raises(DataError, match="differs"):
         run(
