@@ -79,6 +79,18 @@ class MotionBackbone(nn.Module):
     max_frames: int = 196
     reads_text: bool = True
 
+    # -- statistics -------------------------------------------------------------------------------------------
+    def normalisation(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and std of the motions it was trained on, ``(features,)`` each; None where it keeps no such numbers.
+
+        They are looked for as buffers ``mean`` and ``std`` of the backbone or of a part of it.
+        """
+        pairs = ((getattr(part, "mean", None), getattr(part, "std", None)) for part in self.modules())
+        for mean, std in pairs:
+            if all(isinstance(one, Tensor) and one.shape == (self.features,) for one in (mean, std)):
+                return mean, std  # type: ignore[return-value]
+        return None
+
     # -- text -------------------------------------------------------------------------------------------------
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
         """Encode prompts; ``""`` is the unconditional prompt. Cached by text: a prompt is encoded once per process."""

@@ -73,15 +73,10 @@ def page(report: Report, folder: Path) -> str:
 
 
 def _summary(report: Report) -> str:
-    found = [f for f in report.fronts if f.knee is not None]
+    found = [front for front in report.fronts if front.knee is not None]
     if not found:
         return "No run has both scores, so there is no front."
-    return " ".join(
-        f"{' · '.join(f.task)}: {f.knee.line.first.name} is the knee with {100 * f.knee.forget:.0f} % forgotten, "
-        f"{100 * f.knee.keep:.0f} % kept."
-        for f in found
-        if f.knee is not None
-    )
+    return " ".join(f"{' · '.join(front.task)}: {verdict(front)}" for front in found)
 
 
 # -- one task ----------------------------------------------------------------------------------------------------------

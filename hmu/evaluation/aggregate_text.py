@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from hmu.evaluation.aggregate import Key, Line, Number, Run, number_of, row_of
 from hmu.evaluation.aggregate_front import Front
+from hmu.evaluation.claims import few, objections, offer, shown_rates
 from hmu.evaluation.published import SIDES, Pair, Published, beside, table_of
 from hmu.evaluation.report import ARROWS, number
 from hmu.evaluation.results import Row
@@ -192,16 +193,23 @@ def markdown(report: Report) -> str:
 
 
 def verdict(front: Front) -> str:
-    """The knee in one sentence."""
+    """The knee in one sentence, or why none of it may be claimed."""
     if front.knee is None:
         return "No run of this task has both scores, so there is no front."
     point = front.knee
     other = unlike([run for point in front.points for run in point.line.runs])
     warned = f" Not measured alike: {', '.join(other)} differ; scores are against each run's own base." if other else ""
     rest = f" {len(front.unplaced)} run(s) without both scores are not in the plane." if front.unplaced else ""
+    measured = [run.results for run in point.line.runs if run.results is not None]
+    against = next(((found, reasons) for found in measured if (reasons := objections(found))), None)
+    small = next((f" Of few prompts: {shown_rates(found)}." for found in measured if few(found)), "")
+    beaten = f"not beaten: {len(front.best)} of {len(front.points)} runs"
+    if against is not None:
+        why = "; ".join([*against[1], *filter(None, [offer(against[0])])])
+        return f"No claim: {why}. Knee all the same: {point.line.first.name} ({beaten}).{small}{rest}{warned}"
     return (
         f"Knee: {point.line.first.name}, {100 * point.forget:.0f} % forgotten and {100 * point.keep:.0f} % kept "
-        f"(not beaten: {len(front.best)} of {len(front.points)} runs).{rest}{warned}"
+        f"({beaten}).{small}{rest}{warned}"
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hmu.evaluation.claims import FEW, objections, offer, rate
 from hmu.evaluation.results import Results, Row
 from hmu.evaluation.sets import FORGET_SIDE
 from hmu.metrics.intervals import is_share, relative_change
@@ -37,24 +38,42 @@ LEGEND = (
 
 
 def headline(results: Results) -> str:
-    """What happened, in one sentence of plain words."""
+    """What happened, in one sentence of plain words; where nothing may be claimed, first why (see ``claims``)."""
+    told, against = _told(results), objections(results)
+    if not against:
+        return told
+    reasons = [*against, *filter(None, [offer(results)])]
+    if alone(results):
+        return "; ".join([told.rstrip("."), *reasons]) + "."
+    measured = told[:1].lower() + told[1:]
+    return "; ".join([f"No claim: {reasons[0]}", *reasons[1:], f"measured all the same: {measured}"])
+
+
+def alone(results: Results) -> bool:
+    """Whether nothing but a base was measured."""
+    return bool(results.rows) and all(row.model == "base" for row in results.rows)
+
+
+def _told(results: Results) -> str:
+    """The numbers in a sentence; shares of few prompts carry their intervals."""
     concept = str(results.context.get("concept", "the concept"))
     before, after = (results.get(m, "forget", "detector_rate", concept) for m in ("base", "unlearned"))
-    if results.rows and all(row.model == "base" for row in results.rows):
-        seen = "" if before is None else f": asked for '{concept}', it shows it in {before.value:.0%} of motions"
-        if before is not None and not results.context.get("reads_text", True):
-            seen = f": left to itself, it shows '{concept}' in {before.value:.0%} of windows"
+    asked = bool(results.context.get("reads_text", True))
+    if alone(results):
+        seen = "" if before is None else f": asked for '{concept}', it shows it in {rate(before)} of motions"
+        if before is not None and not asked:
+            seen = f": left to itself, it shows '{concept}' in {rate(before)} of windows"
         return f"Only the base model was measured{seen}."
     parts = []
     if before is not None and after is not None:
-        asked = f"Asked for '{concept}', the base model shows it in {before.value:.0%} of motions"
-        if not results.context.get("reads_text", True):
-            asked = f"Left to itself, the base model shows '{concept}' in {before.value:.0%} of windows"
-        parts.append(f"{asked}, the {results.context.get('edited', 'unlearned')} model in {after.value:.0%}")
+        shows = f"Asked for '{concept}', the base model shows it in {rate(before)} of motions"
+        if not asked:
+            shows = f"Left to itself, the base model shows '{concept}' in {rate(before)} of windows"
+        parts.append(f"{shows}, the {results.context.get('edited', 'unlearned')} model in {rate(after)}")
     for set_, words in (("retain", "other actions"), ("neighbours", "similar actions")):
         kept = kept_share(results, set_)
         if kept is not None:
-            parts.append(f"{words} keep {kept:.0%} of the base's rate")
+            parts.append(f"{words} keep {kept:.0%} of the base's rate{_of_few(results, set_)}")
     drift = _ratio(results, "retain", "fid")
     if drift is not None:
         parts.append(f"retain FID is {drift:.2f} × the base's")
@@ -62,6 +81,13 @@ def headline(results: Results) -> str:
         return f"No detector sees '{concept}'; read the distances below."
     sentence = "; ".join(parts) + "."
     return sentence[0].upper() + sentence[1:]
+
+
+def _of_few(results: Results, set_: str) -> str:
+    """Both rates of a set of few prompts with their intervals: their ratio alone would look certain."""
+    rows = [results.get(model, set_, "detector_rate") for model in ("base", "unlearned")]
+    known = [row for row in rows if row is not None]
+    return "" if not any(row.n < FEW for row in known) else f" ({', then '.join(map(rate, known))})"
 
 
 def kept_share(results: Results, set_: str) -> float | None:

@@ -31,7 +31,7 @@ def run(config: DictConfig) -> list[Path]:
     from hmu.workflows.common import build_backbone, check_match
     from hmu.workflows.measure import torch_device
     from hmu.workflows.pairs import check_pair
-    from hmu.workflows.unlearn import partition
+    from hmu.workflows.sides import partition
 
     unknown = [name for name in config.formats if name not in FORMATS]
     if unknown:

@@ -15,11 +15,13 @@ from hmu.data.dataset import DatasetSource
 from hmu.errors import CheckpointError
 from hmu.methods.edit import Edit, difference, fingerprint, load_edit
 from hmu.run import RunRecord, load_config
+from hmu.workflows.basis import warn_of_strange_data
 from hmu.workflows.common import build_backbone, check_match, seed_everything, settle_concept
 from hmu.workflows.gait import settle_suite
 from hmu.workflows.measure import check_measurable, measure, torch_device
 from hmu.workflows.processes import continued_folder, join_processes
 from hmu.workflows.recorded import take_over
+from hmu.workflows.sides import check_lists, recorded_lists
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +44,13 @@ def evaluate(config: DictConfig) -> Path:
     join_processes()
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()
+    check_lists(composed, source, str(config.suite.split))
     concept: Concept = instantiate(config.concept).for_dataset(source.name)
     backbone, edits = models(config)
     check_match(backbone, source.features, source.name)
     backbone.to(torch_device(config.device))
     check_measurable(config, source, concept, backbone)
+    warn_of_strange_data(backbone, source)
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:
         facts = {"data": source.fingerprint, "provenance": backbone.provenance()}
@@ -72,7 +76,8 @@ def with_run(config: DictConfig) -> DictConfig:
     home = path if (path / "config.yaml").is_file() else path.parent
     if not (home / "config.yaml").is_file():
         return config
-    return take_over(config, load_config(home), FROM_RUN)
+    ran = load_config(home)
+    return recorded_lists(take_over(config, ran, FROM_RUN), ran)
 
 
 def models(config: DictConfig) -> tuple[MotionBackbone, list[tuple[Edit, float]]]:

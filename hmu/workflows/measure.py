@@ -17,7 +17,7 @@ from hmu.backbones.base import MotionBackbone
 from hmu.choices import choice
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
-from hmu.data.partition import Partition, partition_by_concept
+from hmu.data.partition import Partition
 from hmu.errors import ConfigError
 from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
@@ -34,10 +34,12 @@ from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
 from hmu.run import write_text
 from hmu.workflows import gait
+from hmu.workflows.basis import data_distance
 from hmu.workflows.closer import look_closer
 from hmu.workflows.common import build_evaluator, detector_concepts, leave_process_group, log_report
 from hmu.workflows.reference import check_reference, load_reference
 from hmu.workflows.showcase import first_takes, write_page
+from hmu.workflows.sides import measured_partition
 
 log = logging.getLogger(__name__)
 SHOWN_PROMPTS = 3
@@ -82,6 +84,7 @@ def measure(
             return None
     rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
     context = _context(config, concept, source, sides, evaluator, suite, backbone) | {"edited": _edited(edits)}
+    context["data_distance"] = data_distance(backbone, source)
     results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
     results = replace(results, scoreboard=scoreboard(results) if edits else {})
     results.save(folder / "metrics.json")
@@ -98,20 +101,26 @@ def measure(
     return results
 
 
-def check_measurable(config: DictConfig, source: DatasetSource, concept: Concept, backbone: MotionBackbone) -> None:
+def check_measurable(
+    config: DictConfig, source: DatasetSource, concept: Concept, backbone: MotionBackbone
+) -> tuple[Evaluator, list[PromptSet]]:
     """Everything :func:`measure` may refuse, before anything expensive: suite, evaluator, splits, reference.
+
+    Returns:
+        the evaluator and the prompt sets.
 
     Raises:
         HmuError: as :func:`measure`.
     """
     suite: Suite = instantiate(config.suite)
-    build_evaluator(config, source)
+    evaluator = build_evaluator(config, source)
     if suite.gallery is not None:
         gallery_split(source, str(suite.gallery))
-    prompt_sets(config, source, concept, backbone.unit_length)
+    _, sets = prompt_sets(config, source, concept, backbone.unit_length)
     if config.reference is not None:
         check_reference(config, source, backbone)
         load_reference(config, backbone)
+    return evaluator, sets
 
 
 def prompt_sets(
@@ -120,7 +129,7 @@ def prompt_sets(
     """The partition of the suite's split, and the prompt sets made from it."""
     actions = detector_concepts(concept)
     split = str(config.suite.split)
-    sides = partition_by_concept(source, split, concept, neighbours=actions)
+    sides = measured_partition(config, source, split, concept, actions)
     sets = build_sets(
         source.clips(split, sides.forget),
         source.clips(split, sides.retain),

@@ -14,12 +14,13 @@ from hmu.backbones.base import MotionBackbone
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
-from hmu.data.partition import Partition, partition_by_concept, partition_from_files
+from hmu.data.partition import Partition
 from hmu.errors import ConfigError
 from hmu.methods.base import EditMethod, Method, TrainedMethod
 from hmu.methods.edit import Edit, fingerprint
 from hmu.run import RunRecord
 from hmu.training.unlearning import run_method
+from hmu.workflows.basis import warn_of_no_basis, warn_of_strange_data
 from hmu.workflows.common import (
     build_backbone,
     check_device,
@@ -35,6 +36,7 @@ from hmu.workflows.gait import settle_suite
 from hmu.workflows.measure import check_measurable, measure, torch_device
 from hmu.workflows.pairs import check_fit, check_pair
 from hmu.workflows.refine import refined
+from hmu.workflows.sides import partition
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +63,20 @@ def unlearn(config: DictConfig) -> Path:
     backbone = build_backbone(config)
     check_match(backbone, source.features, source.name)
     check_fit(method, backbone)
-    if config.evaluate:  # a suite that cannot run is said now, not after the training
-        check_measurable(config, source, concept, backbone)
+    # a suite that cannot run is said now, not after the training
+    checked = check_measurable(config, source, concept, backbone) if config.evaluate else None
+    warn_of_strange_data(backbone, source)
     sides = refined(config, sides, source, concept, backbone)
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:
         sides.save(folder / "partition.json")
         sides.save_audit(folder / "audit.csv")
         record.note(base=fingerprint(backbone), provenance=backbone.provenance(), data=source.fingerprint)
+        record.note(clips={"forget": len(sides.forget), "retain": len(sides.retain), "skipped": len(sides.skipped)})
         record.stage("prepare")
+    if record is not None and checked is not None:
+        warn_of_no_basis(config, backbone, concept, *checked)
+        record.stage("ask base")
     edit = learn(config, method, backbone, source, sides, concept, folder)
     leave_process_group()
     if record is None:
@@ -85,21 +92,6 @@ def unlearn(config: DictConfig) -> Path:
         record.stage("evaluate")
     record.finish()
     return folder
-
-
-def partition(config: DictConfig, source: DatasetSource, split: str, concept: Concept) -> Partition:
-    """Forget and retain ids of a split: by the concept's keywords, or from the user's files (training split only).
-
-    Raises:
-        ConfigError: when only one of the two files is given.
-        DataError: when a side is empty.
-    """
-    files = (config.forget_file, config.retain_file)
-    if any(files) and not all(files):
-        raise ConfigError("forget_file and retain_file belong together: give both, or neither")
-    if all(files) and split == "train":
-        return partition_from_files(source, split, Path(files[0]), Path(files[1]))
-    return partition_by_concept(source, split, concept)
 
 
 def learn(

@@ -1,0 +1,104 @@
+"""Before the work: whether unlearning this concept from this base on these data can show anything."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+from lightning.pytorch.utilities.seed import isolate_rng
+from omegaconf import DictConfig
+
+from hmu.backbones.base import MotionBackbone
+from hmu.data.concepts import Concept
+from hmu.data.dataset import DatasetSource
+from hmu.errors import DataError
+from hmu.evaluation.claims import FAR, objections, offer
+from hmu.evaluation.counting import Resampling
+from hmu.evaluation.detecting import joints_of, look, rates, sees_joints
+from hmu.evaluation.generation import GenerationCache
+from hmu.evaluation.results import Results, Row
+from hmu.evaluation.sets import PromptSet
+from hmu.evaluation.suite import Model, Suite
+from hmu.evaluators.base import Evaluator
+from hmu.methods.edit import fingerprint
+from hmu.motion.layout import FeatureLayout
+from hmu.motion.statistics import motion_statistics
+
+log = logging.getLogger(__name__)
+LOOKED_AT = 500  #: clips that stand for a data set
+BODY = ("positions", "rotations", "velocities")  #: groups of columns that models normalise alike
+
+
+def data_distance(backbone: MotionBackbone, source: DatasetSource) -> float | None:
+    """How far the data are from what the backbone was trained on, in standard deviations of a column.
+
+    Root mean square over :data:`BODY` of the shift of the mean and the change of the deviation, less what so few clips
+    vary by chance (one over their number, as measured). None where the backbone keeps no statistics of such columns.
+    """
+    own = backbone.normalisation()
+    try:
+        groups = dict(FeatureLayout.of(source.features).groups)
+    except DataError:
+        return None
+    if own is None or backbone.features != source.features:
+        return None
+    pack = source.pack
+    numbers = np.array([number for number, clip in enumerate(pack.ids) if clip in source.used_ids])
+    chosen = numbers[np.linspace(0, len(numbers) - 1, min(LOOKED_AT, len(numbers))).round().astype(int)]
+    mean, std = motion_statistics(pack.motion[pack.offsets[i] : pack.offsets[i + 1]] for i in chosen)
+    centre, unit = (part.detach().double().cpu().numpy() for part in own)
+    squares = ((mean - centre) / unit) ** 2 + (std / unit - 1) ** 2
+    apart = float(np.mean([squares[groups[name]].mean() for name in BODY]))
+    return float(np.sqrt(max(0.0, apart - 1 / len(chosen))))
+
+
+def warn_of_strange_data(backbone: MotionBackbone, source: DatasetSource) -> None:
+    """One line where the data are not like those that the base was trained on."""
+    distance = data_distance(backbone, source)
+    if distance is not None and distance > FAR:
+        log.warning(
+            "data set '%s' is not like the data that %s was trained on (%.1f standard deviations off, up to %g is "
+            "usual): the report will claim nothing; train a base on your own data first (python train.py dataset=…)",
+            source.name, backbone.name, distance, FAR,
+        )  # fmt: skip
+
+
+def warn_of_no_basis(
+    config: DictConfig, backbone: MotionBackbone, concept: Concept, evaluator: Evaluator, sets: Sequence[PromptSet]
+) -> None:
+    """One line where the base hardly shows the concept, and which ones it does show.
+
+    The base is asked the first repeat of what :func:`hmu.workflows.measure.measure` asks it anyway; the cache keeps the
+    answers, so nothing is generated twice, and random numbers stay where they were. One of several processes is not
+    kept waiting for this: there the report alone tells.
+    """
+    by_name = {prompts.name: prompts for prompts in sets}
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several or not backbone.reads_text or concept.detector is None or "forget" not in by_name:
+        return
+    suite: Suite = instantiate(config.suite, repeats=1)
+    cache = GenerationCache(Path(config.paths.cache) / "generated")
+    device = next(backbone.parameters()).device
+    model, rows = Model("base", backbone, fingerprint(backbone)), list[Row]()
+    context = {"concept": concept.name, "reads_text": True}
+    for name in ("forget", "retain"):
+        if name not in by_name:
+            continue
+        prompts = by_name[name]
+        with isolate_rng():
+            found = suite.ask([model], [prompts], evaluator.to(device), int(config.seed), cache)["base"][name].motions[
+                0
+            ]
+        if not sees_joints(found):
+            return
+        hits = [look(prompts, joints_of(found), concept)]
+        rows += [one.row for one in rates("base", prompts, hits, concept, Resampling(1, 0))]
+        if not objections(Results(context, rows)):
+            return  # the base shows the concept: what else it shows need not be known now
+    results = Results(context, rows)
+    reasons = [*objections(results), *filter(None, [offer(results)])]
+    log.warning("%s; the report will claim nothing", "; ".join(reasons))

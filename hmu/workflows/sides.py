@@ -1,0 +1,92 @@
+"""Who forgets and who is kept, as the user says it: by the concept's keywords, or by two lists of clips."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.data.concepts import Concept
+from hmu.data.dataset import DatasetSource
+from hmu.data.partition import Partition, listed_sides, partition_by_concept, partition_from_files
+from hmu.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+KEYS = ("forget_file", "retain_file")
+
+
+def lists_of(config: DictConfig) -> tuple[Path, Path] | None:
+    """The two lists of clip ids of the configuration; None where there are none.
+
+    Raises:
+        ConfigError: when only one of the two files is given.
+    """
+    given = [OmegaConf.select(config, key) for key in KEYS]
+    if any(given) and not all(given):
+        raise ConfigError("forget_file and retain_file belong together: give both, or neither")
+    return (Path(given[0]), Path(given[1])) if all(given) else None
+
+
+def partition(config: DictConfig, source: DatasetSource, split: str, concept: Concept) -> Partition:
+    """Forget and retain ids of a split to learn from: from the user's lists, else by the concept's keywords.
+
+    Raises:
+        ConfigError: when only one of the two files is given.
+        DataError: when a side is empty.
+    """
+    lists = lists_of(config)
+    if lists is not None:
+        return partition_from_files(source, split, *lists)
+    return partition_by_concept(source, split, concept)
+
+
+def measured_partition(
+    config: DictConfig, source: DatasetSource, split: str, concept: Concept, neighbours: Mapping[str, Concept]
+) -> Partition:
+    """The sides of the split that is measured: from the user's lists where they hold clips of it, else by keywords.
+
+    Lists that unlearning learns from may hold training clips only; then the keywords divide the measured split.
+
+    Raises:
+        ConfigError, DataError: as :func:`partition`; also one list that holds clips of the split beside one that
+            does not.
+    """
+    lists = lists_of(config)
+    if lists is not None:
+        members = set(source.split_ids(split))
+        held = [any(clip in members for clip in side) for side in listed_sides(source, *lists)]
+        if any(held):
+            return partition_from_files(source, split, *lists)
+        log.info("forget_file and retain_file hold no clip of '%s': it is divided by the concept's keywords", split)
+    return partition_by_concept(source, split, concept, neighbours=neighbours)
+
+
+def check_lists(config: DictConfig, source: DatasetSource, split: str) -> None:
+    """Refuse lists that were given for measuring and hold nothing of the measured split.
+
+    Raises:
+        ConfigError: when only one of the two files is given.
+        DataError: as :func:`hmu.data.partition.partition_from_files`.
+    """
+    lists = lists_of(config)
+    if lists is not None:
+        try:
+            partition_from_files(source, split, *lists)
+        except DataError as error:
+            raise DataError(f"{error}; what is measured is suite.split={split}") from None
+
+
+def recorded_lists(config: DictConfig, ran: DictConfig) -> DictConfig:
+    """``config`` with the lists of the run that is measured, so that it is measured as it measured itself."""
+    lists = lists_of(ran)
+    if lists is None or lists_of(config) is not None:
+        return config
+    if not all(path.is_file() for path in lists):
+        log.warning("%s and %s of that run are gone: its clips are divided by the concept's keywords", *lists)
+        return config
+    taken = config.copy()
+    for key, path in zip(KEYS, lists, strict=True):
+        OmegaConf.update(taken, key, str(path))
+    return taken

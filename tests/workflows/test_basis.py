@@ -1,0 +1,79 @@
+"""Said before the work: data that are unlike the base's own, and a base that does not show the concept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hmu.data.dataset import DatasetSource
+from hmu.data.reading import GOOD
+from hmu.motion.statistics import motion_statistics
+from hmu.workflows.basis import data_distance, warn_of_strange_data
+
+WIDTH = 263
+
+
+def data(root: Path, shift: float, clips: int, seed: int = 0) -> DatasetSource:
+    """Clips whose bodies stand off by ``shift`` of their columns' deviations."""
+    random = np.random.default_rng(seed)
+    scale = np.random.default_rng(99).uniform(0.1, 2.0, WIDTH)
+    for folder in ("new_joint_vecs", "texts"):
+        (root / folder).mkdir(parents=True)
+    for number in range(clips):
+        rows = (random.normal(0, 1, WIDTH) + 0.5 * random.normal(0, 1, (60, WIDTH)) + shift) * scale
+        np.save(root / "new_joint_vecs" / f"{number}.npy", rows.astype(np.float32))
+        (root / "texts" / f"{number}.txt").write_text("he walks#he/PRON walk/VERB#0.0#0.0\n")
+    (root / "train.txt").write_text("".join(f"{number}\n" for number in range(clips)))
+    return DatasetSource("mine", root, cache_dir=root / "cache", splits=["train"])
+
+
+class Base(nn.Module):
+    """Keeps statistics as SALAD does."""
+
+    name, features = "base", WIDTH
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def normalisation(self):
+        return self.mean, self.std
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    pack = data(tmp_path_factory.mktemp("own") / "data", 0.0, 300).pack
+    assert (pack.lines["state"] == GOOD).all()
+    return Base(*motion_statistics(pack.motion[pack.offsets[i] : pack.offsets[i + 1]] for i in range(300)))
+
+
+@pytest.mark.parametrize("clips", [3, 12, 60])
+def test_parts_of_its_own_data_are_near_however_few(base: Base, tmp_path: Path, clips: int, caplog) -> None:
+    source = data(tmp_path / "mine", 0.0, clips, seed=7)
+    distance = data_distance(base, source)
+    assert distance is not None
+    assert distance < 0.45
+    warn_of_strange_data(base, source)
+    assert "is not like the data" not in caplog.text
+
+
+@pytest.mark.parametrize("clips", [6, 60])
+def test_other_bodies_are_far(base: Base, tmp_path: Path, clips: int, caplog) -> None:
+    source = data(tmp_path / "mine", 1.2, clips, seed=7)
+    assert data_distance(base, source) == pytest.approx(1.07, abs=0.2)  # 1.2 over the columns' own 1.12
+    warn_of_strange_data(base, source)
+    assert "data set 'mine' is not like the data that base was trained on (1." in caplog.text
+    assert "train a base on your own data" in caplog.text
+
+
+def test_nothing_is_said_where_nothing_is_known(base: Base, tmp_path: Path) -> None:
+    source = data(tmp_path / "mine", 3.0, 3)
+    assert data_distance(SimpleNamespace(normalisation=lambda: None, features=WIDTH), source) is None
+    other = DatasetSource("gait", tmp_path / "mine", features=63, cache_dir=tmp_path)
+    assert data_distance(base, other) is None
