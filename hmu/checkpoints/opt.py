@@ -12,19 +12,24 @@ Source: the option readers of MoMask and HMU (measured in their golden vectors).
 from __future__ import annotations
 
 import ast
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hmu.checkpoints.safe import write_bytes
-from hmu.errors import CheckpointError
+from hmu.documents import read_text
+from hmu.errors import CheckpointError, shown
 
+log = logging.getLogger(__name__)
+LARGEST = 1 << 20  # bytes; the authors' files have 2,000
+LONGEST = 10_000  # characters of a list: a longer one stays text
 HEADER = "------------ Options -------------"
 FOOTER = "-------------- End ----------------"
 
 _FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?", re.ASCII)
-_INT = re.compile(r"[-+]?\d+", re.ASCII)
+_INT = re.compile(r"[-+]?\d{1,400}", re.ASCII)  # Python reads no longer ones
 _UPSTREAM_FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]+")
 _WORDS = {"True": True, "False": False, "None": None}
 _SPECIAL_FLOATS = {"nan", "inf", "+inf", "-inf"}
@@ -48,12 +53,15 @@ def parse_value(text: str, variant: str = "clean") -> Any:
         return int(stripped)
     if _FLOAT.fullmatch(stripped) or stripped in _SPECIAL_FLOATS:
         return float(stripped)
-    if stripped[:1] in ("[", "(", "{"):
-        try:
-            return ast.literal_eval(stripped)
-        except (ValueError, SyntaxError):
-            return stripped
-    return stripped
+    return _literal(stripped) if stripped[:1] in ("[", "(", "{") and len(stripped) <= LONGEST else stripped
+
+
+def _literal(text: str) -> Any:
+    """A list, tuple or mapping of plain values; anything else stays text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # TypeError: a list as a key
+        return text
 
 
 def _parse_upstream(text: str) -> Any:
@@ -78,12 +86,9 @@ def read_opt(path: Path | str, variant: str = "clean", **overrides: Any) -> dict
     path = Path(path)
     if variant not in ("clean", "upstream"):
         raise ValueError(f"variant must be 'clean' or 'upstream', got {variant!r}")
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path}: no such file, expected the opt.txt beside the authors' checkpoint")
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not a text file, expected 'key: value' lines") from error
+    lines = read_text(path, CheckpointError, LARGEST).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     options: dict[str, Any] = {}
     for number, line in enumerate(lines, start=1):
         if line.strip() in (HEADER, FOOTER) or (number == len(lines) and line == ""):
@@ -92,9 +97,12 @@ def read_opt(path: Path | str, variant: str = "clean", **overrides: Any) -> dict
             continue
         try:
             key, value = _split(line, variant)
-            options[key] = parse_value(value, variant)
+            value = parse_value(value, variant)
         except ValueError as error:
-            raise CheckpointError(f"{path}, line {number}: expected 'key: value', found {line!r}") from error
+            raise CheckpointError(f"{path}, line {number}: expected 'key: value', found '{shown(line)}'") from error
+        if variant == "clean" and options.get(key, value) != value:
+            log.warning("%s, line %d: '%s' is there again; the last value counts", path, number, shown(key))
+        options[key] = value
     if variant == "upstream":
         _derive_upstream(path, options, overrides.get("device", "cpu"))
     options.update(overrides)
@@ -125,13 +133,20 @@ def _derive_upstream(path: Path, options: dict[str, Any], device: Any) -> None:
     if facts is None:
         known = ", ".join(["t2m", *_DATASET_FACTS])
         raise CheckpointError(
-            f"{path}: dataset_name '{options['dataset_name']}' is not one of {known}; correct the file"
+            f"{path}: dataset_name '{shown(options['dataset_name'])}' is not one of {known}; correct the file"
         ) from KeyError("Dataset not recognized")
     data_root = facts["data_root"]
     options.update(facts, motion_dir=f"{data_root}new_joint_vecs", text_dir=f"{data_root}texts")
     options.update(max_motion_length=196, max_motion_frame=196, max_motion_token=55)
     options.setdefault("unit_length", 4)
-    options.update(dim_word=300, num_classes=200 // options["unit_length"], dim_pos_ohot=15)
+    try:
+        classes = 200 // options["unit_length"]
+    except (ArithmeticError, TypeError) as error:
+        said = shown(options["unit_length"])
+        raise CheckpointError(
+            f"{path}: unit_length={said}, expected a whole number above 0; correct the file"
+        ) from error
+    options.update(dim_word=300, num_classes=classes, dim_pos_ohot=15)
     options.update(is_train=False, is_continue=False, device=str(device))
 
 

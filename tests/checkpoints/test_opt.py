@@ -74,8 +74,8 @@ def test_bad_line_is_named_with_its_number(tmp_path, line):
 def test_missing_and_binary(tmp_path):
     with pytest.raises(CheckpointError, match="no such file"):
         read_opt(tmp_path / "opt.txt")
-    (tmp_path / "opt.txt").write_bytes(b"\xff\xfe\x00a")
-    with pytest.raises(CheckpointError, match="not a text file"):
+    (tmp_path / "opt.txt").write_bytes(b"PK\x03\x04\xff\x80")
+    with pytest.raises(CheckpointError, match="save it as UTF-8"):
         read_opt(tmp_path / "opt.txt")
 
 

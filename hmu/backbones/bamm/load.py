@@ -13,7 +13,7 @@ from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.momask.encoder import from_authors
 from hmu.backbones.momask.files import fill, read_state, take, weight_file
 from hmu.backbones.momask.load import encoder_sizes, origin
-from hmu.checkpoints.opt import read_opt
+from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
 
 WHAT = "BAMM transformer"
@@ -58,7 +58,7 @@ def transformer_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], pat
     return BidirectionalOptions(
         **encoder_sizes(renamed, opt, path, WHAT),
         blocks="t2mgpt" if any(name.startswith("seqTransEncoder.blocks.") for name in state) else "official",
-        max_tokens=int(opt.get("max_motion_length", 196)) // int(opt.get("unit_length", 4)),
+        max_tokens=opt.get("max_motion_length", 196) // opt.get("unit_length", 4),
     )
 
 
@@ -76,7 +76,7 @@ def load_transformer(
         CheckpointError: one line naming the file and what was expected. No parameter is ever dropped.
     """
     folder = Path(folder)
-    opt, path = read_opt(folder / "opt.txt"), weight_file(folder, file)
+    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
     state = read_state(path, ("t2m_transformer", "trans"), f"a {WHAT}")
     check_family(state, codes, path)
     net = BidirectionalTransformer(

@@ -21,7 +21,7 @@ from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import ResidualOptions, RvqOptions
 from hmu.backbones.salad.load import is_authors, locate
 from hmu.backbones.salad.native import resolve
-from hmu.checkpoints.opt import read_opt
+from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import sha256
 from hmu.errors import CheckpointError, ConfigError
 from hmu.text.base import TextEncoder
@@ -102,7 +102,7 @@ def load_authors(
         CheckpointError: one line naming the file and what was expected; MoMask's transformer is refused by name.
     """
     folder = Path(folder)
-    name = rvq_name or str(read_opt(folder / masked_name / "opt.txt").get("vq_name", ""))
+    name = rvq_name or read_options(folder / masked_name / "opt.txt").get("vq_name", "")
     rvq, rvq_origin = load_rvq(folder / name, variant=variant)
     masked, opt, masked_origin = load_transformer(folder / masked_name, rvq.options.codes, masked_file)
     residual, residual_origin = load_residual(momask.find_residual(folder, name, residual_name))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hmu.backbones.momask.options import TransformerOptions, require
+from hmu.checkpoints.kinds import Real, Whole, check_fields
 
 BLOCKS = ("official", "t2mgpt")
+_RATES = ("condition_chance", "condition_rate", "random_rate")
 RANKINGS = ("confidence", "random", "tied")
 
 
@@ -33,14 +35,12 @@ class BidirectionalOptions(TransformerOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_fields(self, "backbone.masked", {"max_tokens": Whole(1, 1_000_000)} | dict.fromkeys(_RATES, Real(0, 1)))
         require(self.blocks in BLOCKS, f"backbone.masked.blocks={self.blocks}: expected one of {', '.join(BLOCKS)}")
         require(
             1 <= self.max_tokens < self.positions,
             f"backbone.masked.max_tokens={self.max_tokens}: expected 1 to {self.positions - 1} (positions - 1)",
         )
-        for key in ("condition_chance", "condition_rate", "random_rate"):
-            value = getattr(self, key)
-            require(0 <= value <= 1, f"backbone.masked.{key}={value}: expected a share between 0 and 1")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hmu.checkpoints.kinds import Choice, Flag, Kind, Real, Whole, check_fields
 from hmu.errors import ConfigError
 from hmu.gait.columns import FEATURES, WINDOW
 
@@ -11,10 +12,37 @@ BETA_SCHEDULES = ("linear", "sqrt_linear", "sqrt", "cosine")
 ADAPTED = ("all", "published")
 
 
-def _positive(section: str, **values: float) -> None:
-    for key, value in values.items():
-        if value <= 0:
-            raise ConfigError(f"backbone.{section}.{key}={value}: expected a number above 0")
+#: what each key may be; wider than any published model, narrow enough that no file asks for all memory
+_DECODER: dict[str, Kind] = {
+    "features": Whole(1, 4096),
+    "window": Whole(1, 100_000),
+    "latent_dim": Whole(1, 8192),
+    "ff_dim": Whole(1, 65_536),
+    "layers": Whole(1, 99),
+    "heads": Whole(1, 256),
+    "dropout": Real(0, 1),
+    "rotary": Flag(),
+}
+_SCHEDULE: dict[str, Kind] = {
+    "timesteps": Whole(1, 100_000),
+    "beta_schedule": Choice(BETA_SCHEDULES),
+    "beta_start": Real(0, 1, inside=True),
+    "beta_end": Real(0, 1, inside=True),
+    "predict": Choice(("sample", "noise")),
+}
+_OBJECTIVE: dict[str, Kind] = {
+    "loss": Choice(("l2", "l1")),
+    "p2": Flag(),
+    **dict.fromkeys(("simple", "velocity", "drift", "fk", "slide"), Real(0, 1e6)),
+    "height": Real(0.5, 2.5),
+}
+_SAMPLING: dict[str, Kind] = {
+    "steps": Whole(1, 100_000),
+    "guide_from": Whole(0, 100_000),
+    "guide_to": Whole(0, 100_000),
+    "guide_steps": Whole(1, 10_000),
+    "guide_rate": Real(0, 1e6, inside=True),
+}
 
 
 @dataclass(frozen=True)
@@ -37,15 +65,7 @@ class DecoderOptions:
     rotary: bool = True
 
     def __post_init__(self) -> None:
-        _positive(
-            "decoder",
-            features=self.features,
-            window=self.window,
-            latent_dim=self.latent_dim,
-            ff_dim=self.ff_dim,
-            layers=self.layers,
-            heads=self.heads,
-        )
+        check_fields(self, "backbone.decoder", _DECODER)
         if self.latent_dim % self.heads or self.latent_dim % 2:
             raise ConfigError(
                 f"backbone.decoder: latent_dim={self.latent_dim} must be even and divisible by heads={self.heads}"
@@ -71,13 +91,7 @@ class ScheduleOptions:
     predict: str = "sample"
 
     def __post_init__(self) -> None:
-        _positive("schedule", timesteps=self.timesteps, beta_start=self.beta_start, beta_end=self.beta_end)
-        if self.beta_schedule not in BETA_SCHEDULES:
-            raise ConfigError(
-                f"backbone.schedule.beta_schedule={self.beta_schedule}: expected one of {', '.join(BETA_SCHEDULES)}"
-            )
-        if self.predict not in ("sample", "noise"):
-            raise ConfigError(f"backbone.schedule.predict={self.predict}: expected sample or noise")
+        check_fields(self, "backbone.schedule", _SCHEDULE)
 
 
 @dataclass(frozen=True)
@@ -101,12 +115,9 @@ class ObjectiveOptions:
     height: float = 1.7
 
     def __post_init__(self) -> None:
-        if self.loss not in ("l2", "l1"):
-            raise ConfigError(f"backbone.objective.loss={self.loss}: expected l2 or l1")
-        weights = (self.simple, self.velocity, self.drift, self.fk, self.slide)
-        if min(weights) < 0 or sum(weights) == 0:
-            raise ConfigError("backbone.objective: weights must not be negative, and one of them must be above 0")
-        _positive("objective", height=self.height)
+        check_fields(self, "backbone.objective", _OBJECTIVE)
+        if not any((self.simple, self.velocity, self.drift, self.fk, self.slide)):
+            raise ConfigError("backbone.objective: one of the weights must be above 0")
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,7 @@ class SamplingOptions:
     guide_rate: float = 0.05
 
     def __post_init__(self) -> None:
-        _positive("sampling", steps=self.steps, guide_steps=self.guide_steps, guide_rate=self.guide_rate)
+        check_fields(self, "backbone.sampling", _SAMPLING)
         if self.guide_to > self.guide_from:
             raise ConfigError(
                 f"backbone.sampling: guidance from timestep {self.guide_from} down to {self.guide_to} never acts; "

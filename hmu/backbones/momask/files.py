@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.rvq import Rvq
 from hmu.backbones.salad import load as salad
-from hmu.checkpoints.opt import read_opt
+from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import load_tensors, sha256
 from hmu.errors import CheckpointError
 
@@ -30,7 +30,6 @@ FAMILIES = {
     "vae": "a SALAD VAE",
     "denoiser": "a SALAD denoiser",
 }
-NORM_NAMES = {None: "none", "None": "none", "LN": "LN", "GN": "GN", "BN": "BN"}
 
 
 def weight_file(folder: Path, name: str | None = None, candidates: Sequence[str] = WEIGHT_FILES) -> Path:
@@ -113,9 +112,6 @@ def rvq_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path 
     first = take(state, "encoder.model.0.weight", path, what)
     down = count(state, r"encoder\.model\.(\d+)\.0\.weight") - 2
     codes, width = take(state, "quantizer.layers.0.codebook", path, what).shape
-    norm = opt.get("vq_norm")
-    if norm not in NORM_NAMES:
-        raise CheckpointError(f"{path}: vq_norm '{norm}' of opt.txt is unknown: expected None, LN, GN or BN")
     return RvqOptions(
         codes=codes,
         code_dim=width,
@@ -124,15 +120,15 @@ def rvq_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path 
         depth=count(state, r"encoder\.model\.2\.1\.model\.(\d+)\."),
         down=down,
         stride=take(state, "encoder.model.2.0.weight", path, what).shape[2] // 2,
-        dilation=int(opt.get("dilation_growth_rate", 3)),
-        norm=NORM_NAMES[norm],
-        activation=str(opt.get("vq_act", "relu")),
-        shared=bool(opt.get("shared_codebook", False)),
-        quantize_dropout=float(opt.get("quantize_dropout_prob", 0.2)),
-        decay=float(opt.get("mu", 0.99)),
-        recon_loss=str(opt.get("recons_loss", "l1_smooth")),
-        loss_vel=float(opt.get("loss_vel", 0.5)),
-        commit=float(opt.get("commit", 0.02)),
+        dilation=opt.get("dilation_growth_rate", 3),
+        norm=opt.get("vq_norm", "none"),
+        activation=opt.get("vq_act", "relu"),
+        shared=opt.get("shared_codebook", False),
+        quantize_dropout=opt.get("quantize_dropout_prob", 0.2),
+        decay=opt.get("mu", 0.99),
+        recon_loss=opt.get("recons_loss", "l1_smooth"),
+        loss_vel=opt.get("loss_vel", 0.5),
+        commit=opt.get("commit", 0.02),
     )
 
 
@@ -145,7 +141,7 @@ def load_rvq(folder: Path | str, file: str | None = None, variant: str = "defaul
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder; it must hold the tokenizer that opt.txt names as vq_name")
-    opt, path = read_opt(folder / "opt.txt"), weight_file(folder, file)
+    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
     state = read_state(path, ("vq_model", "net"), "a MoMask or BAMM tokenizer (rvq)")
     model = Rvq(
         take(state, "encoder.model.0.weight", path, "tokenizer").shape[1], rvq_options(state, opt, path), variant

@@ -17,7 +17,7 @@ from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.options import LengthOptions, ResidualOptions, TransformerOptions
 from hmu.backbones.momask.residual import ResidualTransformer
-from hmu.checkpoints.opt import read_opt
+from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import sha256
 from hmu.errors import CheckpointError
 
@@ -34,11 +34,11 @@ def encoder_sizes(state: Mapping[str, Any], opt: Mapping[str, Any], path: Path, 
         raise CheckpointError(f"{path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt")
     return {
         "latent_dim": take(state, "cond_emb.weight", path, what).shape[0],
-        "n_heads": int(opt["n_heads"]),
+        "n_heads": opt["n_heads"],
         "n_layers": count(state, r"seqTransEncoder\.layers\.(\d+)\."),
         "ff_size": take(state, "seqTransEncoder.layers.0.linear1.weight", path, what).shape[0],
-        "dropout": float(opt.get("dropout", 0.2)),
-        "cond_drop": float(opt.get("cond_drop_prob", 0.1)),
+        "dropout": opt.get("dropout", 0.2),
+        "cond_drop": opt.get("cond_drop_prob", 0.1),
         "positions": take(state, "position_enc.pe", path, what).shape[0],
     }
 
@@ -75,7 +75,7 @@ def load_masked(folder: Path | str, file: str | None = None) -> tuple[MaskedTran
         CheckpointError: one line naming the file and what was expected.
     """
     folder, what = Path(folder), "MoMask masked transformer (mtrans)"
-    opt, path = read_opt(folder / "opt.txt"), weight_file(folder, file)
+    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
     state = read_state(path, ("t2m_transformer",), f"a {what}")
     if "trans" in opt:
         raise CheckpointError(f"{path}: holds a BAMM transformer (its opt.txt has 'trans'): choose backbone=bamm")
@@ -96,7 +96,7 @@ def load_residual(folder: Path | str, file: str | None = None) -> tuple[Residual
         CheckpointError: one line naming the file and what was expected.
     """
     folder, what = Path(folder), "MoMask or BAMM residual transformer (rtrans)"
-    opt, path = read_opt(folder / "opt.txt"), weight_file(folder, file)
+    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
     state = read_state(path, ("res_transformer",), f"a {what}")
     shared = "token_embed_weight_" in state
     if not shared and "output_proj_weight" not in state:

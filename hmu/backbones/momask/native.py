@@ -29,7 +29,7 @@ from hmu.backbones.momask.options import (
 )
 from hmu.backbones.salad.load import is_authors, locate
 from hmu.backbones.salad.native import resolve
-from hmu.checkpoints.opt import read_opt
+from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import sha256
 from hmu.errors import CheckpointError, ConfigError
 from hmu.text.base import TextEncoder
@@ -112,7 +112,7 @@ def find_residual(folder: Path, tokenizer: str, name: str | None) -> Path:
     if name is not None or (folder / "rtrans" / "opt.txt").is_file():
         return folder / (name or "rtrans")
     named = [p.parent for p in sorted(folder.glob("*/opt.txt")) if p.parent.name.startswith(("rtrans", "tres"))]
-    fitting = [p for p in named if str(read_opt(p / "opt.txt").get("vq_name")) == tokenizer]
+    fitting = [p for p in named if read_options(p / "opt.txt").get("vq_name") == tokenizer]
     if len(fitting) != 1:
         found = ", ".join(p.name for p in fitting) or "none"
         raise CheckpointError(
@@ -149,8 +149,8 @@ def load_authors(
         CheckpointError: one line naming the file and what was expected.
     """
     folder = Path(folder)
-    opt = read_opt(folder / masked_name / "opt.txt")
-    rvq_name = rvq_name or str(opt.get("vq_name", ""))
+    opt = read_options(folder / masked_name / "opt.txt")
+    rvq_name = rvq_name or opt.get("vq_name", "")
     masked, masked_origin = load_masked(folder / masked_name, masked_file)
     rvq, rvq_origin = load_rvq(folder / rvq_name, variant=variant)
     check_codes(masked_origin["file"], masked.codes, rvq.options.codes)
@@ -180,7 +180,7 @@ def load_authors(
         fps=12.5 if kit else 20.0,
         text_width=text_width,
         min_frames=24 if kit else 40,
-        max_frames=int(opt.get("max_motion_length", 196)),
+        max_frames=opt.get("max_motion_length", 196),
         unlearn=unlearn,
         variant=variant,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hmu.errors import ConfigError
+from hmu.checkpoints.kinds import Choice, Flag, Kind, Real, Whole, check_fields
+from hmu.errors import ConfigError, shown
 
 NORMS = ("none", "LN", "GN", "BN")
 ACTIVATIONS = ("relu", "silu", "gelu")
@@ -21,6 +22,43 @@ def require(good: bool, message: str) -> None:
     """
     if not good:
         raise ConfigError(message)
+
+
+_SHARE, _WEIGHT = Real(0, 1), Real(0, 1e6)
+#: what each key may be; wider than any published model, narrow enough that no file asks for all memory
+_RVQ: dict[str, Kind] = {
+    "norm": Choice(NORMS),
+    "activation": Choice(ACTIVATIONS),
+    "recon_loss": Choice(LOSSES),
+    "codes": Whole(1, 65_536),
+    "code_dim": Whole(1, 8192),
+    "quantizers": Whole(1, 64),
+    "width": Whole(1, 8192),
+    "depth": Whole(1, 12),
+    "down": Whole(1, 6),
+    "stride": Whole(1, 16),
+    "dilation": Whole(1, 10),
+    "shared": Flag(),
+    "temperature": _WEIGHT,
+    "reset_below": _WEIGHT,
+    "loss_vel": _WEIGHT,
+    "commit": _WEIGHT,
+    **dict.fromkeys(("dropout", "quantize_dropout", "decay"), _SHARE),
+}
+_TRANSFORMER: dict[str, Kind] = {
+    "latent_dim": Whole(1, 8192),
+    "n_heads": Whole(1, 256),
+    "n_layers": Whole(1, 99),
+    "ff_size": Whole(1, 65_536),
+    "dropout": _SHARE,
+    "cond_drop": _SHARE,
+    "positions": Whole(1, 1_000_000),
+}
+_SAMPLING: dict[str, Kind] = {
+    "steps": Whole(1, 100_000),
+    "guidance": Real(-1000, 1000),
+    "residual_guidance": Real(-1000, 1000),
+}
 
 
 @dataclass(frozen=True)
@@ -63,19 +101,10 @@ class RvqOptions:
     commit: float = 0.02
 
     def __post_init__(self) -> None:
-        for key, value, allowed in (
-            ("norm", self.norm, NORMS),
-            ("activation", self.activation, ACTIVATIONS),
-            ("recon_loss", self.recon_loss, LOSSES),
-        ):
-            require(value in allowed, f"backbone.rvq.{key}={value}: expected one of {', '.join(allowed)}")
+        check_fields(self, "backbone.rvq", _RVQ)
         require(
             self.stride == 2,
             f"backbone.rvq.stride={self.stride}: expected 2 (the decoder doubles the frames at every level)",
-        )
-        require(
-            min(self.codes, self.code_dim, self.quantizers, self.width, self.depth, self.down) >= 1,
-            "backbone.rvq: codes, code_dim, quantizers, width, depth and down must be 1 or more",
         )
 
     @property
@@ -103,6 +132,7 @@ class TransformerOptions:
     positions: int = 5000
 
     def __post_init__(self) -> None:
+        check_fields(self, "backbone.masked", _TRANSFORMER)
         require(
             self.latent_dim % self.n_heads == 0 and self.latent_dim % 2 == 0,
             f"backbone: latent_dim={self.latent_dim} must be even and divisible by n_heads={self.n_heads}",
@@ -136,11 +166,14 @@ class LengthOptions:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))  # a YAML list cannot be stored
-        require(
-            len(self.hidden) == 3,
-            f"backbone.length.hidden={list(self.hidden)}: expected three widths, like 512 256 128",
-        )
+        check_fields(self, "backbone.length", {"classes": Whole(1, 10_000), "dropout": _SHARE})
+        try:
+            widths = tuple(Whole(1, 65_536).read(width) for width in self.hidden)
+        except (TypeError, ValueError):
+            widths = ()
+        said = shown(self.hidden)
+        require(len(widths) == 3, f"backbone.length.hidden={said}: expected three widths, like 512 256 128")
+        object.__setattr__(self, "hidden", widths)  # a YAML list cannot be stored
 
 
 @dataclass(frozen=True)
@@ -164,7 +197,7 @@ class SamplingOptions:
     residual_layers: int | None = None
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, f"backbone.sampling.steps={self.steps}: expected 1 or more")
+        check_fields(self, "backbone.sampling", _SAMPLING)
         require(
             min(self.temperature, self.residual_temperature) >= 0,
             "backbone.sampling: temperatures must not be negative",

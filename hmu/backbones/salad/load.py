@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions
-from hmu.checkpoints.opt import read_opt
+from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import load_tensors, sha256
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder
@@ -105,12 +105,12 @@ def vae_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path)
         n_layers=_count(state, r"conv_enc\.layers\.(\d+)\."),
         n_extra_layers=_count(state, r"conv_enc\.layers\.0\.(\d+)\.layers\.") - 1,
         norm="layer" if f"{block}.0.weight" in state else "none",
-        activation=str(opt.get("activation", "gelu")),
-        dropout=float(opt.get("dropout", 0.1)),
-        recon_loss=str(opt.get("recon_loss", "l1_smooth")),
-        lambda_pos=float(opt.get("lambda_pos", 0.5)),
-        lambda_vel=float(opt.get("lambda_vel", 0.5)),
-        lambda_kl=float(opt.get("lambda_kl", 0.02)),
+        activation=opt.get("activation", "gelu"),
+        dropout=opt.get("dropout", 0.1),
+        recon_loss=opt.get("recon_loss", "l1_smooth"),
+        lambda_pos=opt.get("lambda_pos", 0.5),
+        lambda_vel=opt.get("lambda_vel", 0.5),
+        lambda_kl=opt.get("lambda_kl", 0.02),
     )
 
 
@@ -123,28 +123,23 @@ def denoiser_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: 
         raise CheckpointError(f"{path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt")
     return DenoiserOptions(
         latent_dim=_need(state, "word_emb.weight", path).shape[0],
-        n_heads=int(opt["n_heads"]),
+        n_heads=opt["n_heads"],
         n_layers=2 * _count(state, r"transformer\.input_blocks\.(\d+)\.") + 1,
         ff_dim=_need(state, "transformer.middle_block.ffn_linear1.weight", path).shape[0],
         activation="relu" if opt.get("activation") == "relu" else "gelu",
-        dropout=float(opt.get("dropout", 0.1)),
+        dropout=opt.get("dropout", 0.1),
         max_positions=_need(state, "pos_emb.pe", path).shape[1],
         time_features=_need(state, "timestep_emb.mlp.0.weight", path).shape[1],
-        loss=str(opt.get("recon_loss", "l2")),
-        cond_drop=float(opt.get("cond_drop_prob", 0.1)),
+        loss=opt.get("recon_loss", "l2"),
+        cond_drop=opt.get("cond_drop_prob", 0.1),
     )
 
 
 def schedule_options(opt: Mapping[str, Any]) -> ScheduleOptions:
     """Noise schedule of an ``opt.txt``; absent keys take the published values."""
-    names = {
-        "timesteps": ("num_train_timesteps", int),
-        "beta_start": ("beta_start", float),
-        "beta_end": ("beta_end", float),
-        "beta_schedule": ("beta_schedule", str),
-        "prediction_type": ("prediction_type", str),
-    }
-    return ScheduleOptions(**{ours: kind(opt[key]) for ours, (key, kind) in names.items() if key in opt})  # type: ignore[arg-type]
+    same = ("beta_start", "beta_end", "beta_schedule", "prediction_type")
+    names = {"timesteps": "num_train_timesteps", **{key: key for key in same}}
+    return ScheduleOptions(**{ours: opt[key] for ours, key in names.items() if key in opt})
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: Path | str) -> None:
@@ -219,21 +214,21 @@ def load_authors(
         raise CheckpointError(
             f"{folder / denoiser_name}: no such model folder; expected <checkpoints>/<dataset>/<name>"
         )
-    den_opt = read_opt(folder / denoiser_name / "opt.txt")
+    den_opt = read_options(folder / denoiser_name / "opt.txt")
     den_path = _tar(folder / denoiser_name, denoiser_file)
     den_state = merge_lora(read_states(den_path, "denoiser"), lora_alpha, variant)
-    vae_name = vae_name or str(den_opt.get("vae_name", ""))
+    vae_name = vae_name or den_opt.get("vae_name", "")
     if not vae_name or not (folder / vae_name).is_dir():
         raise CheckpointError(
             f"{folder / vae_name}: no such VAE folder (vae_name of {denoiser_name}/opt.txt); copy it there"
         )
-    vae_opt = read_opt(folder / vae_name / "opt.txt")
+    vae_opt = read_options(folder / vae_name / "opt.txt")
     vae_path = _tar(folder / vae_name, vae_file)
     vae_state = read_states(vae_path, "vae")
     features = 12 * _need(vae_state, "conv_enc.layers.0.0.layers.2.adj_matrix", vae_path).shape[0] - 1
     published = {
-        "steps": int(den_opt.get("num_inference_timesteps", 50)),
-        "guidance": float(den_opt.get("cond_scale", 7.5)),
+        "steps": den_opt.get("num_inference_timesteps", 50),
+        "guidance": den_opt.get("cond_scale", 7.5),
     }
     model = Salad(
         features=features,
@@ -243,11 +238,11 @@ def load_authors(
         schedule=schedule_options(den_opt),
         sampling=published if sampling is None else sampling,
         statistics=read_statistics(folder / STATISTICS),
-        chains=vae_opt.get("kinematic_chain") or None,
-        fps=float(den_opt.get("fps", 20.0)),
+        chains=vae_opt.get("kinematic_chain"),
+        fps=den_opt.get("fps", 20.0),
         text_width=_need(den_state, "word_emb.weight", den_path).shape[1],
         min_frames=24 if den_opt.get("dataset_name") == "kit" else 40,
-        max_frames=int(den_opt.get("max_motion_length", 196)),
+        max_frames=den_opt.get("max_motion_length", 196),
         variant=variant,
     )
     _check_latent(model, den_state, den_path)
@@ -257,7 +252,7 @@ def load_authors(
         "format": "salad-authors",
         "denoiser": {"file": str(den_path), "sha256": sha256(den_path)},
         "vae": {"file": str(vae_path), "sha256": sha256(vae_path)},
-        "clip_version": str(den_opt.get("clip_version", "ViT-B/32")),
+        "clip_version": den_opt.get("clip_version", "ViT-B/32"),
     }
     return model.eval()
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, cast
 
-from hmu.errors import ConfigError
+from hmu.checkpoints.kinds import Choice, Kind, Real, Whole, check_fields
+from hmu.errors import ConfigError, shown
 
 T = TypeVar("T")
 PREDICTION_TYPES = ("v_prediction", "epsilon", "sample")
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 LOSSES = ("l1", "l1_smooth", "l2")
 
 
@@ -24,16 +26,49 @@ def parse(kind: type[T], options: T | Mapping[str, Any] | None, section: str) ->
     if isinstance(options, kind):
         return options
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"backbone.{section}={shown(options)}: expected a mapping of {', '.join(known)}")
     given = {str(key): value for key, value in dict(cast(Mapping[str, Any], options)).items()}
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ConfigError(f"backbone.{section}: unknown key {', '.join(unknown)}; known keys: {', '.join(known)}")
+        raise ConfigError(
+            f"backbone.{section}: unknown key {shown(', '.join(unknown))}; known keys: {', '.join(known)}"
+        )
     return kind(**given)
 
 
-def _choice(section: str, key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"backbone.{section}.{key}={value}: expected one of {', '.join(allowed)}")
+_ACTIVATION, _LOSS, _WEIGHT = Choice(("gelu", "silu", "relu")), Choice(LOSSES), Real(0, 1e6)
+#: what each key may be; wider than any published model, narrow enough that no file asks for all memory
+_VAE: dict[str, Kind] = {
+    "latent_dim": Whole(1, 4096),
+    "kernel_size": Whole(1, 99),
+    "n_layers": Whole(2, 8),
+    "n_extra_layers": Whole(0, 16),
+    "norm": Choice(("none", "layer")),
+    "activation": _ACTIVATION,
+    "dropout": Real(0, 1),
+    "recon_loss": _LOSS,
+    **dict.fromkeys(("lambda_pos", "lambda_vel", "lambda_kl"), _WEIGHT),
+}
+_DENOISER: dict[str, Kind] = {
+    "latent_dim": Whole(1, 8192),
+    "n_heads": Whole(1, 256),
+    "n_layers": Whole(1, 99),
+    "ff_dim": Whole(1, 65_536),
+    "activation": _ACTIVATION,
+    "dropout": Real(0, 1),
+    "max_positions": Whole(1, 1_000_000),
+    "time_features": Whole(2, 65_536),
+    "loss": _LOSS,
+    "cond_drop": Real(0, 1),
+}
+_SCHEDULE: dict[str, Kind] = {
+    "timesteps": Whole(1, 100_000),
+    "beta_start": Real(0, 1, inside=True),
+    "beta_end": Real(0, 1, inside=True),
+    "beta_schedule": Choice(BETA_SCHEDULES),
+    "prediction_type": Choice(PREDICTION_TYPES),
+}
 
 
 @dataclass(frozen=True)
@@ -61,13 +96,9 @@ class VaeOptions:
     lambda_kl: float = 0.02
 
     def __post_init__(self) -> None:
-        _choice("vae", "norm", self.norm, ("none", "layer"))
-        _choice("vae", "activation", self.activation, ("gelu", "silu", "relu"))
-        _choice("vae", "recon_loss", self.recon_loss, LOSSES)
-        if self.n_layers < 2:
-            raise ConfigError(
-                f"backbone.vae.n_layers={self.n_layers}: expected 2 or more (one stage leaves 12 tokens, not 7)"
-            )
+        if self.n_layers == 1:
+            raise ConfigError("backbone.vae.n_layers=1: expected 2 or more (one stage leaves 12 tokens, not 7)")
+        check_fields(self, "backbone.vae", _VAE)
         if self.kernel_size % 2 == 0:
             raise ConfigError(f"backbone.vae.kernel_size={self.kernel_size}: expected an odd number")
 
@@ -96,8 +127,7 @@ class DenoiserOptions:
     cond_drop: float = 0.1
 
     def __post_init__(self) -> None:
-        _choice("denoiser", "activation", self.activation, ("gelu", "relu", "silu"))
-        _choice("denoiser", "loss", self.loss, LOSSES)
+        check_fields(self, "backbone.denoiser", _DENOISER)
         if self.n_layers % 2 == 0:
             raise ConfigError(
                 f"backbone.denoiser.n_layers={self.n_layers}: expected an odd number (skips pair the layers)"
@@ -124,7 +154,7 @@ class ScheduleOptions:
     prediction_type: str = "v_prediction"
 
     def __post_init__(self) -> None:
-        _choice("schedule", "prediction_type", self.prediction_type, PREDICTION_TYPES)
+        check_fields(self, "backbone.schedule", _SCHEDULE)
 
 
 @dataclass(frozen=True)
@@ -143,5 +173,4 @@ class SamplingOptions:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ConfigError(f"backbone.sampling.steps={self.steps}: expected 1 or more")
+        check_fields(self, "backbone.sampling", {"steps": Whole(1, 100_000), "guidance": Real(-1000, 1000)})

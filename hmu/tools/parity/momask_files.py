@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hmu.backbones.momask.encoder import from_authors, to_authors
 from hmu.backbones.momask.files import EMA
-from hmu.checkpoints.opt import read_opt
+from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
 from hmu.tools import parity
 from hmu.tools.parity.checks import Check, compare, exact
@@ -84,7 +84,7 @@ def open_case(folder: Path, part: str) -> tuple[Case, list[Check]]:
 def folders(case: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Every authors' model folder beside the case, with its options."""
     for opt in sorted((case.parent / "checkpoints").glob("*/*/opt.txt")):
-        yield opt.parent, read_opt(opt)
+        yield opt.parent, read_options(opt)
 
 
 def pick(case: Path, found: Mapping[str, M], fits: Callable[[M], bool], error: Callable[[M], float]) -> M:

@@ -17,7 +17,7 @@ from torch import Tensor
 from hmu.backbones.salad.load import load_authors, load_strictly, read_states, vae_options
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions
-from hmu.checkpoints.opt import read_opt
+from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
 from hmu.text.base import TextCondition
 from hmu.tools.parity.checks import Check, compare
@@ -94,7 +94,7 @@ def vaes(case: Path) -> list[Found]:
     for path in sorted((case.parent / "checkpoints").glob("*/*/opt.txt")):
         tars = [t for t in (path.parent / "model" / n for n in ("net_best_fid.tar", "latest.tar")) if t.is_file()]
         try:
-            state, opt = read_states(tars[0], "vae"), read_opt(path)
+            state, opt = read_states(tars[0], "vae"), read_options(path)
         except (CheckpointError, IndexError):
             continue
         joints = state["conv_enc.layers.0.0.layers.2.adj_matrix"].shape[0]

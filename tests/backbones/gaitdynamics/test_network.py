@@ -79,7 +79,7 @@ def test_the_last_ancestral_step_adds_no_noise():
         (DecoderOptions, {"latent_dim": 30, "heads": 4}, "divisible"),
         (DecoderOptions, {"layers": 0}, "layers=0"),
         (ScheduleOptions, {"beta_schedule": "warp"}, "expected one of linear"),
-        (ScheduleOptions, {"predict": "velocity"}, "sample or noise"),
+        (ScheduleOptions, {"predict": "velocity"}, "one of sample, noise"),
         (SamplingOptions, {"guide_from": 100, "guide_to": 950}, "never acts"),  # what the authors' scripts ask for
     ],
 )

@@ -192,5 +192,5 @@ def test_options_refuse_what_cannot_work():
         RvqOptions(norm="XX")
     with pytest.raises(ConfigError, match="stride=3"):
         RvqOptions(stride=3)
-    with pytest.raises(ConfigError, match="1 or more"):
+    with pytest.raises(ConfigError, match="depth=0: expected a whole number from 1"):
         RvqOptions(depth=0)
