@@ -6,8 +6,6 @@ default leaves its errors out (each is named where it happens).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,11 +13,10 @@ from torch import Tensor
 
 from hmu.errors import DataError
 from hmu.gait import columns
-from hmu.gait.filters import Array, fill_gaps, lowpass, resample, slope
+from hmu.gait.filters import Array, fill_gaps, lowpass, slope
 from hmu.gait.rotations import about, angular_velocity, from_euler, to_euler
 from hmu.gait.skeleton import FEET, Skeleton, forward
 from hmu.gait.states import pack
-from hmu.gait.trial import Trial
 
 POSE_CUTOFF, ROOT_CUTOFF = 15.0, 10.0  # Hz
 CONTACT = 20.0  # N: below it a centre of pressure means nothing
@@ -32,44 +29,6 @@ SHORTEST = 152  # frames at 100 Hz
 BELT = 0.3  # m/s: stance feet that move faster walk on a treadmill
 _PELVIS = columns.osim(columns.JOINTS_3D["pelvis"])
 _ROOT = columns.osim(columns.ROOT)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What a laboratory measures.
-
-    Attributes:
-        poses: the 23 coordinates ``(frames, 23)``, radians and metres, knee flexion positive.
-        forces: on the right and the left foot ``(frames, 6)``, newtons.
-        cops: centres of pressure ``(frames, 6)``, metres.
-        missing: True where the kinetics are unreliable ``(frames,)``.
-        mass, height: kilograms, metres. fps: frames per second.
-        heels: origins of both heel bodies ``(frames, 6)``, metres; None = from the skeleton.
-    """
-
-    poses: Array
-    forces: Array
-    cops: Array
-    missing: NDArray[np.bool_]
-    mass: float
-    height: float
-    fps: float
-    heels: Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.poses)
-
-    def cut(self, start: int, stop: int) -> Recording:
-        """Frames ``start:stop``."""
-        heels = None if self.heels is None else self.heels[start:stop]
-        return replace(
-            self,
-            poses=self.poses[start:stop],
-            forces=self.forces[start:stop],
-            cops=self.cops[start:stop],
-            missing=self.missing[start:stop],
-            heels=heels,
-        )
 
 
 def heels_and_toes(poses: Array, skeleton: Skeleton) -> tuple[Array, Array]:
@@ -151,15 +110,23 @@ def belt_speed(toes: Array, treadmill: bool | None, variant: str = "default") ->
 
     Args:
         toes: :func:`toe_velocities`.
-        treadmill: None = only if the stance feet move at all. ``upstream`` always subtracts, also on solid ground.
+        treadmill: False = solid ground, no speed at all. None = only if the stance feet move; ``upstream`` then always
+            subtracts (:func:`hmu.gait.recording.solid_ground` says where it does not).
     """
-    forward_speed = fill_gaps(toes[:, :, 0])
     none = np.zeros(len(toes))
-    if variant == "upstream" or treadmill:
-        return forward_speed.mean(1)
-    stance = toes[:, :, 0][np.isfinite(toes[:, :, 0])]
-    moving = treadmill is None and len(stance) > 0 and abs(float(np.median(stance))) > BELT
-    return forward_speed.mean(1) if moving else none
+    if treadmill is False:
+        return none
+    speeds = toes[:, :, 0]
+    bare = ~np.isfinite(speeds).any(0)
+    if bare.any():  # a foot that never stands says nothing: the other one speaks for both
+        speeds = speeds[:, ~bare]
+    if not speeds.shape[1]:
+        return none
+    if treadmill is None and variant != "upstream":
+        stance = speeds[np.isfinite(speeds)]
+        if abs(float(np.median(stance))) <= BELT:
+            return none
+    return fill_gaps(speeds).mean(1)
 
 
 def root_velocity(positions: Array, belt: Array, height: float, fps: float) -> Array:
@@ -169,77 +136,10 @@ def root_velocity(positions: Array, belt: Array, height: float, fps: float) -> A
     return velocity / height
 
 
-def trim_empty_ends(recording: Recording) -> Recording:
-    """Without a first and a last frame in which no force or no centre of pressure is there at all."""
-    empty = (recording.forces == 0).all(1) | (recording.cops == 0).all(1)
-    return recording.cut(int(empty[0]), len(recording) - int(empty[-1])) if len(empty) else recording
-
-
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Where ``flags`` are True, as ``[start, stop)`` in order."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-
-
-@dataclass(frozen=True)
-class Converted:
-    """A converted trial with what the conversion found.
-
-    Attributes:
-        trial: at 100 Hz, root velocities. turn: rotation that made it walk along x ``(3, 3)``.
-        toes: :func:`toe_velocities`.
-    """
-
-    trial: Trial
-    turn: NDArray[np.float32]
-    toes: Array
-
-
-def convert(
-    recording: Recording,
-    skeleton: Skeleton,
-    *,
-    name: str = "",
-    treadmill: bool | None = None,
-    variant: str = "default",
-) -> Converted:
-    """A recording as model states at 100 Hz, turned so that it walks along x, or the reason why it is unusable.
-
-    Raises:
-        DataError: one line saying why the recording is rejected.
-    """
-    recording = trim_empty_ends(recording)
-    mass, height = recording.mass, recording.height
-    _check_lumbar(recording, name)
-    heels = heels_and_toes(recording.poses, skeleton)[0] if recording.heels is None else recording.heels
-    far = check_cops(recording.forces, recording.cops, heels, len(recording))
-    if far is not None:
-        raise DataError(f"{name}: {far}")
-    normed = normed_cops(recording.forces, recording.cops, heels, mass, height)
-    missing = recording.missing if len(runs(recording.missing)) <= MOST_GAPS else np.zeros_like(recording.missing)
-    poses, kinetics, turn = align(recording.poses, np.concatenate([recording.forces / mass, normed], 1), name, variant)
-    if len(recording) / recording.fps * columns.FPS < SHORTEST:
-        raise DataError(
-            f"{name}: {len(recording) / recording.fps:.2f} s long, expected at least {SHORTEST / columns.FPS} s"
-        )
-    if int(recording.fps) != int(columns.FPS):
-        poses, kinetics = (resample(x, recording.fps, columns.FPS, variant) for x in (poses, kinetics))
-        missing = resample(missing.astype(float), recording.fps, columns.FPS, variant) != 0
-    toes = toe_velocities(heels_and_toes(poses, skeleton)[1], kinetics[:, [1, 4]], columns.FPS)
-    start = poses[0, _ROOT].copy()
-    matrices = pose_matrices(poses)
-    angles = poses[:, columns.osim(columns.ANGLES)]
-    root = root_velocity(poses[:, _ROOT] - start, belt_speed(toes, treadmill, variant), height, columns.FPS)
-    ordered = kinetics.reshape(-1, 2, 2, 3).swapaxes(1, 2).reshape(-1, 12)  # force and cop of the right foot come first
-    states = assemble(matrices, angles, ordered, root)
-    trial = Trial(states, missing, height, mass, columns.FPS, start, "velocity", name)
-    return Converted(trial, turn, toes)
-
-
-def _check_lumbar(recording: Recording, name: str) -> None:
-    turn = np.rad2deg(recording.poses[:, columns.osim(["lumbar_rotation"])].mean())
-    if abs(turn) > TURN:
-        raise DataError(f"{name}: lumbar rotation is {turn:.0f} degrees on average, expected less than {TURN:g}")
 
 
 def pose_matrices(poses: Array) -> Tensor:

@@ -21,15 +21,13 @@ from hmu.gait.normaliser import MinMax
 from hmu.gait.npz import TrialFile
 from hmu.gait.preprocess import (
     POSE_CUTOFF,
-    Converted,
-    Recording,
     align,
     assemble,
-    convert,
     heels_and_toes,
     normed_cops,
     pose_matrices,
 )
+from hmu.gait.recording import Converted, Recording, convert, convert_for_training
 from hmu.gait.skeleton import Skeleton
 from hmu.gait.trial import Trial, read_trial
 from hmu.gait.windows import padded, starts, tile, trial_files
@@ -188,15 +186,16 @@ def preprocess(case: Path) -> Iterator[Check]:
     body = skeleton(arrays["model_offsets"], knee(case))
     names = [row["name"] for row in meta["eval_trials_unnormalised"]]
     found: dict[str, Converted] = {}
+    parts: dict[str, list[Converted]] = {}
     refused: Counter[str] = Counter()
     for key, subject in meta["subjects"].items():
-        yield from _subject(case, key, subject, body, names, found, refused)
+        yield from _subject(case, key, subject, body, names, found, parts, refused)
     yield exact("accepted", sorted(found), sorted(names))
     counted = {name: count for name, count in meta["excluded_eval"].items() if count}
     yield exact("refused", dict(refused), counted)
     for number, row in enumerate(meta["eval_trials_unnormalised"]):
         yield from _converted(number, row, found[row["name"]], arrays)
-    yield from _trained(meta, found, arrays)
+    yield from _trained(meta, parts, arrays)
     yield from arrays.unread()
 
 
@@ -207,6 +206,7 @@ def _subject(
     body: Skeleton,
     names: list[str],
     found: dict[str, Converted],
+    parts: dict[str, list[Converted]],
     refused: Counter[str],
 ) -> Iterator[Check]:
     """Convert the trials of one subject; the authors swap the feet of all but the first where the left comes first."""
@@ -223,7 +223,7 @@ def _subject(
         )  # fmt: skip
         name = f"{key.rpartition('/')[2]}__{trial}"
         try:
-            converted = convert(recording, body, name=name, variant="upstream")
+            converted = convert(recording, body, name=name, source=key, variant="upstream")
         except DataError as error:
             reason = next(counter for counter, words in REASONS.items() if words in str(error))
             refused[reason] += 1
@@ -231,12 +231,13 @@ def _subject(
             continue
         if name in names:
             found[name] = converted
+            parts[name] = convert_for_training(recording, body, name=name, source=key)
             continue
         # only the authors refuse it: to them its feet are swapped
         yield exact(f"{name} is refused by the authors for its swapped feet", swapped, True)
         wrong = replace(recording, forces=np.roll(recording.forces, 3, 1), cops=np.roll(recording.cops, 3, 1))
         try:
-            convert(wrong, body, name=name, variant="upstream")
+            convert(wrong, body, name=name, source=key, variant="upstream")
         except DataError as error:
             refused[next(counter for counter, words in REASONS.items() if words in str(error))] += 1
 
@@ -259,10 +260,13 @@ def _converted(number: int, row: Mapping[str, Any], converted: Converted, arrays
     yield exact(f"{prefix} windows", available, arrays[f"{prefix}/available_win_start"])
 
 
-def _trained(meta: Mapping[str, Any], found: Mapping[str, Converted], arrays: Arrays) -> Iterator[Check]:
+def _trained(meta: Mapping[str, Any], parts: Mapping[str, list[Converted]], arrays: Arrays) -> Iterator[Check]:
     """Training mode: fitted on these trials, normalised; then the window builders."""
     rows = meta["train_trials_normalised"]
-    chosen = [found[row["name"]].trial for row in rows]
+    waiting = {name: iter(found) for name, found in parts.items()}  # a trial cut at a jump has several rows
+    chosen = [next(waiting[row["name"]]).trial for row in rows]
+    yield exact("trained on", [len(trial) for trial in chosen], [row["length"] for row in rows])
+    yield exact("parts left over", [name for name, rest in waiting.items() if next(rest, None) is not None], [])
     every = torch.from_numpy(np.concatenate([trial.states for trial in chosen]).astype(np.float32))
     fitted = MinMax(every.shape[1]).fit(every)
     for name, value in fitted.named_buffers():
