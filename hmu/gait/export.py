@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from hmu.gait import columns
 from hmu.gait.columns import COORDINATES
+from hmu.gait.coordinates import ANGLES, KNEES
 from hmu.gait.filters import Array
 from hmu.gait.mot import write_table
-from hmu.gait.opensim import ANGLES, KNEES
 from hmu.gait.preprocess import cops_of, heels_and_toes, per_foot
 from hmu.gait.rotations import about, from_euler, to_euler
 from hmu.gait.skeleton import Skeleton

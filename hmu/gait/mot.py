@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hmu.errors import DataError
+from hmu.documents import read_text
+from hmu.errors import DataError, shown
 from hmu.run import write_text
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ HINT = (
     "(yes) or radians (no)."
 )
 _YES, _NO = ("yes", "true", "1"), ("no", "false", "0")
+_NAN = re.compile(r"[-+]?(nan|1\.#(ind|qnan|snan))(\(.*\))?", re.IGNORECASE)  # as C libraries write it
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Table:
     """A table of a motion over time.
 
     Attributes:
-        names: columns without ``time``. time: seconds ``(rows,)``. values: ``(rows, columns)`` as in the file.
+        names: columns without ``time``; of a path of states (``/jointset/hip_r/hip_flexion_r/value``) the coordinate.
+        time: seconds ``(rows,)``. values: ``(rows, columns)`` as in the file, NaN only where it was asked for.
+        lines: where each row stands in the file ``(rows,)``, from 1.
         degrees: whether angles are in degrees; None where the header does not say.
         path: where it came from.
     """
@@ -37,6 +41,7 @@ class Table:
     values: NDArray[np.float64]
     degrees: bool | None
     path: Path
+    lines: NDArray[np.int64]
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         return self.values[:, self.names.index(name)]
@@ -49,44 +54,68 @@ class Table:
         """Rows per second, from the mean spacing."""
         return (len(self.time) - 1) / float(self.time[-1] - self.time[0])
 
+    def require(self, names: Sequence[str]) -> None:
+        """Raises :class:`DataError`, naming line and column, where one of the columns ``names`` is NaN."""
+        for name in names:
+            gaps = np.flatnonzero(np.isnan(self[name]))
+            if len(gaps):
+                raise DataError(f"{self.path}, line {self.lines[gaps[0]]}: column '{shown(name)}' is not a number")
 
-def read_table(path: Path | str) -> Table:
+
+def read_table(path: Path | str, *, gaps: bool = False) -> Table:
     """Read a ``.mot`` or ``.sto`` file.
 
     Both header dialects are understood, a wrong number of rows or columns in it is only logged, values may be separated
-    by tabs or blanks, with some at the line's end. Times written with few digits are put back on their even grid.
+    by tabs or blanks, with some at the line's end. Times written with few digits are put back on their even grid; a row
+    that repeats the one before it, and a last row with the time of the row before it, are dropped with a message.
+
+    Args:
+        gaps: whether values may be NaN (or empty between two tabs); which ones may be is then the caller's to check.
 
     Raises:
         DataError: one line naming file and row or column.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: no such file, expected an OpenSim table (.mot, .sto)")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file, expected an OpenSim table (.mot, .sto)") from error
+    lines = read_text(path).splitlines()
     end = next((n for n, line in enumerate(lines) if line.strip().lower() == "endheader"), None)
     if end is None:
         raise DataError(f"{path}: no line 'endheader', expected an OpenSim table (.mot, .sto)")
     body = [(n, line.split()) for n, line in enumerate(lines[end + 1 :], start=end + 2) if line.strip()]
     if not body or body[0][1][0].lower() != "time":
         raise DataError(f"{path}: the line after 'endheader' must name the columns, 'time' first")
-    names, rows = body[0][1], body[1:]
-    values = _numbers(path, names, rows)
+    states = any(name.endswith("/value") for name in body[0][1])
+    names = [re.sub(r".*/([^/]+)/value", r"\1", name) for name in body[0][1]]
+    rows = [(n, _cells(lines[n - 1], words, len(names))) for n, words in body[1:]]
+    values, numbers = _numbers(path, names, rows, gaps)
     header = _header(lines[:end])
     _check_counts(path, header, len(values), len(names))
     degrees = header.get("indegrees", "").lower()
     if degrees and degrees not in _YES + _NO:
-        raise DataError(f"{path}: inDegrees={degrees}, expected yes or no")
+        raise DataError(f"{path}: inDegrees={shown(degrees)}, expected yes or no")
+    values, numbers = _without_repeats(path, values, numbers)
     time = _even(values[:, 0], path)
-    return Table(tuple(names[1:]), time, values[:, 1:], degrees in _YES if degrees else None, path)
+    told = degrees in _YES if degrees else (False if states else None)  # OpenSim writes states in radians
+    return Table(tuple(names[1:]), time, values[:, 1:], told, path, numbers)
 
 
-def _numbers(path: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> NDArray[np.float64]:
+def _cells(line: str, words: list[str], count: int) -> list[str]:
+    """The values of a row; an empty place between two tabs is NaN."""
+    if len(words) == count:
+        return words
+    cells = [cell.strip() or "nan" for cell in line.rstrip("\r\n").split("\t")]
+    return cells if len(cells) == count else words
+
+
+def _numbers(
+    path: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]], gaps: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Values ``(rows, columns)`` and the line of each row."""
     if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
-        raise DataError(f"{path}: column '{twice}' is there twice")
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise DataError(f"{path}: column '{shown(twice)}' is there twice")
     if len(rows) < 2:
         raise DataError(f"{path}: holds {len(rows)} rows of numbers, expected at least 2")
     wrong = next(((number, row) for number, row in rows if len(row) != len(names)), None)
@@ -94,12 +123,41 @@ def _numbers(path: Path, names: Sequence[str], rows: Sequence[tuple[int, list[st
         raise DataError(f"{path}, line {wrong[0]}: has {len(wrong[1])} values, expected {len(names)}; is it truncated?")
     try:
         values = np.array([row for _, row in rows], dtype=np.float64)
+    except ValueError:
+        values = np.array([[_number(path, n, word) for word in row] for n, row in rows], dtype=np.float64)
+    bad = ~np.isfinite(values)
+    if gaps:
+        bad[:, 1:] &= ~np.isnan(values[:, 1:])
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(f"{path}, line {rows[row][0]}: column '{shown(names[column])}' is not finite")
+    return values, np.array([number for number, _ in rows], dtype=np.int64)
+
+
+def _number(path: Path, line: int, word: str) -> float:
+    try:
+        return float(word)
     except ValueError as error:
-        raise DataError(f"{path}: a value is no number ({error})") from error
-    if not np.isfinite(values).all():
-        row, column = np.argwhere(~np.isfinite(values))[0]
-        raise DataError(f"{path}, line {rows[row][0]}: column '{names[column]}' is not finite")
-    return values
+        if _NAN.fullmatch(word):
+            return float("nan")
+        why = "write decimals with a point" if re.fullmatch(r"[-+]?\d*,\d+", word) else "is it truncated?"
+        raise DataError(f"{path}, line {line}: '{shown(word)}' is no number; {why}") from error
+
+
+def _without_repeats(
+    path: Path, values: NDArray[np.float64], lines: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Without rows that repeat the one before them, and without a last row of the same time, as some exports end."""
+    again = np.zeros(len(values), dtype=bool)
+    again[1:] = ((values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))).all(1)
+    again[-1] |= values[-1, 0] == values[-2, 0]
+    if again.any():
+        first = lines[int(np.argmax(again))]
+        log.info("%s: %d rows repeat the time of the row before them (line %d), dropped", path.name, again.sum(), first)
+        values, lines = values[~again], lines[~again]
+    if len(values) < 2:
+        raise DataError(f"{path}: all rows have one time, expected at least 2 times")
+    return values, lines
 
 
 def _header(lines: Sequence[str]) -> dict[str, str]:
@@ -117,7 +175,11 @@ def _check_counts(path: Path, header: Mapping[str, str], rows: int, columns: int
         for key in keys:
             if header.get(key, str(found)) != str(found):
                 log.info(
-                    "%s: its header says %s=%s, it holds %d; read what is there", path.name, key, header[key], found
+                    "%s: its header says %s=%s, it holds %d; read what is there",
+                    path.name,
+                    key,
+                    shown(header[key]),
+                    found,
                 )
 
 

@@ -38,6 +38,7 @@ def run(config: DictConfig) -> Path:
         knee=str(config.knee),
         degrees=config.degrees,
         skip_missing=bool(config.skip_missing),
+        forces_check=bool(config.forces_check),
     )
     label = target.parent.name if config.label is None else str(config.label)
     trial = import_trial(

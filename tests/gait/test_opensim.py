@@ -163,7 +163,8 @@ def test_missing_coordinates_plates_and_overlap_are_said(tmp_path, walking, labo
     late = write_table(tmp_path / "l.mot", grf.names, grf.time + 100, grf.values, degrees=True)
     for pair, words in (
         ((short, laboratory[1]), "'pelvis_tilt' is missing"),
-        ((laboratory[0], bare), "no force plate"),
+        ((laboratory[0], bare), "no centre of pressure beside"),
+        ((laboratory[0], short), "no force plate"),
         ((laboratory[0], late), "share less than"),
     ):
         with pytest.raises(DataError, match=words):
