@@ -22,6 +22,7 @@ from hmu.gait.preprocess import (
     check_cops,
     forward_difference,
     heels_and_toes,
+    low_feet,
     normed_cops,
     per_foot,
     pose_matrices,
@@ -33,7 +34,7 @@ from hmu.gait.weighing import weigh_feet, weigh_plates
 
 log = logging.getLogger(__name__)
 SHORTEST = 0.5  # seconds that both files must share
-LOW, SLOW, STANCE = 0.03, 0.4, 0.1  # metres above its floor, m/s, seconds: where a foot stands, by its motion
+SLOW, STANCE = 0.4, 0.1  # m/s, seconds: where a low foot stands, by its motion
 UNLOADED = 50.0  # N: a foot that stands and is never pressed harder stands beside the plates
 MARGIN = 0.05  # seconds around such a stance that are marked too
 
@@ -65,7 +66,7 @@ def beside_plates(forces: Array, heels: Array, toes: Array, fps: float) -> NDArr
     marked = np.zeros(len(forces), dtype=bool)
     pressed = per_foot(forces)[:, :, 1] > UNLOADED
     speed = np.stack([per_foot(forward_difference(part, fps))[:, :, 0] for part in (heels, toes)], -1)
-    low = _low(heels, toes)
+    low = low_feet(heels, toes)
     on_plate = pressed[..., None] & low
     ground = float(np.median(speed[on_plate])) if on_plate.any() else 0.0
     standing: NDArray[np.bool_] = np.any(low & (np.abs(speed - ground) < SLOW), axis=-1, keepdims=False)
@@ -75,14 +76,6 @@ def beside_plates(forces: Array, heels: Array, toes: Array, fps: float) -> NDArr
             if stop - start >= STANCE * fps and not pressed[start:stop, foot].any():
                 marked[max(start - around, 0) : stop + around] = True
     return marked
-
-
-def _low(heels: Array, toes: Array) -> NDArray[np.bool_]:
-    """Whether heel and toe are near the height at which each stands ``(frames, 2 feet, 2 ends)``."""
-    heights = np.stack([per_foot(part)[:, :, 1] for part in (heels, toes)], -1)
-    floor = np.percentile(heights, 5, axis=0)
-    below: NDArray[np.bool_] = np.asarray(heights < floor + LOW)
-    return below
 
 
 def import_trial(

@@ -60,14 +60,14 @@ def plates_of(table: Table, times: Array) -> list[Plate]:
     for names in found:
         table.require(names.force)
         force, cop = (np.stack([table[name] for name in chosen], 1) for chosen in (names.force, names.cop))
-        none: NDArray[np.bool_] = np.isnan(cop).any(axis=1, keepdims=False)
+        none: NDArray[np.bool_] = np.asarray(np.isnan(cop).any(1))
         pressed = np.flatnonzero(none & (force[:, 1] >= CONTACT))
         if len(pressed):
             row = int(pressed[0])
             carried = f"plate '{shown(names.name)}' carries {force[row, 1]:.0f} N"
             raise DataError(
-                f"{table.path}, line {table.lines[row]}: {carried}, but its centre of pressure is not a number; mend or "
-                "cut these rows"
+                f"{table.path}, line {table.lines[row]}: {carried}, but its centre of pressure is not a number; mend "
+                "or cut these rows"
             )
         cop = fill_gaps(np.where(none[:, None], np.nan, cop))
         at_times = [np.stack([np.interp(times, table.time, x) for x in part.T], 1) for part in (force, cop)]

@@ -26,6 +26,7 @@ STANCE = 4.0  # N/kg: above it a foot carries weight
 TURN = 45.0  # degrees: largest lumbar rotation and largest change of heading
 MOST_GAPS = 30  # a trial with more runs of missing frames is taken to be flagged by mistake
 SHORTEST = 152  # frames at 100 Hz
+LOW = 0.03  # metres above the height at which it stands: a foot that may stand
 BELT = 0.3  # m/s: stance feet that move faster walk on a treadmill
 _PELVIS = columns.osim(columns.JOINTS_3D["pelvis"])
 _ROOT = columns.osim(columns.ROOT)
@@ -87,6 +88,14 @@ def rates(matrices: Tensor, angles: Array, fps: float = columns.FPS) -> tuple[Te
     """Angular velocities ``(frames, 4, 3)`` and velocities of the six angles ``(frames, 6)``, as states hold them."""
     turning = lowpass(angular_velocity(matrices, fps).numpy(), POSE_CUTOFF, fps)
     return torch.from_numpy(turning), slope(lowpass(angles, POSE_CUTOFF, fps))
+
+
+def low_feet(heels: Array, toes: Array) -> NDArray[np.bool_]:
+    """Whether heel and toe are near the height at which each stands ``(frames, 2 feet, 2 ends)``."""
+    heights = np.stack([per_foot(part)[:, :, 1] for part in (heels, toes)], -1)
+    floor = np.percentile(heights, 5, axis=0)
+    below: NDArray[np.bool_] = np.asarray(heights < floor + LOW)
+    return below
 
 
 def forward_difference(positions: Array, fps: float) -> Array:

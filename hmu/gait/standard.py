@@ -9,7 +9,16 @@ import torch
 
 from hmu.gait import columns
 from hmu.gait.filters import Array, fill_gaps, resample
-from hmu.gait.preprocess import assemble, belt_speed, heels_and_toes, root_velocity, toe_velocities
+from hmu.gait.preprocess import (
+    BELT,
+    STANCE,
+    assemble,
+    belt_speed,
+    heels_and_toes,
+    low_feet,
+    root_velocity,
+    toe_velocities,
+)
 from hmu.gait.rotations import to_euler
 from hmu.gait.skeleton import Skeleton
 from hmu.gait.states import joint_matrices
@@ -55,11 +64,23 @@ def _with_velocity(states: Array, trial: Trial, treadmill: bool | None) -> tuple
     positions = states[:, columns.ROOT_COLUMNS]
     poses = coordinates(states, positions + trial.start)
     vertical = states[:, columns.states(["calcn_r_force_vy", "calcn_l_force_vy"])]
-    toes = toe_velocities(heels_and_toes(poses, Skeleton.generic(trial.height))[1], vertical, columns.FPS)
-    belt = belt_speed(toes, treadmill)
+    heels, toes = heels_and_toes(poses, Skeleton.generic(trial.height))
+    if trial.missing.all():
+        belt = _belt_without_forces(heels, toes, treadmill)
+    else:
+        belt = belt_speed(toe_velocities(toes, vertical, columns.FPS), treadmill)
     result = states.copy()
     result[:, columns.ROOT_COLUMNS] = root_velocity(positions, belt, trial.height, columns.FPS)
     return result, float(belt.mean())
+
+
+def _belt_without_forces(heels: Array, toes: Array, treadmill: bool | None) -> Array:
+    """As :func:`belt_speed` where no force says which foot stands: a low, flat one most likely does, in the middle."""
+    vertical = np.where(low_feet(heels, toes).all(-1), STANCE, 0.0)
+    speeds = toe_velocities(toes, vertical, columns.FPS)[:, :, 0]
+    speeds = speeds[np.isfinite(speeds)]
+    speed = float(np.median(speeds)) if len(speeds) and treadmill is not False else 0.0
+    return np.full(len(toes), speed if treadmill or speed < -BELT else 0.0)  # a belt runs backwards
 
 
 def coordinates(states: Array, root: Array) -> Array:

@@ -136,12 +136,7 @@ def _missing(file: TrialFile, frames: int) -> NDArray[np.bool_]:
         raise DataError(
             f"{file.path}: key 'probably_missing' has shape {flags.shape}, expected ({frames},), one per frame"
         )
-    missing = flags.astype(np.float64) != 0
-    if missing.all():
-        raise DataError(
-            f"{file.path}: key 'probably_missing' marks all {frames} frames; nothing of this trial can be used"
-        )
-    return missing
+    return np.asarray(flags.astype(np.float64) != 0)  # all of them: its kinematics may still be completed
 
 
 def _within(file: TrialFile, key: str, limits: tuple[float, float], unit: str) -> float:

@@ -171,6 +171,8 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
         log.info("%s: %s", wanted.trial, line)
     if len(trial) < backbone.min_frames:
         raise ConfigError(f"gait.trial={wanted.trial}: {len(trial)} frames, expected at least {backbone.min_frames}")
+    if wanted.known == "forces" and trial.missing.all():
+        raise ConfigError(f"gait.trial={wanted.trial}: all its forces are marked as missing; say gait.known=kinematics")
     known = columns.KINEMATIC_COLUMNS if wanted.known == "kinematics" else columns.KINETIC_COLUMNS
     hidden = [columns.STATES[i] for i in unseen(backbone, torch.from_numpy(trial.states), known)]
     if hidden:
@@ -178,8 +180,10 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
     generator = torch.Generator().manual_seed(int(config.seed))
     states = fill(backbone, torch.from_numpy(trial.states), known, generator=generator, steps=config.steps).numpy()
     found = "; ".join(f"{name} {value:.3g}" for name, value in quality(trial, states, wanted.known).items())
+    found = found or "it holds nothing to compare with"
     log.info("%s known, the rest generated, against the recording: %s", wanted.known, found)
-    done = replace(trial, states=states, notes={**trial.notes, "quality": found})
+    missing = trial.missing & (wanted.known == "forces")  # generated forces are there everywhere
+    done = replace(trial, states=states, missing=missing, notes={**trial.notes, "quality": found})
     return f"{wanted.trial.stem}-from-{wanted.known}", None, [done]
 
 
@@ -197,7 +201,9 @@ def quality(trial: Trial, states: Any, known: str) -> dict[str, float]:
     from hmu.gait.statistics import GRAVITY
 
     keep = ~trial.missing
-    found = {}
+    found: dict[str, float] = {}
+    if not keep.any():
+        return found
     if known == "kinematics":
         for name, axis in (("vertical force", "y"), ("forward force", "x")):
             chosen = columns.states([f"calcn_{side}_force_v{axis}" for side in "rl"])
