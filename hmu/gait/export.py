@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hmu.errors import DataError, shown
 from hmu.gait import columns
 from hmu.gait.columns import COORDINATES
 from hmu.gait.coordinates import ANGLES, KNEES
@@ -32,14 +33,23 @@ def poses_from(trial: Trial) -> Array:
 
 def _original(trial: Trial) -> tuple[Array, NDArray[np.float64], float]:
     """Poses as they were recorded (heading undone), the rotation back ``(3, 3)``, and the time of the first frame."""
-    notes: Mapping[str, str] = trial.notes
-    back = about("y", torch.tensor(-float(notes.get("turn", "0")), dtype=torch.float64)).numpy()
+    back = about("y", torch.tensor(-_noted(trial, "turn"), dtype=torch.float64)).numpy()
     poses = poses_from(trial)
     pelvis, root = columns.osim(columns.JOINTS_3D["pelvis"]), columns.osim(columns.ROOT)
     turned = torch.from_numpy(back) @ from_euler(torch.from_numpy(poses[:, pelvis]))
     poses[:, pelvis] = to_euler(turned).numpy()
     poses[:, root] = poses[:, root] @ back.T
-    return poses, back, float(notes.get("time", "0"))
+    return poses, back, _noted(trial, "time")
+
+
+def _noted(trial: Trial, key: str) -> float:
+    """A number among the notes of a trial, 0 if it has none. Raises :class:`DataError` for one that is no number."""
+    text = trial.notes.get(key, "0")
+    try:
+        number = float(text) if math.isfinite(float(text)) else float("none")
+    except ValueError as error:
+        raise DataError(f"trial {trial.name}: its note '{key}' is '{shown(text)}', expected a number") from error
+    return number
 
 
 def export_coordinates(path: Path | str, trial: Trial, *, degrees: bool | None = None) -> Path:
@@ -79,7 +89,7 @@ def export_forces(path: Path | str, trial: Trial) -> Path:
         chosen = slice(3 * foot, 3 * foot + 3)
         names += [f"ground_force_{side}_{kind}{axis}" for kind in "vp" for axis in "xyz"]
         parts += [force[:, chosen], cops[:, chosen]]
-    start = float(trial.notes.get("time", "0"))
+    start = _noted(trial, "time")
     return write_table(path, names, _times(trial, start), np.concatenate(parts, 1), degrees=False, title="Forces")
 
 

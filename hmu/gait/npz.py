@@ -8,18 +8,19 @@ containers: what comes out is a list of strings, or an error.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
-from hmu.errors import DataError
+from hmu.errors import DataError, shown
 
 LARGEST_TEXT = 1 << 20  # bytes of a list of names
+LARGEST = 128 << 20  # bytes of an array: an hour of states at 100 Hz has 90
 
 
 class _Plain:
@@ -91,21 +92,20 @@ class TrialFile:
             raise DataError(f"{path}: no such file, expected a trial (.npz)")
         try:
             self._zip = zipfile.ZipFile(path)
-            self._arrays = np.load(path, allow_pickle=False)
-        except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
             raise DataError(
                 f"{path}: truncated or no .npz file ({path.stat().st_size} bytes); copy it again"
             ) from error
+        self._names = {name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")}
 
     def __enter__(self) -> TrialFile:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._zip.close()
-        self._arrays.close()
 
     def __contains__(self, key: str) -> bool:
-        return key in self._arrays.files
+        return key in self._names
 
     def array(self, key: str) -> np.ndarray:
         """A numeric array.
@@ -115,11 +115,11 @@ class TrialFile:
         """
         self._require(key)
         try:
-            value = np.asarray(self._arrays[key])
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{self.path}: key '{key}' cannot be read as numbers ({error}); write it again") from error
-        if value.dtype.kind not in "fiub":
-            raise DataError(f"{self.path}: key '{key}' holds {value.dtype}, expected numbers")
+            value = _numbers(self._content(key, LARGEST))
+        except Exception as error:  # a damaged zip or header raises nearly anything
+            raise DataError(
+                f"{self.path}: key '{key}' cannot be read as numbers ({shown(error, 120)}); write it again"
+            ) from error
         return value
 
     def strings(self, key: str) -> list[str]:
@@ -129,23 +129,12 @@ class TrialFile:
             DataError: missing, unreadable, or anything but strings; nothing in the file is run.
         """
         self._require(key)
-        name = f"{key}.npy"
         try:
-            if self._zip.getinfo(name).file_size > LARGEST_TEXT:
-                raise ValueError(f"it is larger than {LARGEST_TEXT} bytes")
-            stream = io.BytesIO(self._zip.read(name))
-            version = npy.read_magic(stream)
-            reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            _, _, dtype = reader(stream)
-            if dtype.hasobject:
-                return strings_from_pickle(stream.read())
-            if dtype.kind not in "US":
-                raise ValueError(f"it holds {dtype}")
-            stream.seek(0)
-            flat = npy.read_array(stream, allow_pickle=False).ravel()
-            return [item.decode() if isinstance(item, bytes) else str(item) for item in flat.tolist()]
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{self.path}: key '{key}' is no list of names: {error}; store plain strings") from error
+            return _strings(self._content(key, LARGEST_TEXT))
+        except Exception as error:  # as above
+            raise DataError(
+                f"{self.path}: key '{key}' is no list of names: {shown(error, 120)}; store plain strings"
+            ) from error
 
     def scalar(self, key: str) -> float:
         """One finite number.
@@ -158,7 +147,47 @@ class TrialFile:
             raise DataError(f"{self.path}: key '{key}' has shape {value.shape}, expected one finite number")
         return float(value.reshape(()))
 
+    def _content(self, key: str, limit: int) -> bytes:
+        """The bytes of an entry; what it says to hold bounds what is unpacked."""
+        info = self._zip.getinfo(f"{key}.npy")
+        if info.file_size > limit:
+            raise ValueError(f"it is larger than {limit} bytes")
+        return self._zip.read(info)
+
     def _require(self, key: str) -> None:
         if key not in self:
-            have = ", ".join(sorted(self._arrays.files)) or "nothing"
+            have = shown(", ".join(sorted(self._names)) or "nothing", 120)
             raise DataError(f"{self.path}: key '{key}' is missing (the file holds {have}); write the trial again")
+
+
+def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
+    version = npy.read_magic(stream)
+    reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = reader(stream)
+    return shape, dtype
+
+
+def _numbers(data: bytes) -> np.ndarray:
+    """A numeric array from the bytes of an ``.npy``; nothing is allocated for more than they hold."""
+    stream = io.BytesIO(data)
+    shape, dtype = _header(stream)
+    if dtype.kind not in "fiub":
+        raise ValueError(f"it holds {dtype}, expected numbers")
+    held = len(data) - stream.tell()
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
+        raise ValueError(f"its header says {shape} of {dtype}, it holds {held} bytes")
+    stream.seek(0)
+    return np.asarray(npy.read_array(stream, allow_pickle=False))
+
+
+def _strings(data: bytes) -> list[str]:
+    stream = io.BytesIO(data)
+    shape, dtype = _header(stream)
+    if dtype.hasobject:
+        return strings_from_pickle(stream.read())
+    held = len(data) - stream.tell()
+    if dtype.kind not in "US" or math.prod(shape) * dtype.itemsize != held:
+        raise ValueError(f"it holds {shape} of {dtype}")
+    stream.seek(0)
+    flat = npy.read_array(stream, allow_pickle=False).ravel()
+    return [item.decode() if isinstance(item, bytes) else str(item) for item in flat.tolist()]

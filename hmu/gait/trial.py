@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.checkpoints.safe import write_bytes
-from hmu.errors import DataError
-from hmu.gait.columns import FEATURES, ROOT_COLUMNS, STATES
+from hmu.errors import DataError, shown
+from hmu.gait.columns import FEATURES, KINETIC_COLUMNS, ROOT_COLUMNS, STATES
 from hmu.gait.npz import TrialFile
 
 KEYS = ("model_states", "model_states_columns", "probably_missing", "height_m", "weight_kg", "sampling_rate", "pos_vec")
 RATES = (40.0, 2000.0)  # Hz: slower is too coarse for a foot's contact, faster is a wrong unit
 HEIGHTS, MASSES = (0.5, 2.5), (10.0, 250.0)
 STANDING_HIP = (0.3, 1.6)  # metres: where a pelvis is, if the column is an absolute height
+LARGEST = 1e5  # no column of a state comes near it
 _ORIGIN = 1e-6
 
 
@@ -87,18 +88,8 @@ def read_trial(path: Path | str, base: Path | str | None = None, root: str = "au
         start = file.array("pos_vec").astype(np.float64).ravel()
         if start.shape != (3,) or not np.isfinite(start).all():
             raise DataError(f"{path}: key 'pos_vec' has shape {start.shape}, expected 3 finite numbers")
-        notes = (
-            dict(zip(file.strings("note_keys"), file.strings("note_values"), strict=True))
-            if "note_keys" in file
-            else {}
-        )
-    broken = ~np.isfinite(states).all(1) & ~missing
-    if broken.any():
-        column = STATES[int(np.flatnonzero(~np.isfinite(states[broken][0]))[0])]
-        raise DataError(
-            f"{path}: key 'model_states' holds NaN or infinity in {int(broken.sum())} frames that are not marked as "
-            f"missing (first: frame {int(np.flatnonzero(broken)[0])}, column {column}); mark or mend them"
-        )
+        notes = _notes(file)
+    _mend_missing(states, missing, path)
     unit = root_unit(states) if root == "auto" else root
     if unit == "absolute":
         states[:, ROOT_COLUMNS] -= start
@@ -106,6 +97,35 @@ def read_trial(path: Path | str, base: Path | str | None = None, root: str = "au
     name, subject, label = place(path, None if base is None else Path(base))
     label = notes.pop("label", label)
     return Trial(states, missing, height, mass, fps, start, unit, name, label, subject, notes)
+
+
+def _notes(file: TrialFile) -> dict[str, str]:
+    if "note_keys" not in file:
+        return {}
+    keys, values = file.strings("note_keys"), file.strings("note_values")
+    if len(keys) != len(values):
+        raise DataError(f"{file.path}: holds {len(keys)} note_keys and {len(values)} note_values, expected as many")
+    return dict(zip(keys, values, strict=True))
+
+
+def _mend_missing(states: NDArray[np.float64], missing: NDArray[np.bool_], path: Path) -> None:
+    """NaN in place of what cannot be, where frames are missing; elsewhere such values are an error.
+
+    Of a trial whose frames are all missing the kinematics must be there: nothing else is.
+    """
+    bad = ~(np.abs(states) <= LARGEST)
+    wrong = bad.copy()
+    if missing.all():
+        wrong[:, KINETIC_COLUMNS] = False
+    else:
+        wrong[missing] = False
+    if wrong.any():
+        frame, column = np.argwhere(wrong)[0]
+        raise DataError(
+            f"{path}: key 'model_states' holds NaN, infinity or more than {LARGEST:g} in {int(wrong.any(1).sum())} "
+            f"frames that are not marked as missing (first: frame {frame}, column {STATES[column]}); mark or mend them"
+        )
+    states[bad] = np.nan
 
 
 def _states(file: TrialFile) -> NDArray[np.float64]:
@@ -122,7 +142,7 @@ def _states(file: TrialFile) -> NDArray[np.float64]:
         )
     unknown = [name for name in names if name not in set(STATES)]
     if unknown or len(set(names)) != FEATURES:
-        what = f"the unknown column '{unknown[0]}'" if unknown else "a column twice"
+        what = f"the unknown column '{shown(unknown[0])}'" if unknown else "a column twice"
         raise DataError(
             f"{file.path}: key 'model_states_columns' holds {what}; expected the {FEATURES} published names"
         )

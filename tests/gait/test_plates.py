@@ -96,9 +96,7 @@ def test_the_check_can_be_turned_off_and_still_speaks(pair, tmp_path, walking, c
 
 
 def test_no_forces_mark_every_frame_and_keep_the_kinematics(tmp_path, pair, walking):
-    trial = read_trial(
-        write_trial(tmp_path / "t.npz", import_trial(pair[0].path, None, walking.mass, walking.height))
-    )
+    trial = read_trial(write_trial(tmp_path / "t.npz", import_trial(pair[0].path, None, walking.mass, walking.height)))
     assert trial.missing.all()
     assert not trial.states[:, columns.KINETIC_COLUMNS].any()
     ours = read_table(export_coordinates(tmp_path / "back.mot", trial))
@@ -214,7 +212,9 @@ def test_angles_of_the_other_unit_are_refused_and_the_user_may_say_which(pair, t
         import_trial(wrong, pair[1].path, walking.mass, walking.height)
     said = ImportChoices(degrees=True)
     right = import_trial(wrong, pair[1].path, walking.mass, walking.height, choices=said)
-    assert np.abs(right.states - import_trial(*(t.path for t in pair), walking.mass, walking.height).states).max() < 1e-4
+    assert (
+        np.abs(right.states - import_trial(*(t.path for t in pair), walking.mass, walking.height).states).max() < 1e-4
+    )
     other = rewritten(tmp_path, pair[0], degrees=True)  # radians under "inDegrees=yes"
     with pytest.raises(DataError, match="hardly bend.* degrees=false"):
         import_trial(other, pair[1].path, walking.mass, walking.height)
