@@ -53,7 +53,14 @@ OBJECTIVE: dict[str, Kind] = {
     "recons_loss": Choice(LOSSES),
 }
 #: terms of the authors' own programs that nothing here trains with
-_OTHER_TERMS: tuple[str, ...] = ("lambda_recon", "lambda_fake", "lambda_gan_l", "lambda_gan_mt", "lambda_gan_mv", "lambda_kld")
+_OTHER_TERMS: tuple[str, ...] = (
+    "lambda_recon",
+    "lambda_fake",
+    "lambda_gan_l",
+    "lambda_gan_mt",
+    "lambda_gan_mv",
+    "lambda_kld",
+)
 _OTHER_TERMS += ("lambda_rec", "lambda_rec_init", "lambda_rec_mot", "lambda_rec_mov")
 
 

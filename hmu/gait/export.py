@@ -46,9 +46,11 @@ def _noted(trial: Trial, key: str) -> float:
     """A number among the notes of a trial, 0 if it has none. Raises :class:`DataError` for one that is no number."""
     text = trial.notes.get(key, "0")
     try:
-        number = float(text) if math.isfinite(float(text)) else float("none")
-    except ValueError as error:
-        raise DataError(f"trial {trial.name}: its note '{key}' is '{shown(text)}', expected a number") from error
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"trial {trial.name}: its note '{key}' is '{shown(text)}', expected a number")
     return number
 
 

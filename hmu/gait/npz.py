@@ -190,4 +190,7 @@ def _strings(data: bytes) -> list[str]:
         raise ValueError(f"it holds {shape} of {dtype}")
     stream.seek(0)
     flat = npy.read_array(stream, allow_pickle=False).ravel()
-    return [item.decode() if isinstance(item, bytes) else str(item) for item in flat.tolist()]
+    if dtype.kind == "S":
+        return [item.decode() for item in flat.tolist()]
+    plain = flat.astype(dtype.newbyteorder("<"))  # numpy itself would make texts of code points that do not exist
+    return [plain[i : i + 1].tobytes().decode("utf-32-le").rstrip("\0") for i in range(len(plain))]

@@ -15,20 +15,13 @@ from hmu.backbones.salad.prompts import storable
 from hmu.checkpoints.safe import load_safetensors, load_tensors, save_safetensors, write_json
 from hmu.errors import CheckpointError, ConfigError, DataError, HmuError
 from hmu.evaluators.tmr.evaluator import PARTS, TMREvaluator
+from hmu.evaluators.tmr.settings import authors_objective, authors_settings, named, run_config
 from hmu.text.base import TextEncoder
 from hmu.text.compact import CompactTextEncoder
 
 FORMAT = "hmu-evaluator-tmr"
 ENCODERS = ("motion_encoder", "text_encoder")
 State = Mapping[str, Tensor]
-#: names of the authors' settings -> ours
-_AUTHORS = {
-    "ff_size": "ff",
-    "num_layers": "layers",
-    "num_heads": "heads",
-    "dropout": "dropout",
-    "activation": "activation",
-}
 
 
 # -- the authors' run directory ---------------------------------------------------------------------------------------
@@ -117,19 +110,6 @@ def from_parts(
     return evaluator.eval()
 
 
-def authors_settings(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Per network the settings of ``config.json`` in our names."""
-    model = config.get("model", {})
-    return {n: {ours: model[n][key] for key, ours in _AUTHORS.items() if key in model[n]} for n in PARTS if n in model}
-
-
-def authors_objective(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Temperature, threshold and weights of ``config.json``, where it states them."""
-    model = config.get("model", {})
-    names = {"temperature": "temperature", "threshold_selfsim": "threshold", "lmd": "weights"}
-    return {ours: model[key] for key, ours in names.items() if key in model}
-
-
 def from_authors(
     run: Path | str,
     statistics: Path | str | None = None,
@@ -149,14 +129,13 @@ def from_authors(
         CheckpointError, DataError: a file is missing, broken, unsafe, or of another width.
     """
     run = Path(run)
-    config = read_json(run / "config.json")
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{run / 'config.json'}: expected the run's settings (a JSON object)")
+    config, path = run_config(run)
+    settings, chosen = authors_settings(config, path), {**authors_objective(config, path), **options}
     if text is None:
-        text = _named_model(config, run)
-    chosen = {**authors_objective(config), **options}
-    evaluator = from_parts(load_parts(run), str(run), authors_settings(config), text, **chosen)
-    folder = _statistics_folder(run, config, statistics)
+        text = _named_model(named(config, path, "data", "text_to_token_emb", "modelname"), path, run)
+    evaluator = from_parts(load_parts(run), str(run), settings, text, **chosen)
+    base = named(config, path, "data", "motion_loader", "normalizer", "base_dir")
+    folder = _statistics_folder(run, base, statistics)
     try:
         evaluator.set_statistics(*(_load_vector(folder / f"{name}.pt") for name in ("mean", "std")))
     except DataError as error:
@@ -164,12 +143,11 @@ def from_authors(
     return evaluator
 
 
-def _named_model(config: Mapping[str, Any], run: Path) -> TextEncoder:
+def _named_model(name: str | None, path: Path, run: Path) -> TextEncoder:
     from hmu.text.huggingface import TransformerTextEncoder  # transformers is an optional package
 
-    name = config.get("data", {}).get("text_to_token_emb", {}).get("modelname")
     if not name:
-        raise CheckpointError(f"{run / 'config.json'}: names no data.text_to_token_emb.modelname; give evaluator.text")
+        raise CheckpointError(f"{path}: names no data.text_to_token_emb.modelname; give evaluator.text")
     try:
         return TransformerTextEncoder(name)
     except CheckpointError as error:
@@ -179,16 +157,15 @@ def _named_model(config: Mapping[str, Any], run: Path) -> TextEncoder:
         ) from error
 
 
-def _statistics_folder(run: Path, config: Mapping[str, Any], given: Path | str | None) -> Path:
+def _statistics_folder(run: Path, base: str | None, given: Path | str | None) -> Path:
     if given is not None:
         return Path(given).expanduser()
-    named = config.get("data", {}).get("motion_loader", {}).get("normalizer", {}).get("base_dir")
-    if named:
+    if base:
         for above in (run, *run.absolute().parents):
-            if (above / named / "mean.pt").is_file():
-                return above / named
+            if (above / base / "mean.pt").is_file():
+                return above / base
     raise CheckpointError(
-        f"{run}: its motion statistics ('{named}') are neither in it nor in a folder above; "
+        f"{run}: its motion statistics ('{base}') are neither in it nor in a folder above; "
         "set evaluator.statistics=<folder with mean.pt and std.pt>"
     )
 

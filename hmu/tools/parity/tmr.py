@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from hmu.data.batch import length_mask
 from hmu.evaluators.tmr import TMREvaluator
 from hmu.evaluators.tmr.evaluator import PARTS
-from hmu.evaluators.tmr.files import authors_objective, authors_settings, from_authors, load_parts
+from hmu.evaluators.tmr.files import from_authors, load_parts
 from hmu.evaluators.tmr.networks import positions
 from hmu.evaluators.tmr.objectives import contrastive, false_negatives, gaussian_kl, sample_latent
+from hmu.evaluators.tmr.settings import authors_objective, authors_settings
 from hmu.evaluators.tmr.stage import joint_terms
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.precomputed import PrecomputedTextEncoder
