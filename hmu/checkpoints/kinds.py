@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hmu.errors import ConfigError, shown
+from hmu.errors import ConfigError, HmuError, shown
 
 
 class Kind(Protocol):
@@ -149,17 +149,32 @@ class Chains:
             raise ValueError(self.words) from error
 
 
+def check_values(
+    values: Mapping[str, Any], section: str, kinds: Mapping[str, Kind], error: type[HmuError] = ConfigError
+) -> dict[str, Any]:
+    """The values of ``kinds``, each in its own type; keys that are not there are left out.
+
+    Raises:
+        error: naming ``section`` and key, the value and what was expected.
+    """
+    fitting: dict[str, Any] = {}
+    for key, kind in kinds.items():
+        if key not in values:
+            continue
+        try:
+            fitting[key] = kind.read(values[key])
+        except ValueError as problem:
+            raise error(f"{section}{key}={shown(values[key])}: expected {kind.words}") from problem
+    return fitting
+
+
 def check_fields(options: Any, section: str, kinds: Mapping[str, Kind]) -> None:
     """Refuse a field of a dataclass that does not fit its kind; a whole number written ``6.0`` becomes ``6``.
 
     Raises:
         ConfigError: naming ``section.field``, its value and what was expected.
     """
+    fitting = check_values({key: getattr(options, key) for key in kinds}, f"{section}.", kinds)
     for key, kind in kinds.items():
-        value = getattr(options, key)
-        try:
-            fitting = kind.read(value)
-        except ValueError as error:
-            raise ConfigError(f"{section}.{key}={shown(value)}: expected {kind.words}") from error
         if isinstance(kind, Whole):
-            object.__setattr__(options, key, fitting)  # the classes are frozen
+            object.__setattr__(options, key, fitting[key])  # the classes are frozen

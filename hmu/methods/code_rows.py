@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.documents import read_yaml
 from hmu.errors import ConfigError
 from hmu.methods import upstream_codes
 from hmu.methods.code_ranking import Scores, Usage
+
+MOST_CODES = 1 << 20  # no codebook has as many
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,9 @@ def joined_lists(paths: Sequence[str | Path], *, keep_duplicates: bool = False) 
     """
     joined: list[list[int]] = []
     for path in map(Path, paths):
-        try:
-            lists = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"method.lists: '{path}' cannot be read ({type(error).__name__})") from error
+        lists = read_yaml(path, ConfigError)
         whole = isinstance(lists, list) and all(
-            isinstance(codes, list) and all(isinstance(c, int) and c >= 0 for c in codes) for codes in lists
+            isinstance(codes, list) and all(type(c) is int and 0 <= c < MOST_CODES for c in codes) for codes in lists
         )
         if not whole or not lists:
             raise ConfigError(f"method.lists: '{path}' should hold one list of codes per layer, as codes.yaml does")

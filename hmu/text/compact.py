@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hmu.checkpoints.kinds import Kind, Real, Whole, check_values
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
 
@@ -67,6 +68,13 @@ class _Block(nn.Module):
         return x
 
 
+_SHARE = Real(0, 1)
+_KINDS: dict[str, Kind] = {
+    "width": Whole(1, 8192), "layers": Whole(0, 99), "heads": Whole(1, 256), "buckets": Whole(1, 10_000_000),
+    "max_tokens": Whole(1, 10_000), "dropout": _SHARE, "word_dropout": _SHARE, "token_dropout": _SHARE,
+}  # fmt: skip
+
+
 class CompactTextEncoder(TextEncoder):
     """Word and n-gram vectors, learned positions, a few transformer layers.
 
@@ -98,6 +106,7 @@ class CompactTextEncoder(TextEncoder):
         token_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_values({name: value for name, value in locals().items() if name in _KINDS}, "text.", _KINDS)
         if width % heads:
             raise ConfigError(f"text.width={width} is not a multiple of text.heads={heads}; change one of them")
         if max_tokens < 2:
@@ -120,6 +129,9 @@ class CompactTextEncoder(TextEncoder):
     # -- construction --
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
         """Replace the vocabulary; the word vectors start anew (call it before training, not after)."""
+        plain = isinstance(vocabulary, Sequence) and not isinstance(vocabulary, str)
+        if not plain or not all(isinstance(word, str) for word in vocabulary):
+            raise ConfigError("text.vocabulary: expected a list of words")
         if len(set(vocabulary)) != len(vocabulary):
             raise ConfigError("text.vocabulary holds a word twice; build it with build_vocabulary")
         self.vocabulary = [str(word) for word in vocabulary]

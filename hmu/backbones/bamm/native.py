@@ -23,7 +23,8 @@ from hmu.backbones.salad.load import is_authors, locate
 from hmu.backbones.salad.native import resolve
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import sha256
-from hmu.errors import CheckpointError, ConfigError
+from hmu.checkpoints.sizes import check_model
+from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.text.base import TextEncoder
 
 FAMILY = "bamm"
@@ -58,13 +59,14 @@ def load_pretrained(folder: Path | str, *, text: TextEncoder | None = None, **ch
     """
     folder = Path(folder)
     config = files.read_config(folder, FAMILY)
+    check_model(config, folder / "config.json", folder / files.WEIGHTS)
     encoder, borrowed = config.pop("text", None), bool(config.pop("borrowed", False))
     text = text if encoder is None else files.text_from_config(encoder).requires_grad_(False)
     try:
         model = Bamm(text=text, **{**config, **{key: value for key, value in changes.items() if value is not None}})
     except TypeError as error:
-        raise CheckpointError(f"{folder / files.CONFIG}: written by another version ({error})") from error
-    _check_text(model, config["text_width"], folder)
+        raise CheckpointError(f"{folder / files.CONFIG}: written by another version ({shown(error, 120)})") from error
+    _check_text(model, config.get("text_width", model.text_width), folder)
     files.fill_parts(folder, parts_of(model, encoder is not None))
     model.borrowed = borrowed
     model.origin = {"format": "hmu", "model": {"file": str(folder), "sha256": sha256(folder / files.WEIGHTS)}}

@@ -16,7 +16,8 @@ from hmu.backbones.gaitdynamics.published import load_into, options_of, parts_of
 from hmu.backbones.salad.native import CONFIG, WEIGHTS, resolve
 from hmu.backbones.salad.options import parse
 from hmu.checkpoints.safe import load_safetensors, save_safetensors, sha256, write_json
-from hmu.errors import CheckpointError, ConfigError
+from hmu.checkpoints.sizes import check_model
+from hmu.errors import CheckpointError, ConfigError, shown
 
 FAMILY = "gaitdynamics"
 _DECODER, _NORMALISER = "decoder.", "normaliser."
@@ -81,12 +82,13 @@ def load_pretrained(folder: Path | str, **replaced: Any) -> GaitDynamics:
     folder = Path(folder)
     config = read_config(folder)
     tensors = load_safetensors(folder / WEIGHTS)
+    check_model(config, folder / CONFIG, folder / WEIGHTS)
     samples = int(config.pop("samples", 0))
     config.pop("family")
     try:
         model = GaitDynamics(**{**config, **{key: value for key, value in replaced.items() if value is not None}})
     except TypeError as error:
-        raise CheckpointError(f"{folder / CONFIG}: written by another version ({error})") from error
+        raise CheckpointError(f"{folder / CONFIG}: written by another version ({shown(error, 120)})") from error
     for prefix, module in ((_DECODER, model.decoder), (_NORMALISER, model.normaliser)):
         state = {name[len(prefix) :]: value.float() for name, value in tensors.items() if name.startswith(prefix)}
         try:

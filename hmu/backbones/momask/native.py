@@ -31,7 +31,8 @@ from hmu.backbones.salad.load import is_authors, locate
 from hmu.backbones.salad.native import resolve
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import sha256
-from hmu.errors import CheckpointError, ConfigError
+from hmu.checkpoints.sizes import check_model
+from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.text.base import TextEncoder
 
 FAMILY = "momask"
@@ -84,6 +85,7 @@ def load_pretrained(folder: Path | str, *, text: TextEncoder | None = None, **ch
     """
     folder = Path(folder)
     config = files.read_config(folder, FAMILY)
+    check_model(config, folder / "config.json", folder / files.WEIGHTS)
     stored, config["text"] = config.get("text"), text
     if stored is not None:
         config["text"] = files.text_from_config(stored).requires_grad_(False)
@@ -91,12 +93,12 @@ def load_pretrained(folder: Path | str, *, text: TextEncoder | None = None, **ch
     try:
         model = MoMask(**config)
     except TypeError as error:
-        raise CheckpointError(f"{folder / files.CONFIG}: written by another version ({error})") from error
-    if model.text_width != config["text_width"]:
+        raise CheckpointError(f"{folder / files.CONFIG}: written by another version ({shown(error, 120)})") from error
+    if model.text_width != config.get("text_width"):
         raise CheckpointError(
-            f"{folder}: reads text of width {config['text_width']}, the encoder has {model.text_width}"
+            f"{folder}: reads text of width {shown(config.get('text_width'))}, the encoder has {model.text_width}"
         )
-    if config["length"] is None:
+    if config.get("length") is None:
         model.length = None
     files.fill_parts(folder, parts_of(model, stored is not None))
     model.origin = {"format": "hmu", "model": {"file": str(folder), "sha256": sha256(folder / files.WEIGHTS)}}

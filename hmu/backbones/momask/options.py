@@ -52,7 +52,7 @@ _TRANSFORMER: dict[str, Kind] = {
     "ff_size": Whole(1, 65_536),
     "dropout": _SHARE,
     "cond_drop": _SHARE,
-    "positions": Whole(1, 1_000_000),
+    "positions": Whole(1, 100_000),
 }
 _SAMPLING: dict[str, Kind] = {
     "steps": Whole(1, 100_000),

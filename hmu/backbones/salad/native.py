@@ -18,7 +18,8 @@ from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions
 from hmu.backbones.salad.prompts import storable
 from hmu.checkpoints.safe import load_safetensors, save_safetensors, sha256, write_json
-from hmu.errors import CheckpointError, ConfigError
+from hmu.checkpoints.sizes import check_model
+from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.text.base import TextEncoder
 
 FAMILY = "salad"
@@ -124,7 +125,8 @@ def load_pretrained(
     folder = Path(folder)
     config = read_config(folder)
     tensors = load_safetensors(folder / WEIGHTS)
-    stored = config.pop("text")
+    check_model(config, folder / CONFIG, folder / WEIGHTS)
+    stored = config.pop("text", None)
     config.pop("family")
     if stored is not None:
         text = _text_from(stored)
@@ -132,10 +134,10 @@ def load_pretrained(
     try:
         model = Salad(text=text, **config)
     except TypeError as error:
-        raise CheckpointError(f"{folder / CONFIG}: written by another version ({error})") from error
-    if model.text_width != config["text_width"]:
+        raise CheckpointError(f"{folder / CONFIG}: written by another version ({shown(error, 120)})") from error
+    if model.text_width != config.get("text_width"):
         raise CheckpointError(
-            f"{folder}: reads text of width {config['text_width']}, the encoder has {model.text_width}"
+            f"{folder}: reads text of width {shown(config.get('text_width'))}, the encoder has {model.text_width}"
         )
     skip = _recomputed(model)
     for prefix, module in (("vae", model.vae), ("denoiser", model.denoiser), ("text", model.text)):

@@ -57,7 +57,7 @@ _DENOISER: dict[str, Kind] = {
     "ff_dim": Whole(1, 65_536),
     "activation": _ACTIVATION,
     "dropout": Real(0, 1),
-    "max_positions": Whole(1, 1_000_000),
+    "max_positions": Whole(1, 100_000),
     "time_features": Whole(2, 65_536),
     "loss": _LOSS,
     "cond_drop": Real(0, 1),

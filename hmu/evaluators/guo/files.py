@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmu.checkpoints.kinds import Kind, Whole, check_values
 from hmu.checkpoints.safe import load_safetensors, load_tensors, save_safetensors, write_json
-from hmu.errors import CheckpointError, DataError, HmuError
+from hmu.errors import CheckpointError, DataError, HmuError, shown
 from hmu.evaluators.guo.evaluator import CONTACTS, GuoEvaluator
 from hmu.evaluators.guo.vocabulary import CLASSES, Vocabulary
 
@@ -139,11 +140,13 @@ def load_pretrained(folder: Path | str, **options: Any) -> GuoEvaluator:
     """
     folder = Path(folder)
     config = _read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("format") != FORMAT or set(config.get("sizes", ())) != _SHAPES:
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f"{folder / 'config.json'}: not an evaluator folder of the format '{FORMAT}'")
+    if not isinstance(config.get("sizes"), dict) or set(config["sizes"]) != _SHAPES:
+        raise CheckpointError(f"{folder / 'config.json'}: lacks the sizes of an evaluator; copy the folder again")
     words = _read_json(folder / "vocabulary.json")
     state = load_safetensors(folder / "weights.safetensors")
-    evaluator = GuoEvaluator(**config["sizes"], **options)
+    evaluator = GuoEvaluator(**_checked(config["sizes"], state, folder / "config.json"), **options)
     try:
         evaluator.set_vocabulary(Vocabulary(tuple(words)), state["word_vectors"].float())
         missing, unexpected = evaluator.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
@@ -153,6 +156,24 @@ def load_pretrained(folder: Path | str, **options: Any) -> GuoEvaluator:
     if missing or unexpected:
         raise CheckpointError(f"{folder / 'weights.safetensors'}: lacks {missing[:1]} or has unknown {unexpected[:1]}")
     return evaluator.eval()
+
+
+def _checked(sizes: Any, state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """The sizes of ``path``, if the weights have them: nothing of another size is made."""
+    encoders = {
+        name: {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")} for name in ENCODERS
+    }
+    try:
+        told = widths(encoders)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path.parent}: {shown(error, 200)}") from error
+    wrong = next((key for key, size in told.items() if sizes[key] != size), None)
+    if wrong is not None:
+        raise CheckpointError(
+            f"{path}: {wrong}={shown(sizes[wrong])}, but its weights have {told[wrong]}; copy both again"
+        )
+    kinds: dict[str, Kind] = {"unit_length": Whole(4, 4), "max_frames": Whole(4, 100_000)}
+    return told | check_values(sizes, f"{path}: ", kinds, CheckpointError)
 
 
 def _read_json(path: Path) -> Any:

@@ -73,7 +73,7 @@ class TMREvaluator(Evaluator):
         variant: str = "ours",
     ) -> None:
         super().__init__()
-        _check(variant, activation, width, heads, temperature)
+        _check(variant, activation, temperature)
         self.features, self.width, self.unit, self.variant = features, width, unit, variant
         self.temperature, self.threshold = float(temperature), threshold
         self.weights = term_weights(weights)
@@ -83,6 +83,9 @@ class TMREvaluator(Evaluator):
         shape = {"ff": ff, "layers": layers, "heads": heads, "dropout": dropout, "activation": activation}
         self.vae = vae
         self.parts = {name: {**shape, **dict((parts or {}).get(name, {}))} for name in PARTS}
+        for part in self.parts.values():
+            if width % part["heads"]:
+                raise ConfigError(f"evaluator: width={width} is not a multiple of heads={part['heads']}; change one")
         self.motion_encoder = Encoder(features, width, vae=vae, **self.parts["motion_encoder"])
         self.text_encoder = Encoder(self.text_width, width, vae=vae, **self.parts["text_encoder"])
         self.motion_decoder = Decoder(features, width, **self.parts["motion_decoder"])
@@ -234,11 +237,9 @@ class TMREvaluator(Evaluator):
         return f"{self.name}-{digest.hexdigest()[:16]}"
 
 
-def _check(variant: str, activation: str, width: int, heads: int, temperature: float) -> None:
+def _check(variant: str, activation: str, temperature: float) -> None:
     if variant not in _VARIANTS or activation not in ("gelu", "relu"):
         raise ConfigError(f"evaluator: variant is one of {_VARIANTS}, activation gelu or relu")
-    if width % heads:
-        raise ConfigError(f"evaluator: width={width} is not a multiple of heads={heads}; change one of them")
     if temperature <= 0:
         raise ConfigError(f"evaluator: temperature={temperature}; expected a number above 0")
 

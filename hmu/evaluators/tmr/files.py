@@ -15,7 +15,7 @@ from hmu.backbones.salad.prompts import storable
 from hmu.checkpoints.safe import load_safetensors, load_tensors, save_safetensors, write_json
 from hmu.errors import CheckpointError, ConfigError, DataError, HmuError
 from hmu.evaluators.tmr.evaluator import PARTS, TMREvaluator
-from hmu.evaluators.tmr.settings import authors_objective, authors_settings, named, run_config
+from hmu.evaluators.tmr.settings import authors_objective, authors_settings, named, our_settings, run_config
 from hmu.text.base import TextEncoder
 from hmu.text.compact import CompactTextEncoder
 
@@ -240,7 +240,9 @@ def load_pretrained(folder: Path | str, text: TextEncoder | None = None, **optio
     if config.get("text") is not None:
         text = _stored_text(folder, config["text"], split.get("text", {}))
     parts = {name: split[name] for name in PARTS if name in split}
-    evaluator = from_parts(parts, str(folder), config["settings"], text, **options)
+    evaluator = from_parts(
+        parts, str(folder), our_settings(config.get("settings"), folder / "config.json"), text, **options
+    )
     if "mean" not in tensors or "std" not in tensors:
         raise CheckpointError(f"{folder / 'weights.safetensors'}: misses the motion statistics 'mean' and 'std'")
     evaluator.set_statistics(tensors["mean"], tensors["std"])

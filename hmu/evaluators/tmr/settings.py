@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hmu.checkpoints.kinds import Choice, Kind, Real, Text, Whole
+from hmu.checkpoints.kinds import Choice, Kind, Real, Text, Whole, check_values
 from hmu.documents import read_json, read_yaml
 from hmu.errors import CheckpointError, shown
 from hmu.evaluators.tmr.evaluator import PARTS
@@ -74,6 +74,24 @@ def authors_settings(config: Mapping[str, Any], path: Path | str = "config.json"
             if given.get(key) is not None
         }
     return {part: settings for part, settings in told.items() if part in model}
+
+
+def our_settings(settings: Any, path: Path) -> dict[str, dict[str, Any]]:
+    """As :func:`authors_settings`, from a model folder of ours, whose names are ours.
+
+    Raises:
+        CheckpointError: a value of another type or out of range, or an unknown one.
+    """
+    kinds = dict(_PART.values())
+    told: dict[str, dict[str, Any]] = {}
+    given = _mapping({"settings": settings}, "settings", path)
+    for part in PARTS:
+        values = _mapping(given, part, path, "settings.")
+        unknown = sorted(set(map(str, values)) - set(kinds))
+        if unknown:
+            raise CheckpointError(f"{path}: settings.{part} holds the unknown '{shown(unknown[0])}'; copy it again")
+        told[part] = check_values(values, f"{path}: settings.{part}.", kinds, CheckpointError)
+    return told
 
 
 def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json") -> dict[str, Any]:
