@@ -37,8 +37,8 @@ class Whole:
 
     def read(self, value: Any) -> int:
         """The value as ``int``. Raises ``ValueError`` for anything else."""
-        number = Real(self.least, self.most).read(value)
-        if number != math.floor(number):
+        plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not plain or not self.least <= value <= self.most or value != math.floor(value):
             raise ValueError(self.words)
         return int(value)
 
@@ -125,7 +125,10 @@ class Folder:
 
     def read(self, value: Any) -> str:
         """The name. Raises ``ValueError`` for anything else."""
-        text = Text().read(value)
+        try:
+            text = Text().read(value)
+        except ValueError as error:
+            raise ValueError(self.words) from error
         if text in ("", ".", "..") or "/" in text or "\\" in text:
             raise ValueError(self.words)
         return text

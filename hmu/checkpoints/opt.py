@@ -28,7 +28,7 @@ LONGEST = 10_000  # characters of a list: a longer one stays text
 HEADER = "------------ Options -------------"
 FOOTER = "-------------- End ----------------"
 
-_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?", re.ASCII)
+_FLOAT = re.compile(r"[-+]?((\d+\.\d*|\.\d+)([eE][-+]?\d+)?|\d+[eE][-+]?\d+)", re.ASCII)
 _INT = re.compile(r"[-+]?\d{1,400}", re.ASCII)  # Python reads no longer ones
 _UPSTREAM_FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]+")
 _WORDS = {"True": True, "False": False, "None": None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 from collections.abc import Callable
@@ -198,8 +197,8 @@ def metrics(folder: Path) -> Sample:
     from hmu.evaluation.results import SCHEMA, Results
 
     row = {
-        "model": "base", "set": "forget", "metric": "fid", "label": None, "value": 1.5, "low": None, "high": 2.0, "n": 8,
-        "repeats": 2, "values": [1.0, None],
+        "model": "base", "set": "forget", "metric": "fid", "label": None, "value": 1.5, "low": None, "high": 2.0,
+        "n": 8, "repeats": 2, "values": [1.0, None],
     }  # fmt: skip
     content = {"schema": SCHEMA, "context": {"seed": 1}, "scoreboard": {"forgotten": 0.5}, "rows": [row]}
     path = written(folder / "metrics.json", json.dumps(content))
@@ -229,12 +228,6 @@ def edit(folder: Path) -> Sample:
     facts = {"method": "uce", "concept": "kick", "base": "0" * 64, "settings": {"steps": 3}}
     DeltaEdit({"a.weight": torch.ones(2, 3)}, **facts).save(folder / "edit")
     return Sample(folder / "edit" / "edit.json", lambda: load_edit(folder / "edit").label, mutate.document)
-
-
-def plain_npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
 
 
 READERS: dict[str, Callable[[Path], Sample]] = {

@@ -1,4 +1,4 @@
-"""Whole models whose settings are damaged, with tiny weights: authors' folders (``opt.txt``, ``config.json``) and ours."""
+"""Whole models with tiny weights whose settings are damaged: authors' folders and ours."""
 
 from __future__ import annotations
 
@@ -43,12 +43,11 @@ def bamm_masked(folder: Path) -> Sample:
     from hmu.backbones.momask.encoder import to_authors
     from hmu.checkpoints.opt import write_opt
     from tests.backbones.bamm.conftest import CODES, network
-    from tests.backbones.momask.test_load import SIZES, source, write
+    from tests.backbones.momask.test_load import source, write
 
     checkpoints = write(
         source(rvq={"codes": CODES, "code_dim": 8, "quantizers": 3, "width": 16, "depth": 1}), folder / "t2m"
     )
-    assert SIZES
     state = to_authors(network(positions=64).state_dict())
     state["cond_emb.weight"] = torch.randn(16, 8)
     (checkpoints / "bamm" / "model").mkdir(parents=True)
@@ -74,7 +73,7 @@ def _salad(folder: Path, damaged: str) -> Sample:
     chains = [list(chain) for chain in model.topology.chains]
     common = {"activation": "gelu", "dropout": 0.1, "dataset_name": "t2m", "fps": 20, "kinematic_chain": chains}
     options = {
-        "vae": {**common, "name": "v", "recon_loss": "l1_smooth", "lambda_pos": 0.5, "lambda_vel": 0.5, "lambda_kl": 0.02},
+        "vae": {**common, "name": "v", "recon_loss": "l1_smooth", "lambda_pos": 0.5, "lambda_kl": 0.1},
         "denoiser": {
             **common, "name": "d", "vae_name": "v", "n_heads": 2, "cond_scale": 7.5, "num_inference_timesteps": 5,
             "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "v_prediction",

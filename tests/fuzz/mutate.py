@@ -15,9 +15,9 @@ import numpy as np
 #: what stands where a number or a word should
 ODD = (
     "nan", "inf", "-1e309", "1e-99999999", "1e99999999", "99999999999999999999", "9" * 400, "1" * 6000, "0", "-0", "-1",
-    "1e9", "1000000000000", "0.0", "1_000", "0x10", "1,5", "None", "null", "true", "True", "~", "", " ", "\x00", "\ufeff",
-    "é", "\u2028", '"', "'", "{{}}", "{}", "[]", '[1,2,"x"]', "[" * 3000, "{[1]: 2}", "../../x", "/dev/zero", "=1+1", "#",
-    ":", ",", "\t", "${oc.env:HOME}", "!!python/object:os.system", "lambda", "a" * 20000, "😀", "²", "٣",
+    "1e9", "1000000000000", "0.0", "1_000", "0x10", "1,5", "None", "null", "true", "True", "~", "", " ", "\x00", "é",
+    "\ufeff", "\u2028", '"', "'", "{{}}", "{}", "[]", '[1,2,"x"]', "[" * 3000, "{[1]: 2}", "../../x", "/dev/zero",
+    "=1+1", "#", ":", ",", "\t", "${oc.env:HOME}", "!!python/object:os.system", "lambda", "a" * 20000, "😀", "²", "٣",
 )  # fmt: skip
 _WORD, _NUMBER = re.compile(rb"[^\s,:#/]+"), re.compile(rb"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 
@@ -186,9 +186,9 @@ def _claim(entry: bytes, rng: random.Random) -> bytes:
 def _other(_: bytes, rng: random.Random) -> bytes:
     return _npy(rng.choice((
         np.array(["a", 1, None], dtype=object), np.array(object()), np.zeros(0), np.zeros((3, 3)), np.zeros(3, complex),
-        np.array("2020", dtype="M8[Y]"), np.array(["é", "x"]), np.array([b"\xff", b"x"]), np.array(np.inf), np.array(1e300),
-        np.full((200, 63), np.nan), np.full((200, 63), 1e300), np.zeros((200, 63), "f2"), np.zeros(3, "i1,f4"),
-        np.zeros((0, 63)), np.zeros((2**18, 2)), np.array([["a"] * 63]),
+        np.array("2020", dtype="M8[Y]"), np.array(["é", "x"]), np.array([b"\xff", b"x"]), np.array(np.inf),
+        np.array(1e300), np.full((200, 63), np.nan), np.full((200, 63), 1e300), np.zeros((200, 63), "f2"),
+        np.zeros(3, "i1,f4"), np.zeros((0, 63)), np.zeros((2**18, 2)), np.array([["a"] * 63]),
     )))  # fmt: skip
 
 

@@ -22,7 +22,7 @@ SEED = 12
 
 @dataclass
 class Summary:
-    """What came of it: counts by outcome, faults with the file that caused each, the slowest reading (s), memory (MB)."""
+    """What came of it: counts by outcome, faults and the file of each, the slowest reading (s), memory taken (MB)."""
 
     count: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)

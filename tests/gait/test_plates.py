@@ -208,7 +208,7 @@ def test_angles_of_the_other_unit_are_refused_and_the_user_may_say_which(pair, t
         return values
 
     wrong = rewritten(tmp_path, pair[0], change=change)  # degrees under "inDegrees=no"
-    with pytest.raises(DataError, match="said to be radians, .* say degrees=true"):
+    with pytest.raises(DataError, match=r"said to be radians, .* say degrees=true"):
         import_trial(wrong, pair[1].path, walking.mass, walking.height)
     said = ImportChoices(degrees=True)
     right = import_trial(wrong, pair[1].path, walking.mass, walking.height, choices=said)
@@ -216,7 +216,7 @@ def test_angles_of_the_other_unit_are_refused_and_the_user_may_say_which(pair, t
         np.abs(right.states - import_trial(*(t.path for t in pair), walking.mass, walking.height).states).max() < 1e-4
     )
     other = rewritten(tmp_path, pair[0], degrees=True)  # radians under "inDegrees=yes"
-    with pytest.raises(DataError, match="hardly bend.* degrees=false"):
+    with pytest.raises(DataError, match=r"hardly bend.* degrees=false"):
         import_trial(other, pair[1].path, walking.mass, walking.height)
 
 

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from hmu.backbones.momask import build as build_momask
+from hmu.backbones.salad import build as build_salad
+from hmu.backbones.salad.native import save_pretrained
+from hmu.errors import HmuError
+from hmu.evaluators.guo import build as build_guo
+from hmu.evaluators.guo import save_pretrained as save_guo
+from tests.backbones.momask.conftest import tiny as tiny_momask
+from tests.backbones.salad.conftest import tiny as tiny_salad
+from tests.evaluators.test_guo import small
+
+BUILD = {"salad": build_salad, "momask": build_momask, "guo": build_guo}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    save_pretrained(tiny_salad(), root / "salad")
+    tiny_momask().save_pretrained(root / "momask")
+    save_guo(small(), root / "guo")
+    return {name: (root / name, json.loads((root / name / "config.json").read_text())) for name in BUILD}
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("salad", ("denoiser", "latent_dim"), 10**9),
+        ("salad", ("denoiser", "latent_dim"), 0),
+        ("salad", ("denoiser", "n_layers"), 2001),
+        ("salad", ("vae", "latent_dim"), 4096),
+        ("salad", ("text_width",), 60_000),
+        ("salad", ("fps",), "20"),
+        ("salad", ("max_frames",), 0),
+        ("salad", ("chains",), [["a"]]),
+        ("momask", ("rvq", "codes"), 65_536),
+        ("momask", ("rvq", "width"), 8192),
+        ("momask", ("masked", "n_heads"), 0),
+        ("momask", ("residual", "ff_size"), 60_000),
+        ("momask", ("length", "hidden"), [10**9, 1, 1]),
+        ("momask", ("features",), None),
+        ("guo", ("sizes", "movement_hidden"), 10**9),
+        ("guo", ("sizes", "width"), {"x": 1}),
+        ("guo", ("sizes", "max_frames"), 6.5),
+    ],
+)
+def test_a_size_that_the_weights_cannot_have_is_refused_before_it_is_made(folders, name, keys, value):
+    folder, config = folders[name]
+    changed = copy.deepcopy(config)
+    node = changed
+    for key in keys[:-1]:
+        node = node[key]
+    node[keys[-1]] = value
+    (folder / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(HmuError, match=keys[-1]) as error:
+        BUILD[name](str(folder))
+    assert len(str(error.value)) < 300 + len(str(folder))
+    (folder / "config.json").write_text(json.dumps(config))
+    BUILD[name](str(folder))
