@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from hmu.data.words import inflections
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, shown
 
 # Small words that may stand between the words of a keyword: "raise arms" also finds "raises both of his arms".
 FILLER = r"(?:a|an|the|his|her|their|its|one|both|of|two|left|right|up|out|some|something)"
@@ -71,6 +71,10 @@ class Concept:
     def __post_init__(self) -> None:
         for key in ("keywords", "exceptions", "neighbours", *PROMPTS):
             object.__setattr__(self, key, _strings(self.name, key, getattr(self, key)))
+        if not isinstance(self.overrides or {}, Mapping):
+            raise ConfigError(
+                f"concept '{self.name}': overrides is no mapping; expected {{data set: {{field: value}}}}"
+            )
         plain = {str(k): dict(v) if isinstance(v, Mapping) else v for k, v in dict(self.overrides or {}).items()}
         object.__setattr__(self, "overrides", plain)
         self._validate()
@@ -85,6 +89,18 @@ class Concept:
             raise ConfigError(f"{where}: match is '{self.match}'; expected one of {', '.join(MATCHES)}")
         if isinstance(self.min_occurrence, bool) or not isinstance(self.min_occurrence, int) or self.min_occurrence < 1:
             raise ConfigError(f"{where}: min_occurrence is {self.min_occurrence!r}; expected a whole number >= 1")
+        if self.match == "word":
+            for key in ("keywords", "exceptions"):
+                empty = next((phrase for phrase in getattr(self, key) if not re.search(WORD, phrase)), None)
+                if empty is not None:
+                    raise ConfigError(
+                        f"{where}: {key} holds {shown(repr(empty))}, which has no word in it; expected words as "
+                        "captions have them (regular expressions need match: substring)"
+                    )
+        if self.detector is not None:
+            from hmu.motion import detectors  # whoever only reads word lists need not wait for it
+
+            detectors.check(str(self.detector))
         if self.match == "substring":
             if self.exceptions:
                 raise ConfigError(f"{where}: exceptions need match: word; the published substring rule has none")
@@ -97,6 +113,10 @@ class Concept:
             wrong = sorted(set(change) - allowed) if isinstance(change, Mapping) else ["(not a mapping)"]
             if wrong:
                 raise ConfigError(f"{where}: overrides.{dataset} has {', '.join(wrong)}; may hold {sorted(allowed)}")
+            try:
+                replace(self, overrides={}, **change)
+            except (ConfigError, TypeError) as error:
+                raise ConfigError(f"{where}: overrides.{dataset}: {error}") from error
 
     # -- variants -----------------------------------------------------------------------------------------------------
     def for_dataset(self, name: str) -> Concept:

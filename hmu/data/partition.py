@@ -23,6 +23,7 @@ __all__ = ["Partition", "partition_by_concept", "partition_from_files", "publish
 
 log = logging.getLogger(__name__)
 COMMON = frozenset("a an the and then with his her their its of to in on at is are as he she they from by".split())  # noqa: SIM905
+LONG_WORD = r"[^\W\d_]{3,}"
 
 
 def partition_by_concept(
@@ -155,9 +156,9 @@ def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept, 
     words: Counter[str] = Counter()
     for clip in ids[:5000]:
         for line in source.caption_lines(clip):
-            words.update(re.findall(r"[a-z]{3,}", line.split("#")[0].lower()))
+            words.update(re.findall(LONG_WORD, line.split("#")[0].lower()))
     frequent = [word for word, _ in words.most_common(3000) if word not in COMMON]
-    wanted = [word for key in concept.keywords for word in re.findall(r"[a-z]{3,}", key.lower())]
+    wanted = [word for key in concept.keywords for word in re.findall(LONG_WORD, key.lower())]
     close = [match for word in wanted for match in difflib.get_close_matches(word, frequent, n=3, cutoff=0.6)]
     return list(dict.fromkeys(close or frequent))[:count]
 

@@ -105,3 +105,28 @@ def test_overrides_per_dataset() -> None:
     concept = Concept("k", ["kick"], overrides={"motion_x": {"keywords": ["punch"], "match": "substring"}})
     assert concept.for_dataset("Motion-X").keywords == ("punch",)
     assert concept.for_dataset("demo").keywords == ("kick",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keywords": ["kick", "+++"]}, r"keywords holds '\+\+\+', which has no word in it"),
+        ({"exceptions": ["..."]}, r"exceptions holds '\.\.\.', which has no word"),
+        ({"keywords": ["("], "match": "substring"}, "no valid regular expression"),
+        ({"detector": "kik"}, "no detector is called 'kik': known are bow"),
+        ({"detector": 5}, "no detector is called '5'"),
+        ({"overrides": ["bvh"]}, "overrides is no mapping"),
+        ({"overrides": {"bvh": {"keywords": "kick"}}}, r"overrides\.bvh: .*expected a list of strings"),
+        ({"overrides": {"bvh": {"detector": "kik"}}}, r"overrides\.bvh: no detector is called 'kik'"),
+    ],
+)
+def test_what_users_type_is_refused_before_any_work(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Concept(**({"name": "c", "keywords": ["kick"]} | change))
+
+
+@pytest.mark.parametrize("keyword", ["KICK", "kick*", "(kick", "Kicking"])
+def test_upper_case_and_signs_around_a_word_do_not_matter(keyword: str) -> None:
+    assert bool(Concept("c", [keyword]).find("he KICKING it")) is True
+    assert Concept("c", ["schlägt"]).find("er Schlägt zu")
+    assert Concept("c", ["wave_both"], detector="wave_both").detector == "wave_both"

@@ -46,9 +46,12 @@ def test_overrides_apply(make_source) -> None:
     assert partition_by_concept(make_source(), "train", concept).forget == ("b", "Mb")
 
 
-def test_an_empty_side_is_refused_and_names_near_words(make_source) -> None:
+def test_an_empty_side_is_refused_and_names_near_words(make_source, layout: Path) -> None:
     with pytest.raises(DataError, match=r"'kock' on tiny, split 'train'.*kicks"):
         partition_by_concept(make_source(), "train", Concept("kock", ["kicka"]))
+    (layout / "texts" / "b.txt").write_text("sie schlägt zu#sie/PRON#0.0#0.0\n")
+    with pytest.raises(DataError, match=r"come close: schlägt.*; never read: shorter than 40 frames \(1\): d"):
+        partition_by_concept(make_source(), "train", Concept("schlagen", ["schlagt"]))
     with pytest.raises(DataError, match="every one of the 1 clips matches"):
         partition_by_concept(make_source(), "test", KICK)
 

@@ -24,7 +24,19 @@ from hmu.motion.detectors._base import Detector, Found
 from hmu.motion.detectors._body import Body
 from hmu.motion.kinematics import as_arrays
 
-__all__ = ["Body", "Detector", "Found", "detect", "detect_all", "detect_each", "detector", "label", "names", "rates"]
+__all__ = [
+    "Body",
+    "Detector",
+    "Found",
+    "check",
+    "detect",
+    "detect_all",
+    "detect_each",
+    "detector",
+    "label",
+    "names",
+    "rates",
+]
 
 Bools = NDArray[np.bool_]
 _SIDES = ("left", "right", "both")
@@ -97,6 +109,15 @@ def detect_each(wanted: Iterable[str], joints: Any, lengths: Any = None, fps: fl
                 raise ConfigError(f"detector '{rule.name}' cannot tell '{side}': it tells {told}")
             found[name].append(seen.sides[side] if side else seen.any)
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def check(name: str) -> None:
+    """Refuse a name that :func:`detect` would refuse.
+
+    Raises:
+        ConfigError: with the names there are.
+    """
+    _rule(name)
 
 
 def _rule(name: str) -> tuple[Detector, str]:
