@@ -11,9 +11,10 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig
 
 from hmu.app import main
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, shown
 
 log = logging.getLogger(__name__)
+KNEE, FEET = ("auto", "positive", "negative"), ("auto", "right", "left")
 
 
 def run(config: DictConfig) -> Path:
@@ -33,8 +34,13 @@ def run(config: DictConfig) -> Path:
         value = config[key]
         if not isinstance(value, (int, float)) or not limits[0] <= value <= limits[1]:
             raise ConfigError(f"{key}={value}: expected {limits[0]:g} to {limits[1]:g} {unit}")
+    feet = list(config.feet) if isinstance(config.feet, ListConfig) else [config.feet]
+    for key, words, given in (("knee", KNEE, [config.knee]), ("feet", FEET, feet)):
+        wrong = next((word for word in given if word not in words), None)
+        if wrong is not None:
+            raise ConfigError(f"{key}={shown(wrong)}: expected {', '.join(words[:-1])} or {words[-1]}")
     choices = ImportChoices(
-        feet=list(config.feet) if isinstance(config.feet, ListConfig) else str(config.feet),
+        feet=feet if isinstance(config.feet, ListConfig) else str(config.feet),
         knee=str(config.knee),
         degrees=config.degrees,
         skip_missing=bool(config.skip_missing),

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from hmu.app import CONFIGS
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, DataError
 from hmu.gait.export import export_coordinates, export_forces
 from hmu.gait.mot import read_table
 from hmu.gait.trial import read_trial
@@ -45,11 +45,28 @@ def test_a_trial_goes_in_and_comes_out(tmp_path, files):
         export_opensim.run(out)
 
 
+def test_kinematics_alone_make_a_trial_of_missing_frames(tmp_path, files):
+    target = tmp_path / "data" / "S01" / "walk" / "t.npz"
+    import_opensim.run(composed("import_opensim", target=target, **(files | {"forces": "null"})))
+    assert read_trial(target).missing.all()
+
+
+def test_forces_that_carry_nobody_are_refused_or_only_said(tmp_path, files, caplog):
+    heavy = {"target": tmp_path / "t.npz", **files, "mass": files["mass"] * 2.2046}
+    with pytest.raises(DataError, match=r"in pounds"):
+        import_opensim.run(composed("import_opensim", **heavy))
+    assert not (tmp_path / "t.npz").exists()
+    import_opensim.run(composed("import_opensim", **heavy, forces_check="false"))
+    assert "in pounds" in caplog.text
+
+
 def test_impossible_people_and_targets_are_refused_before_anything_is_read(tmp_path, files):
     for change, words in (
         ({"mass": -70}, "mass=-70"),
         ({"height": 180}, "0.5 to 2.5 metres"),
         ({"target": tmp_path / "x.mat"}, "ends in .npz"),
+        ({"knee": "up"}, "knee=up: expected auto, positive or negative"),
+        ({"feet": "[right,both]"}, "feet=both: expected auto, right or left"),
     ):
         config = composed("import_opensim", **({"target": tmp_path / "x.npz"} | files | change))
         with pytest.raises(ConfigError, match=words):
