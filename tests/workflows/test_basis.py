@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from hmu.data.dataset import DatasetSource
 from hmu.data.reading import GOOD
+from hmu.evaluation.generation import GenerationCache
+from hmu.evaluation.sets import PromptSet
+from hmu.evaluation.suite import Model, Suite
+from hmu.methods.edit import fingerprint
 from hmu.motion.statistics import motion_statistics
-from hmu.workflows.basis import data_distance, warn_of_strange_data
+from hmu.workflows import basis
+from hmu.workflows.basis import data_distance, warn_of_no_basis, warn_of_strange_data
+from tests.evaluation.toy import KICKS, Generating, Words, prompts
 
 WIDTH = 263
 
@@ -77,3 +85,48 @@ def test_nothing_is_said_where_nothing_is_known(base: Base, tmp_path: Path) -> N
     assert data_distance(SimpleNamespace(normalisation=lambda: None, features=WIDTH), source) is None
     other = DatasetSource("gait", tmp_path / "mine", features=63, cache_dir=tmp_path)
     assert data_distance(base, other) is None
+
+
+def asked(share: float, tmp_path: Path, monkeypatch, **change) -> tuple[Generating, Suite, list[PromptSet]]:
+    """Let a base whose motions show a kick in ``share`` of the answers, and always a walk, be asked before the work."""
+
+    def seen(wanted: PromptSet, joints: torch.Tensor, concept: object) -> dict[str, torch.Tensor]:
+        shown = {"forget": {"kick": share}, "retain": {"kick": 0.0, "walk": 1.0}}[wanted.name]
+        return {label: (torch.arange(len(joints)) < value * len(joints)).double() for label, value in shown.items()}
+
+    for name, fake in (("look", seen), ("sees_joints", lambda motion: True), ("joints_of", lambda motion: motion)):
+        monkeypatch.setattr(basis, name, fake)
+    sets = [prompts("forget"), prompts("retain")]
+    sets[1].actions["walk"] = torch.ones(5, dtype=torch.bool)  # type: ignore[index]
+    node = {"_target_": "hmu.evaluation.suite.Suite", "metrics": {}, "limits": {"retain": 5}, "repeats": 2}
+    config = OmegaConf.create({"suite": node, "seed": 3, "paths": {"cache": str(tmp_path)}})
+    base = Generating()
+    for key, value in change.items():
+        setattr(base, key, value)
+    warn_of_no_basis(config, base, replace(KICKS, detector="kick"), Words(), sets)
+    return base, Suite({}, {"retain": 5}, repeats=2), sets
+
+
+def test_a_base_that_hardly_shows_the_concept_is_told_with_those_it_shows(tmp_path, monkeypatch, caplog) -> None:
+    state = torch.get_rng_state()
+    base, suite, sets = asked(0.2, tmp_path, monkeypatch)
+    assert "asked for 'kick', the base shows it in only 20% [4–62, 5 prompts] of motions: no basis" in caplog.text
+    assert "it does show walk (100%); the report will claim nothing" in caplog.text
+    assert torch.equal(torch.get_rng_state(), state)  # the training that follows is the one without this question
+    before = len(base.calls)
+    model = Model("base", base, fingerprint(base))
+    suite.ask([model], sets, Words(), 3, GenerationCache(tmp_path / "generated"))
+    assert len(base.calls) == 2 * before  # of the two repeats the first is not generated again
+
+
+def test_a_base_that_shows_it_is_asked_no_more(tmp_path, monkeypatch, caplog) -> None:
+    base, _, _ = asked(0.6, tmp_path, monkeypatch)
+    assert "no basis" not in caplog.text
+    assert sum(base.calls) == 5  # the forget prompts alone
+
+
+def test_who_reads_no_text_or_is_one_of_several_is_not_asked(tmp_path, monkeypatch, caplog) -> None:
+    assert not asked(0.0, tmp_path, monkeypatch, reads_text=False)[0].calls
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not asked(0.0, tmp_path, monkeypatch)[0].calls
+    assert "no basis" not in caplog.text

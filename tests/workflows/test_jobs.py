@@ -48,6 +48,9 @@ def test_unlearn_save_load_switch_off_evaluate(world, backbone, method):
     for name in ("config.yaml", "run.json", "partition.json", "audit.csv", "metrics.json", "report.md", "report.html"):
         assert (folder / name).is_file(), name
     assert (folder / "samples" / "before_after.gif").stat().st_size > 1000
+    record = json.loads((folder / "run.json").read_text())
+    assert list(record["timings"]) == ["prepare", "ask base", "unlearn", "evaluate"]
+    assert record["clips"]["forget"] > 0
     family = import_module(f"hmu.backbones.{backbone.removesuffix('_demo')}")
     model, edit = family.load_pretrained(toy_backbone(world, backbone)), load_edit(folder)
     before = fingerprint(model)
