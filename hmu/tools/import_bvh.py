@@ -5,7 +5,8 @@
 The target holds ``new_joint_vecs/`` (features), ``new_joints/`` (the resized joints those features decode to, as
 published), ``joints/`` (the joints before resizing: source bone lengths, metres, y up, 20 fps), ``texts/``, the split
 lists, ``Mean.npy``, ``Std.npy`` and ``import.json`` (what was done, and every clip left out with its reason). It
-appears complete or not at all: the work happens in a folder beside it that is renamed at the end.
+appears complete or not at all: the work happens in a folder beside it that is renamed at the end. An import that is
+replaced (``overwrite=true``) gives up the files that it wrote; others that lie in its folder stay (:mod:`hmu.outputs`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from omegaconf import DictConfig
 
 from hmu.app import CONFIGS, main
 from hmu.errors import ConfigError, DataError
+from hmu.outputs import claim_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,12 +93,9 @@ def run(config: DictConfig) -> Summary:
         DataError: unreadable source, captions, texts or splits, or nothing that could be imported.
     """
     source, target = Path(config.source), Path(config.target)
-    if target.exists() and not target.is_dir():
-        raise ConfigError(f"target '{target}' is a file: give a folder")
-    if target.is_dir() and any(target.iterdir()) and not config.overwrite:
-        raise ConfigError(f"target '{target}' is not empty: choose another folder or add overwrite=true")
     if target.resolve() == source.resolve() or target.resolve() in source.resolve().parents:
         raise ConfigError(f"target '{target}' holds the source: choose another folder")
+    place = claim_folder(target, "target", "import_bvh", overwrite=config.overwrite)
     if config.statistics not in ("train", "all") or config.workers < 1 or not config.fps > 0:
         raise ConfigError("statistics is 'train' or 'all', workers at least 1, fps above 0")
     mapping, texts = load_mapping(config.mapping), _texts(config)
@@ -108,7 +107,7 @@ def run(config: DictConfig) -> Summary:
         work.chmod(0o755)
         summary = _convert_all(source, work, converter, texts, workers=config.workers, total=len(names))
         _finish(config, work, summary)
-        _publish(work, target)
+        place.replace_with(work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     for line in [f"{target}:", *summary.lines()]:
@@ -279,22 +278,6 @@ def _finish(config: DictConfig, work: Path, summary: Summary) -> None:
         "skipped": summary.skipped,
     }
     write_text(work / "import.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-
-
-def _publish(work: Path, target: Path) -> None:
-    """Rename the finished folder to its place; an older one steps aside first and is removed last."""
-    old = None
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent)) / target.name
-        target.rename(old)
-    try:
-        work.rename(target)
-    except OSError:
-        if old is not None:
-            old.rename(target)
-        raise
-    if old is not None:
-        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

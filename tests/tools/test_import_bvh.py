@@ -13,6 +13,7 @@ from hmu.app import CONFIGS
 from hmu.errors import ConfigError, DataError
 from hmu.motion.features import features_to_joints
 from hmu.motion.skeleton import T2M
+from hmu.outputs import LIST
 from hmu.tools.import_bvh import run
 from hmu.tools.import_sources import hashed_splits, read_captions
 from tests.motion.walker import walker
@@ -92,7 +93,7 @@ def test_an_archive_and_several_workers_give_the_same(collection):
         archive.add(collection / "bvh", "bvh")
     run(config(collection, target=collection / "b", source=collection / "bvh.tar.xz", workers=2))
     for path in (collection / "a").rglob("*.*"):
-        if path.name != "import.json":
+        if path.name not in ("import.json", LIST):  # they name the source
             assert path.read_bytes() == (collection / "b" / path.relative_to(collection / "a")).read_bytes(), path
 
 
@@ -129,12 +130,23 @@ def test_an_existing_target_is_kept_unless_asked(collection):
     (out / "precious.txt").write_text("mine")
     with pytest.raises(ConfigError, match="overwrite=true"):
         run(config(collection))
+    with pytest.raises(ConfigError, match="did not write"):
+        run(config(collection, overwrite=True))
+    assert (out / "precious.txt").read_text() == "mine"
+
+
+def test_an_import_is_replaced_but_not_what_lies_beside_it(collection):
+    out = collection / "out"
+    run(config(collection))
+    before = (out / "Mean.npy").read_bytes()
+    (out / "HumanML3D").mkdir()
+    (out / "HumanML3D" / "Mean.npy").write_text("mine")
     with pytest.raises(DataError):
         run(config(collection, overwrite=True, source=collection / "lists"))
-    assert (out / "precious.txt").read_text() == "mine"
+    assert (out / "Mean.npy").read_bytes() == before
     run(config(collection, overwrite=True))
-    assert not (out / "precious.txt").exists()
-    assert (out / "Mean.npy").exists()
+    assert (out / "HumanML3D" / "Mean.npy").read_text() == "mine"
+    assert (out / "Mean.npy").read_bytes() == before
     assert not list(collection.glob(".out*"))
 
 
@@ -171,7 +183,7 @@ def test_mistakes_are_said_in_words(collection):
         ({"target_skeleton": bad}, DataError, "target skeleton"),
         ({"statistics": "some"}, ConfigError, "statistics"),
         ({"facing": "north"}, DataError, "facing"),
-        ({"target": collection}, ConfigError, "not empty"),
+        ({"target": collection}, ConfigError, "holds the source"),
         ({"target": collection, "overwrite": True}, ConfigError, "holds the source"),
     ]
     for changes, kind, message in cases:
