@@ -30,6 +30,14 @@ def test_every_root_composes_and_every_key_is_read(root):
     check_targets(config)
 
 
+@pytest.mark.parametrize("root", ROOTS)
+def test_no_key_has_the_name_of_a_group_that_its_script_does_not_compose(root):
+    """Hydra would take ``key=value`` for the choice of a file in that group."""
+    plain = OmegaConf.load(CONFIGS / f"{root}.yaml")
+    groups = {p.name for p in CONFIGS.iterdir() if p.is_dir()} - {"hydra"}
+    assert not groups & {str(key) for key in plain}
+
+
 @pytest.mark.parametrize("path", GROUP_FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_group_file_has_only_keys_that_its_target_takes(path: Path):
     register_resolvers()

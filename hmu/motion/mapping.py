@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class JointMapping:
-    """How one family of source files becomes the 22 joints; one YAML in ``configs/bvh`` each.
+    """How one family of source files becomes the 22 joints; one YAML in ``configs/bvh_mapping`` each.
 
     Attributes:
         name: short name.

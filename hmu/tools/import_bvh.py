@@ -116,12 +116,12 @@ def run(config: DictConfig) -> Summary:
 
 
 def load_mapping(name: str) -> JointMapping:
-    """A mapping by its name in ``configs/bvh`` or by the path of a YAML file of one's own."""
+    """A mapping by its name in ``configs/bvh_mapping`` or by the path of a YAML file of one's own."""
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    known = sorted(path.stem for path in (CONFIGS / "bvh").glob("*.yaml"))
-    path = CONFIGS / "bvh" / f"{name}.yaml" if name in known else Path(name)
+    known = sorted(path.stem for path in (CONFIGS / "bvh_mapping").glob("*.yaml"))
+    path = CONFIGS / "bvh_mapping" / f"{name}.yaml" if name in known else Path(name)
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise ConfigError(f"no mapping '{name}': use {', '.join(known)}, or the path of a YAML file like those")
     try:

@@ -168,7 +168,7 @@ def test_names_match_behind_a_namespace_and_z_up_is_turned():
     np.testing.assert_allclose(z_up.apply(Clip(turned)), y_up.apply(Clip(points)), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (CONFIGS / "bvh").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(p.stem for p in (CONFIGS / "bvh_mapping").glob("*.yaml")))
 def test_every_packaged_mapping_loads(name):
     assert load_mapping(name).name == name
 
