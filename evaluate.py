@@ -5,6 +5,22 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from hmu.app import main
+from hmu.values import Device, Node, Place, Run
+
+
+class Keys(Run):
+    """What ``configs/evaluate.yaml`` holds."""
+
+    concept: Node
+    evaluator: Node
+    suite: Node
+    logger: Node
+    ckpt: Place
+    scale: float
+    device: Device
+    forget_file: Place | None
+    retain_file: Place | None
+    reference: Place | None
 
 
 def evaluate(config: DictConfig) -> object:
@@ -15,4 +31,4 @@ def evaluate(config: DictConfig) -> object:
 
 
 if __name__ == "__main__":
-    main("evaluate", evaluate)
+    main("evaluate", evaluate, Keys)

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from omegaconf import DictConfig
 
 from hmu.app import main
+from hmu.values import Node, Place, Run
+
+
+class Keys(Run):
+    """What ``configs/train.yaml`` holds."""
+
+    evaluator: Node
+    recipes: Node
+    concept: Node
+    trainer: Node
+    logger: Node
+    subject: str
+    without_evaluator: Node
+    stage: str
+    init: Place | None
+    resume: Place | None
+    partition: Literal["all", "retain", "forget"]
 
 
 def train(config: DictConfig) -> object:
@@ -15,4 +34,4 @@ def train(config: DictConfig) -> object:
 
 
 if __name__ == "__main__":
-    main("train", train)
+    main("train", train, Keys)

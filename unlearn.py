@@ -5,6 +5,23 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from hmu.app import main
+from hmu.values import Node, Place, Run
+
+
+class Keys(Run):
+    """What ``configs/unlearn.yaml`` holds."""
+
+    concept: Node
+    method: Node
+    evaluator: Node
+    suite: Node
+    refine: Node
+    trainer: Node
+    logger: Node
+    forget_file: Place | None
+    retain_file: Place | None
+    reference: Place | None
+    evaluate: bool
 
 
 def unlearn(config: DictConfig) -> object:
@@ -15,4 +32,4 @@ def unlearn(config: DictConfig) -> object:
 
 
 if __name__ == "__main__":
-    main("unlearn", unlearn)
+    main("unlearn", unlearn, Keys)

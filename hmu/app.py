@@ -21,8 +21,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hmu import debug, folders, help, stopping
 from hmu.choices import choice
+from hmu.command_line import understood
 from hmu.config import check_config
 from hmu.errors import HmuError, shown
+from hmu.values import Keys
 from hmu.workflows import sweep
 
 log = logging.getLogger(__name__)
@@ -95,7 +97,9 @@ def asset(name: str) -> str:
     return str(Path(__file__).resolve().parent / "assets" / name)
 
 
-def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
+def main(
+    config_name: str, task: Callable[[DictConfig], object], keys: type[Keys] = Keys, *, sweeps: bool = True
+) -> None:
     """Run ``task(config)`` under Hydra with the house's habits.
 
     User mistakes (:class:`HmuError`, Hydra's and OmegaConf's own errors, a full disk) end in one line on stderr
@@ -104,6 +108,7 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
     Args:
         config_name: a root file in ``configs/``.
         task: receives the composed, checked configuration. Heavy imports belong inside it.
+        keys: declares what the task reads at the top of its configuration. sweeps: whether ``-m`` makes sense.
     """
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us; we print them in one line
@@ -115,9 +120,13 @@ def main(config_name: str, task: Callable[[DictConfig], object]) -> None:
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
     def _job(config: DictConfig) -> object:
         # caught here, inside the job: Hydra would print a line of its own about it
-        return _sweep_job(config, task) if in_sweep() else _or_fail(lambda: _checked(config, task))
+        return _sweep_job(config, task, keys) if in_sweep() else _or_fail(lambda: _checked(config, task, keys))
 
-    _or_fail(_job)
+    def _start() -> object:
+        sys.argv[1:] = understood(sys.argv[1:], keys, sweeps=sweeps)
+        return _job()
+
+    _or_fail(_start)
     if failed := sweep.problems():
         _fail(failed)
 
@@ -127,19 +136,19 @@ def in_sweep() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _checked(config: DictConfig, task: Callable[[DictConfig], object]) -> object:
-    check_config(config, HydraConfig.get().overrides.task)
+def _checked(config: DictConfig, task: Callable[[DictConfig], object], keys: type[Keys]) -> object:
+    check_config(config, HydraConfig.get().overrides.task, keys)
     debug.cut(config)
     result = task(config)
     folders.done()
     return result
 
 
-def _sweep_job(config: DictConfig, task: Callable[[DictConfig], object]) -> object:
+def _sweep_job(config: DictConfig, task: Callable[[DictConfig], object], keys: type[Keys]) -> object:
     """One job of a sweep: what is wrong with it costs the others nothing, and its folder says so."""
     stopping.check()
     try:
-        return stopping.stoppable(lambda: _checked(config, task))
+        return stopping.stoppable(lambda: _checked(config, task, keys))
     except Exception as error:
         problem = _told(error)
         if problem is None:  # a bug: its trace is shown, the sweep goes on

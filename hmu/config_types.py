@@ -1,64 +1,88 @@
-"""Whether the values of a configuration fit the annotations of the arguments that they become."""
+"""Whether the values of a configuration fit the annotations of what they become."""
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator, Mapping
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-#: what the scripts read themselves, by the name that the key has at the top of a configuration
-TOP = {
-    "batch_size": "int",
-    "ckpt": "str",
-    "columns": "Sequence[str] | None",
-    "device": "str",
-    "evaluate": "bool",
-    "exclude_self": "bool",
-    "forget": "str | None",
-    "gallery": "str",
-    "keep": "str | None",
-    "match": "Literal['word', 'substring'] | None",
-    "records": "str",
-    "reference": "str | None",
-    "runs": "str | Sequence[str]",
-    "scale": "float",
-    "seeds": "bool",
-    "top": "int",
-}
+from hmu.errors import shown
+from hmu.values import Keys, declared, named
+
 _WORDS = {"int": "a whole number", "float": "a number (not nan or inf)", "bool": "true or false", "str": "text"}
 _LISTS = {"Iterable", "Sequence", "list", "tuple"}
 _MAPPINGS = {"Mapping", "dict"}
+_BOUND = re.compile(r"(>=|>|<=|<) *([\d.e+-]+)")
+_BOUNDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
+    ">=": ("at least", operator.ge),
+    ">": ("above", operator.gt),
+    "<=": ("at most", operator.le),
+    "<": ("below", operator.lt),
+}
 
 
-def top_misfit(config: DictConfig) -> str | None:
-    """As :func:`misfit`, of the keys at the top of ``config`` that are in :data:`TOP`."""
-    known = [str(key) for key in config if key in TOP]
-    told = (misfit(key, config._get_node(key), ast.parse(TOP[key], mode="eval").body) for key in known)  # type: ignore[arg-type]
-    return next((message for message in told if message), None)
+def keys_misfit(config: DictConfig, keys: type[Keys], prefix: str = "") -> str | None:
+    """As :func:`misfit`, of all declared keys of a node; a key that is not there is a misfit too."""
+    for key, hint in declared(keys).items():
+        name = f"{prefix}{key}"
+        node = config._get_node(key, validate_access=False)
+        if node is None:
+            return f"no value for {name}: it was taken out of the configuration; give {name}=…"
+        assert isinstance(node, Node)
+        if isinstance(hint, ast.expr):
+            wrong = misfit(name, node, hint)
+        elif isinstance(node, DictConfig) and not node._is_none():
+            wrong = keys_misfit(node, hint, f"{name}.")
+        else:
+            wrong = f"{name}={_value(node)}: expected single values, {name}.{next(iter(declared(hint)))}=… and so on"
+        if wrong:
+            return wrong
+    return None
 
 
 def misfit(key: str, node: Node, hint: ast.expr) -> str | None:
     """What is wrong with a value, in one line; None if nothing is, or if that cannot be told.
 
-    Plain types, their unions, lists and mappings of them are looked at. Values that are still to be built
-    (``_target_``), filled in (``???``) or taken from elsewhere (``${…}``) fit whatever is asked for.
+    Plain types, their unions, lists and mappings of them, numbers with bounds (``Annotated[int, ">= 1"]``), text that
+    names something (``Annotated[str, "a folder"]``: not empty) and the names of :mod:`hmu.values` are looked at.
+    Values that are still to be built (``_target_``) or filled in (``???``) fit whatever is asked for; of those taken
+    from elsewhere (``${…}``) the other value counts, where it can be told.
 
     Args:
         key: names the value in the message, ``suite.limits``; node: holds it.
         hint: the annotation of the argument, as in its source.
     """
-    if node._is_missing() or node._is_interpolation() or (isinstance(node, DictConfig) and "_target_" in node):
+    found, options = _found(node), list(_options(hint))
+    if found is None or found._is_missing() or (isinstance(found, DictConfig) and "_target_" in found):
         return None
-    options = list(_options(hint))
-    told = [_against(key, node, option) for option in options]
+    told = [_against(key, found, option) for option in options]
     if None in told:
         return None
     inside = [message for message in told if message and not message.startswith(f"{key}=")]
-    shown = OmegaConf.to_container(node) if isinstance(node, (DictConfig, ListConfig)) else node._value()
     expected = " or ".join(words(option) for option in options)
-    return inside[0] if inside else f"{key}={'null' if shown is None else shown}: expected {expected}"
+    return inside[0] if inside else f"{key}={_value(found)}: expected {expected}"
+
+
+def _found(node: Node) -> Node | None:
+    """The node, or the one that it takes its value from; None where that cannot be told yet."""
+    if not node._is_interpolation():
+        return node
+    parent = node._get_parent()
+    try:
+        found = node._dereference_node() if parent is not None else None
+    except OmegaConfBaseException:  # a resolver that only works in a job
+        return None
+    return found if isinstance(found, Node) else None
+
+
+def _value(node: Node) -> str:
+    value = OmegaConf.to_container(node) if isinstance(node, (DictConfig, ListConfig)) else node._value()
+    return "null" if value is None else shown(value)
 
 
 def words(hint: ast.expr) -> str:
@@ -68,6 +92,9 @@ def words(hint: ast.expr) -> str:
     name, parts = _taken_apart(hint)
     if name == "Literal":
         return " or ".join(map(words, parts))
+    if name == "Annotated":
+        told = " and ".join(f"{_BOUNDS[sign][0]} {bound:.15g}" for sign, bound in _limits(parts[1]))
+        return f"{words(parts[0])}, {told}" if told else words(parts[1])
     if name in _LISTS:
         return f"a list [{' or '.join(map(words, _options(parts[0])))}, …]" if parts else "a list"
     if name in _MAPPINGS:
@@ -75,13 +102,31 @@ def words(hint: ast.expr) -> str:
     return _WORDS.get(name, name)
 
 
+def takes_text(hint: ast.expr | None) -> bool:
+    """Whether an annotation lets any text through; text in lists does not count."""
+    return hint is not None and any("str" in _plain_name(option) for option in _options(hint))
+
+
+def takes_lists(hint: ast.expr | None) -> bool:
+    """Whether an annotation lets a list through."""
+    return hint is not None and any(_taken_apart(option)[0] in _LISTS for option in _options(hint))
+
+
+def _plain_name(hint: ast.expr) -> set[str]:
+    """The name of a type, or of what ``Annotated`` bounds."""
+    name, parts = _taken_apart(hint)
+    return {name, _taken_apart(parts[0])[0]} if name == "Annotated" else {name}
+
+
 def _options(hint: ast.expr) -> Iterator[ast.expr]:
-    """The parts of a union; of anything else, itself."""
+    """The parts of a union; of anything else, itself. Names of :mod:`hmu.values` stand for what they name."""
     if isinstance(hint, ast.BinOp):
         yield from _options(hint.left)
         yield from _options(hint.right)
     elif isinstance(hint, ast.Constant) and isinstance(hint.value, str):  # a quoted annotation
         yield from _options(ast.parse(hint.value, mode="eval").body)
+    elif isinstance(hint, ast.Name) and hint.id in named():
+        yield from _options(named()[hint.id])
     else:
         yield hint
 
@@ -92,6 +137,12 @@ def _taken_apart(hint: ast.expr) -> tuple[str, list[ast.expr]]:
         inside = hint.slice.elts if isinstance(hint.slice, ast.Tuple) else [hint.slice]
         return ast.unparse(hint.value), inside
     return ast.unparse(hint), []
+
+
+def _limits(hint: ast.expr) -> list[tuple[str, float]]:
+    """Signs and bounds of ``">= 0, < 10"``; none of a text that says in words what a name is."""
+    text = str(hint.value) if isinstance(hint, ast.Constant) else ""
+    return [(sign, float(bound)) for sign, bound in _BOUND.findall(text)]
 
 
 def _against(key: str, node: Node, hint: ast.expr) -> str | None:
@@ -107,7 +158,11 @@ def _against(key: str, node: Node, hint: ast.expr) -> str | None:
         return _inside(key, node, parts[-1 if name in _MAPPINGS else 0]) if parts else None
     value = None if isinstance(node, (DictConfig, ListConfig)) else node._value()
     if name == "Literal":
-        return None if any(isinstance(p, ast.Constant) and p.value == value for p in parts) else wrong
+        return None if any(isinstance(p, ast.Constant) and _same(p.value, value) for p in parts) else wrong
+    if name == "Annotated":
+        limits, trouble = _limits(parts[1]), _against(key, node, parts[0])
+        fits = all(_BOUNDS[sign][1](value, bound) for sign, bound in limits) if limits and not trouble else value  # type: ignore[arg-type]
+        return trouble or (None if fits else wrong)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     known: Mapping[str, bool] = {
         "bool": isinstance(value, bool),
@@ -116,6 +171,11 @@ def _against(key: str, node: Node, hint: ast.expr) -> str | None:
         "str": isinstance(value, str),
     }
     return None if known.get(name, True) else wrong
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal and of one type: 1 is not true."""
+    return type(one) is type(other) and one == other
 
 
 def _inside(key: str, node: Node, hint: ast.expr) -> str | None:

@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 
 from hmu.app import CONFIGS, register_resolvers
+from hmu.command_line import understood
 from hmu.config import check_config
 from hmu.help import commands, header
 from hmu.tools import report
+from hmu.values import Keys
 from tests.conftest import REPOSITORY
 
 PLACEHOLDER = "PLACEHOLDER"
@@ -135,19 +138,34 @@ def composed(command: Command) -> list[DictConfig]:
         HydraException: for a group, choice or key that does not exist.
         ConfigError: for a value that is missing or that nothing reads.
     """
+    keys = keys_of(str(command.config))
+    flag = ["-m"] if command.sweeps else []
+    words = understood([*flag, *command.overrides], keys)[len(flag) :]
+    return [checked(str(command.config), *run) for run in (single_runs(words) if command.sweeps else [words])]
+
+
+def keys_of(root: str) -> type[Keys]:
+    """What the script of a root configuration declares to read."""
+    module = import_module(root if root in _SCRIPTS else f"hmu.tools.{root}")
+    keys: type[Keys] = module.Keys
+    return keys
+
+
+def checked(root: str, *overrides: str) -> DictConfig:
+    """A script's configuration, composed and checked as in a job.
+
+    Raises:
+        HydraException, ConfigError: as :func:`composed`.
+    """
     register_resolvers()
-    runs = single_runs(command.overrides) if command.sweeps else [command.overrides]
-    configs = []
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        for overrides in runs:
-            config = compose(command.config, overrides=overrides, return_hydra_config=True)
-            config.hydra.runtime.output_dir = str(REPOSITORY / "outputs")
-            HydraConfig.instance().set_config(config)
-            with open_dict(config):
-                del config.hydra
-            check_config(config, overrides)
-            configs.append(config)
-    return configs
+        config = compose(root, overrides=list(overrides), return_hydra_config=True)
+    config.hydra.runtime.output_dir = str(REPOSITORY / "outputs")
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config.hydra
+    check_config(config, overrides, keys_of(root))
+    return config
 
 
 def check(command: Command) -> None:

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -10,7 +17,9 @@ from omegaconf import OmegaConf
 from hmu.app import CONFIGS, register_resolvers
 from hmu.config import arguments, check_config, check_targets
 from hmu.errors import ConfigError
+from hmu.values import Keys
 from tests.commands import of_header
+from tests.conftest import REPOSITORY
 
 ROOTS = [p.stem for p in sorted(CONFIGS.glob("*.yaml"))]
 NO_GROUPS = ("hydra", "experiment")  # they change whole configurations
@@ -124,6 +133,12 @@ def test_a_value_that_does_not_fit_its_annotation_is_refused(key, value, expecte
         check_targets(config)
 
 
+class Some(Keys):
+    scale: float
+    columns: Sequence[str] | None
+    match: Literal["word", "substring"] | None
+
+
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
@@ -136,11 +151,49 @@ def test_a_value_that_does_not_fit_its_annotation_is_refused(key, value, expecte
     ],
 )
 def test_top_keys_of_a_wrong_type_are_refused(key, value, expected):
+    good = {"scale": 1, "columns": None, "match": "word"}
     with pytest.raises(ConfigError, match=expected):
-        check_config(OmegaConf.create({key: value}))
+        check_config(OmegaConf.create(good | {key: value}), keys=Some)
+
+
+def test_numbers_that_are_none_are_refused_wherever_they_stand():
+    for node in ({"a": {"b": float("nan")}}, {"a": [1.0, float("inf")]}):
+        with pytest.raises(ConfigError, match=r"a\.[b1]=(nan|inf): expected a number"):
+            check_config(OmegaConf.create(node))
+
+
+def test_arguments_read_from_source_are_those_of_the_code():
+    """Of every target in the configuration tree, inherited ones and those of dataclasses too."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml"))
+    targets = sorted(set(re.findall(r"_target_: (hmu\.[\w.]+)", text)))
+    assert len(targets) > 40
+    for target in targets:
+        module, _, name = target.rpartition(".")
+        taken = {p.name for p in inspect.signature(getattr(import_module(module), name)).parameters.values()}
+        assert set(arguments(target) or taken) == taken, target
+
+
+def test_checking_a_configuration_of_ours_imports_no_torch():
+    code = """
+import sys
+from hydra import compose, initialize_config_dir
+from hmu.app import CONFIGS, register_resolvers
+from hmu.config import check_config
+from hmu.tools.generate import Keys
+register_resolvers()
+with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    check_config(compose("generate", overrides=["prompt=x", "paths.root=x"]), keys=Keys)
+sys.stdout.write(str("torch" in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.stdout.strip() == "False", done.stderr
 
 
 def test_values_that_fit_or_come_from_elsewhere_are_let_through():
-    check_config(OmegaConf.create({"scale": 1, "columns": None, "match": "word", "seed": 0, "top": "${seed}"}))
+    there = {"scale": 1, "columns": None, "match": "word"}
+    check_config(OmegaConf.create(there), keys=Some)
+    check_config(OmegaConf.create(there | {"scale": "${top}", "top": 2}), keys=Some)
+    with pytest.raises(ConfigError, match="scale="):
+        check_config(OmegaConf.create(there | {"scale": "${top}", "top": "two"}), keys=Some)
     suite = {**SUITE, "guidance": 4, "metrics": {"fid": {"_target_": "hmu.metrics.fid.FID"}}, "repeats": "${n}"}
     check_targets(OmegaConf.create({"n": 1, "suite": suite}))

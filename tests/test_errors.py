@@ -57,7 +57,8 @@ class Caller:
             "hydra/job_logging=none",
         ]
         always += [] if script == "evaluate" else ["trainer=cpu", "trainer.enable_progress_bar=false", "logger=none"]
-        self.monkeypatch.setattr(sys, "argv", [f"{script}.py", *always, *overrides])
+        last = {word.partition("=")[0]: word for word in [*always, *overrides]}  # a key given twice is a mistake
+        self.monkeypatch.setattr(sys, "argv", [f"{script}.py", *last.values()])
         self.monkeypatch.delenv("HMU_RUN_STAMP", raising=False)
         GlobalHydra.instance().clear()
         self.capsys.readouterr()

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from hmu.errors import ConfigError
-from hmu.outputs import LIST, check_place, claim_files, claim_folder, read_list, refresh
+from hmu.outputs import check_place, claim_files, claim_folder, refresh
+from hmu.written import LIST, read_list
 
 
 def fill(folder, **files):
@@ -23,7 +24,7 @@ def written(folder, **files):
     names = [name.replace("__", "/") for name in files]
     output.begin(names)
     fill(folder, **files)
-    output.done(names)
+    output.finish()
     return output
 
 
@@ -123,9 +124,12 @@ def test_single_files(tmp_path):
     output = claim_files([path], "target", "tool", overwrite=False)
     output.begin([path.name])
     path.write_text("1")
-    output.done([path.name])
+    output.finish()
+    other = claim_files([path.with_name("other")], "target", "tool", overwrite=False)
+    other.begin(["other"])
+    assert path.exists(), "other files of the same tool stay"
     fill(path.parent, mine="1")
-    with pytest.raises(ConfigError, match=r"target=.*trial\.npz exists.*overwrite=true"):
+    with pytest.raises(ConfigError, match=r"target: .*trial\.npz' exists.*overwrite=true"):
         claim_files([path], "target", "tool", overwrite=False)
     claim_files([path], "target", "tool", overwrite=True)
     with pytest.raises(ConfigError, match="mine' was not written by this tool"):

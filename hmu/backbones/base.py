@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.data.batch import MotionBatch
+from hmu.errors import ConfigError
 from hmu.text.base import TextCondition
 
 
@@ -147,6 +148,25 @@ class MotionBackbone(nn.Module):
         ``guidance`` and ``steps`` default to the configuration's. Equal generators give equal motions.
         """
         raise NotImplementedError
+
+    @property
+    def most_steps(self) -> int | None:
+        """The largest number of sampling steps: the noise levels of a diffusion model; None where any number works."""
+        return None
+
+    def check_steps(self, steps: int | None, key: str) -> None:
+        """Refuse more steps than there are noise levels, before any work.
+
+        Args:
+            steps: asked for; None = the configuration's own. key: names it in the message.
+
+        Raises:
+            ConfigError: naming the key and the largest number.
+        """
+        own = getattr(getattr(self, "sampling", None), "steps", None)
+        asked, name = (own, "backbone.sampling.steps") if steps is None else (steps, key)
+        if asked is not None and self.most_steps is not None and asked > self.most_steps:
+            raise ConfigError(f"{name}={asked}: {self.name} has {self.most_steps} noise levels; give at most so many")
 
     # -- handles (capabilities follow from which are offered) -------------------------------------------------
     def network(self) -> nn.Module:

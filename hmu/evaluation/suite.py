@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
+from hmu.values import Count
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +98,13 @@ class Suite:
     def __init__(
         self,
         metrics: Mapping[str, MotionMetric],
-        limits: Mapping[str, int],
-        repeats: int = 1,
+        limits: Mapping[str, Annotated[int, ">= 0"]],
+        repeats: Count = 1,
         guidance: float | None = None,
-        steps: int | None = None,
-        batch_size: int = 64,
+        steps: Count | None = None,
+        batch_size: Count = 64,
         split: str = "test",
-        bootstrap: int = 200,
+        bootstrap: Annotated[int, ">= 0"] = 200,
         gallery: str | None = None,
         gallery_self: bool = False,
     ) -> None:

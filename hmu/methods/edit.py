@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
-from hmu.errors import CheckpointError
+from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.methods import edit_files
 
 log = logging.getLogger(__name__)
@@ -213,14 +215,17 @@ def load_edits(paths: Sequence[str]) -> list[tuple[Edit, float]]:
 
     Raises:
         CheckpointError: as :func:`load_edit`.
+        ConfigError: a strength that is no finite number.
     """
     pairs = []
     for entry in paths:
         head, colon, tail = entry.rpartition(":")
         try:
-            path, scale = (head, float(tail)) if colon else (entry, 1.0)
+            path, scale = (head, float(tail)) if colon and not os.path.exists(entry) else (entry, 1.0)
         except ValueError:  # the colon belongs to the path (a drive letter)
             path, scale = entry, 1.0
+        if not math.isfinite(scale):
+            raise ConfigError(f"edits={shown(entry, 120)}: strength {tail}, expected a finite number, e.g. {head}:1.0")
         pairs.append((load_edit(path), scale))
     return pairs
 

@@ -8,22 +8,40 @@ training split, ``codes.yaml`` with the chosen codes by layer (to be joined with
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from omegaconf import DictConfig
 
 from hmu.app import main
 from hmu.errors import ConfigError
+from hmu.outputs import claim_folder
+from hmu.tools.sweeping import place_of
+from hmu.values import Common, Device, Node, Place
 
 log = logging.getLogger(__name__)
-FORMATS = ("csv", "parquet")
+
+
+class Keys(Common):
+    """What ``configs/codes.yaml`` holds."""
+
+    backbone: Node
+    concept: Node
+    method: Node
+    formats: Sequence[Literal["csv", "parquet"]]
+    out: Place
+    overwrite: bool
+    forget_file: Place | None
+    retain_file: Place | None
+    device: Device
 
 
 def run(config: DictConfig) -> list[Path]:
     """Encode, choose, write; returns the files.
 
     Raises:
-        ConfigError: a method other than LCR, an unknown format, or a backbone without codebooks.
+        ConfigError: a method other than LCR, a backbone without codebooks, or an ``out`` that holds anything.
     """
     from hydra.utils import instantiate
 
@@ -33,9 +51,8 @@ def run(config: DictConfig) -> list[Path]:
     from hmu.workflows.pairs import check_pair
     from hmu.workflows.sides import partition
 
-    unknown = [name for name in config.formats if name not in FORMATS]
-    if unknown:
-        raise ConfigError(f"formats={unknown[0]}: expected any of {', '.join(FORMATS)}")
+    out = place_of(config)
+    place = claim_folder(out, "out", "codes", overwrite=config.overwrite)
     method = instantiate(config.method)
     if not isinstance(method, Lcr):
         raise ConfigError(f"method={method.name}: codes are chosen by method=lcr")
@@ -48,11 +65,12 @@ def run(config: DictConfig) -> list[Path]:
     clips = [source.clips("train", ids) for ids in (sides.forget, sides.retain)]
     table, forget = method.statistics(backbone, clips[0], clips[1], all_layers=True)
     method.select(backbone, table, forget)
-    out = Path(config.out)
+    place.begin([*(f"codes.{name}" for name in config.formats), "codes.yaml", "codes.json"])
     files = [table.save(out / f"codes.{name}") for name in config.formats] + method.save_findings(out)
+    place.finish()
     log.info("codes of %d clips: %s", len(table), ", ".join(str(path) for path in files))
     return files
 
 
 if __name__ == "__main__":
-    main("codes", run)
+    main("codes", run, Keys)

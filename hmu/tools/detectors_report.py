@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from omegaconf import DictConfig
 from hmu.app import main
 from hmu.errors import ConfigError, DataError
 from hmu.motion import detectors
+from hmu.values import Count, Place, Seed
+from hmu.values import Keys as Declared
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,6 +32,17 @@ CONTAINED = {
     ("crouch_walk", "walk"),
     ("turn", "walk"),
 }
+
+
+class Keys(Declared):
+    """What ``configs/detectors_report.yaml`` holds."""
+
+    document: Place
+    clips: Count
+    seed: Seed
+    noise: Sequence[Annotated[float, ">= 0"]]
+    joints: Place | None
+    labels: Place | None
 
 
 def run(config: DictConfig) -> Path:
@@ -170,4 +184,4 @@ def padded(motions: Sequence[NDArray[np.floating]]) -> tuple[Array, NDArray[np.i
 
 
 if __name__ == "__main__":
-    main("detectors_report", run)
+    main("detectors_report", run, Keys, sweeps=False)

@@ -16,11 +16,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.app import main
 from hmu.errors import ConfigError
+from hmu.values import Common
 
 if TYPE_CHECKING:
     from hmu.data.dataset import DatasetSource
 
 KEYS = {"path", "kind", "what", "who", "for", "pattern", "count", "optional", "role"}
+
+
+class Keys(Common):
+    """What ``configs/doctor.yaml`` holds."""
+
+    deep: bool
 
 
 @dataclass(frozen=True)
@@ -138,4 +145,4 @@ def run(config: DictConfig) -> list[Finding]:
 
 
 if __name__ == "__main__":
-    main("doctor", run)
+    main("doctor", run, Keys, sweeps=False)

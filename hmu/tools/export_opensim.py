@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.tools.import_opensim import check_target
+from hmu.tools.import_opensim import claim
+from hmu.values import Keys as Declared
+from hmu.values import Place
 
 log = logging.getLogger(__name__)
+
+
+class Keys(Declared):
+    """What ``configs/export_opensim.yaml`` holds."""
+
+    trial: Place
+    target: Place
+    degrees: bool | None
+    root: Literal["auto", "velocity", "position"]
+    overwrite: bool
 
 
 def run(config: DictConfig) -> tuple[Path, Path]:
@@ -25,13 +38,14 @@ def run(config: DictConfig) -> tuple[Path, Path]:
 
     base = Path(config.target)
     names = (base.with_name(f"{base.name}_ik.mot"), base.with_name(f"{base.name}_grf.mot"))
-    for name in names:
-        check_target(name, ".mot", bool(config.overwrite))
+    place = claim(names, ".mot", "export_opensim", config.overwrite)
     trial = read_trial(config.trial, root=str(config.root))
+    place.begin(name.name for name in names)
     written = export_coordinates(names[0], trial, degrees=config.degrees), export_forces(names[1], trial)
+    place.finish()
     log.info("%d frames at %g Hz: %s, %s", len(trial), trial.fps, *written)
     return written
 
 
 if __name__ == "__main__":
-    main("export_opensim", run)
+    main("export_opensim", run, Keys, sweeps=False)

@@ -6,36 +6,74 @@ Writes into ``out``: ``features/*.npy`` ``(frames, features)`` in real units, ``
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.errors import ConfigError
+from hmu.documents import read_json
+from hmu.errors import ConfigError, HmuError
+from hmu.outputs import claim_folder
 from hmu.tools import prompts
+from hmu.tools.generate_files import files_of, write
 from hmu.tools.prompts import Item, Limits
+from hmu.tools.sweeping import place_of
+from hmu.values import Common, Count, Device, Node, Place, Positive, Seed, Text
+from hmu.values import Keys as Declared
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from hmu.backbones.base import MotionBackbone
     from hmu.methods.edit import Edit
-    from hmu.motion.skeleton import Skeleton
 
 log = logging.getLogger(__name__)
 
 RECORDS = "records.json"
 ASKED = ("prompt", "prompts", "split")
-ANIMATIONS = ("gif", "mp4", "none")
-BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
+
+
+class Gait(Declared):
+    """What ``gait`` holds there; the ranges are those of :mod:`hmu.gait.trial`."""
+
+    windows: Count
+    speed: Annotated[float, "> 0, < 10"] | Sequence[Annotated[float, "> 0, < 10"]] | None
+    height: Annotated[float, ">= 0.5, <= 2.5"]
+    mass: Annotated[float, ">= 10, <= 250"]
+    trial: Place | None
+    known: Literal["kinematics", "forces"]
+
+
+class Keys(Common):
+    """What ``configs/generate.yaml`` holds."""
+
+    backbone: Node
+    prompt: Text | Sequence[Text] | None
+    prompts: Place | None
+    split: str | None
+    limit: Count | None
+    repeats: Count
+    length: Count | None
+    seconds: Positive | None
+    edits: Place | Sequence[Place]
+    strict: bool
+    guidance: float | None
+    steps: Count | None
+    batch_size: Count
+    gait: Gait
+    animation: Literal["gif", "mp4", "none"]
+    bvh: Literal["exact", "fixed", "none"]
+    foot_lock: bool
+    out: Place
+    overwrite: bool
+    device: Device
+    seed: Seed
+    threads: Count | None
 
 
 @dataclass(frozen=True)
@@ -58,8 +96,8 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
     """Generate what ``config`` (``configs/generate.yaml``) asks for; returns the records."""
     if any(config[key] is not None for key in ASKED) or reads_text(config):
         check(config)
-    out = Path(config.out)
-    old = claim(out, overwrite=bool(config.overwrite))
+    out = place_of(config)
+    place = claim_folder(out, "out", "generate", overwrite=config.overwrite, older=lambda: listed(out))
 
     import torch
     from hydra.utils import instantiate
@@ -69,23 +107,25 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
 
     if config.threads is not None:
         torch.set_num_threads(int(config.threads))
-    edits = load_edits([str(entry) for entry in config.edits])
+    entries = [config.edits] if isinstance(config.edits, str) else list(config.edits)
+    edits = load_edits([str(Path(entry).expanduser()) for entry in entries])
     backbone = instantiate(config.backbone)
     if not isinstance(backbone, MotionBackbone):
         raise ConfigError(f"backbone._target_ '{config.backbone._target_}' did not build a MotionBackbone")
     backbone = backbone.to(_device(str(config.device))).eval()
+    backbone.check_steps(config.steps, "steps")
+    facts, change = _edit_facts(entries, edits), applied(backbone, edits, strict=config.strict)
     if not backbone.reads_text:
         from hmu.tools import generate_gait
 
-        change = applied(backbone, edits, strict=bool(config.strict))
-        facts = _edit_facts(config.edits, edits)
-        return generate_gait.run(config, backbone, change, facts, old)  # type: ignore[arg-type]
+        return generate_gait.run(config, backbone, change, facts, place)  # type: ignore[arg-type]
     jobs = plan(config, backbone)
-    with applied(backbone, edits, strict=bool(config.strict)):
+    with change:
         # Only now, when nothing the user gave can be wrong any more.
-        for path in old:
-            path.unlink(missing_ok=True)
-        return produce(backbone, jobs, config, out, _edit_facts(config.edits, edits))
+        place.begin([RECORDS, *(name for job in jobs for name in files_of(job, config).values())])
+        records = produce(backbone, jobs, config, out, facts)
+    place.finish()
+    return records
 
 
 def reads_text(config: DictConfig) -> bool:
@@ -102,39 +142,24 @@ def check(config: DictConfig) -> None:
     if len(given) != 1:
         found = " and ".join(f"{key}=" for key in given) or "none of them"
         raise ConfigError(f'give one of prompt="...", prompts=file.txt and split=test; found {found}')
-    if config.animation not in ANIMATIONS:
-        raise ConfigError(f"animation={config.animation} is unknown: use one of {', '.join(ANIMATIONS)}")
-    if config.bvh not in (*BVH, "none"):
-        raise ConfigError(f"bvh={config.bvh} is unknown: use one of {', '.join(BVH)}, none")
-    for key in ("repeats", "batch_size", "limit", "steps"):
-        value = config[key]
-        if value is None and key in ("limit", "steps"):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{key}={value}: expected a whole number of at least 1")
 
 
-def claim(out: Path, overwrite: bool) -> list[Path]:
-    """Make sure that ``out`` may be written to; returns the files of an earlier call that ``overwrite`` gives up.
+def listed(out: Path) -> list[str]:
+    """Files of a call of an older version, by the records that it left; none without records.
 
     Raises:
-        ConfigError: ``out`` is a file, holds anything (without ``overwrite``), or is not an earlier call's folder.
+        ConfigError: records that cannot be read.
     """
-    if out.is_file():
-        raise ConfigError(f"out={out} is a file, expected a folder")
-    if not out.is_dir() or not any(out.iterdir()):
-        return []
-    if not overwrite:
-        raise ConfigError(f"out={out} is not empty: choose another folder or add overwrite=true; nothing was changed")
     if not (out / RECORDS).is_file():
-        raise ConfigError(f"out={out} holds files that this tool did not write (no {RECORDS}); choose another folder")
+        return []
     try:
-        records = json.loads((out / RECORDS).read_text(encoding="utf-8"))
-        files = [(out / file).resolve() for record in records for file in record["files"].values()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{out / RECORDS} is damaged, nothing was removed; choose another folder") from error
-    # A record file is not trusted to point outside its folder.
-    return [out / RECORDS, *(path for path in files if path.is_relative_to(out.resolve()))]
+        content = read_json(out / RECORDS)
+        records = content["records"] if isinstance(content, dict) else content
+        files = [str(file) for record in records for file in record["files"].values()]
+    except (HmuError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"'{out / RECORDS}' is damaged, nothing was removed; choose another folder") from error
+    inside = [file for file in files if (out / file).resolve().is_relative_to(out.resolve())]  # it may say anything
+    return [RECORDS, *inside]
 
 
 def plan(config: DictConfig, backbone: MotionBackbone) -> list[Job]:
@@ -142,9 +167,9 @@ def plan(config: DictConfig, backbone: MotionBackbone) -> list[Job]:
     limits = Limits(backbone.fps, backbone.unit_length, backbone.min_frames, backbone.max_frames)
     asked = prompts.asked_frames(config.length, config.seconds, backbone.fps)
     if config.prompt is not None:
-        items = prompts.from_texts(config.prompt if isinstance(config.prompt, ListConfig) else [config.prompt])
+        items = prompts.from_texts(config.prompt, backbone.fps)
     elif config.prompts is not None:
-        items = prompts.from_file(Path(config.prompts), backbone.fps)
+        items = prompts.from_file(config.prompts, backbone.fps)
     else:
         from hydra.utils import instantiate
 
@@ -211,48 +236,6 @@ def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) ->
             yield batch, motion.float().cpu()
 
 
-def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, config: DictConfig) -> dict[str, str]:
-    """Write one motion ``(frames, features)`` in all wanted forms; returns the files relative to ``out``."""
-    from hmu.motion.features import features_to_joints
-    from hmu.motion.skeleton import skeleton_for
-
-    skeleton = skeleton_for(backbone.features)
-    joints = features_to_joints(features, skeleton)
-    files = {"features": f"features/{job.stem}.npy", "joints": f"joints/{job.stem}.npy"}
-    _save_array(out / files["features"], features)
-    _save_array(out / files["joints"], joints)
-    if config.bvh != "none":
-        files["bvh"] = f"bvh/{job.stem}.bvh"
-        _save_bvh(out / files["bvh"], joints, skeleton, backbone.fps, config)
-    if config.animation != "none":
-        from hmu.viz.animate import render
-
-        files["animation"] = f"animations/{job.stem}.{config.animation}"
-        panel = ("", joints)
-        render([panel], out / files["animation"], fps=backbone.fps, caption=job.item.prompt, skeleton=skeleton)
-    return files
-
-
-def _save_bvh(path: Path, joints: np.ndarray, skeleton: Skeleton, fps: float, config: DictConfig) -> None:
-    from hmu.motion.bvh_write import centimetres, joints_to_bvh, write_bvh
-    from hmu.motion.foot_lock import lock_feet
-
-    metres = joints * skeleton.units_to_metres
-    if config.foot_lock:
-        metres = lock_feet(metres, skeleton.contacts)
-    write_bvh(path, centimetres(joints_to_bvh(metres, skeleton, fps, BVH[str(config.bvh)])))
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    import numpy as np
-
-    from hmu.checkpoints.safe import write_bytes
-
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
-
-
 def _edit_facts(entries: Sequence[str], edits: Sequence[tuple[Edit, float]]) -> list[dict[str, Any]]:
     return [
         {"path": str(entry), "scale": scale, "method": edit.method, "concept": edit.concept}
@@ -275,4 +258,4 @@ def _device(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main("generate", run)
+    main("generate", run, Keys)

@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig
 
 from hmu.errors import ConfigError
+from hmu.tools.gait_numbers import Group, measured, quality, style_of, tell
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hmu.backbones.gaitdynamics import GaitDynamics
     from hmu.gait.trial import Trial
+    from hmu.written import Output
 
 log = logging.getLogger(__name__)
 
 ANIMATIONS = ("gif", "none")
-KNOWN = ("kinematics", "forces")
+PLOTS = {"cycles": "plots/cycles.png", "pressure": "plots/pressure.png"}
 SHOWN = 4  # windows of each group that are animated
-Group = tuple[str, "float | None", "list[Trial]"]  #: name, asked speed, its windows
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,9 @@ def asked(config: DictConfig, backbone: GaitDynamics) -> Asked:
         )
     if config.animation not in ANIMATIONS:
         raise ConfigError(f"animation={config.animation}: gait is animated as {' or '.join(ANIMATIONS)}")
-    if isinstance(node.windows, bool) or not isinstance(node.windows, int) or node.windows < 1:
-        raise ConfigError(f"gait.windows={node.windows}: expected a whole number of at least 1")
-    for key, (low, high) in {"height": (0.5, 2.5), "mass": (10, 250)}.items():
-        if not low <= float(node[key]) <= high:
-            raise ConfigError(f"gait.{key}={node[key]}: expected {low} to {high}")
-    if node.known not in KNOWN:
-        raise ConfigError(f"gait.known={node.known}: expected {' or '.join(KNOWN)}")
     speeds = list(node.speed) if isinstance(node.speed, ListConfig) else [node.speed]
     if node.trial is not None and speeds != [None]:
         raise ConfigError("gait.trial and gait.speed: a recording has its own speed; give one of the two")
-    for speed in speeds:
-        if speed is not None and (isinstance(speed, (bool, str)) or not 0 < float(speed) < 10):
-            raise ConfigError(f"gait.speed={speed}: expected metres per second above 0, or a list of them")
     frames = asked_frames(config.length, config.seconds, backbone.fps)
     limits = Limits(backbone.fps, 1, backbone.min_frames, backbone.max_frames)
     length = backbone.max_frames if frames is None else limits.fit(frames, "length")
@@ -87,28 +78,30 @@ def run(
     backbone: GaitDynamics,
     change: AbstractContextManager[object],
     edits: list[dict[str, Any]],
-    old: Sequence[Path] = (),
+    place: Output,
 ) -> list[dict[str, Any]]:
     """Generate what ``config.gait`` asks for; returns the records.
 
     Args:
         config: ``configs/generate.yaml``. backbone: on its device. change: edits on it, entered while it is asked.
-        edits: what they are, for the records. old: files of an earlier call that are given up.
+        edits: what they are, for the records. place: the claimed folder.
     """
     from hmu.checkpoints.safe import write_json
     from hmu.tools.generate import RECORDS
 
-    wanted, out = asked(config, backbone), Path(config.out)
+    wanted, out = asked(config, backbone), place.folder
     with change:
         one = wanted.trial is not None
         made = [complete(backbone, wanted, config)] if one else list(sweep(backbone, wanted, config))
-    for path in old:  # only now, when nothing the user gave can be wrong any more
-        path.unlink(missing_ok=True)
+    animated = SHOWN if config.animation != "none" else 0
+    stems = [(f"{name}-{number:03d}", number < animated) for name, _, trials in made for number in range(len(trials))]
+    names = [name for stem, animate in stems for name in files_of(stem, animate=animate).values()]
+    place.begin([RECORDS, *names, *PLOTS.values()])  # only now, when nothing the user gave can be wrong any more
     records = []
     for name, speed, trials in made:
         for number, trial in enumerate(trials):
             stem = f"{name}-{number:03d}"
-            files = write(out, stem, trial, animate=config.animation != "none" and number < SHOWN)
+            files = write(out, stem, trial, animate=number < animated)
             facts: dict[str, Any] = {"speed_asked": speed, "statistics": measured(trial), "style": style_of(trial)}
             if trial.notes.get("quality"):
                 facts["quality"] = trial.notes["quality"]
@@ -117,6 +110,7 @@ def run(
     plots = plot(out, made)
     records[0]["files"] |= plots
     write_json(out / RECORDS, records)
+    place.finish()
     tell(made)
     log.info("wrote %d windows to %s", len(records), out)
     return records
@@ -187,61 +181,11 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
     return f"{wanted.trial.stem}-from-{wanted.known}", None, [done]
 
 
-def quality(trial: Trial, states: Any, known: str) -> dict[str, float]:
-    """Errors of generated columns ``(frames, 63)`` against a recording, over its frames that are not missing.
-
-    ``kinematics`` known: root mean square and correlation of vertical and forward forces (body weights) of both feet.
-    ``forces`` known: root mean square of hip, knee and ankle flexion (degrees), error of the mean speed (m/s).
-    """
-    import numpy as np
-    import torch
-
-    from hmu.gait import columns
-    from hmu.gait.states import to_osim
-    from hmu.gait.statistics import GRAVITY
-
-    keep = ~trial.missing
-    found: dict[str, float] = {}
-    if not keep.any():
-        return found
-    if known == "kinematics":
-        for name, axis in (("vertical force", "y"), ("forward force", "x")):
-            chosen = columns.states([f"calcn_{side}_force_v{axis}" for side in "rl"])
-            ours, true = (x[keep][:, chosen].ravel() / GRAVITY for x in (states, trial.states))
-            found[f"{name} error (body weights)"] = float(np.sqrt(((ours - true) ** 2).mean()))
-            if ours.std() > 0 and true.std() > 0:
-                found[f"{name} correlation"] = float(np.corrcoef(ours, true)[0, 1])
-        return found
-    ours, true = (to_osim(torch.from_numpy(x), trial.height).numpy()[keep] for x in (states, trial.states))
-    for name in ("hip_flexion", "knee_angle", "ankle_angle"):
-        chosen = columns.osim([f"{name}_{side}" for side in "rl"])
-        found[f"{name} error (degrees)"] = float(np.rad2deg(np.sqrt(((ours - true)[:, chosen] ** 2).mean())))
-    forward = columns.ROOT_COLUMNS[0]
-    found["speed error (m/s)"] = float((states[keep, forward] - trial.states[keep, forward]).mean() * trial.height)
-    return found
-
-
-def measured(trial: Trial) -> dict[str, float | None]:
-    """Statistics of a trial; None where it has none (cadence without two strikes)."""
-    import math
-
-    import torch
-
-    from hmu.gait.statistics import statistics
-    from hmu.metrics.gait_consistency import stance_speed
-
-    states = torch.from_numpy(trial.states)[None]
-    found = statistics(states, trial.height) | {"stance_speed": stance_speed(states, trial.height)}
-    return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
-
-
-def style_of(trial: Trial) -> str:
-    """The style that the kinematic rules see."""
-    import torch
-
-    from hmu.gait.rules import styles
-
-    return next(name for name, seen in styles(torch.from_numpy(trial.states)[None]).items() if bool(seen))
+def files_of(stem: str, *, animate: bool) -> dict[str, str]:
+    """The files of one trial by kind, relative to ``out``."""
+    files = {"trial": f"trials/{stem}.npz", "kinematics": f"mot/{stem}_ik.mot", "forces": f"mot/{stem}_grf.mot"}
+    files["table"] = f"csv/{stem}.csv"
+    return files | ({"animation": f"animations/{stem}.gif"} if animate else {})
 
 
 def write(out: Path, stem: str, trial: Trial, *, animate: bool) -> dict[str, str]:
@@ -253,16 +197,14 @@ def write(out: Path, stem: str, trial: Trial, *, animate: bool) -> dict[str, str
     from hmu.gait.figure import gait_stick_figure
     from hmu.gait.trial import write_trial
 
-    files = {"trial": f"trials/{stem}.npz", "kinematics": f"mot/{stem}_ik.mot", "forces": f"mot/{stem}_grf.mot"}
+    files = files_of(stem, animate=animate)
     write_trial(out / files["trial"], trial)
     export_coordinates(out / files["kinematics"], trial)
     export_forces(out / files["forces"], trial)
-    files["table"] = f"csv/{stem}.csv"
     write_bytes(out / files["table"], table(trial).encode())
     if animate:
         from hmu.viz.gait import gait_gif
 
-        files["animation"] = f"animations/{stem}.gif"
         gait_gif([("", gait_stick_figure(torch.from_numpy(trial.states), trial.height))], out / files["animation"])
     return files
 
@@ -297,29 +239,10 @@ def plot(out: Path, made: Sequence[Group]) -> dict[str, str]:
     windows = {name: torch.stack([torch.from_numpy(trial.states) for trial in trials]) for name, _, trials in made}
     cycles = {name: gait_cycles(found) for name, found in windows.items()}
     if any(map(len, cycles.values())):
-        files["cycles"] = "plots/cycles.png"
+        files["cycles"] = PLOTS["cycles"]
         cycle_plot(cycles, out / files["cycles"])
     figures = {name: gait_stick_figure(found, made[0][2][0].height) for name, found in windows.items()}
     if any(bool((figure.arrows[..., 1, 1] > figure.arrows[..., 0, 1]).any()) for figure in figures.values()):
-        files["pressure"] = "plots/pressure.png"
+        files["pressure"] = PLOTS["pressure"]
         pressure_plot(figures, out / files["pressure"])
     return files
-
-
-def tell(made: Sequence[Group]) -> None:
-    """Log how well asked speeds were met, by the pelvis' path and by standing feet; slope and error of a sweep."""
-    import numpy as np
-
-    groups = [(speed, [measured(trial) for trial in trials]) for _, speed, trials in made if speed is not None]
-    if not groups:
-        return
-    want = np.array([speed for speed, _ in groups])
-    got = {
-        name: np.array([np.mean([np.nan if m[key] is None else m[key] for m in found]) for _, found in groups])
-        for name, key in (("pelvis", "speed"), ("legs", "stance_speed"))
-    }
-    for speed, pelvis, legs in zip(want, *got.values(), strict=True):
-        log.info("asked for %.2f m/s: pelvis %.3f m/s, legs %.3f m/s", speed, pelvis, legs)
-    for name, mean in got.items() if len(groups) > 1 else ():
-        slope, error = float(np.polyfit(want, mean, 1)[0]), float(np.abs(mean - want).mean())
-        log.info("%s: slope %.3f, mean absolute error %.3f m/s", name, slope, error)

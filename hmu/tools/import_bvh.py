@@ -13,21 +13,21 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sys
-import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig
 
 from hmu.app import CONFIGS, main
 from hmu.errors import ConfigError, DataError
-from hmu.outputs import claim_folder
+from hmu.outputs import beside, claim_folder
+from hmu.values import Count, Place, Positive
+from hmu.values import Keys as Declared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +85,23 @@ class Converter:
             return str(error).removeprefix(f"{name}.bvh: ")
 
 
+class Keys(Declared):
+    """What ``configs/import_bvh.yaml`` holds."""
+
+    source: Place
+    captions: Place | None
+    target: Place
+    mapping: Place
+    splits: Place | None
+    texts: Place | None
+    target_skeleton: str | None
+    facing: Literal["upstream", "true", True]
+    statistics: Literal["train", "all"]
+    fps: Positive
+    workers: Count
+    overwrite: bool
+
+
 def run(config: DictConfig) -> Summary:
     """Import one collection; returns what was written and what was left out.
 
@@ -96,20 +113,13 @@ def run(config: DictConfig) -> Summary:
     if target.resolve() == source.resolve() or target.resolve() in source.resolve().parents:
         raise ConfigError(f"target '{target}' holds the source: choose another folder")
     place = claim_folder(target, "target", "import_bvh", overwrite=config.overwrite)
-    if config.statistics not in ("train", "all") or config.workers < 1 or not config.fps > 0:
-        raise ConfigError("statistics is 'train' or 'all', workers at least 1, fps above 0")
     mapping, texts = load_mapping(config.mapping), _texts(config)
     names = member_names_checked(source)
-    converter = Converter(mapping, float(config.fps), _offsets(config, source, mapping), config.facing)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    try:
-        work.chmod(0o755)
+    converter = Converter(mapping, float(config.fps), _offsets(config, source, mapping), str(config.facing).lower())
+    with beside(target) as work:
         summary = _convert_all(source, work, converter, texts, workers=config.workers, total=len(names))
         _finish(config, work, summary)
         place.replace_with(work)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     for line in [f"{target}:", *summary.lines()]:
         sys.stdout.write(line + "\n")
     return summary
@@ -171,7 +181,7 @@ def _offsets(config: DictConfig, source: Path, mapping: JointMapping) -> NDArray
         return humanml3d_offsets()
     if config.target_skeleton != "first":
         return offsets_from_file(config.target_skeleton)
-    probe = Converter(mapping, float(config.fps), None, config.facing)
+    probe = Converter(mapping, float(config.fps), None, str(config.facing).lower())
     for name, content in read_members(source, ".bvh"):
         try:
             return bone_offsets(probe.joints(name, content)[0], T2M)
@@ -281,4 +291,4 @@ def _finish(config: DictConfig, work: Path, summary: Summary) -> None:
 
 
 if __name__ == "__main__":
-    main("import_bvh", run)
+    main("import_bvh", run, Keys, sweeps=False)

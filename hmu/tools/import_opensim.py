@@ -6,39 +6,58 @@ See ``configs/import_opensim.yaml`` for every choice, and :mod:`hmu.gait.opensim
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 from omegaconf import DictConfig, ListConfig
 
 from hmu.app import main
 from hmu.errors import ConfigError, shown
+from hmu.outputs import claim_files
+from hmu.values import Keys as Declared
+from hmu.values import Place, Text
+from hmu.written import Output
 
 log = logging.getLogger(__name__)
-KNEE, FEET = ("auto", "positive", "negative"), ("auto", "right", "left")
+FEET = ("auto", "right", "left")
+
+
+class Keys(Declared):
+    """What ``configs/import_opensim.yaml`` holds; the ranges are those of :mod:`hmu.gait.trial`."""
+
+    kinematics: Place
+    forces: Place | None
+    mass: Annotated[float, ">= 10, <= 250"]
+    height: Annotated[float, ">= 0.5, <= 2.5"]
+    target: Place
+    label: Text | None
+    feet: str | Sequence[str]
+    knee: Literal["auto", "positive", "negative"]
+    degrees: bool | None
+    skip_missing: bool
+    forces_check: bool
+    overwrite: bool
 
 
 def run(config: DictConfig) -> Path:
     """Import one trial and write it; returns the file.
 
     Raises:
-        ConfigError: a target that exists or is no ``.npz``, or a mass or height that no person has.
+        ConfigError: a target that exists or is no ``.npz``.
         DataError: one line naming the file and what is wrong with it.
     """
     from hmu.gait.opensim import ImportChoices, import_trial
     from hmu.gait.standard import standard
-    from hmu.gait.trial import HEIGHTS, MASSES, write_trial
+    from hmu.gait.trial import write_trial
     from hmu.gait.windows import clean_runs
 
-    target = check_target(Path(config.target), ".npz", bool(config.overwrite))
-    for key, limits, unit in (("mass", MASSES, "kilograms"), ("height", HEIGHTS, "metres")):
-        value = config[key]
-        if not isinstance(value, (int, float)) or not limits[0] <= value <= limits[1]:
-            raise ConfigError(f"{key}={value}: expected {limits[0]:g} to {limits[1]:g} {unit}")
+    target = Path(config.target)
+    place = claim([target], ".npz", "import_opensim", config.overwrite)
     feet = list(config.feet) if isinstance(config.feet, ListConfig) else [config.feet]
-    for key, words, given in (("knee", KNEE, [config.knee]), ("feet", FEET, feet)):
-        wrong = next((word for word in given if word not in words), None)
-        if wrong is not None:
-            raise ConfigError(f"{key}={shown(wrong)}: expected {', '.join(words[:-1])} or {words[-1]}")
+    wrong = next((word for word in feet if word not in FEET), None)
+    if wrong is not None:
+        raise ConfigError(f"feet={shown(wrong)}: expected {', '.join(FEET[:-1])} or {FEET[-1]}")
     choices = ImportChoices(
         feet=feet if isinstance(config.feet, ListConfig) else str(config.feet),
         knee=str(config.knee),
@@ -56,7 +75,9 @@ def run(config: DictConfig) -> Path:
         label=label,
         choices=choices,
     )
+    place.begin([target.name])
     write_trial(target, trial)
+    place.finish()
     ready, said = standard(trial)
     runs, _ = clean_runs(ready)
     log.info("%s: %d frames at %g Hz, label '%s'", target, len(trial), trial.fps, label)
@@ -64,18 +85,17 @@ def run(config: DictConfig) -> Path:
     return target
 
 
-def check_target(target: Path, ending: str, overwrite: bool) -> Path:
-    """``target``, if it may be written.
+def claim(targets: Sequence[Path], ending: str, tool: str, overwrite: bool) -> Output:
+    """Files of one folder that ``tool`` may write.
 
     Raises:
-        ConfigError: another ending, or the file exists and ``overwrite`` is not set.
+        ConfigError: another ending, or as :func:`hmu.outputs.claim_files`.
     """
-    if target.suffix != ending:
-        raise ConfigError(f"target={target}: expected a name that ends in {ending}")
-    if target.exists() and not overwrite:
-        raise ConfigError(f"target={target} exists; choose another name, or say overwrite=true")
-    return target
+    for target in targets:
+        if target.suffix != ending:
+            raise ConfigError(f"target={target}: expected a name that ends in {ending}")
+    return claim_files(targets, "target", tool, overwrite=overwrite)
 
 
 if __name__ == "__main__":
-    main("import_opensim", run)
+    main("import_opensim", run, Keys, sweeps=False)

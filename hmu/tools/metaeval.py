@@ -14,12 +14,33 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from hmu.app import main
+from hmu.outputs import claim_folder
+from hmu.tools.sweeping import place_of
+from hmu.values import Common, Count, Device, Node, Place, Seed
 
 if TYPE_CHECKING:
     from hmu.data.concepts import Concept
     from hmu.evaluation.metaeval import Effect
 
 log = logging.getLogger(__name__)
+
+
+class Keys(Common):
+    """What ``configs/metaeval.yaml`` holds."""
+
+    backbone: Node
+    concept: Node
+    evaluator: Node
+    suite: Node
+    base: str
+    reference: Place
+    ckpt: Place
+    out: Place
+    overwrite: bool
+    document: Place | None
+    device: Device
+    seed: Seed
+    threads: Count | None
 
 
 def run(config: DictConfig) -> Path:
@@ -42,6 +63,8 @@ def run(config: DictConfig) -> Path:
     from hmu.workflows.measure import prompt_sets, torch_device
     from hmu.workflows.reference import check_reference, load_reference
 
+    out = place_of(config)
+    place = claim_folder(out, "out", "metaeval", overwrite=config.overwrite)
     config = settle_concept(with_run(config))
     seed_everything(config)
     document = _document(config)
@@ -70,11 +93,12 @@ def run(config: DictConfig) -> Path:
         "base": str(config.base),
         "reference": str(config.reference),
     }
-    out = Path(config.out)
+    place.begin(["metaeval.json", "metaeval.md"])
     write_json(out / "metaeval.json", {"schema": 1, "context": circumstances, "effects": [asdict(e) for e in found]})
     heading = f"{backbone.name}, '{concept.name}' on {source.name}, {suite.repeats} repeats."
     told = f"{heading}\n\n{table(found)}\n"
     write_text(out / "metaeval.md", told)
+    place.finish()
     if document is not None:
         from hmu.tools.detectors_report import fill
 
@@ -107,4 +131,4 @@ def _document(config: DictConfig) -> Path | None:
 
 
 if __name__ == "__main__":
-    main("metaeval", run)
+    main("metaeval", run, Keys)

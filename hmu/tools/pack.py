@@ -15,17 +15,28 @@ from types import ModuleType
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.errors import CheckpointError, ConfigError
+from hmu.errors import CheckpointError
+from hmu.outputs import beside, claim_folder
+from hmu.values import Keys as Declared
+from hmu.values import Place
 
 log = logging.getLogger(__name__)
 
 
+class Keys(Declared):
+    """What ``configs/pack.yaml`` holds."""
+
+    model: Place
+    target: Place
+    overwrite: bool
+
+
 def pack(config: DictConfig) -> Path:
-    """Load ``config.model`` and save it to ``config.target`` with float16 weights.
+    """Load ``config.model`` and save it to ``config.target`` with float16 weights, complete or not at all.
 
     Raises:
         CheckpointError: ``model`` is not a model folder of ours.
-        ConfigError: ``target`` holds something else than a model.
+        ConfigError: ``target`` is not empty; with ``overwrite``, it is no copy that this tool made.
     """
     from hmu.evaluators import guo
     from hmu.workflows.common import folder_size
@@ -34,13 +45,14 @@ def pack(config: DictConfig) -> Path:
     source = source / "model" if (source / "model").is_dir() else source
     if not (source / "config.json").is_file():
         raise CheckpointError(f"model: '{source}' holds no config.json; give a run folder of train.py or its model/")
-    if target.is_dir() and any(target.iterdir()) and not (target / "config.json").is_file():
-        raise ConfigError(f"target: '{target}' is not empty and holds no model; choose another folder")
+    place = claim_folder(target, "target", "pack", overwrite=config.overwrite)
     family = _family(source / "config.json")
-    if family is None:  # evaluators name none
-        guo.load_pretrained(source).save_pretrained(target, half=True)
-    else:
-        _backbone(family, source).load_pretrained(source).save_pretrained(target, dtype="float16")
+    with beside(target) as work:
+        if family is None:  # evaluators name none
+            guo.load_pretrained(source).save_pretrained(work, half=True)
+        else:
+            _backbone(family, source).load_pretrained(source).save_pretrained(work, dtype="float16")
+        place.replace_with(work)
     log.info("%s: %.2f MB", target, folder_size(target) / 1e6)
     return target
 
@@ -64,4 +76,4 @@ def _family(path: Path) -> str | None:
 
 
 if __name__ == "__main__":
-    main("pack", pack)
+    main("pack", pack, Keys, sweeps=False)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hmu.errors import ConfigError, DataError
+from hmu.documents import decode, read_text
+from hmu.errors import ConfigError, DataError, shown
 
 if TYPE_CHECKING:
     from hmu.data.dataset import DatasetSource
@@ -58,25 +60,36 @@ class Limits:
         return self.unit * min(max(round(frames / self.unit), lowest), highest)
 
 
-def from_texts(texts: Iterable[str]) -> list[Item]:
-    """Prompts given on the command line, taken literally."""
-    return [Item(f"{number:04d}", str(text)) for number, text in enumerate(texts)]
+def from_texts(texts: str | Iterable[str], fps: float) -> list[Item]:
+    """Prompts given on the command line, taken literally; ``@prompts.txt`` alone stands for the file's.
 
-
-def from_file(path: Path, fps: float) -> list[Item]:
-    """Prompts of a text file, one a line; blank lines are skipped.
-
-    ``prompt#120`` asks for 120 frames, ``prompt#4.5s`` for seconds. Raises :class:`DataError` with the line number when
-    what follows ``#`` is neither, or when the file is missing, empty or not UTF-8 text.
+    Raises:
+        ConfigError: text that is no Unicode (a terminal of another encoding).
+        DataError: as :func:`from_file`.
     """
-    if not path.is_file():
-        raise DataError(f"prompts={path}: no such file, expected a text file with one prompt a line")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"prompts={path}: not a UTF-8 text file; save it as UTF-8") from error
+    if isinstance(texts, str) and texts.startswith("@"):
+        return from_file(texts[1:], fps)
+    items = [
+        Item(f"{number:04d}", str(text)) for number, text in enumerate([texts] if isinstance(texts, str) else texts)
+    ]
+    for item in items:
+        if not item.prompt.isprintable() and any("\ud800" <= c <= "\udfff" for c in item.prompt):
+            raise ConfigError(f"prompt={shown(item.prompt)}: holds bytes that are not UTF-8; set the terminal to UTF-8")
+    return items
+
+
+def from_file(name: str, fps: float) -> list[Item]:
+    """Prompts of a text file, one a line; ``-`` reads them from standard input. Blank lines are skipped.
+
+    ``prompt#120`` asks for 120 frames, ``prompt#4.5s`` for seconds.
+
+    Raises:
+        DataError: with the line number when what follows ``#`` is neither; a file that is missing, empty or no text.
+    """
+    path = Path(name).expanduser()
+    text = decode(sys.stdin.buffer.read(), "prompts=-") if name == "-" else read_text(path)
     items: list[Item] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         prompt, mark, length = line.rpartition("#")
@@ -85,12 +98,13 @@ def from_file(path: Path, fps: float) -> list[Item]:
             match = _LENGTH.fullmatch(length)
             if match is None:
                 raise DataError(
-                    f"{path}, line {number}: '#{length}' is not a length; write prompt#120 (frames) or prompt#4.5s"
+                    f"prompts={name}, line {number}: '#{shown(length)}' is no length; "
+                    "write prompt#120 (frames) or prompt#4.5s"
                 )
             frames = int(match[1]) if match[1] else round(float(match[2]) * fps)
         items.append(Item(f"{len(items):04d}", (prompt if mark else line).strip(), frames))
     if not items:
-        raise DataError(f"prompts={path}: holds no prompt, expected one a line")
+        raise DataError(f"prompts={name}: holds no prompt, expected one a line")
     return items
 
 
@@ -108,10 +122,6 @@ def asked_frames(length: int | None, seconds: float | None, fps: float) -> int |
     """``length=`` or ``seconds=`` as frames. Raises :class:`ConfigError` when both are given or not positive."""
     if length is not None and seconds is not None:
         raise ConfigError(f"length={length} and seconds={seconds}: give only one of them")
-    if length is not None and (isinstance(length, bool) or not isinstance(length, int)):
-        raise ConfigError(f"length={length}: expected a whole number of frames; use seconds= for seconds")
-    if seconds is not None and not isinstance(seconds, (int, float)):
-        raise ConfigError(f"seconds={seconds}: expected a number")
     frames = length if seconds is None else round(seconds * fps)
     if frames is not None and frames <= 0:
         raise ConfigError(f"a motion needs a positive length, {frames} frames were asked")

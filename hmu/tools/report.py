@@ -16,16 +16,33 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.app import main
+from hmu.command_line import quoted
 from hmu.errors import ConfigError
+from hmu.outputs import join_folder
+from hmu.values import Keys as Declared
+from hmu.values import Paths, Place
 
 log = logging.getLogger(__name__)
+FILES = ("runs.csv", "rows.csv", "table.md", "table.tex", "report.html")
+
+
+class Keys(Declared):
+    """What ``configs/report.yaml`` holds."""
+
+    paths: Paths
+    runs: str | Sequence[str]
+    out: Place | None
+    seeds: bool
+    forget: str | None
+    keep: str | None
+    columns: Sequence[str] | None
 
 
 def run(config: DictConfig) -> Path:
     """Read the runs and write the report; returns its folder.
 
     Raises:
-        ConfigError: no folder is given, or an axis that does not exist.
+        ConfigError: no folder is given, an axis that does not exist, or a file in the way that is no earlier report.
         DataError: a folder that does not exist, or holds no run.
     """
     from hmu.evaluation.aggregate_text import verdict
@@ -35,6 +52,8 @@ def run(config: DictConfig) -> Path:
     folders = [config.runs] if isinstance(config.runs, str) else list(config.runs)
     if not folders:
         raise ConfigError("no folder of runs is given: python -m hmu.tools.report outputs/sweeps/…")
+    out = _place(config, folders)
+    place = join_folder(out, "out", "report", FILES)
     published: Any = OmegaConf.to_container(config.published) if config.get("published") else None
     report = build_report(
         [Path(folder) for folder in folders],
@@ -44,7 +63,9 @@ def run(config: DictConfig) -> Path:
         columns=list(config.columns or ()),
         published=Published.parse(published) if published else None,
     )
-    out = write_report(report, _place(config, folders))
+    place.begin(FILES)
+    write_report(report, out)
+    place.finish()
     for front in report.fronts:
         log.info("%s: %s", " · ".join(front.task), verdict(front))
     log.info("%d runs, %d of them without numbers: %s", len(report.runs), len(report.unmeasured), out / "report.html")
@@ -68,10 +89,9 @@ def overrides(words: Sequence[str]) -> list[str]:
     rest = [word for word in words if word not in folders]
     if not folders:
         return rest
-    quoted = ",".join("'" + folder.replace("\\", "\\\\").replace("'", "\\'") + "'" for folder in folders)
-    return [*rest, f"runs=[{quoted}]"]
+    return [*rest, f"runs=[{','.join(map(quoted, folders))}]"]
 
 
 if __name__ == "__main__":
     sys.argv[1:] = overrides(sys.argv[1:])
-    main("report", run)
+    main("report", run, Keys, sweeps=False)

@@ -6,17 +6,34 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.errors import ConfigError, DataError
+from hmu.errors import DataError
+from hmu.outputs import claim_files, refresh
+from hmu.values import Common, Count, Node, Place
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 log = logging.getLogger(__name__)
+
+
+class Keys(Common):
+    """What ``configs/retrieve.yaml`` holds."""
+
+    concept: Node
+    evaluator: Node
+    records: Place
+    out: Place | None
+    overwrite: bool
+    gallery: str
+    top: Count
+    exclude_self: bool
+    match: Literal["word", "substring"] | None
+    batch_size: Count
 
 
 def run(config: DictConfig) -> dict[str, float]:
@@ -33,9 +50,9 @@ def run(config: DictConfig) -> dict[str, float]:
     from hmu.metrics.ncs import ncs_compute, read_records, write_records
     from hmu.workflows.common import build_evaluator
 
-    if int(config.top) < 1 or int(config.batch_size) < 1:
-        raise ConfigError("top and batch_size are at least 1")
     path = Path(config.records)
+    out = path if config.out is None else Path(config.out)
+    place = None if out == path else claim_files([out], "out", "retrieve", overwrite=config.overwrite)
     heading, records = read_records(path)
     source = instantiate(config.dataset)
     concept = instantiate(config.concept).for_dataset(source.name)
@@ -46,9 +63,14 @@ def run(config: DictConfig) -> dict[str, float]:
     found = search(embed(evaluator, motion, lengths, int(config.batch_size)), gallery, int(config.top), own)
     for record, hits in zip(records, found, strict=True):
         record["retrieval"] = [hit.to_json() for hit in hits]
-    out = path if config.out is None else Path(config.out)
     named = {"dataset_name": source.name, "ckpt": "", "split": "", **heading, "gallery": str(config.gallery)}
-    write_records(out, records, **named)
+    if place is None:  # adding to the records is what was asked for
+        write_records(out, records, **named)
+        refresh(out)
+    else:
+        place.begin([out.name])
+        write_records(out, records, **named)
+        place.finish()
     substring = (concept.match if config.match is None else config.match) == "substring"
     scores = ncs_compute(records, tuple(concept.keywords) if substring else concept.find)
     sys.stdout.write("".join(f"{name:18s} {value:8.3f}\n" for name, value in scores.items()))
@@ -87,4 +109,4 @@ def read_motions(records: Sequence[Mapping[str, Any]], folder: Path, features: i
 
 
 if __name__ == "__main__":
-    main("retrieve", run)
+    main("retrieve", run, Keys, sweeps=False)

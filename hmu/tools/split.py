@@ -2,33 +2,68 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig
 
 from hmu.app import main
+from hmu.outputs import beside, check_place, claim_files
+from hmu.values import Common, Count, Node, Place
 
 if TYPE_CHECKING:
     from hmu.data.concepts import Concept
     from hmu.data.dataset import DatasetSource
 
 
+class Keys(Common):
+    """What ``configs/split.yaml`` holds."""
+
+    concept: Node
+    splits: Sequence[str]
+    match: Literal["word", "substring"] | None
+    min_occurrence: Count | None
+    output: Place | None
+    audit: bool
+    overwrite: bool
+
+
 def run(config: DictConfig) -> list[Path]:
-    """Write lists (and partition and audit) for every split of ``config.splits``; returns the files."""
+    """Write lists (and partition and audit) for every split of ``config.splits``; returns the files.
+
+    Raises:
+        ConfigError: a file that differs, without ``overwrite``, or that this tool did not write.
+    """
     from hydra.utils import instantiate
 
     source: DatasetSource = instantiate(config.dataset)
     concept: Concept = instantiate(config.concept).for_dataset(source.name)
     changes = {key: config[key] for key in ("match", "min_occurrence") if config[key] is not None}
     concept = replace(concept, **_without_exceptions(changes))
-    written: list[Path] = []
-    for split in config.splits:
-        folder = Path(config.output) if config.output else source.split_root() / "kw_splits"
-        written += divide(source, split, concept, folder, audit=config.audit, overwrite=config.overwrite)
-    return written
+    folder = Path(config.output) if config.output else source.split_root() / "kw_splits"
+    check_place(folder / "x", "output")
+    with beside(folder) as work:
+        lines = [line for split in config.splits for line in divide(source, split, concept, work, audit=config.audit)]
+        files = publish(work, folder, overwrite=config.overwrite)
+    sys.stdout.writelines(f"{folder}/{line}\n" for line in lines)
+    return files
+
+
+def publish(work: Path, folder: Path, *, overwrite: bool) -> list[Path]:
+    """Move the files of ``work`` into ``folder``, all or none; those that are equal there already stay."""
+    names = sorted(path.name for path in work.iterdir())
+    differ = [n for n in names if not (folder / n).is_file() or (folder / n).read_bytes() != (work / n).read_bytes()]
+    place = claim_files([folder / name for name in differ], "output", "split", overwrite=overwrite) if differ else None
+    if place is not None:
+        place.begin(differ)
+        for name in differ:
+            os.replace(work / name, folder / name)
+        place.finish()
+    return [folder / name for name in names]
 
 
 def _without_exceptions(changes: dict[str, Any]) -> dict[str, Any]:
@@ -36,37 +71,34 @@ def _without_exceptions(changes: dict[str, Any]) -> dict[str, Any]:
     return changes | {"exceptions": ()} if changes.get("match") == "substring" else changes
 
 
-def divide(
-    source: DatasetSource, split: str, concept: Concept, folder: Path, *, audit: bool = True, overwrite: bool = False
-) -> list[Path]:
-    """Write the lists of one split into ``folder``, with partition and audit beside them; returns the files.
+def divide(source: DatasetSource, split: str, concept: Concept, folder: Path, *, audit: bool = True) -> list[str]:
+    """Write the lists of one split into the empty ``folder``, with partition and audit; returns what was written.
 
     Raises:
-        DataError: an empty side, a broken data set, or lists that exist and differ.
+        DataError: an empty side, or a broken data set.
     """
     from hmu.data.partition import partition_by_concept, published_lists
     from hmu.data.sides import list_paths, save_list
     from hmu.data.soundness import by_kind, told
 
-    files: list[Path] = []
     stem = f"{split.replace('+', '_')}-{concept.name}"
+    lines: list[str] = []
     partition = partition_by_concept(source, split, concept) if audit or concept.match == "word" else None
     if concept.match == "substring":
         sides = published_lists(source, split, concept)
         for path, content in zip(list_paths(folder, split, concept.name), sides, strict=True):
-            files.append(save_list(path, content, overwrite=overwrite))
-            sys.stdout.write(f"{path}: {content.count(10)} ids\n")
+            lines.append(f"{save_list(path, content).name}: {content.count(10)} ids")
     elif partition is not None:
-        files += partition.save_lists(folder, overwrite=overwrite)
-        for path, ids in zip(files, (partition.forget, partition.retain), strict=True):
-            sys.stdout.write(f"{path}: {len(ids)} ids\n")
+        for path, ids in zip(partition.save_lists(folder), (partition.forget, partition.retain), strict=True):
+            lines.append(f"{path.name}: {len(ids)} ids")
     if partition is not None and partition.skipped:
-        sys.stdout.write(f"{split}: never read, so on neither side: {told(by_kind(partition.skipped))}\n")
+        lines.append(f"{split}: never read, so on neither side: {told(by_kind(partition.skipped))}")
     if audit and partition is not None:
-        files += [partition.save(folder / f"partition-{stem}.json"), partition.save_audit(folder / f"audit-{stem}.csv")]
-        sys.stdout.write(f"{files[-1]}: why, clip by clip ({len(partition.neighbours)} near ones are marked)\n")
-    return files
+        partition.save(folder / f"partition-{stem}.json")
+        name = partition.save_audit(folder / f"audit-{stem}.csv").name
+        lines.append(f"{name}: why, clip by clip ({len(partition.neighbours)} near ones are marked)")
+    return lines
 
 
 if __name__ == "__main__":
-    main("split", run)
+    main("split", run, Keys, sweeps=False)

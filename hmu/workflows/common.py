@@ -26,10 +26,6 @@ log = logging.getLogger(__name__)
 
 def seed_everything(config: DictConfig) -> None:
     """Seed Python, numpy and torch with ``seed``, and set the number of CPU threads if asked."""
-    for key in ("seed", "threads"):
-        value = config[key]
-        if value is not None and (not isinstance(value, int) or value < 0):
-            raise ConfigError(f"{key}={value}: expected a whole number, 0 or more")
     if config.threads:
         torch.set_num_threads(config.threads)
     L.seed_everything(config.seed, workers=True, verbose=False)

@@ -113,6 +113,7 @@ def check_measurable(
         HmuError: as :func:`measure`.
     """
     suite: Suite = instantiate(config.suite)
+    backbone.check_steps(suite.steps, "suite.steps")
     evaluator = build_evaluator(config, source)
     if suite.gallery is not None:
         gallery_split(source, str(suite.gallery))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hydra.utils import instantiate
@@ -25,6 +25,7 @@ from hmu.evaluation.generation import generate
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, search
+from hmu.values import Count, Seed
 from hmu.workflows.common import build_evaluator
 from hmu.workflows.measure import torch_device
 
@@ -42,15 +43,15 @@ class RetrievalRefinement:
     def __init__(
         self,
         gallery: str = "train",
-        top: int = 10,
-        least: int = 8,
-        repeats: int = 4,
-        motions: str = "generated",
+        top: Count = 10,
+        least: Count = 8,
+        repeats: Count = 4,
+        motions: Literal["generated", "real"] = "generated",
         exclude_self: bool = True,
-        batch_size: int = 64,
-        seed: int = 0,
+        batch_size: Count = 64,
+        seed: Seed = 0,
         guidance: float | None = None,
-        steps: int | None = None,
+        steps: Count | None = None,
     ) -> None:
         if motions not in MOTIONS:
             raise ConfigError(f"refine.motions is '{motions}'; expected one of {', '.join(MOTIONS)}")
@@ -132,6 +133,8 @@ def refined(
     if not config.get("refine"):
         return sides
     refinement: RetrievalRefinement = instantiate(config.refine)
+    if refinement.motions == "generated":
+        backbone.check_steps(refinement.steps, "refine.steps")
     evaluator = build_evaluator(config, source)
     home, accelerator = next(backbone.parameters()).device, config.trainer.accelerator
     device = torch_device("cuda" if accelerator == "gpu" else accelerator)

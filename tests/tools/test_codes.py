@@ -39,7 +39,13 @@ def config(tmp_path: Path, **change):
     }
     concept = {"_target_": "hmu.data.concepts.Concept", "name": "kick", "keywords": ["kick"]}
     method = {"_target_": "hmu.methods.lcr.Lcr", "codes": 2, "layers": [0, 2], "min_support": 0.0, "lists": None}
-    options = {"formats": ["csv"], "out": str(tmp_path / "out"), "forget_file": None, "retain_file": None}
+    options = {
+        "formats": ["csv"],
+        "out": str(tmp_path / "out"),
+        "forget_file": None,
+        "retain_file": None,
+        "overwrite": False,
+    }
     backbone = {"_target_": f"{__name__}.FiveColumns"}
     nodes = {"dataset": dataset, "concept": concept, "method": method, "backbone": backbone, "device": "cpu"}
     return OmegaConf.create(nodes | options | change)
@@ -58,8 +64,11 @@ def test_the_table_and_the_lists_are_written(tmp_path, monkeypatch):
 
 
 def test_mistakes_are_one_line(tmp_path):
-    with pytest.raises(ConfigError, match="formats=xlsx"):
-        run(config(tmp_path, formats=["xlsx"]))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("x")
+    with pytest.raises(ConfigError, match="not empty"):
+        run(config(tmp_path))
+    (tmp_path / "out" / "mine").unlink()
     with pytest.raises(ConfigError, match="method=lcr"):
         run(config(tmp_path, method={"_target_": "hmu.methods.uce.Uce"}))
     with pytest.raises(ConfigError, match="no codebook"):

@@ -13,9 +13,9 @@ from hmu.app import CONFIGS
 from hmu.errors import ConfigError, DataError
 from hmu.motion.features import features_to_joints
 from hmu.motion.skeleton import T2M
-from hmu.outputs import LIST
 from hmu.tools.import_bvh import run
 from hmu.tools.import_sources import hashed_splits, read_captions
+from hmu.written import LIST
 from tests.motion.walker import walker
 
 
@@ -181,7 +181,6 @@ def test_mistakes_are_said_in_words(collection):
         ({"mapping": "bandai"}, DataError, "nothing could be imported; 6 of 8.*no joint"),
         ({"splits": empty}, DataError, "none of train.txt"),
         ({"target_skeleton": bad}, DataError, "target skeleton"),
-        ({"statistics": "some"}, ConfigError, "statistics"),
         ({"facing": "north"}, DataError, "facing"),
         ({"target": collection}, ConfigError, "holds the source"),
         ({"target": collection, "overwrite": True}, ConfigError, "holds the source"),

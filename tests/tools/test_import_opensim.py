@@ -7,6 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from hmu.app import CONFIGS
+from hmu.config import check_config
 from hmu.errors import ConfigError, DataError
 from hmu.gait.export import export_coordinates, export_forces
 from hmu.gait.mot import read_table
@@ -62,12 +63,33 @@ def test_forces_that_carry_nobody_are_refused_or_only_said(tmp_path, files, capl
 
 def test_impossible_people_and_targets_are_refused_before_anything_is_read(tmp_path, files):
     for change, words in (
-        ({"mass": -70}, "mass=-70"),
-        ({"height": 180}, "0.5 to 2.5 metres"),
+        ({"mass": -70}, "mass=-70: expected a number .*at least 10 and at most 250"),
+        ({"height": 180}, "height=180: .*at least 0.5 and at most 2.5"),
+        ({"degrees": "no"}, "degrees=no: expected true or false or null"),
         ({"target": tmp_path / "x.mat"}, "ends in .npz"),
-        ({"knee": "up"}, "knee=up: expected auto, positive or negative"),
+        ({"knee": "up"}, "knee=up: expected auto"),
         ({"feet": "[right,both]"}, "feet=both: expected auto, right or left"),
     ):
         config = composed("import_opensim", **({"target": tmp_path / "x.npz"} | files | change))
         with pytest.raises(ConfigError, match=words):
-            import_opensim.run(config)
+            checked(config)
+
+
+def checked(config):
+    check_config(config, keys=import_opensim.Keys)
+    import_opensim.run(config)
+
+
+def test_only_files_that_the_tool_wrote_are_replaced(tmp_path, files):
+    target = tmp_path / "walk" / "trial.npz"
+    target.parent.mkdir()
+    target.write_text("my thesis")
+    again = {"target": target, "overwrite": "true"} | files
+    with pytest.raises(ConfigError, match="was not written by this tool"):
+        import_opensim.run(composed("import_opensim", **again))
+    assert target.read_text() == "my thesis"
+    target.unlink()
+    import_opensim.run(composed("import_opensim", **({"target": target.with_name("other.npz")} | files)))
+    for _ in range(2):
+        import_opensim.run(composed("import_opensim", **again))
+    assert target.with_name("other.npz").exists()

@@ -26,7 +26,8 @@ def configuration(folder: Path, **changes: object) -> OmegaConf:
     dataset |= {"features": FEATURES, "cache_dir": str(folder / "cache"), "strict": False}
     config = {
         "records": str(folder / "made" / "records.json"), "out": None, "gallery": "all", "top": 3, "match": None,
-        "exclude_self": True, "batch_size": 2, "dataset": dataset, "paths": {"cache": str(folder / "cache")},
+        "exclude_self": True, "batch_size": 2, "overwrite": False, "dataset": dataset,
+        "paths": {"cache": str(folder / "cache")},
         "concept": {"_target_": "hmu.data.concepts.Concept", "name": "kick", "keywords": ["kick"]},
         "evaluator": {"_target_": "hmu.evaluators.tmr.build", "checkpoint": str(folder / "tmr")},
     }  # fmt: skip
@@ -72,5 +73,19 @@ def test_motions_are_read_in_both_forms_and_refused_in_one_line(tmp_path: Path) 
     np.save(tmp_path / "made" / "nan.npy", np.full((9, FEATURES), np.nan))
     with pytest.raises(DataError, match=r"nan\.npy: holds NaN"):
         read_motions([{"feats_path": "nan.npy"}], tmp_path / "made", FEATURES)
-    with pytest.raises(ConfigError, match="top"):
-        run(configuration(tmp_path, top=0))
+
+
+def test_another_file_is_written_but_never_one_of_the_users(tmp_path: Path) -> None:
+    made(tmp_path / "made")
+    before = (tmp_path / "made" / "records.json").read_bytes()
+    out = tmp_path / "made" / "answers.json"
+    out.write_text("mine")
+    for overwrite, message in ((False, "exists"), (True, "was not written by this tool")):
+        with pytest.raises(ConfigError, match=message):
+            run(configuration(tmp_path, out=str(out), overwrite=overwrite))
+    assert out.read_text() == "mine"
+    out.unlink()
+    for _ in range(2):
+        run(configuration(tmp_path, out=str(out), overwrite=True))
+    assert read_records(out)[1][0]["retrieval"]
+    assert (tmp_path / "made" / "records.json").read_bytes() == before

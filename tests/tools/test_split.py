@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from hmu.errors import DataError
+from hmu.errors import ConfigError
 from hmu.tools.split import run
 from tests.data.conftest import FEATURES, write_layout
 
@@ -48,13 +48,18 @@ def test_writes_lists_partition_and_audit(tmp_path: Path, capsys) -> None:
     assert "train: never read, so on neither side: shorter than 40 frames (1): d" in told
     assert "d,skipped,0,shorter than 40 frames," in (folder / "audit-train-kick.csv").read_text()
     run(config(tmp_path))
-    with pytest.raises(DataError, match="differs"):
+    with pytest.raises(ConfigError, match="exists"):
         run(
             config(
                 tmp_path,
                 concept={"_target_": KICK, "name": "kick", "keywords": ["walk", "wave"]},
             )
         )
+    (folder / "audit-train-kick.csv").write_text("with my remarks")
+    for overwrite, message in ((False, "exists"), (True, "was changed after this tool wrote it")):
+        with pytest.raises(ConfigError, match=message):
+            run(config(tmp_path, overwrite=overwrite))
+    assert (folder / "audit-train-kick.csv").read_text() == "with my remarks"
 
 
 def test_published_lists_need_no_motions(tmp_path: Path) -> None:

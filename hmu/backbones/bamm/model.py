@@ -150,6 +150,10 @@ class Bamm(MoMask):
         return iter(parameters)
 
     # -- generation --------------------------------------------------------------------------------
+    def check_steps(self, steps: int | None, key: str) -> None:
+        """As :func:`hmu.backbones.bamm.synthesis.passes_of` takes them."""
+        synthesis.passes_of(steps, key)
+
     def sample(
         self,
         condition: TextCondition | Sequence[str],

@@ -54,13 +54,13 @@ def match(text: Tensor, clips: int) -> Tensor:
     return text
 
 
-def passes_of(steps: int | None) -> int:
+def passes_of(steps: int | None, key: str = "steps") -> int:
     """BAMM's steps are its passes: 2, or 1 without the refining one.
 
     Raises:
         ConfigError: for any other number.
     """
-    require(steps in (None, 1, 2), f"steps={steps}: BAMM generates in passes, expected 1 (causal only), 2 or null")
+    require(steps in (None, 1, 2), f"{key}={steps}: BAMM generates in passes, expected 1 (causal only), 2 or null")
     return 2 if steps is None else steps
 
 

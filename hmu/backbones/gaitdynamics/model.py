@@ -206,6 +206,11 @@ class GaitDynamics(MotionBackbone):
         return stage
 
     # -- generation --------------------------------------------------------------------------------
+    @property
+    def most_steps(self) -> int:
+        """The noise levels of the schedule."""
+        return self.diffusion.timesteps
+
     def sample(
         self,
         condition: TextCondition | Sequence[str],

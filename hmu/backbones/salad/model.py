@@ -263,6 +263,11 @@ class Salad(MotionBackbone):
         self.latent_scale = state["latent_scale"]
 
     # -- generation --------------------------------------------------------------------------------
+    @property
+    def most_steps(self) -> int:
+        """The noise levels of the schedule."""
+        return self.diffusion.timesteps
+
     def sample(
         self,
         condition: TextCondition | Sequence[str],

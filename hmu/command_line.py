@@ -1,0 +1,148 @@
+"""The words of a command line as people type them, made into what Hydra's grammar takes.
+
+Hydra reads ``prompt=a person's leg, then walks`` as a grammar of lists, calls and sweeps. Here the keys that a script
+declares as text (:mod:`hmu.values`) take any text; names of files may begin with ``~``, and hold ``=`` or ``,`` where
+such a file exists. What still cannot be read is refused in one line that says how to write it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException
+
+from hmu.config import CONFIGS_DIR
+from hmu.config_types import takes_lists, takes_text
+from hmu.errors import ConfigError, shown
+from hmu.values import Keys, annotation
+
+#: options of Hydra's that are followed by a value
+_WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c"}
+_WITH_VALUE |= {"--info", "-i", "--experimental-rerun"}
+_SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
+_FOLDERS = {"hydra.run.dir", "hydra.sweep.dir"}
+
+
+def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -> list[str]:
+    """``words`` as Hydra takes them, options of Hydra's unchanged.
+
+    Args:
+        words: the command line without the program. keys: what the script declares. sweeps: whether ``-m`` makes sense.
+
+    Raises:
+        ConfigError: a word that cannot be read, a key given twice, several values in a single run, ``-m`` in vain.
+    """
+    many = not _SWEEP.isdisjoint(words)
+    if many and not sweeps:
+        raise ConfigError("-m: this tool makes no sweeps; leave it out, and run the tool once for each value")
+    found: list[str] = []
+    given: dict[str, str] = {}
+    for number, word in enumerate(words):
+        if word.startswith("-") or (number and words[number - 1] in _WITH_VALUE):
+            found.append(word)
+            continue
+        key = word.partition("=")[0].lstrip("+~")
+        if given.setdefault(key, word) != word:
+            raise ConfigError(f"{key} is given twice ({shown(given[key])} and {shown(word)}): give it once")
+        found.append(_understood(word, keys, many))
+    return found
+
+
+def _understood(word: str, keys: type[Keys], many: bool) -> str:
+    name, equals, value = word.partition("=")
+    key = name.lstrip("+~")
+    if not equals:
+        if word.startswith("~"):
+            return word  # ~key takes a key out
+        raise ConfigError(f"'{shown(word)}': expected key=value; write text with spaces in quotes: key=\"two words\"")
+    hint = annotation(keys, key)
+    literal = _literal(hint)
+    value = value if literal else _at_home(value)
+    word = f"{name}={value}"
+    parsed = _parsed(word)
+    if parsed is None and takes_lists(hint) and value.startswith("[") and value.endswith("]"):
+        return f"{name}=[{quoted(value[1:-1])}]" if _is_place(value[1:-1].rpartition(":")[0]) else _refuse(word, key)
+    if takes_text(hint) or key in _FOLDERS:
+        fits = parsed is not None and _fits(parsed, hint, many, value if literal else None)
+        return word if fits else f"{name}={quoted(value, literal)}"
+    if parsed is not None and not (parsed.is_sweep_override() and not many):
+        _check_choice(key, parsed)
+        return word
+    if _is_place(value):
+        return f"{name}={quoted(value)}"
+    if parsed is not None:
+        raise ConfigError(
+            f"{shown(word)}: gives several values, and one run takes one; add -m to make a run of each, "
+            f"or write one text as  \"{key}='…'\""
+        )
+    return _refuse(word, key)
+
+
+def _refuse(word: str, key: str) -> NoReturn:
+    inner = "['…','…']" if word.partition("=")[2].startswith("[") else "'…'"
+    raise ConfigError(
+        f"{shown(word)}: cannot be read, because some of its characters have a meaning of their own; put single quotes "
+        f'around text, and double ones around the whole:  "{key}={inner}"'
+    )
+
+
+def _parsed(word: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
+
+
+def _fits(parsed: Override, hint: ast.expr | None, many: bool, typed: str | None) -> bool:
+    """Whether what Hydra reads is what a key of text may be given: text, null, a list if it takes one, or a sweep.
+
+    ``typed``: what text without quotes has to be, letter by letter; None where that does not matter.
+    """
+    value = parsed._value
+    if parsed.is_sweep_override():
+        return many
+    if isinstance(value, str):
+        return typed is None or (value == typed and "${" not in value)
+    return value is None or isinstance(value, QuotedString) or (isinstance(value, list) and takes_lists(hint))
+
+
+def quoted(text: str, literal: bool = False) -> str:
+    """``text`` as Hydra's grammar quotes it; ``literal``: nor does ``${`` in it mean anything."""
+    if literal:
+        text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return "'" + re.sub(r"(\\*)(?='|$)", r"\1\1", text).replace("'", "\\'") + "'"
+
+
+def _literal(hint: ast.expr | None) -> bool:
+    """Whether an annotation names :data:`hmu.values.Text`."""
+    return hint is not None and any(isinstance(n, ast.Name) and n.id == "Text" for n in ast.walk(hint))
+
+
+def _at_home(value: str) -> str:
+    """``~/x`` with the home folder, which a shell leaves alone after ``=``; also inside a list."""
+    home = str(Path.home())
+    if value == "~" or value.startswith("~/"):
+        return home + value[1:]
+    return re.sub(r"(?<=[\[,])~(?=/)", lambda _: home, value) if value.startswith("[") else value
+
+
+def _is_place(value: str) -> bool:
+    try:
+        return Path(value).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _check_choice(key: str, parsed: Override) -> None:
+    """A group takes the name of one of its files: Hydra itself ends in a stack trace otherwise."""
+    folder = CONFIGS_DIR / key.partition("@")[0]
+    wrong = not parsed.is_sweep_override() and not isinstance(parsed.value(), (str, list, dict))
+    if folder.is_dir() and wrong and not parsed.is_delete():
+        names = sorted(path.stem for path in folder.glob("[!_]*.yaml"))
+        raise ConfigError(f"{shown(parsed.input_line)}: expected one of {', '.join(names)}")

@@ -1,0 +1,68 @@
+"""The files of a generated motion: features, joints, BVH and animation."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hmu.backbones.base import MotionBackbone
+    from hmu.motion.skeleton import Skeleton
+    from hmu.tools.generate import Job
+
+BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
+
+
+def files_of(job: Job, config: DictConfig) -> dict[str, str]:
+    """The files of one motion by kind, relative to ``out``."""
+    files = {"features": f"features/{job.stem}.npy", "joints": f"joints/{job.stem}.npy"}
+    if config.bvh != "none":
+        files["bvh"] = f"bvh/{job.stem}.bvh"
+    if config.animation != "none":
+        files["animation"] = f"animations/{job.stem}.{config.animation}"
+    return files
+
+
+def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, config: DictConfig) -> dict[str, str]:
+    """Write one motion ``(frames, features)`` in all wanted forms; returns the files relative to ``out``."""
+    from hmu.motion.features import features_to_joints
+    from hmu.motion.skeleton import skeleton_for
+
+    skeleton = skeleton_for(backbone.features)
+    joints = features_to_joints(features, skeleton)
+    files = files_of(job, config)
+    _save_array(out / files["features"], features)
+    _save_array(out / files["joints"], joints)
+    if "bvh" in files:
+        _save_bvh(out / files["bvh"], joints, skeleton, backbone.fps, config)
+    if "animation" in files:
+        from hmu.viz.animate import render
+
+        panel = ("", joints)
+        render([panel], out / files["animation"], fps=backbone.fps, caption=job.item.prompt, skeleton=skeleton)
+    return files
+
+
+def _save_bvh(path: Path, joints: np.ndarray, skeleton: Skeleton, fps: float, config: DictConfig) -> None:
+    from hmu.motion.bvh_write import centimetres, joints_to_bvh, write_bvh
+    from hmu.motion.foot_lock import lock_feet
+
+    metres = joints * skeleton.units_to_metres
+    if config.foot_lock:
+        metres = lock_feet(metres, skeleton.contacts)
+    write_bvh(path, centimetres(joints_to_bvh(metres, skeleton, fps, BVH[str(config.bvh)])))
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    import numpy as np
+
+    from hmu.checkpoints.safe import write_bytes
+
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
+    write_bytes(path, buffer.getvalue())

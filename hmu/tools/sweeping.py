@@ -1,0 +1,55 @@
+"""Sweeps (``-m``) of tools that write into ``out``: one folder below it for each job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from hmu.app import EXIT_USER_ERROR
+from hmu.errors import ConfigError
+from hmu.outputs import check_place
+from hmu.written import NOTHING
+
+SWEPT = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
+
+
+def place_of(config: DictConfig) -> Path:
+    """``out``, or in a sweep the running job's folder below it."""
+    ours = HydraConfig.get() if HydraConfig.initialized() else None
+    out = Path(config.out)
+    return out / str(ours.job.num) if ours is not None and ours.mode == RunMode.MULTIRUN else out
+
+
+class ClaimSweep(Callback):
+    """Looks at ``out`` before Hydra writes into it."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before the first job; ends the program where ``out`` is somebody else's."""
+        try:
+            claim_sweep(Path(config.out), overwrite=config.overwrite is True)
+        except ConfigError as error:  # Hydra would only warn of it, and go on
+            sys.stderr.write(f"error: {error}\n")
+            sys.exit(EXIT_USER_ERROR)
+
+
+def claim_sweep(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is not empty, or with ``overwrite`` one that no earlier sweep has made.
+
+    What lies in the jobs' own folders is looked at by each job.
+
+    Raises:
+        ConfigError: naming the folder.
+    """
+    check_place(out, "out")
+    if out.is_file():
+        raise ConfigError(f"out={out} is a file, expected a folder")
+    if out.is_dir() and any(out.iterdir()) and not (overwrite and (out / SWEPT).is_file()):
+        raise ConfigError(
+            f"out={out} is not empty: choose another folder, or overwrite=true if it is an earlier sweep's; {NOTHING}"
+        )
