@@ -75,9 +75,9 @@ def declared(keys: type[Keys]) -> Mapping[str, ast.expr | type[Keys]]:
     found: dict[str, ast.expr | type[Keys]] = {}
     for kind in reversed(keys.__mro__):
         for name, text in inspect.get_annotations(kind).items():
-            hint = vars(sys.modules[kind.__module__]).get(text)
-            nested = inspect.isclass(hint) and issubclass(hint, Keys)
-            found[name] = hint if nested else ast.parse(text, mode="eval").body
+            hint: object = vars(sys.modules[kind.__module__]).get(text)
+            nested = hint if isinstance(hint, type) and issubclass(hint, Keys) else None
+            found[name] = nested or ast.parse(text, mode="eval").body
     return found
 
 
