@@ -47,9 +47,11 @@ def run(config: DictConfig) -> list[Path]:
     folder = Path(config.output) if config.output else source.split_root() / "kw_splits"
     check_place(folder / "x", "output")
     with beside(folder) as work:
-        lines = [line for split in config.splits for line in divide(source, split, concept, work, audit=config.audit)]
+        lines = [
+            line for split in config.splits for line in divide(source, split, concept, work, folder, audit=config.audit)
+        ]
         files = publish(work, folder, overwrite=config.overwrite)
-    sys.stdout.writelines(f"{folder}/{line}\n" for line in lines)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return files
 
 
@@ -71,8 +73,13 @@ def _without_exceptions(changes: dict[str, Any]) -> dict[str, Any]:
     return changes | {"exceptions": ()} if changes.get("match") == "substring" else changes
 
 
-def divide(source: DatasetSource, split: str, concept: Concept, folder: Path, *, audit: bool = True) -> list[str]:
-    """Write the lists of one split into the empty ``folder``, with partition and audit; returns what was written.
+def divide(
+    source: DatasetSource, split: str, concept: Concept, work: Path, folder: Path, *, audit: bool = True
+) -> list[str]:
+    """Write the lists of one split into the empty folder ``work``, with partition and audit.
+
+    Returns:
+        a line about each file for a person, by its later place in ``folder``.
 
     Raises:
         DataError: an empty side, or a broken data set.
@@ -86,17 +93,17 @@ def divide(source: DatasetSource, split: str, concept: Concept, folder: Path, *,
     partition = partition_by_concept(source, split, concept) if audit or concept.match == "word" else None
     if concept.match == "substring":
         sides = published_lists(source, split, concept)
-        for path, content in zip(list_paths(folder, split, concept.name), sides, strict=True):
-            lines.append(f"{save_list(path, content).name}: {content.count(10)} ids")
+        for path, content in zip(list_paths(work, split, concept.name), sides, strict=True):
+            lines.append(f"{folder / save_list(path, content).name}: {content.count(10)} ids")
     elif partition is not None:
-        for path, ids in zip(partition.save_lists(folder), (partition.forget, partition.retain), strict=True):
-            lines.append(f"{path.name}: {len(ids)} ids")
+        for path, ids in zip(partition.save_lists(work), (partition.forget, partition.retain), strict=True):
+            lines.append(f"{folder / path.name}: {len(ids)} ids")
     if partition is not None and partition.skipped:
         lines.append(f"{split}: never read, so on neither side: {told(by_kind(partition.skipped))}")
     if audit and partition is not None:
-        partition.save(folder / f"partition-{stem}.json")
-        name = partition.save_audit(folder / f"audit-{stem}.csv").name
-        lines.append(f"{name}: why, clip by clip ({len(partition.neighbours)} near ones are marked)")
+        partition.save(work / f"partition-{stem}.json")
+        name = partition.save_audit(work / f"audit-{stem}.csv").name
+        lines.append(f"{folder / name}: why, clip by clip ({len(partition.neighbours)} near ones are marked)")
     return lines
 
 
