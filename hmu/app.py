@@ -19,10 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hmu import debug, folders, help, stopping
+from hmu import console, debug, folders, help, stopping
 from hmu.choices import choice
 from hmu.command_line import understood
 from hmu.config import check_config
+from hmu.console import rank as rank
 from hmu.errors import HmuError, shown
 from hmu.values import Keys
 from hmu.workflows import sweep
@@ -32,14 +33,6 @@ log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXIT_USER_ERROR = 2
 _FULL = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
-
-
-def rank() -> int:
-    """This process's rank as torchrun, Lightning or SLURM tell it through the environment; 0 when alone."""
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return 0
 
 
 def run_stamp() -> str:
@@ -139,7 +132,7 @@ def in_sweep() -> bool:
 def _checked(config: DictConfig, task: Callable[[DictConfig], object], keys: type[Keys]) -> object:
     check_config(config, HydraConfig.get().overrides.task, keys)
     debug.cut(config)
-    result = task(config)
+    result = console.perform(task, config)
     folders.done()
     return result
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hmu.checkpoints.leftovers import remove_leftovers
 from hmu.data.files import read_clip
 from hmu.data.reading import GOOD, line_problems, line_table
+from hmu.progress import phase
 
 log = logging.getLogger(__name__)
 VERSION = 2
@@ -120,7 +121,7 @@ def pack(
         building = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
         building.mkdir(parents=True)
         try:
-            log.info("packing %d clips into %s (once)", len(ids), target)
+            log.debug("packing %d clips into %s (once)", len(ids), target)
             _build(building, ids, motion_file, text_file, features)
             _publish(building, target)
         finally:
@@ -148,8 +149,9 @@ def _build(
     good: list[str] = []
     lengths: list[int] = []
     texts: list[bytes] = []
-    with open(folder / "motion.f32", "wb") as out:
+    with open(folder / "motion.f32", "wb") as out, phase("packing", len(ids), "clips") as done:
         for name in ids:
+            done.advance()
             found = read_clip(name, motion_file(name), text_file(name), features)
             if isinstance(found, list):
                 for reason in found:

@@ -14,16 +14,17 @@ from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.generation import GenerationCache
 from hmu.evaluators.base import Evaluator
+from hmu.progress import phase
 
 
 def embed(evaluator: Evaluator, motion: Tensor, lengths: Tensor, batch_size: int = 256) -> Tensor:
     """Motion embeddings ``(n, width)`` on the CPU, in order, computed in chunks."""
     device = next(evaluator.parameters()).device
-    with torch.inference_mode():
-        parts = [
-            evaluator.embed_motion(m[:, : int(n.max())].to(device), n.to(device)).cpu()
-            for m, n in zip(motion.split(batch_size), lengths.split(batch_size), strict=True)
-        ]
+    parts = []
+    with torch.inference_mode(), phase("embedding motions", len(motion), "motions") as done:
+        for m, n in zip(motion.split(batch_size), lengths.split(batch_size), strict=True):
+            parts.append(evaluator.embed_motion(m[:, : int(n.max())].to(device), n.to(device)).cpu())
+            done.advance(len(n))
     return torch.cat(parts)
 
 

@@ -8,7 +8,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
@@ -21,6 +20,7 @@ from hmu.evaluators.base import Evaluator
 from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES, statistics
 from hmu.metrics.base import EvalSamples
+from hmu.progress import Phase
 
 GOOD = KEEP | {"statistics_gap": "lower", "load_error": "lower", "force_motion_error": "lower", "foot_slide": "lower"}
 GOOD |= dict.fromkeys(NAMES, "same")
@@ -58,11 +58,11 @@ class GaitSuite(Suite):
         return found
 
     def _ask(
-        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: GenerationCache, bar: tqdm[None]
+        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: GenerationCache, done: Phase
     ) -> Answers:
         # without captions sets of one size are one question, which is answered once (and found in the cache after that)
         blank = replace(prompts, captions=(Caption(""),) * len(prompts))
-        return super()._ask(model, blank, evaluator, seed, cache, bar)
+        return super()._ask(model, blank, evaluator, seed, cache, done)
 
     def _fixed(self, prompts: PromptSet, evaluator: Evaluator, concept: Concept) -> EvalSamples:
         ids = tuple(f"{i}" for i in range(len(prompts)))

@@ -15,6 +15,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.errors import CheckpointError, ConfigError
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery
+from hmu.progress import phase
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "test", "all")
@@ -65,14 +66,14 @@ def _embeddings(clips: MotionClips, evaluator: Evaluator, cache: Path | None) ->
             return load_safetensors(path)["latents"]
         except (CheckpointError, KeyError):
             log.warning("cached gallery %s is damaged; embedding it again", path.name)
-    log.info("embedding a retrieval gallery of %d clips", len(clips))
     device = next(evaluator.parameters()).device
     latents = torch.zeros(len(clips), evaluator.width)
     order = np.argsort(clips.lengths, kind="stable")
-    with torch.inference_mode():
+    with torch.inference_mode(), phase("embedding gallery", len(order), "clips") as done:
         for rows in np.array_split(order, -(-len(order) // 256)):
             batch = clips.batch(rows).to(device)
             latents[torch.from_numpy(rows)] = evaluator.embed_motion(batch.motion, batch.lengths).float().cpu()
+            done.advance(len(rows))
     if path is not None:
         save_safetensors(path, {"latents": latents})
     return latents

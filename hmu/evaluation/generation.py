@@ -77,15 +77,14 @@ def generate(
     with torch.inference_mode():
         condition = encode(backbone, prompts) if condition is None else condition
         for number, index in enumerate(length_batches(prompts.lengths, batch_size)):
+            if number % world == rank:
+                generator = torch.Generator().manual_seed(seed * 100_003 + number)
+                lengths = prompts.lengths[index]
+                rows = condition.select(index.to(condition.tokens.device))
+                motion = backbone.sample(rows, lengths.to(device), guidance=guidance, generator=generator, steps=steps)
+                out[index, : motion.shape[1]] = motion.float().cpu()
             if done is not None:
                 done(len(index))
-            if number % world != rank:
-                continue
-            generator = torch.Generator().manual_seed(seed * 100_003 + number)
-            lengths = prompts.lengths[index]
-            rows = condition.select(index.to(condition.tokens.device))
-            motion = backbone.sample(rows, lengths.to(device), guidance=guidance, generator=generator, steps=steps)
-            out[index, : motion.shape[1]] = motion.float().cpu()
     if world > 1:
         distributed.all_reduce(out)  # each row is zero in all processes but one
     return out
@@ -118,6 +117,9 @@ class GenerationCache:
         texts = [c.text for c in prompts.captions]
         facts = [fingerprint, texts, prompts.lengths.tolist(), dict(settings), torch.__version__]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def __contains__(self, key: str) -> bool:
+        return self.folder is not None and (self.folder / f"{key}.npy").is_file()
 
     def load(self, key: str) -> Tensor | None:
         """The motions, or None if they were never made (or the file is damaged: it is made again).

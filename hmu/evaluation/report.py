@@ -139,11 +139,12 @@ def warnings(results: Results) -> list[str]:
     """What a reader must know before quoting: sets too small for FID's covariance."""
     width = results.context.get("evaluator_width")
     seen = {row.set: row.n for row in results.rows if row.metric == "fid"}
+    small = {f"'{name}'": n for name, n in seen.items() if isinstance(width, int) and n < 10 * width}
+    if not small:
+        return []
     return [
-        f"Warning: FID on '{name}' is from n = {n} motions, fewer than 10 × {width} dimensions: "
-        "biased upwards; compare at equal n only and read kernel_distance"
-        for name, n in seen.items()
-        if isinstance(width, int) and n < 10 * width
+        f"Warning: FID on {', '.join(small)} is from n = {', '.join(map(str, small.values()))} motions, fewer than "
+        f"10 × {width} dimensions: biased upwards; compare at equal n only and read kernel_distance"
     ]
 
 

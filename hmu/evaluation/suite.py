@@ -12,7 +12,6 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
@@ -29,6 +28,7 @@ from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
+from hmu.progress import Phase, phase
 from hmu.values import Count
 
 log = logging.getLogger(__name__)
@@ -152,6 +152,19 @@ class Suite:
     ) -> tuple[dict[str, list[Measured]], dict[str, dict[str, Answers]]]:
         """As :meth:`run`, before the comparison: what was measured on each model, and the answers."""
         answers = self.ask(models, sets, evaluator, seed, cache)
+        total = len(models) * self.repeats * sum(len(prompts) for prompts in sets)
+        with phase("counting", total, "motions") as done:
+            return self._measured(models, sets, evaluator, concept, answers, done), answers
+
+    def _measured(
+        self,
+        models: Sequence[Model],
+        sets: Sequence[PromptSet],
+        evaluator: Evaluator,
+        concept: Concept,
+        answers: Mapping[str, Mapping[str, Answers]],
+        done: Phase,
+    ) -> dict[str, list[Measured]]:
         measured: dict[str, list[Measured]] = {model.name: [] for model in models}
         for prompts in sets:
             fixed = replace(self._fixed(prompts, evaluator, concept), fps=models[0].backbone.fps)
@@ -167,7 +180,8 @@ class Suite:
                 if self.answering is not None:
                     near = self._embedded(self.answering.evaluator, evaluator, prompts, found)
                     measured[model.name] += self.answering.measured(model.name, prompts, near, concept, resampling)
-        return measured, answers
+                done.advance(len(prompts) * self.repeats)
+        return measured
 
     def ask(
         self,
@@ -186,11 +200,11 @@ class Suite:
         answers: dict[str, dict[str, Answers]] = {model.name: {} for model in models}
         total = len(models) * self.repeats * sum(len(prompts) for prompts in sets)
         self._check_room(models, sets, seed, cache)
-        with tqdm(total=total, desc="generating", unit="motion", leave=False, disable=processes()[0] > 0) as bar:
+        with phase("generating", total, "motions") as done:
             for model in models:
                 with model.change():
                     for prompts in sets:
-                        answers[model.name][prompts.name] = self._ask(model, prompts, evaluator, seed, cache, bar)
+                        answers[model.name][prompts.name] = self._ask(model, prompts, evaluator, seed, cache, done)
         return answers
 
     def real_rates(self, sets: Sequence[PromptSet], concept: Concept) -> dict[str, dict[str, float]]:
@@ -208,7 +222,7 @@ class Suite:
         return found
 
     def _ask(
-        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: GenerationCache, bar: tqdm[None]
+        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: GenerationCache, done: Phase
     ) -> Answers:
         found, condition = Answers(), None
         for repeat in range(self.repeats):
@@ -224,12 +238,12 @@ class Suite:
                     guidance=self.guidance,
                     steps=self.steps,
                     condition=condition,
-                    done=bar.update,
+                    done=done.advance,
                 )
                 if processes()[0] == 0:
                     motion = cache.save(key, motion)
             else:
-                bar.update(len(prompts))
+                done.skip(len(prompts))
             found.motions.append(motion)
             found.embeddings.append(self.store.motion(evaluator, motion, prompts.lengths))
         return found
@@ -243,6 +257,11 @@ class Suite:
             **model.told,
         }
         return cache.key(model.fingerprint, prompts, settings)
+
+    def kept(self, models: Sequence[Model], sets: Sequence[PromptSet], seed: int, cache: GenerationCache) -> int:
+        """How many of the motions that :meth:`ask` needs ``cache`` holds already."""
+        asked = itertools.product(models, sets, range(self.repeats))
+        return sum(len(prompts) for model, prompts, r in asked if self._key(model, prompts, seed + r, cache) in cache)
 
     def _check_room(
         self, models: Sequence[Model], sets: Sequence[PromptSet], seed: int, cache: GenerationCache

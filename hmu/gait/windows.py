@@ -17,6 +17,7 @@ from hmu.gait.columns import KINEMATIC_COLUMNS, WINDOW
 from hmu.gait.preprocess import runs
 from hmu.gait.standard import standard
 from hmu.gait.trial import Trial, read_trial
+from hmu.progress import phase
 from hmu.run import write_text
 
 log = logging.getLogger(__name__)
@@ -180,18 +181,20 @@ def read_tree(
     said: dict[str, list[str]] = {}
     refused: dict[str, str] = {}
     files = trial_files(folder)
-    for path in files:
-        try:
-            trial, notes = standard(read_trial(path, folder, root), treadmill=treadmill)
-        except DataError as error:
-            if strict:
-                raise
-            refused[path.relative_to(folder).as_posix()] = str(error)
-            continue
-        said[trial.name] = notes
-        usable, rest = clean_runs(trial, window)
-        kept.extend(usable)
-        dropped.extend(rest)
+    with phase("reading trials", len(files), "trials") as done:
+        for path in files:
+            done.advance()
+            try:
+                trial, notes = standard(read_trial(path, folder, root), treadmill=treadmill)
+            except DataError as error:
+                if strict:
+                    raise
+                refused[path.relative_to(folder).as_posix()] = str(error)
+                continue
+            said[trial.name] = notes
+            usable, rest = clean_runs(trial, window)
+            kept.extend(usable)
+            dropped.extend(rest)
     tree = Tree(tuple(kept), tuple(dropped), said, refused)
     _report(folder, files, tree, window)
     return tree

@@ -16,6 +16,7 @@ from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.safe import write_bytes
 from hmu.data.clips import DOUBLE_SHARE, MotionClips
 from hmu.methods.codes import NONE, Codes, CodeTable, stack, trimmed
+from hmu.progress import phase
 
 log = logging.getLogger(__name__)
 Frames = NDArray[np.int64]
@@ -69,10 +70,11 @@ def _encode(backbone: MotionBackbone, clips: MotionClips, wanted: Frames, batch_
     device = next(backbone.parameters()).device
     order = np.argsort(wanted[:, 2], kind="stable")
     parts: list[Codes] = []
-    with torch.no_grad():
+    with torch.no_grad(), phase("encoding clips", len(order), "windows") as done:
         for begin in range(0, len(order), batch_size):
             batch = clips.windows(*wanted[order[begin : begin + batch_size]].T).to(device)
             parts.append(backbone.encode_codes(batch, layers).cpu().numpy().astype(np.int16).transpose(0, 2, 1))
+            done.advance(len(batch))
     return stack(parts)[np.argsort(order)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import ClassVar
 
 import torch
@@ -64,10 +63,9 @@ def pooled_hits(
     return top_hits(text[index], motion[index], top), index
 
 
-@functools.cache
-def _warn_small(prompts: int, pool: int) -> None:
-    """Said once per size, not once per model and repeat."""
-    log.warning("R-precision over %d prompts: pools of %d need more; one easier pool is used", prompts, pool)
+def _warn_small(pool: int) -> None:
+    """The same words for every set, model and repeat: the console says them once."""
+    log.warning("R-precision of sets with fewer than %d prompts is ranked in one smaller, easier pool", pool)
 
 
 class RPrecision(MotionMetric):
@@ -89,7 +87,7 @@ class RPrecision(MotionMetric):
         """``{"r_precision_<k>": share}``; fewer prompts than a pool make one smaller, easier pool (logged)."""
         text, motion = self.needed("text"), self.needed("generated")
         if self.pool is not None and len(text) < self.pool:
-            _warn_small(len(text), self.pool)
+            _warn_small(self.pool)
         shares = r_precision(text, motion, self.pool, self.top, self.shuffles, self.seed)
         return {f"{self._name}_{k}": float(share) for k, share in enumerate(shares, start=1)}
 

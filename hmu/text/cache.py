@@ -22,6 +22,7 @@ from torch import Tensor
 from hmu.checkpoints.leftovers import remove_leftovers
 from hmu.checkpoints.safe import load_safetensors, save_safetensors
 from hmu.errors import CheckpointError
+from hmu.progress import batches
 from hmu.text.base import TextCondition, TextEncoder
 
 log = logging.getLogger(__name__)
@@ -279,8 +280,7 @@ class CachedTextEncoder(TextEncoder):
         self.encoder.eval()  # dropout must not be frozen into the cache
         fresh: dict[str, Embedding] = {}
         try:
-            for start in range(0, len(texts), self.batch):
-                part = texts[start : start + self.batch]
+            for part in batches(texts, self.batch, "encoding texts", "texts"):
                 with torch.autocast(self._device.type, enabled=False):  # a rounded embedding must not be kept for ever
                     condition = self.encoder.encode(part).to("cpu")
                 for row, text in enumerate(part):

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from omegaconf import DictConfig
 
+from hmu import console
 from hmu.app import main
 from hmu.documents import read_json
 from hmu.errors import ConfigError, HmuError
 from hmu.outputs import claim_folder
+from hmu.progress import Part, phase
+from hmu.progress import plan as plan_job
 from hmu.tools import prompts
 from hmu.tools.generate_files import files_of, write
 from hmu.tools.prompts import Item, Limits
@@ -193,24 +196,40 @@ def produce(
     from hmu.checkpoints.safe import write_json
 
     records: list[dict[str, Any]] = []
-    for batch, motions in sample(backbone, jobs, config):
-        for job, motion in zip(batch, motions, strict=True):
-            records.append(
-                {
-                    "name": job.item.name,
-                    "prompt": job.item.prompt,
-                    "length": job.frames,
-                    "repeat": job.repeat,
-                    "seed": int(config.seed) + job.repeat,
-                    "files": write(out, job, motion[: job.frames].numpy(), backbone, config),
-                    "edits": edits,
-                }
-            )
-        records.sort(key=lambda record: (record["repeat"], record["files"]["features"]))
-        write_json(out / RECORDS, records)
-        log.info("%d of %d motions", len(records), len(jobs))
-    log.info("wrote them to %s", out)
+    announce(backbone, jobs, config)
+    with phase("generating", len(jobs), "motions") as done:
+        for batch, motions in sample(backbone, jobs, config):
+            for job, motion in zip(batch, motions, strict=True):
+                records.append(
+                    {
+                        "name": job.item.name,
+                        "prompt": job.item.prompt,
+                        "length": job.frames,
+                        "repeat": job.repeat,
+                        "seed": int(config.seed) + job.repeat,
+                        "files": write(out, job, motion[: job.frames].numpy(), backbone, config),
+                        "edits": edits,
+                    }
+                )
+                done.advance()
+            records.sort(key=lambda record: (record["repeat"], record["files"]["features"]))
+            write_json(out / RECORDS, records)
+    log.info("wrote %d motions to %s", len(records), console.near(out))
     return records
+
+
+def announce(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) -> None:
+    """Print what will be made, and how long that may take."""
+    from hmu.choices import choice
+    from hmu.durations import machine
+    from hmu.workflows.outlook import device_name
+
+    name = choice("backbone", config) or backbone.name
+    where = machine(device_name(next(backbone.parameters()).device))
+    what = f"{name}, {config.steps or 'own'} steps, {config.animation}, {where}"
+    prompts, repeats = len({job.number for job in jobs}), int(config.repeats)
+    words = f"{prompts} prompt{'s' * (prompts != 1)} × {repeats} seed{'s' * (repeats != 1)}"
+    plan_job([Part("generating", len(jobs), "motions", f"written, {what}")], words)
 
 
 def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) -> Iterator[tuple[list[Job], Tensor]]:

@@ -26,6 +26,7 @@ from omegaconf import DictConfig
 from hmu.app import CONFIGS, main
 from hmu.errors import ConfigError, DataError
 from hmu.outputs import beside, claim_folder
+from hmu.progress import phase
 from hmu.values import Count, Place, Positive
 from hmu.values import Keys as Declared
 
@@ -194,7 +195,6 @@ def _convert_all(
     source: Path, work: Path, converter: Converter, texts: Callable[[str], str | None], *, workers: int, total: int
 ) -> Summary:
     import numpy as np
-    from tqdm import tqdm
 
     from hmu.motion.features import features_to_joints
     from hmu.motion.skeleton import T2M
@@ -203,9 +203,9 @@ def _convert_all(
     for folder in ("new_joints", "new_joint_vecs", "joints", "texts"):
         (work / folder).mkdir()
     summary = Summary()
-    with tqdm(total=total, desc="import", unit="clip", disable=None) as bar:
-        for name, result in _results(_captioned(source, texts, summary, bar.update), converter, workers):
-            bar.update()
+    with phase("importing", total, "clips") as done:
+        for name, result in _results(_captioned(source, texts, summary, done.advance), converter, workers):
+            done.advance()
             if isinstance(result, str):
                 summary.skipped[name] = result
                 continue

@@ -10,6 +10,7 @@ from torch import Tensor
 from hmu.backbones.base import MotionBackbone, Target
 from hmu.data.dataset import MotionClips
 from hmu.methods.base import Side
+from hmu.progress import phase
 
 CHUNK = 64
 
@@ -41,7 +42,11 @@ class SideCache(Sequence[Side]):
         self.used, self.rows = torch.unique(chosen[0], return_inverse=True)
         self.texts = self._texts(chosen)
         by_length = torch.argsort(torch.as_tensor(clips.lengths)[self.used], stable=True)  # little padding in a chunk
-        parts = [self._encode(self.used[chunk]) for chunk in by_length.split(CHUNK)]
+        with phase("encoding clips", len(self.used), "clips") as done:
+            parts = []
+            for chunk in by_length.split(CHUNK):
+                parts.append(self._encode(self.used[chunk]))
+                done.advance(len(chunk))
         self.target = concat_targets(parts).select(torch.argsort(by_length))
 
     def _encode(self, indices: Tensor) -> Target:

@@ -19,7 +19,9 @@ from hmu.data.dataset import MotionClips
 from hmu.errors import ConfigError
 from hmu.methods.base import Side, TrainedMethod
 from hmu.methods.edit import Edit, weights_of
+from hmu.progress import phase
 from hmu.training.sides import SideCache, plan
+from hmu.training.steps import Steps
 
 log = logging.getLogger(__name__)
 
@@ -175,10 +177,13 @@ def run_method(
         torch.manual_seed(seed)  # the same adapters in every process
         backbone.requires_grad_(False)
         begin = time.perf_counter()
-        pairs = cache_sides(method, backbone, forget, retain, seed, fit.global_rank, fit.world_size)
+        with phase("preparing clips"):
+            pairs = cache_sides(method, backbone, forget, retain, seed, fit.global_rank, fit.world_size)
         cached = time.perf_counter()
         module = UnlearningModule(method, backbone, method.setup(backbone), seed)
-        fit.fit(module, DataLoader(pairs, batch_size=None, num_workers=0))
+        with phase("training", len(pairs), "steps") as steps:
+            fit.callbacks.append(Steps(steps))  # type: ignore[attr-defined]
+            fit.fit(module, DataLoader(pairs, batch_size=None, num_workers=0))
         edit = method.to_edit(backbone)
         edit.concept = concept
         edit.settings["training"] = {

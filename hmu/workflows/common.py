@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from hmu import console
 from hmu.app import CONFIGS
 from hmu.backbones.base import MotionBackbone
 from hmu.data.concepts import Concept
@@ -28,6 +29,7 @@ def seed_everything(config: DictConfig) -> None:
     """Seed Python, numpy and torch with ``seed``, and set the number of CPU threads if asked."""
     if config.threads:
         torch.set_num_threads(config.threads)
+    console.adopt()  # Lightning has been imported by now
     L.seed_everything(config.seed, workers=True, verbose=False)
 
 

@@ -19,6 +19,7 @@ from hmu.workflows.basis import warn_of_strange_data
 from hmu.workflows.common import build_backbone, check_match, seed_everything, settle_concept
 from hmu.workflows.gait import settle_suite
 from hmu.workflows.measure import check_measurable, measure, torch_device
+from hmu.workflows.outlook import announce_evaluation
 from hmu.workflows.processes import continued_folder, join_processes
 from hmu.workflows.recorded import take_over
 from hmu.workflows.sides import check_lists, recorded_lists
@@ -49,13 +50,14 @@ def evaluate(config: DictConfig) -> Path:
     backbone, edits = models(config)
     check_match(backbone, source.features, source.name)
     backbone.to(torch_device(config.device))
-    check_measurable(config, source, concept, backbone)
+    _, sets = check_measurable(config, source, concept, backbone)
     warn_of_strange_data(backbone, source)
     record = RunRecord(folder, config) if rank() == 0 else None
     if record is not None:
         facts = {"data": source.fingerprint, "provenance": backbone.provenance()}
         record.note(base=fingerprint(backbone), measured=str(config.ckpt), **facts)
         record.stage("prepare")
+    announce_evaluation(config, backbone, sets, bool(edits), source.name)
     measure(config, backbone, edits, source, concept, folder)
     if record is not None:
         record.stage("evaluate")

@@ -32,6 +32,7 @@ from hmu.evaluation.sets import PromptSet, build_sets
 from hmu.evaluation.suite import Answers, Model, Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
+from hmu.progress import phase
 from hmu.run import write_text
 from hmu.workflows import gait
 from hmu.workflows.basis import data_distance
@@ -85,19 +86,19 @@ def measure(
     rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
     context = _context(config, concept, source, sides, evaluator, suite, backbone) | {"edited": _edited(edits)}
     context["data_distance"] = data_distance(backbone, source)
-    results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
-    results = replace(results, scoreboard=scoreboard(results) if edits else {})
-    results.save(folder / "metrics.json")
-    closer = look_closer(suite, sets, answers, concept, folder, source.name)
-    write_text(folder / "report.md", "\n".join([markdown(results), *(tell(closer) if closer else [])]))
-    write_page(folder / "report.html", results, *first_takes(sets, answers, concept, backbone.fps), instead=closer)
-    show(results, sets, answers, concept, folder / "samples", backbone.fps)
-    if isinstance(suite, GaitSuite):
-        gait.tell(sets, answers, concept, folder)
+    with phase("report"):
+        results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
+        results = replace(results, scoreboard=scoreboard(results) if edits else {})
+        results.save(folder / "metrics.json")
+        closer = look_closer(suite, sets, answers, concept, folder, source.name)
+        write_text(folder / "report.md", "\n".join([markdown(results), *(tell(closer) if closer else [])]))
+        write_page(folder / "report.html", results, *first_takes(sets, answers, concept, backbone.fps), instead=closer)
+        show(results, sets, answers, concept, folder / "samples", backbone.fps)
+        if isinstance(suite, GaitSuite):
+            gait.tell(sets, answers, concept, folder)
     log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
     log_report(config, results, folder)
-    log.info("report: %s; to look at: %s", folder / "report.md", folder / "report.html")
     return results
 
 

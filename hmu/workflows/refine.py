@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from hmu.evaluation.generation import generate
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, search
+from hmu.progress import Phase, phase
 from hmu.values import Count, Seed
 from hmu.workflows.common import build_evaluator
 from hmu.workflows.measure import torch_device
@@ -83,11 +85,13 @@ class RetrievalRefinement:
             raise ConfigError(
                 f"refine.least={self.least}, but no clip has more than {most} motions: lower it, or raise repeats"
             )
+        rounds = self.repeats if prompts is not None else 1
         records: list[dict[str, Any]] = []
-        made = self._real(clips) if prompts is None else self._generated(prompts, backbone)
-        for repeat, (motion, lengths) in enumerate(made):
-            near = embed(evaluator, motion, lengths, self.batch_size)
-            records += self._records(near, names, gallery, repeat)
+        made = partial(self._real, clips) if prompts is None else partial(self._generated, prompts, backbone)
+        with phase("refining", rounds * len(names), "motions") as done:
+            for repeat, (motion, lengths) in enumerate(made(done)):
+                near = embed(evaluator, motion, lengths, self.batch_size)
+                records += self._records(near, names, gallery, repeat)
         refined = refine_by_retrieval(sides, records, namer(concept), self.least)
         moved = len(sides.forget) - len(refined.forget)
         log.info(
@@ -96,18 +100,19 @@ class RetrievalRefinement:
         )  # fmt: skip
         return refined
 
-    def _generated(self, prompts: PromptSet, backbone: MotionBackbone) -> Iterator[tuple[Tensor, Tensor]]:
+    def _generated(self, prompts: PromptSet, backbone: MotionBackbone, done: Phase) -> Iterator[tuple[Tensor, Tensor]]:
         for repeat in range(self.repeats):
             motion = generate(
                 backbone, prompts, seed=self.seed + repeat, batch_size=self.batch_size, guidance=self.guidance,
-                steps=self.steps,
+                steps=self.steps, done=done.advance,
             )  # fmt: skip
             yield motion, prompts.lengths
 
     @staticmethod
-    def _real(clips: MotionClips) -> Iterator[tuple[Tensor, Tensor]]:
+    def _real(clips: MotionClips, done: Phase) -> Iterator[tuple[Tensor, Tensor]]:
         batch = clips.batch(torch.arange(len(clips)))
         yield batch.motion, batch.lengths
+        done.advance(len(clips))
 
     def _records(self, near: Tensor, names: list[str], gallery: Gallery, repeat: int) -> list[dict[str, Any]]:
         found = search(near, gallery, self.top, names if self.exclude_self else None)

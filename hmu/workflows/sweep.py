@@ -10,6 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from hmu import folders
+from hmu.console import begin_sweep
 from hmu.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ class SweepTable(Callback):
         """Called by Hydra before the first job."""
         global _running
         _running = Path(config.hydra.sweep.dir).absolute()
+        begin_sweep(config.hydra.overrides.task)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra; runs that failed or were interrupted are listed as such."""

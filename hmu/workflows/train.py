@@ -17,16 +17,21 @@ from torch import nn
 
 from hmu.app import rank, run_folder
 from hmu.backbones.base import MotionBackbone
+from hmu.choices import choice
+from hmu.console import near
 from hmu.data.batch import MotionBatch
 from hmu.data.clips import MotionClips
 from hmu.data.datamodule import MotionDataModule
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept
 from hmu.errors import CheckpointError, ConfigError
+from hmu.progress import Phase, phase
 from hmu.run import RunRecord
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.recipe import Recipe
+from hmu.training.steps import Steps
 from hmu.workflows.common import check_device, logger_for, seed_everything, trainer_arguments
+from hmu.workflows.outlook import announce_training
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +59,18 @@ def train(config: DictConfig) -> Path:
         sides.save(folder / "partition.json")
         counts = {"forget": len(sides.forget), "retain": len(sides.retain)}
         record.note(concept=sides.concept, partition={"side": config.partition, "hash": sides.hash, **counts})
+    clips = len(source.clips("train", ids))
+    length = {stage: recipes[stage].total_steps(clips) for stage in stages}
+    announce_training(config, str(choice(kind, config) or kind), length, clips, source.name)
     for stage in stages:
         _train_stage(config, model, stage, recipes[stage], source, ids, folder)
         if record is not None:
             model.save_pretrained(folder / "model")  # type: ignore[operator]
             record.stage(f"train_{stage}")
     if record is not None:
-        record.note(model="model", stages=stages, data=source.fingerprint, clips=len(source.clips("train", ids)))
+        record.note(model="model", stages=stages, data=source.fingerprint, clips=clips)
         record.finish()
-        log.info("trained %s; the model is in %s", ", ".join(stages), folder / "model")
+        log.info("trained %s; the model is in %s", ", ".join(stages), near(folder / "model"))
     return folder
 
 
@@ -125,7 +133,8 @@ def _train_stage(
     clips = source.clips("train", ids)
     total = recipe.total_steps(len(clips))
     if isinstance(model, MotionBackbone):
-        model.prepare_stage(stage, in_order(clips, recipe.batch_size))
+        with phase(f"preparing {stage}", len(clips), "clips") as done:
+            model.prepare_stage(stage, counted(in_order(clips, recipe.batch_size), done))
     module = PretrainingModule(model, stage, recipe, total, int(config.seed))
     saver = ModelCheckpoint(folder / "checkpoints", filename=stage, every_n_train_steps=recipe.validate_every)
     callbacks: list[Callback] = [saver]
@@ -146,7 +155,9 @@ def _train_stage(
     )
     resume = _resume_from(config, stage)
     model.train()
-    trainer.fit(module, datamodule=data, ckpt_path=resume)
+    with phase(f"training {stage}", total, "steps") as steps:
+        trainer.callbacks.append(Steps(steps))  # type: ignore[attr-defined]
+        trainer.fit(module, datamodule=data, ckpt_path=resume)
     model.eval()
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise ConfigError(f"training of stage '{stage}' diverged (NaN weights): lower recipes.*.{stage}.lr")
@@ -156,6 +167,13 @@ def in_order(clips: MotionClips, batch_size: int) -> Iterator[MotionBatch]:
     """Every entry once, sorted by length so that little is padded."""
     order = np.argsort(clips.lengths, kind="stable")
     return (clips.batch(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
+
+
+def counted(batches: Iterator[MotionBatch], done: Phase) -> Iterator[MotionBatch]:
+    """The same batches, each counted when the next is asked for."""
+    for batch in batches:
+        yield batch
+        done.advance(len(batch))
 
 
 def _resume_from(config: DictConfig, stage: str) -> str | None:

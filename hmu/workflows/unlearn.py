@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from hmu.app import rank, run_folder
 from hmu.backbones.base import MotionBackbone
+from hmu.console import near
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
@@ -18,6 +19,7 @@ from hmu.data.partition import Partition
 from hmu.errors import ConfigError
 from hmu.methods.base import EditMethod, Method, TrainedMethod
 from hmu.methods.edit import Edit, fingerprint
+from hmu.progress import phase
 from hmu.run import RunRecord
 from hmu.training.unlearning import run_method
 from hmu.workflows.basis import warn_of_no_basis, warn_of_strange_data
@@ -34,6 +36,7 @@ from hmu.workflows.common import (
 )
 from hmu.workflows.gait import settle_suite
 from hmu.workflows.measure import check_measurable, measure, torch_device
+from hmu.workflows.outlook import announce_unlearning
 from hmu.workflows.pairs import check_fit, check_pair
 from hmu.workflows.refine import refined
 from hmu.workflows.sides import partition
@@ -74,8 +77,11 @@ def unlearn(config: DictConfig) -> Path:
         record.note(base=fingerprint(backbone), provenance=backbone.provenance(), data=source.fingerprint)
         record.note(clips={"forget": len(sides.forget), "retain": len(sides.retain), "skipped": len(sides.skipped)})
         record.stage("prepare")
+    clips = len(source.clips("train", sides.forget)), len(source.clips("train", sides.retain))
+    announce_unlearning(config, method, backbone, clips, source.name, checked[1] if checked else [])
     if record is not None and checked is not None:
-        warn_of_no_basis(config, backbone, concept, *checked)
+        with phase("asking the base"):
+            warn_of_no_basis(config, backbone, concept, *checked)
         record.stage("ask base")
     edit = learn(config, method, backbone, source, sides, concept, folder)
     leave_process_group()
@@ -86,7 +92,7 @@ def unlearn(config: DictConfig) -> Path:
         method.save_findings(folder)
     record.stage("unlearn")
     record.note(edit={"bytes": folder_size(folder / "edit"), "settings": edit.settings}, partition=sides.hash)
-    log.info("edit saved: %s (%.1f MB)", folder / "edit", folder_size(folder / "edit") / 1e6)
+    log.info("edit saved: %s (%.1f MB)", near(folder / "edit"), folder_size(folder / "edit") / 1e6)
     if config.evaluate:
         measure(config, backbone, [(edit, 1.0)], source, concept, folder)
         record.stage("evaluate")
@@ -105,7 +111,6 @@ def learn(
 ) -> Edit:
     """Run the method on the training split and return the edit; the backbone is its old self afterwards."""
     clips = source.clips("train", sides.forget), source.clips("train", sides.retain)
-    log.info("%s on %d forget and %d retain clips of '%s'", method.name, len(clips[0]), len(clips[1]), source.name)
     if isinstance(method, EditMethod):
         return edit_directly(method, backbone, *clips, concept, config)
     if not isinstance(method, TrainedMethod):
@@ -129,6 +134,7 @@ def edit_directly(
     accelerator = config.trainer.accelerator
     backbone.to(torch_device("cuda" if accelerator == "gpu" else accelerator))
     try:
-        return method.edit(backbone, forget, retain, concept, torch.Generator().manual_seed(int(config.seed)))
+        with phase("editing"):
+            return method.edit(backbone, forget, retain, concept, torch.Generator().manual_seed(int(config.seed)))
     finally:
         backbone.to(home)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,7 @@ from hmu.errors import DataError
 from hmu.motion.features import features_to_joints, joints_to_features
 from hmu.motion.skeleton import T2M
 from hmu.motion.statistics import motion_statistics
-
-log = logging.getLogger(__name__)
+from hmu.progress import phase
 
 MIN_FRAMES, MAX_FRAMES = 40, 120  # of features; short clips keep training on a CPU quick
 _CLIPS_PER_PROCESS = 250  # fewer are made here: starting a process takes as long
@@ -110,11 +109,15 @@ def _write(folder: Path, seed: int, clips: int) -> None:
         (folder / name).mkdir(parents=True)
     numbers, write = range(clips), partial(_write_clip, folder, seed)
     workers = min(_cores(), clips // _CLIPS_PER_PROCESS)
-    if workers > 1:
-        with ProcessPoolExecutor(workers) as pool:
-            rows = list(pool.map(write, numbers, entries, chunksize=50))
-    else:
-        rows = list(map(write, numbers, entries))
+    rows = []
+    with phase("demo data", clips, "clips") as done, ExitStack() as stack:
+        each: Callable[..., Iterator[tuple[str, ...]]] = map
+        if workers > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(workers))
+            each = partial(pool.map, chunksize=50)
+        for row in each(write, numbers, entries):
+            rows.append(row)
+            done.advance()
     for split, members in _splits(entries).items():
         _text(folder / f"{split}.txt", members)
     table = io.StringIO()
@@ -124,7 +127,6 @@ def _write(folder: Path, seed: int, clips: int) -> None:
     mean, std = motion_statistics(_training_clips(folder, entries))
     np.save(folder / "Mean.npy", mean.astype(np.float32))
     np.save(folder / "Std.npy", std.astype(np.float32))
-    log.info("demo data set: %d clips of %d actions", clips, len(ACTIONS))
 
 
 def _write_clip(folder: Path, seed: int, number: int, entry: _Entry) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hmu.gait.demo.curves import STYLES, Array, Style, curve, joint_curves, vert
 from hmu.gait.preprocess import assemble, heels_and_toes, normed_cops, per_foot, pose_matrices
 from hmu.gait.skeleton import Skeleton
 from hmu.gait.trial import Trial, write_trial
+from hmu.progress import phase
 
 GRAVITY = 9.81
 TOE_OFF_REACH = 0.8  # how far towards the toe the centre of pressure has moved at the end of a stance
@@ -49,14 +51,15 @@ def generate(folder: Path, *, seed: int = 0, subjects: int = 12, trials: int = 3
         folder: created if absent. seed: of everything random.
         subjects, trials: people, and trials of each style per person. seconds: length of a trial.
     """
-    for number in range(subjects):
-        rng = np.random.default_rng([seed, number])
-        who = person(rng)
-        for style in STYLES:
-            for trial in range(trials):
+    with phase("demo data", subjects * len(STYLES) * trials, "trials") as done:
+        for number in range(subjects):
+            rng = np.random.default_rng([seed, number])
+            who = person(rng)
+            for style, trial in itertools.product(STYLES, range(trials)):
                 share = (trial + float(rng.random())) / trials  # speeds are spread evenly over a person's trials
                 made = make(style, who, share, seconds, rng)
                 write_trial(folder / f"S{number + 1:02d}" / style.name / f"trial_{trial + 1:02d}.npz", made)
+                done.advance()
 
 
 def make(style: Style, who: Person, share: float, seconds: float, rng: np.random.Generator) -> Trial:
