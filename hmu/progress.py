@@ -42,8 +42,8 @@ class Phase:
     done: int = 0
     skipped: int = 0
     note: str = ""
-    began: float = field(default_factory=time.perf_counter)
-    counted: float = field(default_factory=time.perf_counter)
+    began: float = field(default_factory=lambda: time.perf_counter())
+    counted: float = field(default_factory=lambda: time.perf_counter())
 
     def advance(self, count: int = 1) -> None:
         """``count`` more are done."""
@@ -159,7 +159,7 @@ class Job:
         seconds = sum((self.memory.get(part.key) or 0.0) * part.amount for part in self.parts)
         if not unknown:
             return about(seconds)
-        if len(unknown) > 1:
+        if len(unknown) > 1 or len(known) == 1:
             return "time is known after the first batch"
         return f"{about(seconds)} and {unknown[0]}, whose time is not known yet"
 
