@@ -82,6 +82,7 @@ def test_two_handlers_share_one_memory():
 
 @pytest.mark.parametrize("name", ["lightning.pytorch.utilities.rank_zero", "matplotlib.font_manager", "HYDRA"])
 def test_libraries_do_not_tell_about_themselves(lines, name):
+    adopt()  # another test may have imported Lightning
     logging.getLogger(name).info("💡 Tip: try installing something")
     logging.getLogger(name).warning("something is wrong")
     assert lines() == ["warning: something is wrong"]

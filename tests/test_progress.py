@@ -11,7 +11,8 @@ import pytest
 from hmu import progress
 from hmu.bar import Bar
 from hmu.durations import Seconds
-from hmu.progress import Part, batches, job, phase, plan
+from hmu.phases import Part
+from hmu.progress import batches, job, phase, plan
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def now(monkeypatch):
     class Clock:
         seconds = 100.0
 
-    monkeypatch.setattr("hmu.progress.time.perf_counter", lambda: Clock.seconds)
+    monkeypatch.setattr("hmu.phases.time.perf_counter", lambda: Clock.seconds)
     return Clock
 
 
@@ -132,6 +133,19 @@ def test_time_left_counts_what_is_done_and_what_is_to_come(now):
         with phase("report"):  # nothing was generated after all
             now.seconds += 0.25
             assert own.left() == pytest.approx(0.75)
+
+
+def test_a_first_look_at_a_later_part_tells_how_long_it_will_take(now):
+    with job(Seconds(None)) as own:
+        plan([Part("training", 100, "steps"), Part("generating", 200, "motions")], "words")
+        with phase("asking the base"), phase("generating", 10, "motions") as done:
+            now.seconds += 5
+            done.advance(10)
+        with phase("training", 100, "steps") as done:
+            assert own.left() is None
+            now.seconds += 1
+            done.advance(1)
+            assert own.left() == 99 + 100
 
 
 def test_what_was_there_already_tells_nothing_about_speed(now):

@@ -20,7 +20,7 @@ from hmu.evaluators.base import Evaluator
 from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES, statistics
 from hmu.metrics.base import EvalSamples
-from hmu.progress import Phase
+from hmu.phases import Phase
 
 GOOD = KEEP | {"statistics_gap": "lower", "load_error": "lower", "force_motion_error": "lower", "foot_slide": "lower"}
 GOOD |= dict.fromkeys(NAMES, "same")

@@ -28,7 +28,8 @@ from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
-from hmu.progress import Phase, phase
+from hmu.phases import Phase
+from hmu.progress import phase
 from hmu.values import Count
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from hmu.app import main
 from hmu.documents import read_json
 from hmu.errors import ConfigError, HmuError
 from hmu.outputs import claim_folder
-from hmu.progress import Part, phase
+from hmu.phases import Part
+from hmu.progress import phase
 from hmu.progress import plan as plan_job
 from hmu.tools import prompts
 from hmu.tools.generate_files import files_of, write

@@ -8,7 +8,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from hmu.progress import Phase, shown
+from hmu.phases import Phase
+from hmu.progress import shown
 
 NOTED = 1.0  # seconds between two looks at the loss: reading it waits for the device
 

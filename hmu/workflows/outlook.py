@@ -17,7 +17,8 @@ from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model, Suite
 from hmu.methods.base import Method, TrainedMethod
 from hmu.methods.edit import fingerprint
-from hmu.progress import Part, plan
+from hmu.phases import Part
+from hmu.progress import plan
 
 
 def announce_unlearning(

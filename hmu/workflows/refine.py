@@ -26,7 +26,8 @@ from hmu.evaluation.generation import generate
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, search
-from hmu.progress import Phase, phase
+from hmu.phases import Phase
+from hmu.progress import phase
 from hmu.values import Count, Seed
 from hmu.workflows.common import build_evaluator
 from hmu.workflows.measure import torch_device

@@ -25,7 +25,8 @@ from hmu.data.datamodule import MotionDataModule
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition, partition_by_concept
 from hmu.errors import CheckpointError, ConfigError
-from hmu.progress import Phase, phase
+from hmu.phases import Phase
+from hmu.progress import phase
 from hmu.run import RunRecord
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.recipe import Recipe

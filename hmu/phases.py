@@ -1,0 +1,207 @@
+"""The arithmetic of :mod:`hmu.progress`: how much of which phase is done, how long the whole will still take."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from hmu.durations import Seconds, about, clock, exact
+
+log = logging.getLogger("hmu.progress")
+
+SAID = 3.0  # seconds from which a phase that has ended is worth a line
+SURE = 0.3  # share of a phase after which its own speed counts alone, not what was remembered
+
+
+@dataclass
+class Phase:
+    """One stretch of work.
+
+    Attributes:
+        name: ``training``, ``generating`` …; total: how much there is to do, None if unknown; unit: of what.
+        done: so far; skipped: how much of it cost nothing, because it was there already.
+        note: shown behind the numbers (a loss).
+        began, counted: when it began, and when something was last done (:func:`time.perf_counter`).
+    """
+
+    name: str
+    total: int | None = None
+    unit: str = ""
+    done: int = 0
+    skipped: int = 0
+    note: str = ""
+    began: float = field(default_factory=lambda: time.perf_counter())
+    counted: float = field(default_factory=lambda: time.perf_counter())
+
+    def advance(self, count: int = 1) -> None:
+        """``count`` more are done."""
+        self.done += count
+        self.counted = time.perf_counter()
+
+    def skip(self, count: int = 1) -> None:
+        """``count`` more need not be done: they do not tell how fast the work is."""
+        self.done += count
+        self.skipped += count
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self.began
+
+    @property
+    def pace(self) -> float | None:
+        """Measured seconds per unit; None before the first."""
+        worked = self.done - self.skipped
+        return (self.counted - self.began) / worked if worked > 0 else None
+
+    def left(self, pace: float) -> float:
+        """Seconds until its end at ``pace``; what is under way since the last count is part of it."""
+        return max(0.0, pace * ((self.total or 1) - self.done) - (time.perf_counter() - self.counted))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A phase that a job is going to have.
+
+    Attributes:
+        phase: its name.
+        amount: how much will be done; unit: of what.
+        what: what its speed depends on (a backbone, a device …); with the phase's name the key of what is remembered.
+    """
+
+    phase: str
+    amount: int = 1
+    unit: str = ""
+    what: str = ""
+
+    @property
+    def key(self) -> str:
+        """Under which its seconds per unit are remembered."""
+        return f"{self.phase}: {self.what}" if self.what else self.phase
+
+
+class Job:
+    """Phases under way and phases planned.
+
+    Args:
+        memory: seconds per unit of earlier jobs.
+        place: ``job 2 of 9`` in a sweep, else empty.
+        after: how many jobs follow this one; each is taken to be as long as ``usual`` or, without it, as this one.
+        usual: mean seconds of the jobs before this one.
+    """
+
+    def __init__(self, memory: Seconds, place: str = "", after: int = 0, usual: float | None = None) -> None:
+        self.memory, self.place, self.after, self.usual = memory, place, after, usual
+        self.began = time.perf_counter()
+        self.open: list[Phase] = []
+        self.parts: list[Part] = []
+        self.visible = False
+        self.over = 0  # of the parts, how many have ended
+
+    def enter(self, phase: Phase) -> None:
+        """A phase begins; the first of the parts left that has its name is under way, and those before it are over."""
+        self.open.append(phase)
+        if len(self.open) == 1:
+            names = [part.phase for part in self.parts[self.over :]]
+            self.over += names.index(phase.name) if phase.name in names else 0
+
+    def leave(self, phase: Phase, finished: bool) -> None:
+        """A phase has ended: remember its pace, and say how long it took if that was long."""
+        outermost = self.open[0] is phase
+        self.open.remove(phase)
+        if not finished:
+            return
+        if not outermost:
+            self.foretell(phase)
+            return
+        part = self.current(phase)
+        if part is not None:
+            self.over += 1
+            pace = phase.seconds if phase.total is None else phase.pace
+            if pace is not None:
+                self.memory.put(part.key, pace)
+        if phase.seconds >= SAID:
+            log.info("%s: %s", phase.name, ", ".join(filter(None, [_amount(phase), exact(phase.seconds)])))
+
+    def foretell(self, phase: Phase) -> None:
+        """What was done of a later part within another phase tells its pace, where nothing is known of it."""
+        later = next((part for part in self.parts[self.over :] if part.phase == phase.name), None)
+        if later is not None and self.memory.get(later.key) is None and phase.pace is not None:
+            self.memory.put(later.key, phase.pace)
+
+    def current(self, phase: Phase) -> Part | None:
+        """The part that ``phase`` is."""
+        part = self.parts[self.over] if self.over < len(self.parts) else None
+        return part if part is not None and part.phase == phase.name else None
+
+    def left(self) -> float | None:
+        """Seconds until the end of the job as planned; None as long as they cannot be known, or without a plan."""
+        now = self.open[0] if self.open else None
+        begun = now is not None and self.current(now) is not None
+        seconds = 0.0
+        for part in self.parts[self.over + begun :]:
+            pace = self.memory.get(part.key)
+            if pace is None:
+                return None
+            seconds += pace * part.amount
+        if now is None or not begun:
+            return seconds if self.parts else None
+        pace = self.pace(now)
+        return None if pace is None else seconds + now.left(pace)
+
+    def outlook(self) -> str:
+        """The time of all parts, in words, before the first has begun."""
+        known = {part.phase: self.memory.get(part.key) for part in self.parts}
+        unknown = [name for name, pace in known.items() if pace is None]
+        seconds = sum((self.memory.get(part.key) or 0.0) * part.amount for part in self.parts)
+        if not unknown:
+            return about(seconds)
+        if len(unknown) > 1 or len(known) == 1:
+            return "time is known after the first batch"
+        return f"{about(seconds)} and {unknown[0]}, whose time is not known yet"
+
+    def pace(self, phase: Phase) -> float | None:
+        """Seconds per unit of the outermost phase: what is remembered gives way to what is measured."""
+        part = self.current(phase)
+        before = None if part is None else self.memory.get(part.key)
+        measured = phase.pace if phase.total else None
+        if before is None or measured is None:
+            return measured if before is None else before
+        share = (phase.done - phase.skipped) / max(1, (phase.total or 1) - phase.skipped)
+        weight = min(1.0, share / SURE)
+        return weight * measured + (1 - weight) * before
+
+    def line(self) -> tuple[str, int, int | None, str]:
+        """For the bar: what is done now, how much of it, of how much, and the rest of the words."""
+        now = self.open[-1] if self.open else Phase("loading" if not self.parts else "working", began=self.began)
+        words = [_count(now) or clock(now.seconds), now.note]
+        pace = self.pace(now) if now is (self.open[0] if self.open else None) else now.pace
+        if now.total and pace is not None:
+            words.append(f"{clock(now.left(pace))} left")
+        job = self.left()
+        if job is not None:
+            words.append(f"job done in {clock(job)}")
+        words.append(self._sweep(job))
+        name = f"{self.place}: {now.name}" if self.place else now.name
+        return name, now.done, now.total, " · ".join(filter(None, words))
+
+    def _sweep(self, left: float | None) -> str:
+        """Time left of all jobs of a sweep, as soon as one of them is known."""
+        if not self.after:
+            return ""
+        whole = self.usual
+        if whole is None and left is not None:
+            whole = time.perf_counter() - self.began + left
+        if whole is None:
+            return ""
+        rest = max(0.0, whole - (time.perf_counter() - self.began)) if left is None else left
+        return f"all jobs done in {about(rest + self.after * whole)}"
+
+
+def _count(phase: Phase) -> str:
+    return f"{phase.done}/{phase.total} {phase.unit}".strip() if phase.total else ""
+
+
+def _amount(phase: Phase) -> str:
+    return f"{phase.done} {phase.unit}".strip() if phase.done else ""
