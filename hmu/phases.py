@@ -135,20 +135,21 @@ class Job:
         part = self.parts[self.over] if self.over < len(self.parts) else None
         return part if part is not None and part.phase == phase.name else None
 
-    def left(self) -> float | None:
-        """Seconds until the end of the job as planned; None as long as they cannot be known, or without a plan."""
+    def left(self) -> tuple[float, list[str]] | None:
+        """Seconds until the end of the job as planned, and the phases to come of which nothing is known, beside them.
+
+        None without a plan, or as long as nothing tells how long the phase under way will take.
+        """
         now = self.open[0] if self.open else None
         begun = now is not None and self.current(now) is not None
-        seconds = 0.0
-        for part in self.parts[self.over + begun :]:
-            pace = self.memory.get(part.key)
-            if pace is None:
-                return None
-            seconds += pace * part.amount
-        if now is None or not begun:
-            return seconds if self.parts else None
-        pace = self.pace(now)
-        return None if pace is None else seconds + now.left(pace)
+        rest = self.parts[self.over + begun :]
+        paces = [(part, self.memory.get(part.key)) for part in rest]
+        seconds = sum(part.amount * pace for part, pace in paces if pace is not None)
+        unknown = [part.phase for part, pace in paces if pace is None]
+        if now is not None and begun:
+            pace = self.pace(now)
+            return None if pace is None else (seconds + now.left(pace), unknown)
+        return (seconds, unknown) if len(unknown) < len(rest) else None
 
     def outlook(self) -> str:
         """The time of all parts, in words, before the first has begun."""
@@ -181,8 +182,8 @@ class Job:
             words.append(f"{clock(now.left(pace))} left")
         job = self.left()
         if job is not None:
-            words.append(f"job done in {clock(job)}")
-        words.append(self._sweep(job))
+            words.append(" + ".join([f"job done in {clock(job[0])}", *job[1]]))
+        words.append(self._sweep(job[0] if job is not None and not job[1] else None))
         name = f"{self.place}: {now.name}" if self.place else now.name
         return name, now.done, now.total, " · ".join(filter(None, words))
 

@@ -117,22 +117,22 @@ def test_time_left_counts_what_is_done_and_what_is_to_come(now):
     with job(memory) as own:
         assert own.left() is None  # nothing is planned yet
         plan(PARTS, "words")
-        assert own.left() == 301
+        assert own.left() == (301, [])
         with phase("demo data"):  # not planned: it delays, the rest stays
             now.seconds += 20
-            assert own.left() == 301
+            assert own.left() == (301, [])
         with phase("training", 100, "steps") as done:
             now.seconds += 20
             done.advance(10)  # twice as slow as remembered: believed by a third
-            assert own.left() == pytest.approx(90 * (4 / 3) + 201)
+            assert own.left()[0] == pytest.approx(90 * (4 / 3) + 201)
             now.seconds += 60
             done.advance(30)
-            assert own.left() == pytest.approx(60 * 2 + 201)
+            assert own.left()[0] == pytest.approx(60 * 2 + 201)
             now.seconds += 4  # a step under way
-            assert own.left() == pytest.approx(60 * 2 - 4 + 201)
+            assert own.left()[0] == pytest.approx(60 * 2 - 4 + 201)
         with phase("report"):  # nothing was generated after all
             now.seconds += 0.25
-            assert own.left() == pytest.approx(0.75)
+            assert own.left()[0] == pytest.approx(0.75)
 
 
 def test_a_first_look_at_a_later_part_tells_how_long_it_will_take(now):
@@ -145,7 +145,19 @@ def test_a_first_look_at_a_later_part_tells_how_long_it_will_take(now):
             assert own.left() is None
             now.seconds += 1
             done.advance(1)
-            assert own.left() == 99 + 100
+            assert own.left() == (99 + 100, [])
+
+
+def test_what_is_not_known_yet_is_named_beside_what_is(now):
+    with job(Seconds(None)) as own:
+        plan(PARTS, "words")
+        assert own.left() is None
+        with phase("training", 100, "steps") as done:
+            assert own.left() is None
+            now.seconds += 2
+            done.advance(2)
+            assert own.left() == (98, ["generating", "report"])
+            assert own.line()[3] == "2/100 steps · 1:38 left · job done in 1:38 + generating + report"
 
 
 def test_what_was_there_already_tells_nothing_about_speed(now):
@@ -157,7 +169,7 @@ def test_what_was_there_already_tells_nothing_about_speed(now):
             assert own.left() is None
             now.seconds += 50
             done.advance(50)
-            assert own.left() == 50
+            assert own.left() == (50, [])
             now.seconds += 50
             done.advance(50)
         with phase("generating", 5, "motions") as done:
