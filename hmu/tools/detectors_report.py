@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from hmu.app import main
 from hmu.errors import ConfigError, DataError
 from hmu.motion import detectors
+from hmu.progress import phase
 from hmu.values import Count, Place, Seed
 from hmu.values import Keys as Declared
 
@@ -104,9 +105,12 @@ def demo_part(clips: int, seed: int, noise: Sequence[float]) -> str:
     joints, lengths = padded(motions)
     truth = list(shown.values())
     random = np.random.default_rng(seed)
-    answers = {0.0: detectors.detect_all(joints, lengths)}
-    for sigma in noise:
-        answers[sigma] = detectors.detect_all(joints + random.normal(0.0, sigma, joints.shape), lengths)
+    with phase("detecting", 1 + len(noise), "passes") as done:
+        answers = {0.0: detectors.detect_all(joints, lengths)}
+        done.advance()
+        for sigma in noise:
+            answers[sigma] = detectors.detect_all(joints + random.normal(0.0, sigma, joints.shape), lengths)
+            done.advance()
     single = [actions[0] if len(actions) == 1 else "" for actions in truth]
     contained = ", ".join(f"{action} -> {concept}" for action, concept in sorted(CONTAINED))
     return (
@@ -170,7 +174,8 @@ def real_part(joints_file: Path, labels_file: Path) -> str:
     if unknown:
         raise DataError(f"{labels_file} has no label for clip '{unknown[0]}' of {joints_file} ({len(unknown)} such)")
     labels = [contents[name] for name in motions]
-    found = detectors.detect_all(*padded(list(motions.values())))
+    with phase("detecting"):
+        found = detectors.detect_all(*padded(list(motions.values())))
     return f"{len(labels)} clips, per cent found:\n\n" + confusion(labels, found, sorted(set(labels)))
 
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, ListConfig
 
 from hmu.errors import ConfigError
 from hmu.tools.gait_numbers import Group, measured, quality, style_of, tell
+from hmu.progress import phase
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,6 +92,8 @@ def run(
 
     wanted, out = asked(config, backbone), place.folder
     with change:
+    wanted, out = asked(config, backbone), Path(config.out)
+    with change, phase("generating"):
         one = wanted.trial is not None
         made = [complete(backbone, wanted, config)] if one else list(sweep(backbone, wanted, config))
     animated = SHOWN if config.animation != "none" else 0

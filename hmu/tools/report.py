@@ -19,6 +19,7 @@ from hmu.app import main
 from hmu.command_line import quoted
 from hmu.errors import ConfigError
 from hmu.outputs import join_folder
+from hmu.progress import phase
 from hmu.values import Keys as Declared
 from hmu.values import Paths, Place
 
@@ -66,6 +67,17 @@ def run(config: DictConfig) -> Path:
     place.begin(FILES)
     write_report(report, out)
     place.finish()
+    with phase("reading runs"):
+        report = build_report(
+            [Path(folder) for folder in folders],
+            seeds=bool(config.seeds),
+            forget=config.forget,
+            keep=config.keep,
+            columns=list(config.columns or ()),
+            published=Published.parse(published) if published else None,
+        )
+    with phase("report"):
+        out = write_report(report, _place(config, folders))
     for front in report.fronts:
         log.info("%s: %s", " · ".join(front.task), verdict(front))
     log.info("%d runs, %d of them without numbers: %s", len(report.runs), len(report.unmeasured), out / "report.html")
