@@ -205,4 +205,5 @@ def _count(phase: Phase) -> str:
 
 
 def _amount(phase: Phase) -> str:
-    return f"{phase.done} {phase.unit}".strip() if phase.done else ""
+    unit = phase.unit.removesuffix("s") if phase.done == 1 else phase.unit
+    return f"{phase.done} {unit}".strip() if phase.done else ""

@@ -49,7 +49,10 @@ def test_a_phase_that_took_a_while_is_one_line(now, said):
             now.seconds += 2.9
         with phase("report"):
             now.seconds += 3
-    assert said.messages == ["packing: 3000 clips, 17 s", "report: 3.0 s"]
+        with phase("generating", 1, "motions") as done:
+            done.advance()
+            now.seconds += 5
+    assert said.messages == ["packing: 3000 clips, 17 s", "report: 3.0 s", "generating: 1 motion, 5.0 s"]
 
 
 def test_inner_phases_are_shown_and_not_told(now, said):
