@@ -72,8 +72,8 @@ def cut(config: DictConfig) -> None:
 def _matching(node: object, pattern: list[str], prefix: str) -> Iterator[str]:
     if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
         return
-    for name in node:
-        if not fnmatchcase(str(name), pattern[0]) or OmegaConf.is_missing(node, name):
+    for name in map(str, node):
+        if not fnmatchcase(name, pattern[0]) or OmegaConf.is_missing(node, name):
             continue
         if len(pattern) == 1:
             yield f"{prefix}{name}"

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig
 
 from hmu.errors import ConfigError
-from hmu.tools.gait_numbers import Group, measured, quality, style_of, tell
 from hmu.progress import phase
+from hmu.tools.gait_numbers import Group, measured, quality, style_of, tell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,8 +91,6 @@ def run(
     from hmu.tools.generate import RECORDS
 
     wanted, out = asked(config, backbone), place.folder
-    with change:
-    wanted, out = asked(config, backbone), Path(config.out)
     with change, phase("generating"):
         one = wanted.trial is not None
         made = [complete(backbone, wanted, config)] if one else list(sweep(backbone, wanted, config))

@@ -56,17 +56,6 @@ def run(config: DictConfig) -> Path:
     out = _place(config, folders)
     place = join_folder(out, "out", "report", FILES)
     published: Any = OmegaConf.to_container(config.published) if config.get("published") else None
-    report = build_report(
-        [Path(folder) for folder in folders],
-        seeds=bool(config.seeds),
-        forget=config.forget,
-        keep=config.keep,
-        columns=list(config.columns or ()),
-        published=Published.parse(published) if published else None,
-    )
-    place.begin(FILES)
-    write_report(report, out)
-    place.finish()
     with phase("reading runs"):
         report = build_report(
             [Path(folder) for folder in folders],
@@ -76,8 +65,10 @@ def run(config: DictConfig) -> Path:
             columns=list(config.columns or ()),
             published=Published.parse(published) if published else None,
         )
+    place.begin(FILES)
     with phase("report"):
-        out = write_report(report, _place(config, folders))
+        write_report(report, out)
+    place.finish()
     for front in report.fronts:
         log.info("%s: %s", " · ".join(front.task), verdict(front))
     log.info("%d runs, %d of them without numbers: %s", len(report.runs), len(report.unmeasured), out / "report.html")
