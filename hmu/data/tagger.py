@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from hmu.data.verbs import unlisted_verb, verb_forms
 from hmu.data.words import inflections
 
 _CLOSED = {
@@ -38,26 +39,11 @@ _CLOSED = {
         "left right several few many same other high low big small large great old young tired happy sad angry "
         "front full slow quick straight sharp hard soft wide long short first second third last own opposite still "
         "good strong drunk heavy light little imaginary aged masculine feminine elderly neutral tough worn "
-        "exhausted manly lively proud shy male female"
+        "exhausted manly lively proud shy male female huge whole musical original casual normal horizontal vertical "
+        "gloomy cocky circular different similar various loose tight narrow steady stationary invisible "
+        "red blue green white black yellow brown"
     ),
 }
-_VERBS = (
-    "act appear applaud attack balance bang beat begin bend bounce bow box bring call carry catch change cheer chop "
-    "circle clap climb close come continue cough crawl creep cross crouch cut dance dash defend do dodge drag draw "
-    "dribble drift drink drop duck eat extend face fall feel fight flap fling fly gesture get give go grab greet "
-    "guide hang hit hold hop hurl hurry jab jog juggle jump keep kick kneel knock lead lean leap lie lift limp look "
-    "lose lower lunge make march mop move nod open pace pass peel perform pick place play point pose pour practice "
-    "press pretend pull punch push put raise reach relax repeat rest return rise roll rotate rub run salute say "
-    "scratch seem shake shoot shout show shrug shuffle sit skate skip slap slash slide smash sneak sneeze spin "
-    "spread sprint squat stand start step stir stomp stoop stop stretch stride strike stroll stumble sway sweep "
-    "swim swing swipe take tap throw thrust toss touch trip try turn twist type use walk wander wash wave wipe "
-    "write"
-)
-# of these, the ones that captions use as nouns too (a kick, two steps)
-_NOUNS_TOO = (
-    "bow box call circle dance face hit hop jog jump kick leap lunge pace place point punch rest run spin squat "
-    "step stretch stride swing throw turn walk wave"
-)
 _NOUN_FORMS = {
     "feet": "foot",
     "men": "man",
@@ -79,18 +65,6 @@ def _closed() -> dict[str, str]:
     return table
 
 
-@lru_cache(maxsize=1)
-def _verb_forms() -> dict[str, str]:
-    verbs = _VERBS.split()
-    forms = {form: verb for verb in verbs for form in inflections(verb)}
-    return forms | {verb: verb for verb in verbs} | {"made": "make", "felt": "feel", "kept": "keep", "lost": "lose"}
-
-
-@lru_cache(maxsize=1)
-def _nouns_too() -> frozenset[str]:
-    return frozenset(_NOUNS_TOO.split())
-
-
 def _noun_lemma(word: str) -> str:
     if word in _NOUN_FORMS:
         return _NOUN_FORMS[word]
@@ -101,38 +75,54 @@ def _noun_lemma(word: str) -> str:
     return word[:-2] if re.search(r"(ch|sh|x|ss)es$", word) else word[:-1]
 
 
-def _one(word: str, before: str, following: str) -> tuple[str, str]:
-    """``(lemma, tag)`` of ``word`` after a word tagged ``before`` and before the word ``following``."""
-    if word in _SIDES:
-        if before == "ADP" and following in ("", "and", "then", "or"):
-            return word, "NOUN"
-        if before == "DET":
-            return word, "NOUN" if following in ("", "and", "then", "with", "while", "before", "in", "to") else "ADJ"
-        return word, "ADV" if before in ("VERB", "NOUN") and following in ("", "and", "then", "while") else "ADJ"
-    if word == "to" and following in _verb_forms() and following not in _nouns_too():
+def _side(word: str, before: str, following: str) -> tuple[str, str]:
+    """``left`` and ``right``: mostly the side, seldom the past of ``leave``."""
+    if word == "left" and before in _AGENT and (_closed().get(following) == "DET" or following == "through"):
+        return "leave", "VERB"
+    if before == "ADP" and following in ("", "and", "then", "or"):
+        return word, "NOUN"
+    if before == "DET":
+        return word, "NOUN" if following in ("", "and", "then", "with", "while", "before", "in", "to") else "ADJ"
+    return word, "ADV" if before in ("VERB", "NOUN") and following in ("", "and", "then", "while") else "ADJ"
+
+
+def _small(word: str, before: str, following: str) -> tuple[str, str] | None:
+    """Words of the closed classes whose tag depends on their neighbours; None for all others."""
+    if word == "to" and verb_forms().get(following) == following:
         return word, "PART"
-    if word in ("that", "one") and before == "VERB":
+    if before == "VERB" and (word == "that" or (word == "one" and following in ("", *_closed()))):
+        return word, "PRON"
+    if word == "that" and before in _AGENT and following in verb_forms():
         return word, "PRON"
     if word in ("up", "out", "off") and before == "VERB":
         return word, "ADP"
-    if word in _closed():
-        return word, _closed()[word]
-    verb = _verb_forms().get(word)
+    return (word, _closed()[word]) if word in _closed() else None
+
+
+def _one(word: str, before: str, following: str) -> tuple[str, str]:
+    """``(lemma, tag)`` of ``word`` after a word tagged ``before`` and before the word ``following``."""
+    if word in _SIDES:
+        return _side(word, before, following)
+    small = _small(word, before, following)
+    if small is not None:
+        return small
+    verb = verb_forms().get(word)
     if verb is not None:
-        as_noun = before in ("DET", "ADJ", "NUM") and verb in _nouns_too() and not word.endswith("ing")
-        return (_noun_lemma(word), "NOUN") if as_noun else (verb, "VERB")
+        # no verb of its own follows an article, and no infinitive a preposition: a kick, two steps, in place
+        named = word == verb or word == inflections(verb)[1]
+        noun = (named and before in ("DET", "ADJ", "NUM")) or (word == verb and before == "ADP")
+        return (_noun_lemma(word), "NOUN") if noun else (verb, "VERB")
     if word.isdigit():
         return word, "NUM"
     if word.endswith("ly") and len(word) > 4:
         return word, "ADV"
     if re.search(r"(ful|ous|ive|able|ible|ish|less|ic)$", word) and len(word) > 4:
         return word, "ADJ"
-    if (
-        before in _AGENT
-        and word.endswith("s")
-        and not word.endswith("ss")
-        and following in ("his", "her", "their", "the", "a")
-    ):
+    unlisted = unlisted_verb(word)
+    if unlisted is not None:
+        return unlisted, "VERB"
+    third = before in _AGENT and re.search(r"[^s]s$", word) is not None
+    if third and _closed().get(following) in ("DET", "ADP", "ADV"):
         return _noun_lemma(word), "VERB"
     return _noun_lemma(word), "NOUN"
 
@@ -143,6 +133,7 @@ def tag(text: str) -> tuple[str, ...]:
     tokens: list[str] = []
     before = ""
     for word, following in zip(words, [*words[1:], ""], strict=False):
-        lemma, before = _one(word.split("'")[0], before, following)
-        tokens.append(f"{lemma}/{before}")
+        lemma, kind = _one(word.split("'")[0], before, following)
+        tokens.append(f"{lemma}/{kind}")
+        before = "DET" if word.endswith("'s") else kind  # whose: the next word is a thing, as after an article
     return tuple(tokens)

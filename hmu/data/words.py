@@ -70,13 +70,13 @@ def _doubles(word: str) -> bool:
 def inflections(word: str) -> tuple[str, ...]:
     """All usual forms of one lower-case base ``word``, itself first: ``hop -> hop hops hopped hopping``.
 
-    Agent nouns are not included ("kicker" is a person). A word of one or two letters, or one that is no plain word
-    (it holds a digit or a dot), has no forms but itself.
+    Agent nouns are not included ("kicker" is a person). A word of one or two letters (other than ``go``), or one
+    that is no plain word (it holds a digit or a dot), has no forms but itself.
     """
-    if len(word) < 3 or not word.isalpha():
-        return (word,)
     if word in IRREGULAR:
         return (word, *IRREGULAR[word])
+    if len(word) < 3 or not word.isalpha():
+        return (word,)
     if word[-1] == "y" and word[-2] not in VOWELS:
         stem = word[:-1]
         return (word, stem + "ies", stem + "ied", word + "ing")
