@@ -24,13 +24,14 @@ Kinds = Mapping[str, Sequence[str]]  #: ids by kind of trouble
 
 def told(kinds: Kinds) -> str:
     """``no motion file (5): a, b, c, d and 1 more; …``: bounded, whatever is wrong with how many clips."""
-    return "; ".join(f"{kind} ({len(ids)}): {few(ids)}" for kind, ids in kinds.items())
+    most = SHOWN if len(kinds) < SHOWN else 2
+    return "; ".join(f"{kind} ({len(ids)}): {few(ids, most)}" for kind, ids in kinds.items())
 
 
-def few(ids: Sequence[str]) -> str:
+def few(ids: Sequence[str], most: int = SHOWN) -> str:
     """``a, b, c, d and 1 more``."""
-    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-    return ", ".join(shown(clip, 30) for clip in ids[:SHOWN]) + more
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    return ", ".join(shown(clip, 30) for clip in ids[:most]) + more
 
 
 def by_kind(reasons: Mapping[str, str]) -> dict[str, list[str]]:

@@ -131,6 +131,7 @@ def runs_csv(report: Report) -> str:
         row |= {"seed": run.seed, "status": run.status}
         row |= {"seconds": _plain(run.seconds), "megabytes": _plain(run.megabytes), "problem": run.problem or ""}
         row |= dict.fromkeys(("forget", "keep", "front"), "")
+        row["no claim because"] = "" if run.results is None else "; ".join(objections(run.results))
         front, point = spots.get(id(run), (None, None))
         if front is not None and point is not None:
             row |= {"forget": _plain(point.forget), "keep": _plain(point.keep), "front": marks(front, point.line)}

@@ -146,7 +146,7 @@ def test_one_bad_file_of_each_kind_stops_nothing(make_source, layout: Path) -> N
     assert "\n" not in told
     assert len(told) < 300
     for piece in (
-        "unreadable motion file (3): a, b, pipe",
+        "unreadable motion file (3): a, b and 1 more",
         "no caption file (1): pipe",
         "caption file not in UTF-8 (1): c",
         r"id that is no file name (2): ../a, b\tb",
