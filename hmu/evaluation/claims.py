@@ -33,7 +33,7 @@ def _strange(results: Results) -> Iterator[str]:
     distance = results.context.get("data_distance")
     if isinstance(distance, (int, float)) and distance > FAR:
         yield (
-            f"the data are not like those the base was trained on ({distance:.1f} standard deviations off; "
+            f"the data are not like those the base was trained on ({distance:.1f} standard deviations off, "
             f"up to {FAR:g} is usual)"
         )
         return
