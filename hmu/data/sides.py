@@ -16,7 +16,7 @@ from typing import Any
 
 from hmu.data.published_split import id_list
 from hmu.documents import read_json
-from hmu.errors import DataError
+from hmu.errors import DataError, shown
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,12 @@ class Partition:
                 tuple(content["retain"]), content["reasons"], content["rule"], tuple(content["neighbours"]),
                 skipped=content.get("skipped", {}),  # older files tell none
             )  # fmt: skip
+            intact = content.get("hash") == partition.hash  # cannot be sorted where ids are no texts
+            if not isinstance(partition.reasons, dict) or not isinstance(partition.skipped, dict):
+                raise TypeError("reasons and skipped must be mappings")
         except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} is no partition: {type(error).__name__}: {error}") from error
-        if content.get("hash") != partition.hash:
+            raise DataError(f"{path} is no partition: {type(error).__name__}: {shown(error, 120)}") from error
+        if not intact:
             raise DataError(f"{path}: the hash does not fit the ids; the file was changed by hand")
         return partition
 

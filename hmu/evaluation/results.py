@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hmu.errors import DataError
+from hmu.errors import DataError, shown
 from hmu.metrics.intervals import is_share, is_size, t_interval, wilson_interval
 from hmu.run import write_json
 
@@ -97,13 +97,13 @@ class Results:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["schema"] != SCHEMA:
-                raise DataError(f"'{path}' has schema {data['schema']}; this hmu reads {SCHEMA}")
+                raise DataError(f"'{path}' has schema {shown(data['schema'])}; this hmu reads {SCHEMA}")
             context, board = data["context"], data.get("scoreboard", {})
             if not isinstance(context, dict) or not isinstance(board, dict):
                 raise TypeError("context and scoreboard must be mappings")
             rows = [_row(row, number) for number, row in enumerate(data["rows"])]
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"'{path}' is not a metrics.json of hmu: {error}") from error
+            raise DataError(f"'{path}' is not a metrics.json of hmu: {shown(error, 150)}") from error
         return cls(context, rows, board)
 
 
@@ -124,7 +124,7 @@ def _row(found: Any, number: int) -> Row:
         else:  # null stands for NaN among the values, and for what is not known elsewhere
             fits = all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in one)
         if not fits or (value is None and key in ("n", "repeats")):
-            raise TypeError(f"row {number} has {key} {value!r}")
+            raise TypeError(f"row {number} has {key} {shown(repr(value))}")
     return row
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.checkpoints.safe import write_bytes
-from hmu.errors import DataError, MissingExtra
+from hmu.documents import read_text
+from hmu.errors import DataError, MissingExtra, shown
 
 NONE = -1  # no token: beyond the end of a clip
 FACTS = ("name", "rep", "text")
@@ -143,17 +144,22 @@ def _read_parquet(path: Path) -> tuple[list[str], list[list[str]], Codes]:
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]], Codes]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header, *rows = csv.reader(file)
+    try:
+        header, *rows = csv.reader(io.StringIO(read_text(path), newline=""))
+    except (csv.Error, ValueError) as error:
+        raise DataError(f"{path}: broken or empty table ({shown(error)})") from error
     ragged = next((i for i, row in enumerate(rows, start=2) if len(row) != len(header)), None)
     if ragged is not None:
         raise DataError(f"{path}, line {ragged}: {len(rows[ragged - 2])} cells, expected {len(header)}")
-    cells = np.array([row[len(FACTS) :] for row in rows], dtype=str).reshape(len(rows), -1)
+    if header[: len(FACTS)] != list(FACTS):
+        raise DataError(f"{path}: begins with {shown(', '.join(header))}, expected the columns {', '.join(FACTS)}, …")
+    width = len(header) - len(FACTS)
+    cells = np.array([row[len(FACTS) :] for row in rows], dtype=str).reshape(len(rows), width)
     try:
         flat = np.where(cells == "", str(NONE), cells).astype(np.int16)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise DataError(
-            f"{path}: a cell is no code ({error}); expected whole numbers, -1 or nothing for none"
+            f"{path}: a cell is no code ({shown(error)}); expected whole numbers, -1 or nothing for none"
         ) from None
     return header, [[row[i] for row in rows] for i in range(len(FACTS))], flat
 

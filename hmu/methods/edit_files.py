@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
-from hmu.errors import CheckpointError
+from hmu.errors import CheckpointError, shown
 
 EDIT = "edit.json"
 DELTAS = "deltas.safetensors"
@@ -71,12 +71,13 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         CheckpointError: naming the file that is missing or corrupt.
     """
     meta = read_json(folder / EDIT) if (folder / EDIT).is_file() else {"schema": 1, "kind": "adapter"}
-    if meta.get("schema") != 1 or meta.get("kind") not in _FILE_OF_KIND:
+    schema, kind = meta.get("schema"), meta.get("kind")
+    if schema != 1 or not isinstance(kind, str) or kind not in _FILE_OF_KIND:
         kinds = " or ".join(_FILE_OF_KIND)
         raise CheckpointError(
-            f"'{folder / EDIT}' describes schema {meta.get('schema')!r}, kind {meta.get('kind')!r}; "
-            f"expected schema 1, kind {kinds}"
+            f"'{folder / EDIT}' describes schema {shown(schema)}, kind {shown(kind)}; expected schema 1, kind {kinds}"
         )
+    _check_facts(meta, folder / EDIT)
     path = folder / _FILE_OF_KIND[str(meta["kind"])]
     if not path.is_file():
         raise CheckpointError(f"'{path}' is missing: the edit is incomplete, make it again")
@@ -89,6 +90,16 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(
             f"'{path}' is not a readable safetensors file ({error}): make or copy the edit again"
         ) from None
+
+
+def _check_facts(meta: dict[str, Any], path: Path) -> None:
+    """Refuse facts about an edit that are no text, and settings that are no mapping."""
+    for key in ("method", "concept", "base"):
+        if not isinstance(meta.get(key, ""), str):
+            raise CheckpointError(f"'{path}' has {key}={shown(meta[key])}, expected text: make or copy the edit again")
+    if not isinstance(meta.get("settings") or {}, dict):
+        said = shown(meta["settings"])
+        raise CheckpointError(f"'{path}' has settings={said}, expected a mapping: make or copy the edit again")
 
 
 def read_json(path: Path) -> dict[str, Any]:
