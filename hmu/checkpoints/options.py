@@ -28,7 +28,7 @@ NEEDED: dict[str, Kind] = {
     "dropout": _SHARE,
     "fps": Real(1, 1000),
     "kinematic_chain": Chains(),
-    "max_motion_length": Whole(4, 10_000),
+    "max_motion_length": Whole(40, 10_000),
     "mu": _SHARE,
     "n_heads": Whole(1, 256),
     "num_inference_timesteps": Whole(1, 10_000),
