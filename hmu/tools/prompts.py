@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_SECONDS = 6.0
-_LENGTH = re.compile(r"\s*(?:(\d+)|(\d+(?:\.\d+)?)\s*s)\s*", re.ASCII)
+_LENGTH = re.compile(r"\s*(?:(\d{1,9})|(\d{1,9}(?:\.\d{1,30})?)\s*s)\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
