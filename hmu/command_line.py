@@ -36,7 +36,7 @@ def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -
         words: the command line without the program. keys: what the script declares. sweeps: whether ``-m`` makes sense.
 
     Raises:
-        ConfigError: a word that cannot be read, a key given twice, several values in a single run, ``-m`` in vain.
+        ConfigError: a word that cannot be read, a group given twice, several values in a single run, ``-m`` in vain.
     """
     many = not _SWEEP.isdisjoint(words)
     if many and not sweeps:
@@ -48,7 +48,7 @@ def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -
             found.append(word)
             continue
         key = word.partition("=")[0].lstrip("+~")
-        if given.setdefault(key, word) != word:
+        if _is_group(key) and given.setdefault(key, word) != word:  # of a single value the last one counts
             raise ConfigError(f"{key} is given twice ({shown(given[key])} and {shown(word)}): give it once")
         found.append(_understood(word, keys, many))
     return found
@@ -139,10 +139,13 @@ def _is_place(value: str) -> bool:
         return False
 
 
+def _is_group(key: str) -> bool:
+    return bool(key) and (CONFIGS_DIR / key.partition("@")[0]).is_dir()
+
+
 def _check_choice(key: str, parsed: Override) -> None:
     """A group takes the name of one of its files: Hydra itself ends in a stack trace otherwise."""
-    folder = CONFIGS_DIR / key.partition("@")[0]
     wrong = not parsed.is_sweep_override() and not isinstance(parsed.value(), (str, list, dict))
-    if folder.is_dir() and wrong and not parsed.is_delete():
-        names = sorted(path.stem for path in folder.glob("[!_]*.yaml"))
+    if _is_group(key) and wrong and not parsed.is_delete():
+        names = sorted(path.stem for path in (CONFIGS_DIR / key.partition("@")[0]).glob("[!_]*.yaml"))
         raise ConfigError(f"{shown(parsed.input_line)}: expected one of {', '.join(names)}")

@@ -91,15 +91,25 @@ def words(hint: ast.expr) -> str:
         return "null" if hint.value is None else str(hint.value)
     name, parts = _taken_apart(hint)
     if name == "Literal":
-        return " or ".join(map(words, parts))
+        *first, last = map(words, parts)
+        return f"{', '.join(first)} or {last}" if first else last
     if name == "Annotated":
-        told = " and ".join(f"{_BOUNDS[sign][0]} {bound:.15g}" for sign, bound in _limits(parts[1]))
-        return f"{words(parts[0])}, {told}" if told else words(parts[1])
+        return _bounded(words(parts[0]), parts[1])
     if name in _LISTS:
         return f"a list [{' or '.join(map(words, _options(parts[0])))}, …]" if parts else "a list"
     if name in _MAPPINGS:
         return f"a mapping {{name: {' or '.join(map(words, _options(parts[-1])))}, …}}" if parts else "a mapping"
     return _WORDS.get(name, name)
+
+
+def _bounded(kind: str, bounds: ast.expr) -> str:
+    """``0.5 to 2.5 metres``, ``a whole number, at least 1``, or the words that stand for bounds."""
+    limits, text = _limits(bounds), words(bounds)
+    unit = _BOUND.sub("", text).strip(" ,")
+    if [sign for sign, _ in limits] == [">=", "<="] and kind == _WORDS["float"]:
+        return f"{limits[0][1]:.15g} to {limits[1][1]:.15g} {unit}".strip()
+    told = " and ".join(f"{_BOUNDS[sign][0]} {bound:.15g}" for sign, bound in limits)
+    return f"{kind}, {told} {unit}".strip() if told else text
 
 
 def takes_text(hint: ast.expr | None) -> bool:

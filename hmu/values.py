@@ -8,6 +8,8 @@ reads them, and hands it to :func:`hmu.app.main`::
         repeats: Count
         gait: Gait           # a nested node: a class of the same kind, in the same module
 
+Bounds are written ``Annotated[float, ">= 0.5, <= 2.5 metres"]``; a text without bounds says what a name is the name of.
+
 The same annotations work for the arguments of anything that a ``_target_`` names: ``rank: Count``. They are read as
 text (:mod:`hmu.config_types`), so that nothing heavy is imported to check a command line.
 """

@@ -97,8 +97,8 @@ def test_the_home_folder_is_found(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["seed=0", "seed=1"], "seed is given twice (seed=0 and seed=1)"),
-        (["method=esd", "seed=0", "method=lora"], "method is given twice"),
+        (["method=esd", "seed=0", "method=lora"], "method is given twice (method=esd and method=lora)"),
+        (["text@backbone.text=clip", "text@backbone.text=mpnet"], "text@backbone.text is given twice"),
         (["concept=kick,wave"], "add -m to make a run of each"),
         (["seed=range(0,3)"], "add -m"),
         (["concept.keywords=[it's]"], "concept.keywords=['…','…']"),
@@ -132,6 +132,10 @@ def test_sweeps():
 def test_options_of_hydra_stay():
     words = ["--cfg", "job", "-cn", "other", "seed=1", "--help", "~label", "+new=1", "seed=1"]
     assert understood(words, Some) == words
+
+
+def test_of_a_value_given_twice_the_last_one_counts_as_in_scripts_that_add_to_a_command():
+    assert understood(["seed=0", "method=esd", "seed=1", "method=esd"], Some)[::2] == ["seed=0", "seed=1"]
 
 
 def test_quoting_can_be_undone():

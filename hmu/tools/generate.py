@@ -46,9 +46,9 @@ class Gait(Declared):
     """What ``gait`` holds there; the ranges are those of :mod:`hmu.gait.trial`."""
 
     windows: Count
-    speed: Annotated[float, "> 0, < 10"] | Sequence[Annotated[float, "> 0, < 10"]] | None
-    height: Annotated[float, ">= 0.5, <= 2.5"]
-    mass: Annotated[float, ">= 10, <= 250"]
+    speed: Annotated[float, "> 0, < 10 metres per second"] | Sequence[Annotated[float, "> 0, < 10"]] | None
+    height: Annotated[float, ">= 0.5, <= 2.5 metres"]
+    mass: Annotated[float, ">= 10, <= 250 kilograms"]
     trial: Place | None
     known: Literal["kinematics", "forces"]
 

@@ -28,8 +28,8 @@ class Keys(Declared):
 
     kinematics: Place
     forces: Place | None
-    mass: Annotated[float, ">= 10, <= 250"]
-    height: Annotated[float, ">= 0.5, <= 2.5"]
+    mass: Annotated[float, ">= 10, <= 250 kilograms"]
+    height: Annotated[float, ">= 0.5, <= 2.5 metres"]
     target: Place
     label: Text | None
     feet: str | Sequence[str]
