@@ -28,17 +28,18 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra; runs that failed or were interrupted are listed as such."""
-        table()
+        table(Path(config.hydra.sweep.dir))
 
 
-def table() -> None:
-    """Write the table of the running sweep, with the jobs that there are; nothing outside a sweep."""
-    if _running is None or not _running.is_dir():
+def table(folder: Path | None = None) -> None:
+    """Write the table of ``folder``, else of the running sweep, with the jobs that there are; nothing outside one."""
+    folder = folder or _running
+    if folder is None or not folder.is_dir():
         return
     from hmu.evaluation.aggregate_write import write_sweep  # heavy
 
     try:
-        write_sweep(_running)
+        write_sweep(folder)
     except DataError as error:  # a sweep of train.py
         log.info("no table: %s", error)
 
