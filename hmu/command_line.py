@@ -25,33 +25,57 @@ from hmu.values import Keys, annotation
 #: options of Hydra's that are followed by a value
 _WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c"}
 _WITH_VALUE |= {"--info", "-i", "--experimental-rerun"}
+_ALONE = {
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--version",
+    "--resolve",
+    "--run",
+    "-r",
+    "--multirun",
+    "-m",
+    "--shell-completion",
+    "-sc",
+}
 _SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 _FOLDERS = {"hydra.run.dir", "hydra.sweep.dir"}
 
 
 def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -> list[str]:
-    """``words`` as Hydra takes them, options of Hydra's unchanged.
+    """``words`` as Hydra takes them: its own options in front, wherever they were typed.
 
     Args:
         words: the command line without the program. keys: what the script declares. sweeps: whether ``-m`` makes sense.
 
     Raises:
-        ConfigError: a word that cannot be read, a group given twice, several values in a single run, ``-m`` in vain.
+        ConfigError: a word that cannot be read, an unknown option, a group given twice, several values in a single run,
+            ``-m`` in vain.
     """
     many = not _SWEEP.isdisjoint(words)
     if many and not sweeps:
         raise ConfigError("-m: this tool makes no sweeps; leave it out, and run the tool once for each value")
+    options: list[str] = []
     found: list[str] = []
     given: dict[str, str] = {}
     for number, word in enumerate(words):
         if word.startswith("-") or (number and words[number - 1] in _WITH_VALUE):
-            found.append(word)
+            _check_option(word)
+            options.append(word)
             continue
         key = word.partition("=")[0].lstrip("+~")
         if _is_group(key) and given.setdefault(key, word) != word:  # of a single value the last one counts
             raise ConfigError(f"{key} is given twice ({shown(given[key])} and {shown(word)}): give it once")
         found.append(_understood(word, keys, many))
-    return found
+    return options + found
+
+
+def _check_option(word: str) -> None:
+    """Refuse an option that Hydra does not have; it would print its own usage over a screen."""
+    if word.startswith("-") and word.partition("=")[0] not in _ALONE | _WITH_VALUE:
+        raise ConfigError(f"{shown(word)}: no such option; settings are written key=value (--help shows the most used)")
+    if "=" in word and word.partition("=")[0] in _ALONE:
+        raise ConfigError(f"{shown(word)}: this option takes no value")
 
 
 def _understood(word: str, keys: type[Keys], many: bool) -> str:

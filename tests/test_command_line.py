@@ -131,7 +131,8 @@ def test_sweeps():
 
 def test_options_of_hydra_stay():
     words = ["--cfg", "job", "-cn", "other", "seed=1", "--help", "~label", "+new=1", "seed=1"]
-    assert understood(words, Some) == words
+    moved = ["--cfg", "job", "-cn", "other", "--help", "seed=1", "~label", "+new=1", "seed=1"]
+    assert understood(words, Some) == moved  # in front: Hydra's own reader refuses options between settings
 
 
 def test_of_a_value_given_twice_the_last_one_counts_as_in_scripts_that_add_to_a_command():
@@ -141,3 +142,11 @@ def test_of_a_value_given_twice_the_last_one_counts_as_in_scripts_that_add_to_a_
 def test_quoting_can_be_undone():
     for text in PEOPLE:
         assert OverridesParser.create().parse_override(f"out={quoted(text)}").value() == text
+
+
+def test_options_may_stand_anywhere_and_unknown_ones_are_said():
+    words = ["concept=kick", "-m", "seed=0,1", "--cfg", "job"]
+    assert understood(words, Keys) == ["-m", "--cfg", "job", "concept=kick", "seed=0,1"]
+    for word, said in (("--foo", "no such option"), ("-x", "no such option"), ("--multirun=2", "takes no value")):
+        with pytest.raises(ConfigError, match=f"{word}: .*{said}"):
+            understood([word], Keys)
