@@ -85,13 +85,13 @@ def read_json(path: Path | str, error: type[HmuError] = DataError) -> Any:
         raise error(f"{path}: broken JSON ({why}); copy it again") from problem
 
 
-def read_yaml(path: Path | str, error: type[HmuError] = DataError) -> Any:
+def read_yaml(path: Path | str, error: type[HmuError] = DataError, limit: int = LIMIT) -> Any:
     """A YAML document as plain values; no tags, as OmegaConf reads numbers, and no aliases that grow without bound.
 
     Raises:
         error: broken, nested too deeply, or with more than a million values once its aliases are written out.
     """
-    text = read_text(path, error)
+    text = read_text(path, error, limit)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None and _size(root, {}, set()) > NODES:

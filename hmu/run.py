@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from hmu.build import RECEIVED, check_plain
 from hmu.checkpoints.safe import write_bytes
-from hmu.errors import CheckpointError
+from hmu.documents import read_yaml
+from hmu.errors import CheckpointError, shown
 from hmu.folders import whose
 
 _PACKAGES = (
@@ -28,6 +31,7 @@ _PACKAGES = (
     "numpy",
     "safetensors",
 )
+_CONFIG_LIMIT = 2 << 20  # bytes; a recorded configuration has some 20 KB
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,20 +101,26 @@ class RunRecord:
 
 
 def load_config(folder: Path) -> DictConfig:
-    """The resolved configuration of a run folder.
+    """The resolved configuration of a run folder, to be looked at: :func:`hmu.build.instantiate` refuses its nodes.
+
+    Somebody else may have written it: what is built from it goes through :func:`hmu.build.check_received` first.
 
     Raises:
-        CheckpointError: when the folder is not one of ours.
+        CheckpointError: when the folder is not one of ours, or its file is no plain configuration.
     """
     path = folder / "config.yaml"
     if not path.is_file():
         raise CheckpointError(
             f"'{folder}' is not a run folder: it has no config.yaml; give a folder written by train.py or unlearn.py"
         )
-    config = OmegaConf.load(path)
-    if not isinstance(config, DictConfig):
+    content = read_yaml(path, CheckpointError, limit=_CONFIG_LIMIT)
+    if not isinstance(content, dict):
         raise CheckpointError(f"'{path}' is not a configuration")
-    return config
+    check_plain(content, path)
+    try:
+        return OmegaConf.create(content, flags={RECEIVED: True})
+    except OmegaConfBaseException as error:  # keys or values that a configuration cannot hold
+        raise CheckpointError(f"'{path}' is not a configuration ({shown(error, 120)})") from error
 
 
 def peak_memory() -> float | None:

@@ -43,7 +43,7 @@ def run(config: DictConfig) -> list[Path]:
     Raises:
         ConfigError: a method other than LCR, a backbone without codebooks, or an ``out`` that holds anything.
     """
-    from hydra.utils import instantiate
+    from hmu.build import instantiate
 
     from hmu.methods.lcr import Lcr
     from hmu.workflows.common import build_backbone, check_match

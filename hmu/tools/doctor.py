@@ -136,7 +136,7 @@ def run(config: DictConfig) -> list[Finding]:
     sys.stdout.write(table(config.dataset.name, findings))
     fine = all(f.fine for f in findings)
     if config.deep:
-        from hydra.utils import instantiate
+        from hmu.build import instantiate
 
         sys.stdout.write(look_inside(instantiate(config.dataset, strict=True)))
     if not fine:

@@ -104,7 +104,7 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
     place = claim_folder(out, "out", "generate", overwrite=config.overwrite, older=lambda: listed(out))
 
     import torch
-    from hydra.utils import instantiate
+    from hmu.build import instantiate
 
     from hmu.backbones.base import MotionBackbone
     from hmu.methods.edit import applied, load_edits
@@ -175,7 +175,7 @@ def plan(config: DictConfig, backbone: MotionBackbone) -> list[Job]:
     elif config.prompts is not None:
         items = prompts.from_file(config.prompts, backbone.fps)
     else:
-        from hydra.utils import instantiate
+        from hmu.build import instantiate
 
         source = instantiate(config.dataset)
         if source.features != backbone.features:

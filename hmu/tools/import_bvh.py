@@ -128,7 +128,7 @@ def run(config: DictConfig) -> Summary:
 
 def load_mapping(name: str) -> JointMapping:
     """A mapping by its name in ``configs/bvh_mapping`` or by the path of a YAML file of one's own."""
-    from hydra.utils import instantiate
+    from hmu.build import instantiate
     from omegaconf import OmegaConf
 
     known = sorted(path.stem for path in (CONFIGS / "bvh_mapping").glob("*.yaml"))

@@ -50,7 +50,7 @@ def run(config: DictConfig) -> Path:
         CheckpointError: ``base`` or ``reference`` is no model of the same kind.
         ConfigError: ``reference`` has seen the concept, or the document is missing.
     """
-    from hydra.utils import instantiate
+    from hmu.build import instantiate
 
     from hmu.evaluation.answering import answering_for
     from hmu.evaluation.generation import GenerationCache

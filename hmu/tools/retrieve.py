@@ -42,7 +42,7 @@ def run(config: DictConfig) -> dict[str, float]:
     Raises:
         ConfigError, DataError: a value, a records file or a motion file that cannot be read.
     """
-    from hydra.utils import instantiate
+    from hmu.build import instantiate
 
     from hmu.evaluation.embedding import embed
     from hmu.evaluation.gallery import build_gallery, searched_by

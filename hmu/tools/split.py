@@ -38,7 +38,7 @@ def run(config: DictConfig) -> list[Path]:
     Raises:
         ConfigError: a file that differs, without ``overwrite``, or that this tool did not write.
     """
-    from hydra.utils import instantiate
+    from hmu.build import instantiate
 
     source: DatasetSource = instantiate(config.dataset)
     concept: Concept = instantiate(config.concept).for_dataset(source.name)

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hmu.build import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu import console

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from hydra.utils import instantiate
+from hmu.build import instantiate
 from omegaconf import DictConfig
 
 from hmu.app import rank
@@ -79,7 +79,7 @@ def with_run(config: DictConfig) -> DictConfig:
     if not (home / "config.yaml").is_file():
         return config
     ran = load_config(home)
-    return recorded_lists(take_over(config, ran, FROM_RUN), ran)
+    return recorded_lists(take_over(config, ran, FROM_RUN, home), ran)
 
 
 def models(config: DictConfig) -> tuple[MotionBackbone, list[tuple[Edit, float]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_class
+from hmu.build import get_class
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hmu.build import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone

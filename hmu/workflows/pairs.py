@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object, instantiate
+from hmu.build import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.app import CONFIGS

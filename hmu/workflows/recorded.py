@@ -12,13 +12,14 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.app import CONFIGS
+from hmu.build import check_received
 from hmu.config import check_targets
 
 #: keys of folders that are safe to delete
 CACHES = ("cache_dir", "cache")
 
 
-def take_over(config: DictConfig, ran: DictConfig, groups: Sequence[str]) -> DictConfig:
+def take_over(config: DictConfig, ran: DictConfig, groups: Sequence[str], folder: Path) -> DictConfig:
     """``config`` with the ``groups`` as ``ran`` recorded them, changed as the command line says.
 
     ``backbone=…`` chooses another one altogether; ``backbone.sampling.guidance=1`` or ``text@backbone.text=clip``
@@ -28,20 +29,25 @@ def take_over(config: DictConfig, ran: DictConfig, groups: Sequence[str]) -> Dic
         config: as it was composed: it holds the values that the command line gives.
         ran: a run's ``config.yaml``, resolved.
         groups: top-level nodes; those that the run did not have (``{}``) stay as composed.
+        folder: of the run.
 
     Raises:
+        CheckpointError: a recorded node would call what the configuration tree does not name there.
         ConfigError: the command line gives a key that the recorded node does not take.
     """
     given = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     places = [(_place(override), override) for override in given]
     chosen = {place for place, override in places if _is_group(override)}
-    rewritten = relocation(ran, config, {path for place, override in places for path in _leaves(place, override)})
+    typed = {path for place, override in places for path in _leaves(place, override)}
+    rewritten = relocation(ran, config, typed)
     taken = config.copy()
     OmegaConf.set_struct(taken, False)
     for group in groups:
         if group in chosen or not ran.get(group):
             continue
-        taken[group] = rewritten(OmegaConf.to_container(ran[group]))
+        recorded = OmegaConf.to_container(ran[group])
+        check_received(recorded, group, folder / "config.yaml", typed, config.get("trust"))
+        taken[group] = rewritten(recorded)
         for place, override in places:
             if f"{place}.".startswith(f"{group}."):
                 _apply(taken, config, place, override)
@@ -52,8 +58,8 @@ def take_over(config: DictConfig, ran: DictConfig, groups: Sequence[str]) -> Dic
 def relocation(ran: DictConfig, config: DictConfig, given: set[str]) -> Callable[[Any], Any]:
     """What turns paths below the ``paths`` of a run into paths below those of ``config``, in plain nodes of any depth.
 
-    Caches are always moved (one of the run's own, outside its ``paths``, once it is gone): what they hold is made
-    again. Other paths are moved where the command line names that one of the ``paths`` (or all of them,
+    Caches are always moved, one of the run's own, outside its ``paths``, too: what they hold is made again, and nothing
+    is written where only a received file says so. Other paths are moved where the command line names that one of the ``paths`` (or all of them,
     ``paths.root=``), or where the recorded path is gone and the new one exists: the run comes from another machine.
 
     Args:
@@ -71,7 +77,7 @@ def relocation(ran: DictConfig, config: DictConfig, given: set[str]) -> Callable
             new = Path(str(config.paths[name])) / path.relative_to(old)
             wanted = always or not given.isdisjoint({f"paths.{name}", "paths.root"})
             return str(new) if wanted or (not path.exists() and new.exists()) else value
-        return str(config.paths.cache) if always and not path.exists() else value
+        return str(config.paths.cache) if always else value
 
     def rewritten(node: Any, key: str = "") -> Any:
         if isinstance(node, dict):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hmu.build import check_received, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
@@ -71,8 +71,10 @@ def _check_data(config: DictConfig, ran: DictConfig, record: dict[str, Any], sou
     if data in (None, source.fingerprint):
         return
     here = {key: value for key, value in as_plain(config.dataset).items() if key in PLACES}
+    recorded = {key: value for key, value in as_plain(ran.dataset).items() if key not in here}
+    check_received(recorded, "dataset", home / "config.yaml", trust=config.get("trust"))
     try:
-        same = instantiate(OmegaConf.merge(ran.dataset, here)).fingerprint == data
+        same = instantiate(OmegaConf.create({**recorded, **here})).fingerprint == data
     except (HmuError, InstantiationException):
         same = False
     if not same:

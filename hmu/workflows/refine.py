@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from hydra.utils import instantiate
+from hmu.build import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 

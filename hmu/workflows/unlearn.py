@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
+from hmu.build import instantiate
 from omegaconf import DictConfig
 
 from hmu.app import rank, run_folder

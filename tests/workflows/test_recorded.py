@@ -109,13 +109,13 @@ def test_the_cache_is_always_this_machines(ran, tmp_path):
     assert taken(ran, "dataset.cache_dir=/mine").dataset.cache_dir == "/mine"
 
 
-def test_a_cache_of_the_runs_own_stays_while_it_is_there(ran, tmp_path):
+def test_nothing_is_written_into_a_folder_that_only_the_record_names(ran, tmp_path):
     recorded, own = load_config(ran), tmp_path / "own"
     recorded.dataset.cache_dir = str(own)
     OmegaConf.save(recorded, tmp_path / "config.yaml")
-    assert taken(tmp_path, "paths.cache=/now").dataset.cache_dir == "/now"
     own.mkdir()
-    assert taken(tmp_path, "paths.cache=/now").dataset.cache_dir == str(own)
+    assert taken(tmp_path, "paths.cache=/now").dataset.cache_dir == "/now"
+    assert taken(tmp_path, f"dataset.cache_dir={own}").dataset.cache_dir == str(own)
 
 
 def test_data_that_are_gone_are_looked_for_below_the_paths_of_now(ran, tmp_path):

@@ -1,0 +1,216 @@
+"""The one door from configurations to code: what a configuration names is built here, and nowhere else.
+
+A configuration that was composed in this process is the user's own: it comes from the installed tree, from folders
+that were named with ``--config-dir``, and from the command line. A *received* one (the ``config.yaml`` of a run folder,
+a mapping file) was written by somebody else. Its targets are built only where the tree names the same target for the
+same node, see :func:`check_received`. ``docs/security.md`` tells the whole of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import hydra.utils
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from hmu.config import CONFIGS_DIR
+from hmu.documents import read_text, read_yaml
+from hmu.errors import CheckpointError, ConfigError, HmuError, shown
+
+#: the keys that tell Hydra what to call, and how
+CALLS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
+RECEIVED = "received"
+Place = tuple[str, ...]
+_GLOBAL = re.compile(r"^#\s*@package\s+_global_\s*$", re.MULTILINE)
+
+
+def instantiate(config: Any, **changes: Any) -> Any:
+    """What a composed configuration node names, called with its values and with ``changes``.
+
+    Raises:
+        RuntimeError: the node is one of :func:`hmu.run.load_config`; :func:`check_received` has not seen it.
+    """
+    if OmegaConf.is_config(config) and config._get_flag(RECEIVED):
+        raise RuntimeError("a received configuration is not built: check_received, then take over its plain values")
+    return hydra.utils.instantiate(config, **changes)
+
+
+def get_class(target: str) -> type:
+    """The class that a composed configuration names."""
+    return hydra.utils.get_class(target)
+
+
+def get_object(target: str) -> Any:
+    """The class or function that a composed configuration names."""
+    return hydra.utils.get_object(target)
+
+
+def check_received(
+    node: Any,
+    place: str,
+    source: Path,
+    given: Collection[str] = (),
+    trust: str | Collection[str] | None = None,
+    error: type[HmuError] = CheckpointError,
+) -> None:
+    """Refuse a received node that would call what the configuration tree does not name for that very place.
+
+    Args:
+        node: plain values, with everything below.
+        place: where it stands in a composed configuration, ``backbone`` or ``suite.metrics``.
+        source: the file that it comes from.
+        given: places that the command line gives: what stands there is the user's own.
+        trust: folders whose files may call anything (``trust=`` on the command line).
+        error: what to raise.
+
+    Raises:
+        error: one line that names the place and the target, and how to trust the file.
+    """
+    folders = [trust] if isinstance(trust, str) else list(trust or ())
+    if any(source.resolve().is_relative_to(Path(folder).expanduser().resolve()) for folder in folders):
+        return
+    for path, found in _calls(node, tuple(place.split("."))):
+        where = ".".join(path)
+        if {f"{where}._target_", *(".".join(path[: n + 1]) for n in range(len(path)))} & set(given):
+            continue
+        if not _named(path, found):
+            what = " ".join(f"{key}={shown(found[key])}" for key in CALLS if key in found)
+            raise error(
+                f"{source}: '{where}' calls {shown(what, 100)}, which configs/{path[0]} does not name there: refused. "
+                f"Give {path[0]}=… yourself, or, if you trust its author, add trust=<its folder>"
+            )
+
+
+def check_plain(node: Any, source: Path, error: type[HmuError] = CheckpointError) -> None:
+    """Refuse ``${…}`` in received values: it would read this machine's environment, or more.
+
+    Raises:
+        error: one line that names the place.
+    """
+    for path, value in _leaves(node, ()):
+        if isinstance(value, str) and "${" in value:
+            raise error(
+                f"{source}: '{shown('.'.join(path), 80)}' holds {shown(value)}: received files are plain values, "
+                "nothing in them is looked up; write the value itself"
+            )
+
+
+def _calls(node: Any, path: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """Every mapping at or below ``node`` that tells Hydra to call something, with its place."""
+    if isinstance(node, Mapping):
+        if any(key in node for key in CALLS):
+            yield path, node
+        for key, value in node.items():
+            yield from _calls(value, (*path, str(key)))
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from _calls(value, (*path, str(number)))
+
+
+def _leaves(node: Any, path: Place) -> Iterator[tuple[Place, Any]]:
+    """Every key and every value below ``node``, with its place."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield path, key
+            yield from _leaves(value, (*path, str(key)))
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from _leaves(value, (*path, str(number)))
+    else:
+        yield path, node
+
+
+# -- what the tree names ----------------------------------------------------------------------------------------------
+def tree() -> list[Path]:
+    """The folders that configurations are composed of: ours, registered plug-ins', and those of ``--config-dir``."""
+    if not GlobalHydra.instance().is_initialized():
+        return [CONFIGS_DIR]
+    found = []
+    for entry in GlobalHydra.instance().config_loader().get_search_path().get_path():
+        scheme, _, rest = (entry.path or "").partition("://")
+        if scheme == "file":
+            found.append(Path(rest))
+        elif scheme == "pkg" and not rest.startswith("hydra."):  # Hydra's own groups configure Hydra alone
+            package, *inner = rest.replace("/", ".").split(".")
+            found.append(Path(str(resources.files(package).joinpath(*inner))))
+    return [folder for folder in found if folder.is_dir()] or [CONFIGS_DIR]
+
+
+def _named(place: Place, call: Mapping[str, Any]) -> bool:
+    """Whether any file of the tree, as any script composes it, makes this very call at ``place``."""
+    return _in_group("", place, place, tuple(tree()), call, set())
+
+
+def _in_group(
+    group: str, inside: Place | None, place: Place, folders: tuple[Path, ...], call: Mapping[str, Any], seen: set[Any]
+) -> bool:
+    """The same for the files of one group, and of the groups that they take in.
+
+    Args:
+        group: ``backbone``; the scripts' own files are the group ``""``.
+        inside: ``place`` counted from where the group stands; None where it stands elsewhere.
+        place: counted from the root: that of files with ``# @package _global_``.
+        folders: of the tree.
+        call: the target and how it is called.
+        seen: where the search has been.
+    """
+    if (group, inside) in seen:
+        return False
+    seen.add((group, inside))
+    for path, text in _texts(folders, group).items():
+        at = place if _GLOBAL.search(text) else inside
+        if "defaults:" not in text and str(call.get("_target_")) not in text:
+            continue
+        content = _content(path)
+        if at is not None and _agree(call, _at(content, at)):
+            return True
+        for other, base in _mounts(content.get("defaults"), group):
+            rest = at[len(base) :] if at is not None and at[: len(base)] == base else None
+            if _in_group(other, rest, place, folders, call, seen):
+                return True
+    return False
+
+
+def _mounts(defaults: Any, home: str) -> Iterator[tuple[str, Place]]:
+    """The groups that a file's defaults list takes in, each with its place inside the file."""
+    for entry in defaults if isinstance(defaults, list) else []:
+        for key in entry if isinstance(entry, Mapping) else ():
+            group, _, package = str(key).removeprefix("optional ").removeprefix("override ").strip().partition("@")
+            absolute = group.startswith("/")
+            base = tuple((package or group.strip("/").replace("/", ".")).split("."))
+            path = group.strip("/") if absolute or not home else f"{home}/{group}"
+            yield path, () if package == "_here_" else base
+
+
+def _agree(call: Mapping[str, Any], node: Any) -> bool:
+    return isinstance(node, Mapping) and "_target_" in node and all(call.get(k) == node.get(k) for k in CALLS)
+
+
+def _at(content: Any, place: Place) -> Any:
+    for key in place:
+        if isinstance(content, list) and key.isdecimal() and int(key) < len(content):
+            content = content[int(key)]
+        elif isinstance(content, Mapping):
+            content = content.get(key)
+        else:
+            return None
+    return content
+
+
+@cache
+def _texts(folders: tuple[Path, ...], group: str) -> dict[Path, str]:
+    """The files of a group in all folders of the tree, those of its sub-folders too."""
+    files = "**/*.yaml" if group else "*.yaml"
+    return {path: read_text(path, ConfigError) for folder in folders for path in sorted((folder / group).glob(files))}
+
+
+@cache
+def _content(path: Path) -> Mapping[str, Any]:
+    content = read_yaml(path, ConfigError)
+    return content if isinstance(content, Mapping) else {}
