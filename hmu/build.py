@@ -58,6 +58,7 @@ def check_received(
     given: Collection[str] = (),
     trust: str | Collection[str] | None = None,
     error: type[HmuError] = CheckpointError,
+    remedy: str = "Give {group}=… yourself, or, if you trust its author, add trust=<its folder>",
 ) -> None:
     """Refuse a received node that would call what the configuration tree does not name for that very place.
 
@@ -68,6 +69,7 @@ def check_received(
         given: places that the command line gives: what stands there is the user's own.
         trust: folders whose files may call anything (``trust=`` on the command line).
         error: what to raise.
+        remedy: what the user can do.
 
     Raises:
         error: one line that names the place and the target, and how to trust the file.
@@ -83,7 +85,7 @@ def check_received(
             what = " ".join(f"{key}={shown(found[key])}" for key in CALLS if key in found)
             raise error(
                 f"{source}: '{where}' calls {shown(what, 100)}, which configs/{path[0]} does not name there: refused. "
-                f"Give {path[0]}=… yourself, or, if you trust its author, add trust=<its folder>"
+                + remedy.format(group=path[0])
             )
 
 
@@ -99,6 +101,20 @@ def check_plain(node: Any, source: Path, error: type[HmuError] = CheckpointError
                 f"{source}: '{shown('.'.join(path), 80)}' holds {shown(value)}: received files are plain values, "
                 "nothing in them is looked up; write the value itself"
             )
+
+
+def read_received(path: Path, group: str, error: type[HmuError] = ConfigError) -> dict[str, Any]:
+    """A file like those of ``configs/<group>`` that somebody else may have written, as plain values.
+
+    Raises:
+        error: broken, no mapping, with ``${…}``, or with a target that no file of the group names.
+    """
+    content = read_yaml(path, error, limit=1 << 20)
+    if not isinstance(content, dict):
+        raise error(f"{path}: holds {shown(content)}, expected keys and values like the files of configs/{group}")
+    check_plain(content, path, error)
+    check_received(content, group, path, error=error, remedy=f"Take _target_ from the files of configs/{group}")
+    return content
 
 
 def _calls(node: Any, path: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
@@ -144,7 +160,9 @@ def tree() -> list[Path]:
 
 def _named(place: Place, call: Mapping[str, Any]) -> bool:
     """Whether any file of the tree, as any script composes it, makes this very call at ``place``."""
-    return _in_group("", place, place, tuple(tree()), call, set())
+    folders, seen = tuple(tree()), set[Any]()
+    starts = (("", place), (place[0], place[1:]))  # composed by a script, or read by a tool (``configs/bvh``)
+    return any(_in_group(group, inside, place, folders, call, seen) for group, inside in starts)
 
 
 def _in_group(

@@ -72,14 +72,14 @@ def read_lines(path: Path | str, error: type[HmuError] = DataError) -> list[str]
     return [line.strip() for line in read_text(path, error).splitlines() if line.strip()]
 
 
-def read_json(path: Path | str, error: type[HmuError] = DataError) -> Any:
+def read_json(path: Path | str, error: type[HmuError] = DataError, limit: int = LIMIT) -> Any:
     """A JSON document.
 
     Raises:
         error: broken, or nested deeper than Python reads.
     """
     try:
-        return json.loads(read_text(path, error))
+        return json.loads(read_text(path, error, limit))
     except (ValueError, RecursionError) as problem:
         why = "nested too deeply" if isinstance(problem, RecursionError) else str(problem)
         raise error(f"{path}: broken JSON ({why}); copy it again") from problem

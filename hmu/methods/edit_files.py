@@ -13,6 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from hmu import documents
 from hmu.errors import CheckpointError, shown
 
 EDIT = "edit.json"
@@ -108,12 +109,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, or not a JSON object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"'{path}' is missing: the edit is incomplete, make it again") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"'{path}' is not valid JSON ({error}): make or copy the edit again") from None
+    if not path.exists():
+        raise CheckpointError(f"'{path}' is missing: the edit is incomplete, make it again")
+    value = documents.read_json(path, CheckpointError)
     if not isinstance(value, dict):
         raise CheckpointError(f"'{path}' holds no JSON object: make or copy the edit again")
     return value

@@ -44,7 +44,6 @@ def run(config: DictConfig) -> list[Path]:
         ConfigError: a method other than LCR, a backbone without codebooks, or an ``out`` that holds anything.
     """
     from hmu.build import instantiate
-
     from hmu.methods.lcr import Lcr
     from hmu.workflows.common import build_backbone, check_match
     from hmu.workflows.measure import torch_device

@@ -104,9 +104,9 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
     place = claim_folder(out, "out", "generate", overwrite=config.overwrite, older=lambda: listed(out))
 
     import torch
-    from hmu.build import instantiate
 
     from hmu.backbones.base import MotionBackbone
+    from hmu.build import instantiate
     from hmu.methods.edit import applied, load_edits
 
     if config.threads is not None:

@@ -128,15 +128,17 @@ def run(config: DictConfig) -> Summary:
 
 def load_mapping(name: str) -> JointMapping:
     """A mapping by its name in ``configs/bvh_mapping`` or by the path of a YAML file of one's own."""
-    from hmu.build import instantiate
     from omegaconf import OmegaConf
+
+    from hmu.build import instantiate, read_received
 
     known = sorted(path.stem for path in (CONFIGS / "bvh_mapping").glob("*.yaml"))
     path = CONFIGS / "bvh_mapping" / f"{name}.yaml" if name in known else Path(name)
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise ConfigError(f"no mapping '{name}': use {', '.join(known)}, or the path of a YAML file like those")
+    content = read_received(path, "bvh_mapping")
     try:
-        mapping: JointMapping = instantiate(OmegaConf.load(path), _convert_="all")
+        mapping: JointMapping = instantiate(OmegaConf.create(content), _convert_="all")
     except Exception as error:
         cause = error.__cause__ if isinstance(error.__cause__, ConfigError) else error
         raise ConfigError(f"mapping '{path}': {cause}") from None

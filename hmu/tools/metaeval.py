@@ -51,7 +51,6 @@ def run(config: DictConfig) -> Path:
         ConfigError: ``reference`` has seen the concept, or the document is missing.
     """
     from hmu.build import instantiate
-
     from hmu.evaluation.answering import answering_for
     from hmu.evaluation.generation import GenerationCache
     from hmu.evaluation.metaeval import effects, table

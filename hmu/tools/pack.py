@@ -5,7 +5,6 @@ This is how the packaged demo weights were made from the run folders of ``train.
 
 from __future__ import annotations
 
-import json
 import logging
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,7 +14,8 @@ from types import ModuleType
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.errors import CheckpointError
+from hmu.checkpoints.folders import read_model_config
+from hmu.errors import CheckpointError, shown
 from hmu.outputs import beside, claim_folder
 from hmu.values import Keys as Declared
 from hmu.values import Place
@@ -46,7 +46,7 @@ def pack(config: DictConfig) -> Path:
     if not (source / "config.json").is_file():
         raise CheckpointError(f"model: '{source}' holds no config.json; give a run folder of train.py or its model/")
     place = claim_folder(target, "target", "pack", overwrite=config.overwrite)
-    family = _family(source / "config.json")
+    family = read_model_config(source).get("family")
     with beside(target) as work:
         if family is None:  # evaluators name none
             guo.load_pretrained(source).save_pretrained(work, half=True)
@@ -57,22 +57,13 @@ def pack(config: DictConfig) -> Path:
     return target
 
 
-def _backbone(family: str, source: Path) -> ModuleType:
+def _backbone(family: object, source: Path) -> ModuleType:
     """The module that reads the model folders of a family, by its name, so that a new family needs no entry here."""
-    name = f"hmu.backbones.{family}.native"
-    if not family.isidentifier() or find_spec(f"hmu.backbones.{family}") is None:
+    if not isinstance(family, str) or not family.isidentifier() or find_spec(f"hmu.backbones.{family}") is None:
         raise CheckpointError(
-            f"{source / 'config.json'}: family '{family}' is none of hmu's backbones; a newer version?"
+            f"{source / 'config.json'}: family '{shown(family)}' is none of hmu's backbones; a newer version?"
         )
-    return import_module(name)
-
-
-def _family(path: Path) -> str | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: broken JSON ({error}); copy the folder again") from error
-    return content.get("family") if isinstance(content, dict) else None
+    return import_module(f"hmu.backbones.{family}.native")
 
 
 if __name__ == "__main__":

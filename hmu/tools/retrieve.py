@@ -43,7 +43,6 @@ def run(config: DictConfig) -> dict[str, float]:
         ConfigError, DataError: a value, a records file or a motion file that cannot be read.
     """
     from hmu.build import instantiate
-
     from hmu.evaluation.embedding import embed
     from hmu.evaluation.gallery import build_gallery, searched_by
     from hmu.metrics.motion_search import search

@@ -10,12 +10,12 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hmu.build import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu import console
 from hmu.app import CONFIGS
 from hmu.backbones.base import MotionBackbone
+from hmu.build import get_class, instantiate
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError

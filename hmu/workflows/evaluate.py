@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from hmu.build import instantiate
 from omegaconf import DictConfig
 
 from hmu.app import rank
 from hmu.backbones.base import MotionBackbone
+from hmu.build import instantiate
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import CheckpointError

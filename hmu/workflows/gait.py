@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hmu.build import get_class
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from hmu.build import get_class
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
 from hmu.evaluation.gait import GaitSuite, conditions, conditions_markdown, rule_of

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from hmu.documents import read_json
 from hmu.errors import CheckpointError
 from hmu.run import load_config
 
@@ -48,10 +48,7 @@ def read_record(home: Path) -> dict[str, Any]:
         CheckpointError: it is damaged.
     """
     path = home / "run.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"'{path}' cannot be read ({error}); train that run again") from error
+    record = read_json(path, CheckpointError)
     if not isinstance(record, dict):
         raise CheckpointError(f"'{path}' is no record of a run; train that run again")
     return record

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hmu.build import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
+from hmu.build import instantiate
 from hmu.choices import choice
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource

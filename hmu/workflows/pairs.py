@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hmu.build import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.app import CONFIGS
 from hmu.backbones.base import MotionBackbone
+from hmu.build import get_object, instantiate
 from hmu.errors import ConfigError
 from hmu.methods.base import Method
 

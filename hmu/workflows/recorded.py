@@ -59,8 +59,9 @@ def relocation(ran: DictConfig, config: DictConfig, given: set[str]) -> Callable
     """What turns paths below the ``paths`` of a run into paths below those of ``config``, in plain nodes of any depth.
 
     Caches are always moved, one of the run's own, outside its ``paths``, too: what they hold is made again, and nothing
-    is written where only a received file says so. Other paths are moved where the command line names that one of the ``paths`` (or all of them,
-    ``paths.root=``), or where the recorded path is gone and the new one exists: the run comes from another machine.
+    is written where only a received file says so. Other paths are moved where the command line names that one of the
+    ``paths`` (or all of them, ``paths.root=``), or where the recorded path is gone and the new one exists: the run
+    comes from another machine.
 
     Args:
         ran, config: configurations with ``paths``.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hmu.build import check_received, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
+from hmu.build import check_received, instantiate
 from hmu.data.dataset import DatasetSource
 from hmu.errors import CheckpointError, ConfigError, HmuError
 from hmu.evaluation.suite import Model

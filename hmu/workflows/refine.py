@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from hmu.build import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.build import instantiate
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource

@@ -10,13 +10,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from hmu.build import instantiate
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from omegaconf import DictConfig
 from torch import nn
 
 from hmu.app import rank, run_folder
 from hmu.backbones.base import MotionBackbone
+from hmu.build import instantiate
 from hmu.choices import choice
 from hmu.console import near
 from hmu.data.batch import MotionBatch

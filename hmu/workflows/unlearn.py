@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 
 import torch
-from hmu.build import instantiate
 from omegaconf import DictConfig
 
 from hmu.app import rank, run_folder
 from hmu.backbones.base import MotionBackbone
+from hmu.build import instantiate
 from hmu.console import near
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept

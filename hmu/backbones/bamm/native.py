@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,13 @@ from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import ResidualOptions, RvqOptions
 from hmu.backbones.salad.load import is_authors, locate
 from hmu.backbones.salad.native import resolve
+from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import sha256
 from hmu.checkpoints.sizes import check_model
 from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.text.base import TextEncoder
+from hmu.text.stored import text_from_config, text_to_config
 
 FAMILY = "bamm"
 SETTINGS = ("features", "fps", "text_width", "min_frames", "max_frames", "feat_bias", "unlearn", "variant")
@@ -39,7 +40,7 @@ def parts_of(model: Bamm, text: bool) -> dict[str, nn.Module | None]:
 
 def save_pretrained(model: Bamm, folder: Path | str, dtype: str = "float32") -> Path:
     """Write the model folder; a compact text encoder is stored with the model, CLIP is not."""
-    text = files.text_to_config(model.text)
+    text = text_to_config(model.text)
     config = {name: getattr(model, name) for name in SETTINGS}
     config |= {part: dataclasses.asdict(getattr(model, part).options) for part in ("rvq", "masked", "residual")}
     config |= {"sampling": dataclasses.asdict(model.sampling), "text": text, "borrowed": model.borrowed}
@@ -61,11 +62,11 @@ def load_pretrained(folder: Path | str, *, text: TextEncoder | None = None, **ch
     config = files.read_config(folder, FAMILY)
     check_model(config, folder / "config.json", folder / files.WEIGHTS)
     encoder, borrowed = config.pop("text", None), bool(config.pop("borrowed", False))
-    text = text if encoder is None else files.text_from_config(encoder).requires_grad_(False)
+    text = text if encoder is None else text_from_config(encoder, Path(folder) / CONFIG).requires_grad_(False)
     try:
         model = Bamm(text=text, **{**config, **{key: value for key, value in changes.items() if value is not None}})
     except TypeError as error:
-        raise CheckpointError(f"{folder / files.CONFIG}: written by another version ({shown(error, 120)})") from error
+        raise CheckpointError(f"{folder / CONFIG}: written by another version ({shown(error, 120)})") from error
     _check_text(model, config.get("text_width", model.text_width), folder)
     files.fill_parts(folder, parts_of(model, encoder is not None))
     model.borrowed = borrowed
@@ -139,10 +140,10 @@ def load_donor(source: str, text: TextEncoder | None) -> MoMask:
         CheckpointError: for anything else.
     """
     path = resolve(source)
-    path = path / "model" if (path / "model" / files.CONFIG).is_file() else path
+    path = path / "model" if (path / "model" / CONFIG).is_file() else path
     try:
-        family = json.loads((path / files.CONFIG).read_text(encoding="utf-8")).get("family")
-    except (OSError, ValueError, AttributeError) as error:
+        family = read_model_config(path).get("family")
+    except CheckpointError as error:
         raise CheckpointError(
             f"backbone.rvq_from={source}: no model folder of ours; give a trained momask or bamm"
         ) from error

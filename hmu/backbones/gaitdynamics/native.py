@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import torch
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.backbones.gaitdynamics.options import DecoderOptions, ObjectiveOptions, SamplingOptions, ScheduleOptions
 from hmu.backbones.gaitdynamics.published import load_into, options_of, parts_of, read_checkpoint
-from hmu.backbones.salad.native import CONFIG, WEIGHTS, resolve
+from hmu.backbones.salad.native import WEIGHTS, resolve
 from hmu.backbones.salad.options import parse
+from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.safe import load_safetensors, save_safetensors, sha256, write_json
 from hmu.checkpoints.sizes import check_model
 from hmu.errors import CheckpointError, ConfigError, shown
@@ -48,27 +48,6 @@ def save_pretrained(model: GaitDynamics, folder: Path | str, dtype: str = "float
     return folder
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of a model folder of this family.
-
-    Raises:
-        CheckpointError: missing, broken, or of another family (which is named).
-    """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: expected {CONFIG} and {WEIGHTS}; give a model folder or the authors' .pt file"
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: broken JSON ({error}); copy the folder again") from error
-    family = config.get("family") if isinstance(config, dict) else None
-    if family != FAMILY:
-        raise CheckpointError(f"{path}: holds a '{family}' model, expected '{FAMILY}'; choose backbone={family}")
-    return dict(config)
-
-
 def load_pretrained(folder: Path | str, **replaced: Any) -> GaitDynamics:
     """A model from its folder, in evaluation mode and float32.
 
@@ -80,7 +59,7 @@ def load_pretrained(folder: Path | str, **replaced: Any) -> GaitDynamics:
         CheckpointError: one line naming file and fault.
     """
     folder = Path(folder)
-    config = read_config(folder)
+    config = read_model_config(folder, expected=FAMILY)
     tensors = load_safetensors(folder / WEIGHTS)
     check_model(config, folder / CONFIG, folder / WEIGHTS)
     samples = int(config.pop("samples", 0))

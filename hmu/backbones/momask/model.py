@@ -27,11 +27,12 @@ from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.backbones.momask.rvq import Rvq
 from hmu.backbones.momask.statistics import Statistics
 from hmu.backbones.salad.options import parse
-from hmu.backbones.salad.prompts import PromptCache, fit_vocabulary, storable
+from hmu.backbones.salad.prompts import PromptCache, fit_vocabulary
 from hmu.backbones.salad.sampling import evaluating
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.stored import storable
 
 WINDOW = 64  # frames of the windows that the tokenizer trains on
 

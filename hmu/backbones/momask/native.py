@@ -29,11 +29,13 @@ from hmu.backbones.momask.options import (
 )
 from hmu.backbones.salad.load import is_authors, locate
 from hmu.backbones.salad.native import resolve
+from hmu.checkpoints.folders import CONFIG
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import sha256
 from hmu.checkpoints.sizes import check_model
 from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.text.base import TextEncoder
+from hmu.text.stored import text_from_config, text_to_config
 
 FAMILY = "momask"
 
@@ -52,7 +54,7 @@ def parts_of(model: MoMask, text: bool) -> dict[str, nn.Module | None]:
 
 def save_pretrained(model: MoMask, folder: Path | str, dtype: str = "float32") -> Path:
     """Write the model folder; a compact text encoder is stored with the model, CLIP is not."""
-    text = files.text_to_config(model.text)
+    text = text_to_config(model.text)
     config = {
         "features": model.features,
         "fps": model.fps,
@@ -88,12 +90,12 @@ def load_pretrained(folder: Path | str, *, text: TextEncoder | None = None, **ch
     check_model(config, folder / "config.json", folder / files.WEIGHTS)
     stored, config["text"] = config.get("text"), text
     if stored is not None:
-        config["text"] = files.text_from_config(stored).requires_grad_(False)
+        config["text"] = text_from_config(stored, Path(folder) / CONFIG).requires_grad_(False)
     config.update({key: value for key, value in changes.items() if value is not None})
     try:
         model = MoMask(**config)
     except TypeError as error:
-        raise CheckpointError(f"{folder / files.CONFIG}: written by another version ({shown(error, 120)})") from error
+        raise CheckpointError(f"{folder / CONFIG}: written by another version ({shown(error, 120)})") from error
     if model.text_width != config.get("text_width"):
         raise CheckpointError(
             f"{folder}: reads text of width {shown(config.get('text_width'))}, the encoder has {model.text_width}"

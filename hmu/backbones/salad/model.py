@@ -15,13 +15,14 @@ from hmu.backbones.salad import objectives
 from hmu.backbones.salad.denoiser import Denoiser
 from hmu.backbones.salad.diffusion import Diffusion
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions, parse
-from hmu.backbones.salad.prompts import PromptCache, fit_vocabulary, storable
+from hmu.backbones.salad.prompts import PromptCache, fit_vocabulary
 from hmu.backbones.salad.sampling import denoise, draw_noise, evaluating
 from hmu.backbones.salad.topology import Chains, Topology
 from hmu.backbones.salad.vae import Vae
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.stored import storable
 
 Statistics = tuple[Any, Any]
 ROOT, CONTACTS = 4, 4  # first and last columns of the representation

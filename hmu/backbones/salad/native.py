@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,14 +14,15 @@ from torch import Tensor
 from hmu.backbones.salad.load import is_authors, load_authors, load_strictly, locate
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions
-from hmu.backbones.salad.prompts import storable
+from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.safe import load_safetensors, save_safetensors, sha256, write_json
 from hmu.checkpoints.sizes import check_model
 from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.text.base import TextEncoder
+from hmu.text.stored import storable, text_from_config, text_to_config
 
 FAMILY = "salad"
-CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+WEIGHTS = "weights.safetensors"
 ASSET = "asset:"
 
 
@@ -35,10 +34,6 @@ def _recomputed(model: Salad) -> set[str]:
 
 def to_config(model: Salad) -> dict[str, Any]:
     """Constructor arguments as plain values."""
-    text: dict[str, Any] | None = None
-    if model.text is not None and storable(model.text):
-        kind = type(model.text)
-        text = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **model.text.to_config()}  # type: ignore[operator]
     return {
         "family": FAMILY,
         "features": model.features,
@@ -54,7 +49,7 @@ def to_config(model: Salad) -> dict[str, Any]:
         "min_frames": model.min_frames,
         "max_frames": model.max_frames,
         "variant": model.variant,
-        "text": text,
+        "text": text_to_config(model.text),
     }
 
 
@@ -78,33 +73,6 @@ def save_pretrained(model: Salad, folder: Path | str, dtype: str = "float32") ->
     return folder
 
 
-def read_config(folder: Path | str) -> dict[str, Any]:
-    """``config.json`` of a model folder.
-
-    Raises:
-        CheckpointError: missing, broken, or of another family (which is named).
-    """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: expected {CONFIG} and {WEIGHTS}; give a model folder or the authors' folder")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: broken JSON ({error}); copy the folder again") from error
-    if not isinstance(config, dict) or config.get("family") != FAMILY:
-        family = config.get("family") if isinstance(config, dict) else None
-        raise CheckpointError(f"{path}: holds a '{family}' model, expected '{FAMILY}'; choose backbone={family}")
-    return config
-
-
-def _text_from(config: Mapping[str, Any]) -> TextEncoder:
-    module, _, name = str(config["_target_"]).rpartition(".")
-    if not module.startswith("hmu."):
-        raise CheckpointError(f"stored text encoder '{config['_target_']}' is not part of hmu: refused")
-    kind = getattr(importlib.import_module(module), name)
-    return kind(**{key: value for key, value in config.items() if key != "_target_"})
-
-
 def load_pretrained(
     folder: Path | str,
     *,
@@ -123,13 +91,13 @@ def load_pretrained(
         CheckpointError: one line naming file and fault.
     """
     folder = Path(folder)
-    config = read_config(folder)
+    config = read_model_config(folder, expected=FAMILY)
     tensors = load_safetensors(folder / WEIGHTS)
     check_model(config, folder / CONFIG, folder / WEIGHTS)
     stored = config.pop("text", None)
     config.pop("family")
     if stored is not None:
-        text = _text_from(stored)
+        text = text_from_config(stored, folder / CONFIG)
     config.update({k: v for k, v in (("sampling", sampling), ("variant", variant)) if v is not None})
     try:
         model = Salad(text=text, **config)

@@ -10,11 +10,7 @@ from torch import Tensor, nn
 from hmu.backbones.salad.sampling import evaluating
 from hmu.data.batch import length_mask
 from hmu.text.base import TextCondition, TextEncoder
-
-
-def storable(text: nn.Module | None) -> bool:
-    """Whether a text encoder travels with the model (a small one with its own vocabulary, trained with it)."""
-    return text is not None and hasattr(text, "to_config") and hasattr(text, "set_vocabulary")
+from hmu.text.stored import storable
 
 
 def fit_vocabulary(text: TextEncoder | None, captions: Iterable[object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.kinds import Kind, Whole, check_values
 from hmu.checkpoints.safe import load_safetensors, load_tensors, save_safetensors, write_json
+from hmu.documents import read_json
 from hmu.errors import CheckpointError, DataError, HmuError, shown
 from hmu.evaluators.guo.evaluator import CONTACTS, GuoEvaluator
 from hmu.evaluators.guo.vocabulary import CLASSES, Vocabulary
@@ -139,12 +140,10 @@ def load_pretrained(folder: Path | str, **options: Any) -> GuoEvaluator:
         CheckpointError: a file is missing or broken, or of another kind.
     """
     folder = Path(folder)
-    config = _read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{folder / 'config.json'}: not an evaluator folder of the format '{FORMAT}'")
+    config = read_model_config(folder, "format", FORMAT)
     if not isinstance(config.get("sizes"), dict) or set(config["sizes"]) != _SHAPES:
-        raise CheckpointError(f"{folder / 'config.json'}: lacks the sizes of an evaluator; copy the folder again")
-    words = _read_json(folder / "vocabulary.json")
+        raise CheckpointError(f"{folder / CONFIG}: lacks sizes of the format '{FORMAT}'; copy the folder again")
+    words = read_json(folder / "vocabulary.json", CheckpointError)
     state = load_safetensors(folder / "weights.safetensors")
     evaluator = GuoEvaluator(**_checked(config["sizes"], state, folder / "config.json"), **options)
     try:
@@ -174,15 +173,6 @@ def _checked(sizes: Any, state: Mapping[str, Tensor], path: Path) -> dict[str, A
         )
     kinds: dict[str, Kind] = {"unit_length": Whole(4, 4), "max_frames": Whole(4, 100_000)}
     return told | check_values(sizes, f"{path}: ", kinds, CheckpointError)
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file, expected a folder written by hmu's evaluator training")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: broken JSON ({error}); write or copy the folder again") from error
 
 
 def build(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.salad.prompts import fit_vocabulary, storable
+from hmu.backbones.salad.prompts import fit_vocabulary
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
@@ -24,6 +24,7 @@ from hmu.evaluators.tmr.networks import MAX_POSITIONS, Decoder, Encoder
 from hmu.evaluators.tmr.objectives import WEIGHTS
 from hmu.evaluators.tmr.stage import joint_stage
 from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.stored import storable
 from hmu.text.words_bag import BagOfWords
 
 EPSILON = 1e-12  # of the published normaliser

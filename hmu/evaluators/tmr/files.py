@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hmu.backbones.salad.native import _text_from, resolve
-from hmu.backbones.salad.prompts import storable
+from hmu import documents
+from hmu.backbones.salad.native import resolve
+from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.safe import load_safetensors, load_tensors, save_safetensors, write_json
 from hmu.errors import CheckpointError, ConfigError, DataError, HmuError
 from hmu.evaluators.tmr.evaluator import PARTS, TMREvaluator
 from hmu.evaluators.tmr.settings import authors_objective, authors_settings, named, our_settings, run_config
 from hmu.text.base import TextEncoder
 from hmu.text.compact import CompactTextEncoder
+from hmu.text.stored import text_from_config, text_to_config
 
 FORMAT = "hmu-evaluator-tmr"
 ENCODERS = ("motion_encoder", "text_encoder")
@@ -186,10 +187,7 @@ def read_json(path: Path) -> Any:
     """Parsed JSON; CheckpointError if the file is missing or broken."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, expected a folder of TMR (theirs or ours)")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: broken JSON ({error}); write or copy the folder again") from error
+    return documents.read_json(path, CheckpointError)
 
 
 # -- ours -------------------------------------------------------------------------------------------------------------
@@ -205,10 +203,8 @@ def save_pretrained(evaluator: TMREvaluator, folder: Path | str, half: bool = Fa
     folder = Path(folder)
     parts = [*ENCODERS, *(("motion_decoder",) if decoder else ())]
     state = {f"{n}.{key}": value for n in parts for key, value in getattr(evaluator, n).state_dict().items()}
-    text = None
-    if evaluator.text is not None and storable(evaluator.text):
-        kind = type(evaluator.text)
-        text = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **evaluator.text.to_config()}  # type: ignore[operator]
+    text = text_to_config(evaluator.text)
+    if evaluator.text is not None and text is not None:
         state |= {f"text.{key}": value for key, value in evaluator.text.state_dict().items()}
     if half:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
@@ -229,9 +225,7 @@ def load_pretrained(folder: Path | str, text: TextEncoder | None = None, **optio
         CheckpointError: a file is missing or broken, or of another kind.
     """
     folder = Path(folder)
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{folder / 'config.json'}: not an evaluator folder of the format '{FORMAT}'")
+    config = read_model_config(folder, "format", FORMAT)
     tensors = load_safetensors(folder / "weights.safetensors")
     split: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -249,8 +243,8 @@ def load_pretrained(folder: Path | str, text: TextEncoder | None = None, **optio
     return evaluator
 
 
-def _stored_text(folder: Path, config: Mapping[str, Any], state: State) -> TextEncoder:
-    text = _text_from(config)
+def _stored_text(folder: Path, config: Any, state: State) -> TextEncoder:
+    text = text_from_config(config, folder / CONFIG)
     try:
         text.load_state_dict(dict(state))
     except RuntimeError as error:

@@ -1,0 +1,73 @@
+"""Text encoders that travel with a model: its ``config.json`` names a kind of this package, and no target."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hmu.errors import CheckpointError, shown
+from hmu.text.base import TextEncoder
+
+KIND = "kind"
+_OLD = "_target_"  # what folders written before held: hmu.text.<kind>.<class>
+
+
+def storable(text: nn.Module | None) -> bool:
+    """Whether a text encoder travels with the model (a small one with its own vocabulary, trained with it)."""
+    return text is not None and hasattr(text, "to_config") and hasattr(text, "set_vocabulary")
+
+
+def text_to_config(text: TextEncoder | None) -> dict[str, Any] | None:
+    """How to build a text encoder that is stored with a model anew; None for one that is not (CLIP).
+
+    The kind of ``hmu.text.compact.CompactTextEncoder`` is ``compact``, so that a new one needs no entry anywhere.
+    """
+    if text is None or not storable(text):
+        return None
+    return {KIND: type(text).__module__.removeprefix("hmu.text."), **text.to_config()}  # type: ignore[operator]
+
+
+def text_from_config(config: Any, source: Path | str) -> TextEncoder:
+    """Inverse of :func:`text_to_config`; weights are fresh.
+
+    Args:
+        config: the entry of a received ``config.json``.
+        source: names the file in errors.
+
+    Raises:
+        CheckpointError: a kind that is none of this package's text encoders that can be stored, or options that it does
+            not take.
+    """
+    if not isinstance(config, Mapping):
+        raise CheckpointError(f"{source}: 'text' is {shown(config)}, expected a kind of text encoder and its options")
+    options = {str(key): value for key, value in config.items()}
+    kind = options.pop(KIND, None)
+    old = options.pop(_OLD, None)
+    if kind is None and isinstance(old, str) and old.startswith("hmu.text."):
+        kind = old.removeprefix("hmu.text.").rpartition(".")[0]
+    encoder = _encoder(kind)
+    if encoder is None or old not in (None, f"{encoder.__module__}.{encoder.__qualname__}"):
+        named = kind if old is None else old
+        raise CheckpointError(
+            f"{source}: its text encoder is '{shown(named)}', none that hmu stores with a model: refused, nothing was "
+            "run; get the folder from somebody you trust"
+        )
+    try:
+        return encoder(**options)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{source}: '{kind}' text encoder of another version ({shown(error, 120)})") from error
+
+
+def _encoder(kind: Any) -> type[TextEncoder] | None:
+    """The text encoder that the module ``hmu.text.<kind>`` defines and that can be stored."""
+    if not isinstance(kind, str) or not kind.isidentifier() or find_spec(f"hmu.text.{kind}") is None:
+        return None
+    module = import_module(f"hmu.text.{kind}")
+    own = (thing for _, thing in inspect.getmembers(module, inspect.isclass) if thing.__module__ == module.__name__)
+    return next((thing for thing in own if issubclass(thing, TextEncoder) and storable(thing)), None)  # type: ignore[arg-type]
