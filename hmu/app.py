@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from hmu.command_line import understood
 from hmu.config import check_config
 from hmu.console import rank as rank
 from hmu.errors import HmuError, shown
+from hmu.stamp import agree_on
 from hmu.values import Keys
 from hmu.workflows import sweep
 
@@ -44,29 +44,9 @@ def run_stamp() -> str:
     if "HMU_RUN_STAMP" not in os.environ:
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S") + f"-{time.time_ns() // 1000 % 1000000:06d}"
         if os.environ.get("TORCHELASTIC_RUN_ID"):
-            stamp = _agree_on(stamp)
+            stamp = agree_on(stamp)
         os.environ["HMU_RUN_STAMP"] = stamp
     return os.environ["HMU_RUN_STAMP"]
-
-
-def _agree_on(stamp: str) -> str:
-    key = "-".join(
-        [str(os.getppid()), os.environ.get("MASTER_PORT", "0"), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")]
-    )
-    path = Path(tempfile.gettempdir()) / f"hmu-run-{key}"
-    own = path.with_name(f"{path.name}.{os.getpid()}")
-    own.write_text(stamp, encoding="utf-8")
-    try:
-        os.link(own, path)  # atomic, fails when another process was first
-    except FileExistsError:
-        if time.time() - path.stat().st_mtime > 120:  # left behind by a process id used again
-            os.replace(own, path)
-    except OSError:  # a file system without hard links
-        if not path.exists():
-            os.replace(own, path)
-    finally:
-        own.unlink(missing_ok=True)
-    return path.read_text(encoding="utf-8")
 
 
 def register_resolvers() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hmu.errors import CheckpointError, ConfigError, MissingExtra
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.cache import CachedTextEncoder
+from hmu.text.folders import check_language_model
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +133,8 @@ def _load(name: str, network: bool) -> tuple[nn.Module, Any]:
     # A path that does not exist must not be looked up on the hub, where it would end in a riddle.
     if not local and (name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1):
         raise CheckpointError(f"{name}: no such folder, expected CLIP in the Hugging Face layout (config.json, ...)")
+    if local:
+        check_language_model(Path(name))
     source = name if local else HUB_NAMES.get(name, name)
     try:
         with _quiet(transformers):
@@ -161,9 +164,11 @@ def _load(name: str, network: bool) -> tuple[nn.Module, Any]:
 
 
 def _read(transformers: Any, source: str, local_only: bool) -> tuple[Any, Any]:
-    tokenizer = transformers.CLIPTokenizerFast.from_pretrained(source, local_files_only=local_only)
+    tokenizer = transformers.CLIPTokenizerFast.from_pretrained(
+        source, local_files_only=local_only, trust_remote_code=False
+    )
     loaded = transformers.CLIPTextModelWithProjection.from_pretrained(
-        source, local_files_only=local_only, output_loading_info=True
+        source, local_files_only=local_only, output_loading_info=True, trust_remote_code=False
     )
     return loaded, tokenizer
 

@@ -14,6 +14,7 @@ from hmu.errors import CheckpointError
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.cache import CachedTextEncoder
 from hmu.text.clip import _hub_answers, _quiet, _tokenizer_rules, _transformers
+from hmu.text.folders import check_language_model
 
 _BATCH = 256
 
@@ -92,12 +93,18 @@ def _load(name: str, network: bool) -> tuple[nn.Module, Any]:
             f"{name}: no such folder, expected a language model in the Hugging Face layout (config.json, weights, "
             "tokenizer files)"
         )
+    if local:
+        check_language_model(Path(name))
     asked = [True] if local or not network or not _hub_answers() else [True, False]
     for local_only in asked:
         try:
             with _quiet(transformers):
-                tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local_only)
-                model = transformers.AutoModel.from_pretrained(name, local_files_only=local_only, use_safetensors=True)
+                tokenizer = transformers.AutoTokenizer.from_pretrained(
+                    name, local_files_only=local_only, trust_remote_code=False
+                )
+                model = transformers.AutoModel.from_pretrained(
+                    name, local_files_only=local_only, use_safetensors=True, trust_remote_code=False
+                )
                 return model, tokenizer
         except Exception as error:  # transformers raises many kinds for missing files, names and networks
             fault = error
