@@ -25,7 +25,9 @@ def read_model_config(folder: Path | str, key: str = "family", expected: str | N
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
-        raise CheckpointError(f"{folder}: has no {CONFIG}; give a model folder of ours, or the authors' files")
+        raise CheckpointError(
+            f"{folder}: no {CONFIG}; give a model folder of ours, or the authors' folder with opt.txt and model/"
+        )
     config = read_json(path, CheckpointError, limit=_LIMIT)
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: holds {shown(config)}, expected the settings of a model; copy the folder again")

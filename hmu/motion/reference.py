@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hmu.checkpoints.arrays import load_array
 from hmu.errors import DataError
 from hmu.motion.features import bone_offsets
 from hmu.motion.skeleton import T2M, Skeleton
@@ -31,9 +32,13 @@ def offsets_from_file(path: str | Path, skeleton: Skeleton = T2M) -> NDArray[np.
         DataError: missing or unreadable file, or another shape.
     """
     try:
-        pose = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"target skeleton '{path}' cannot be read as .npy: {error}") from None
+        pose = load_array(path)
+    except FileNotFoundError:
+        raise DataError(f"target skeleton '{path}' does not exist: give a .npy file of joints") from None
+    except DataError as error:
+        raise DataError(f"target skeleton {error}") from None
+    if pose.dtype.kind not in "fiu":
+        raise DataError(f"target skeleton '{path}' holds {pose.dtype}, expected numbers")
     if pose.ndim == 3 and len(pose):
         pose = pose[0]
     if pose.ndim != 2 or len(pose) < skeleton.joints or pose.shape[1] != 3 or not np.isfinite(pose).all():

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from hmu.app import main
+from hmu.checkpoints.arrays import load_arrays
 from hmu.errors import ConfigError, DataError
 from hmu.motion import detectors
 from hmu.progress import phase
@@ -168,8 +169,7 @@ def real_part(joints_file: Path, labels_file: Path) -> str:
             raise DataError(f"{path} does not exist: give joints=<.npz> labels=<.csv>")
     with labels_file.open(newline="", encoding="utf-8") as file:
         contents = {Path(row["file"]).stem: row["content"] for row in csv.DictReader(file)}
-    with np.load(joints_file) as archive:
-        motions = {name: archive[name] for name in archive.files}
+    motions = load_arrays(joints_file, limit=4 << 30)
     unknown = sorted(set(motions) - set(contents))
     if unknown:
         raise DataError(f"{labels_file} has no label for clip '{unknown[0]}' of {joints_file} ({len(unknown)} such)")

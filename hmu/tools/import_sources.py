@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import lzma
 import os
-import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from hmu.documents import read_bytes
 from hmu.errors import DataError
+from hmu.tools.archives import archive_members
 
 SPLITS = ("train", "val", "test")
+LARGEST = {".bvh": 256 << 20, ".txt": 1 << 20}  # bytes of one file
 _SHARES = {"test": 0.15, "val": 0.05}
 
 
@@ -33,20 +33,12 @@ def read_members(source: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
 def _members(source: Path, suffix: str, *, content: bool) -> Iterator[tuple[str, bytes]]:
     if source.is_dir():
         for path in sorted(p for p in source.rglob("*") if p.suffix.lower() == suffix and p.is_file()):
-            yield path.stem, path.read_bytes() if content else b""
+            yield path.stem, read_bytes(path, limit=LARGEST[suffix]) if content else b""
         return
     if not source.exists():
         raise DataError(f"'{source}' does not exist: give a folder or a tar archive with {suffix} files")
-    try:
-        with tarfile.open(source) as archive:
-            for member in archive:
-                name = PurePosixPath(member.name)
-                if member.isfile() and name.suffix.lower() == suffix and not name.name.startswith("._"):
-                    stream = archive.extractfile(member) if content else None
-                    yield name.stem, stream.read() if stream is not None else b""
-    except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
-        raise DataError(f"'{source}' is neither a folder nor a readable tar archive: {reason}") from None
+    for name, read in archive_members(source, suffix, LARGEST[suffix]):
+        yield PurePosixPath(name).stem, read() if content else b""
 
 
 def read_captions(path: Path) -> dict[str, list[str]]:

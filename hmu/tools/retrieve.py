@@ -88,6 +88,8 @@ def read_motions(records: Sequence[Mapping[str, Any]], folder: Path, features: i
     import numpy as np
     import torch
 
+    from hmu.checkpoints.arrays import load_array
+
     parts = []
     for number, record in enumerate(records):
         name = record.get("feats_path") or dict(record.get("files") or {}).get("features")
@@ -95,8 +97,8 @@ def read_motions(records: Sequence[Mapping[str, Any]], folder: Path, features: i
             raise DataError(f"record {number} names no motion: expected feats_path, or files.features")
         path = folder / str(name)
         try:
-            motion = np.load(path, allow_pickle=False).astype(np.float32)
-        except (OSError, ValueError, EOFError, AttributeError) as error:
+            motion = load_array(path).astype(np.float32)
+        except (FileNotFoundError, ValueError) as error:
             raise DataError(f"{path}: missing or no plain .npy array of features ({error})") from error
         if motion.ndim != 2 or motion.shape[1] != features or not len(motion):
             raise DataError(f"{path}: shape {motion.shape}, expected (frames, {features})")

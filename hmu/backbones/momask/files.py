@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.rvq import Rvq
 from hmu.backbones.salad import load as salad
+from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import load_tensors, sha256
 from hmu.errors import CheckpointError
@@ -159,8 +160,8 @@ def load_statistics(folder: Path | str, features: int) -> tuple[np.ndarray, np.n
     arrays = []
     for path in (Path(folder) / "meta" / name for name in ("mean.npy", "std.npy")):
         try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+            array = load_array(path, CheckpointError)
+        except (FileNotFoundError, CheckpointError) as error:
             raise CheckpointError(
                 f"{path}: not there or no array; the tokenizer's own mean and std are needed, copy them"
             ) from error

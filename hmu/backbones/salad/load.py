@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions
+from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import load_tensors, sha256
 from hmu.errors import CheckpointError
@@ -176,10 +177,7 @@ def read_statistics(folder: Path) -> tuple[np.ndarray, np.ndarray]:
             raise CheckpointError(
                 f"{folder / name}: missing; SALAD normalises with the evaluator's statistics, copy them"
             )
-        try:
-            arrays.append(np.load(folder / name, allow_pickle=False))
-        except (ValueError, OSError, EOFError) as error:
-            raise CheckpointError(f"{folder / name}: no readable array ({error}); copy it again") from error
+        arrays.append(load_array(folder / name, CheckpointError))
     return arrays[0], arrays[1]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.kinds import Kind, Whole, check_values
 from hmu.checkpoints.safe import load_safetensors, load_tensors, save_safetensors, write_json
@@ -105,8 +106,8 @@ def _load_array(path: Path) -> Tensor:
             f"{path}: no such file, expected the evaluator's statistics; they come with its checkpoint"
         )
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float64))
-    except (ValueError, OSError, EOFError, TypeError) as error:
+        return torch.from_numpy(load_array(path, CheckpointError).astype(np.float64))
+    except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: not a plain .npy array of numbers; copy it again") from error
 
 

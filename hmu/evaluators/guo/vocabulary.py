@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.words import read_word_index
 from hmu.errors import DataError
 
@@ -118,10 +119,7 @@ def load_glove(folder: Path | str) -> tuple[Vocabulary, Tensor]:
             f"{path}: no such file, expected the evaluator's word vectors; put the authors' glove folder there"
         )
     index = read_word_index(folder / "our_vab_idx.pkl")
-    try:
-        vectors = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: not a plain .npy array; copy it again") from error
+    vectors = load_array(path)
     if vectors.ndim != 2 or not index or max(index.values()) >= len(vectors) or min(index.values()) < 0:
         raise DataError(f"{path}: shape {vectors.shape} does not hold the rows of {folder / 'our_vab_idx.pkl'}")
     rows = np.fromiter(index.values(), dtype=np.int64, count=len(index))

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from hmu.checkpoints.arrays import load_array
 from hmu.errors import DataError
 from hmu.text.precomputed import PrecomputedTextEncoder
+
+_LIMIT = 64 << 30  # bytes; HumanML3D's token embeddings are several GB
 
 
 def token_table(folder: str | Path, model: str = "distilbert-base-uncased") -> PrecomputedTextEncoder:
@@ -42,9 +45,9 @@ def sentence_table(
 
 def _array(path: str) -> np.ndarray:
     try:
-        return np.array(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: missing or no plain array, expected TMR's stored text embeddings") from error
+        return load_array(path, limit=_LIMIT)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: missing, expected TMR's stored text embeddings") from error
 
 
 def _index(path: str) -> dict[str, Any]:

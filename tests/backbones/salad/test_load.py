@@ -120,7 +120,7 @@ def _drop(state):
         (lambda f: shutil.copytree(f / "v" / "model", f / "d" / "model", dirs_exist_ok=True), "holds a SALAD vae"),
         (lambda f: torch.save(Path("/"), f / "d" / "model" / "net_best_fid.tar"), "would run code|Python objects"),
         (lambda f: (f / "Comp_v6_KLD005" / "meta" / "std.npy").unlink(), "missing; SALAD normalises"),
-        (lambda f: (f / "Comp_v6_KLD005" / "meta" / "std.npy").write_bytes(b"no"), "no readable array"),
+        (lambda f: (f / "Comp_v6_KLD005" / "meta" / "std.npy").write_bytes(b"no"), "no plain array"),
     ],
 )
 def test_refuses_in_one_line(authors, break_it, message):
