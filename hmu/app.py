@@ -24,6 +24,7 @@ from hmu.command_line import understood
 from hmu.config import check_config
 from hmu.console import rank as rank
 from hmu.errors import HmuError, shown
+from hmu.escaping import terminal_text
 from hmu.stamp import agree_on
 from hmu.values import Keys
 from hmu.workflows import sweep
@@ -181,7 +182,7 @@ def one_line(error: BaseException) -> str:
         for line in lines
         if line and "HYDRA_FULL_ERROR" not in line and not line.startswith(("full_key:", "object_type="))
     ]
-    return " ".join(kept) or type(error).__name__
+    return terminal_text(" ".join(kept)) or type(error).__name__
 
 
 def _fail(message: str, code: int = EXIT_USER_ERROR) -> NoReturn:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+
+from hmu.documents import read_json, read_yaml
+from hmu.errors import DataError
+
+_LIMIT = 2 << 20  # bytes of a record
 
 
 def choice(group: str, config: DictConfig) -> str | None:
@@ -29,16 +32,23 @@ def choice(group: str, config: DictConfig) -> str | None:
 def chosen_by(path: Path) -> dict[str, str]:
     """Options by group of a run folder, or of the run that holds the folder ``path``; of an edit alone its method."""
     home = path if (path / "config.yaml").is_file() else path.parent
-    chosen = _mapping(home / ".hydra" / "hydra.yaml").get("hydra", {}).get("runtime", {}).get("choices", {})
-    method = next((m for p in (path / "edit", path) if (m := _mapping(p / "edit.json").get("method"))), None)
-    return ({"method": str(method)} if method else {}) | {str(k): str(v) for k, v in chosen.items() if v is not None}
+    chosen = recorded_choices(home)
+    method = next((m for p in (path / "edit", path) if (m := mapping(p / "edit.json").get("method"))), None)
+    return ({"method": str(method)} if method else {}) | chosen
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """A YAML or JSON mapping; empty where there is none that can be read."""
+def recorded_choices(home: Path) -> dict[str, str]:
+    """Options by group as Hydra has noted them in a run folder; empty where it has not."""
+    chosen: Any = mapping(home / ".hydra" / "hydra.yaml")
+    for key in ("hydra", "runtime", "choices"):
+        chosen = chosen.get(key) if isinstance(chosen, dict) else None
+    return {str(k): str(v) for k, v in chosen.items() if v is not None} if isinstance(chosen, dict) else {}
+
+
+def mapping(path: Path) -> dict[str, Any]:
+    """A YAML or JSON mapping that somebody else may have written; empty where there is none that can be read."""
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError):
+        content = (read_json if path.suffix == ".json" else read_yaml)(path, limit=_LIMIT)
+    except DataError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -17,6 +17,7 @@ from typing import Any
 from hmu.data.published_split import id_list
 from hmu.documents import read_json
 from hmu.errors import DataError, shown
+from hmu.escaping import csv_cell
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,8 @@ class Partition:
         for side, ids in (("forget", self.forget), ("retain", self.retain)):
             for clip in ids:
                 row = [clip, side, int(clip in near), self.reasons.get(clip, "no match"), self.lines.get(clip, "")]
-                writer.writerow(row)
-        writer.writerows([clip, "skipped", 0, why, ""] for clip, why in self.skipped.items())
+                writer.writerow(map(csv_cell, row))
+        writer.writerows([csv_cell(clip), "skipped", 0, csv_cell(why), ""] for clip, why in self.skipped.items())
         return write_atomically(path, buffer.getvalue().encode("utf-8", errors="replace"))
 
     def save_lists(self, folder: Path, *, overwrite: bool = False) -> tuple[Path, Path]:

@@ -5,7 +5,6 @@ Nothing here is fatal: a run that was interrupted, or whose files are broken, is
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hmu.choices import chosen_by
+from hmu.choices import chosen_by, mapping, recorded_choices
+from hmu.documents import read_json, read_yaml
 from hmu.errors import DataError
 from hmu.evaluation.results import Results, Row
 
@@ -142,7 +140,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
 def read_run(path: Path) -> Run | None:
     """What a folder says about its run; None for a training run."""
     record, problem = _json(path / "run.json")
-    config = _yaml(path / "config.yaml") or _yaml(path / ".hydra" / "config.yaml")
+    config = mapping(path / "config.yaml") or mapping(path / ".hydra" / "config.yaml")
     if config.get("job") == "train" or "stages" in record:
         return None
     results, status = None, str(record.get("status", "unknown"))
@@ -154,7 +152,8 @@ def read_run(path: Path) -> Run | None:
     elif problem is None:
         problem = _why(record, config)
     size = record.get("edit", {}).get("bytes") if isinstance(record.get("edit"), dict) else None
-    times = [v for v in (record.get("timings") or {}).values() if isinstance(v, (int, float))]
+    timings = record.get("timings") if isinstance(record.get("timings"), dict) else {}
+    times = [v for v in (timings or {}).values() if isinstance(v, (int, float))]
     return Run(
         path,
         _choices(path, config, results),
@@ -175,7 +174,7 @@ def _why(record: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         return f"{record['status']}: {record['problem']}"
     if record.get("status") == "complete":
         return "was not asked to measure (evaluate=false)" if config.get("evaluate") is False else "has no metrics.json"
-    done = ", ".join(record.get("timings") or {}) or "nothing"
+    done = ", ".join(map(str, record["timings"] if isinstance(record.get("timings"), dict) else ())) or "nothing"
     return f"is unfinished (running, or interrupted after: {done})"
 
 
@@ -183,24 +182,15 @@ def _json(path: Path) -> tuple[dict[str, Any], str | None]:
     if not path.is_file():
         return {}, None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return {}, f"{path.name} is broken: {' '.join(str(error).split())}"
+        content = read_json(path, limit=16 << 20)
+    except DataError as error:
+        return {}, f"{path.name} is broken: {str(error).removeprefix(f'{path}: ')}"
     return (content, None) if isinstance(content, dict) else ({}, f"{path.name} is broken: expected a mapping")
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping; empty where there is none that can be read."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _choices(path: Path, config: Mapping[str, Any], results: Results | None) -> dict[str, str]:
     """Names of data set, backbone, concept and method: as chosen, as configured, else as measured."""
-    chosen = _yaml(path / ".hydra" / "hydra.yaml").get("hydra", {}).get("runtime", {}).get("choices", {})
+    chosen = recorded_choices(path)
     context = {} if results is None else dict(results.context)
     found = {}
     for key in ("dataset", "concept"):
@@ -226,10 +216,10 @@ def _target_name(node: object) -> str | None:
 
 def _overrides(path: Path) -> dict[str, str]:
     try:
-        listed = yaml.safe_load((path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
-    except (OSError, ValueError, yaml.YAMLError):
+        listed = read_yaml(path / ".hydra" / "overrides.yaml", limit=2 << 20)
+    except DataError:
         return {}
-    pairs = (str(item).lstrip("+~").partition("=")[::2] for item in listed)
+    pairs = (str(item).lstrip("+~").partition("=")[::2] for item in (listed if isinstance(listed, list) else ()))
     return {key: value for key, value in pairs if key not in ASIDE and key.split(".")[0] not in ASIDE_NODES}
 
 

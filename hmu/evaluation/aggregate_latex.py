@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hmu.escaping import latex_text
 from hmu.evaluation.aggregate_text import Report, body, cell, heading, marks
 from hmu.evaluation.published import SIDES, beside, table_of
-
-_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
-    sign: f"\\{sign}" for sign in "&%$#_{}"
-}
-_SIGNS = {
-    "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "–": "--", "−": "$-$", "★": r"$\star$",
-    "●": r"$\bullet$", "λ": r"$\lambda$", "·": r"$\cdot$",
-}  # fmt: skip
 
 
 def latex(report: Report) -> str:
@@ -36,24 +29,19 @@ def latex(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def escape(text: str) -> str:
-    """Text that LaTeX prints as it is; arrows and marks as mathematics."""
-    return "".join(_SPECIAL.get(sign, _SIGNS.get(sign, sign)) for sign in text)
-
-
 def _tabular(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], ruled: int) -> str:
     """``ruled``: a rule follows after so many rows."""
-    lines = [" & ".join(map(escape, row)) + r" \\" for row in rows]
+    lines = [" & ".join(map(latex_text, row)) + r" \\" for row in rows]
     if 0 < ruled < len(lines):
         lines.insert(ruled, r"\midrule")
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escape(caption)}}}",
+            rf"\caption{{{latex_text(caption)}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"\toprule",
-            " & ".join(map(escape, head)) + r" \\",
+            " & ".join(map(latex_text, head)) + r" \\",
             r"\midrule",
             *lines,
             r"\bottomrule",

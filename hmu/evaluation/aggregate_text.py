@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from hmu.escaping import csv_cell, markdown_text
 from hmu.evaluation.aggregate import Key, Line, Number, Run, number_of, row_of
 from hmu.evaluation.aggregate_front import Front
 from hmu.evaluation.claims import few, objections, offer, shown_rates
@@ -161,8 +162,8 @@ def _csv(rows: Sequence[Mapping[str, object]]) -> str:
     writer = csv.DictWriter(
         text, list(dict.fromkeys(key for row in rows for key in row)), restval="", lineterminator="\n"
     )
-    writer.writeheader()
-    writer.writerows(rows)
+    writer.writerow({key: csv_cell(key) for key in writer.fieldnames})
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
@@ -184,13 +185,14 @@ def markdown(report: Report) -> str:
             [name, marks(front, line), *map(cell, numbers), _seconds(line)]
             for name, line, numbers in body(report, front)
         ]
-        parts += [f"## {' · '.join(front.task)}", "", *_table(head, rows), "", verdict(front), ""]
+        told = markdown_text(verdict(front))
+        parts += [f"## {markdown_text(' · '.join(front.task))}", "", *_table(head, rows), "", told, ""]
     if report.unmeasured:
         rows = [[run.path.as_posix(), run.name, run.problem or ""] for run in report.unmeasured]
         parts += ["## Without numbers", "", *_table(["run", "what", "why"], rows), ""]
     if report.published is not None:
         parts += [*_published(report.published, report.lines), ""]
-    return "\n".join([*parts, *how_to_read(report)]) + "\n"
+    return "\n".join([*parts, *map(markdown_text, how_to_read(report))]) + "\n"
 
 
 def verdict(front: Front) -> str:
@@ -226,7 +228,7 @@ def how_to_read(report: Report) -> list[str]:
 
 def _published(table: Published, lines: Sequence[Line]) -> list[str]:
     pairs = beside(table, lines)
-    parts = [f"## Published: {table.title}", "", about(table, pairs), ""]
+    parts = [f"## Published: {markdown_text(table.title)}", "", markdown_text(about(table, pairs)), ""]
     for side in SIDES:
         parts += [*_table(*table_of(table, pairs, side)), ""]
     return parts
@@ -245,5 +247,5 @@ def _seconds(line: Line | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    clean = [[text.replace("|", "\\|").replace("\n", " ") for text in row] for row in rows]
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *clean)]
+    clean = [[*map(markdown_text, row)] for row in (head, *rows)]
+    return [f"| {' | '.join(row)} |" for row in (clean[0], ["---"] * len(head), *clean[1:])]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
+from hmu.escaping import markdown_text
 from hmu.evaluation.detecting import joints_of, sees_joints
 from hmu.evaluation.sets import PromptSet
 from hmu.metrics.motion_search import Hit
@@ -41,12 +42,13 @@ class Confusion:
         """Lines of a table; empty rows and columns are left out, the last column tells the row's sum."""
         rows = [i for i in range(len(self.labels)) if int(self.counts[i].sum())]
         columns = [j for j in range(len(self.labels)) if int(self.counts[:, j].sum())]
-        head = [f"{before} ↓ / {after} →", *(self.labels[j] for j in columns), "sum"]
+        head = [markdown_text(f"{before} ↓ / {after} →"), *(markdown_text(self.labels[j]) for j in columns), "sum"]
         lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
         for i in rows:
             cells = [str(int(self.counts[i, j])) or "" for j in columns]
             total = str(int(self.counts[i].sum()))
-            lines.append("| " + " | ".join([self.labels[i], *("" if c == "0" else c for c in cells), total]) + " |")
+            row = [markdown_text(self.labels[i]), *("" if c == "0" else c for c in cells), total]
+            lines.append("| " + " | ".join(row) + " |")
         return lines
 
 
@@ -152,6 +154,6 @@ def tell(found: Mapping[str, Any]) -> list[str]:
             lines += [f"{words}, motion by motion (one label each, the rarer one where several fit):", ""]
             lines += [*made.markdown(base, model), ""]
     for model, listed in found.get("nearest", {}).items():
-        quoted = "; ".join(f"“{item['caption']}” {100 * item['share']:.0f} %" for item in listed)
-        lines += [f"Nearest captions of *{model}*: {quoted}.", ""]
+        quoted = "; ".join(f"“{markdown_text(item['caption'])}” {100 * item['share']:.0f} %" for item in listed)
+        lines += [f"Nearest captions of *{markdown_text(model)}*: {quoted}.", ""]
     return lines

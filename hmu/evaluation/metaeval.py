@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hmu.escaping import markdown_text
 from hmu.evaluation.counting import Measured
 
 
@@ -94,7 +95,7 @@ def table(found: Iterable[Effect]) -> str:
     lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
     for e in found:
         name = e.metric if e.label is None else f"{e.metric} [{e.label}]"
-        cells = [e.set, f"`{name}`", str(e.n), f"{e.base:.3g}", f"{e.reference:.3g}"]
+        cells = [markdown_text(e.set), f"`{name.replace('`', '')}`", str(e.n), f"{e.base:.3g}", f"{e.reference:.3g}"]
         cells += ["–" if v is None else f"{v:+.1f}" for v in (e.cohen,)]
         cells += ["–" if e.auc is None else f"{e.auc:.2f}", "–" if e.z is None else f"{e.z:+.1f}"]
         lines.append("| " + " | ".join(cells) + " |")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hmu.escaping import markdown_text
 from hmu.evaluation.claims import FEW, objections, offer, rate
 from hmu.evaluation.results import Results, Row
 from hmu.evaluation.sets import FORGET_SIDE
@@ -168,18 +169,19 @@ def _ratio(results: Results, set_: str, metric: str) -> float | None:
 def markdown(results: Results) -> str:
     """The whole report as Markdown."""
     context, real = results.context, results.context.get("real_clips") or {}
-    lines = [f"# {context.get('title', 'Evaluation')}", "", headline(results), ""]
+    lines = [f"# {markdown_text(context.get('title', 'Evaluation'))}", "", markdown_text(headline(results)), ""]
     if results.scoreboard:
         lines += ["## Scoreboard", "", *_board(results.scoreboard), ""]
     if noted := warnings(results):
-        lines += [*(f"> {line}." for line in noted), ""]
+        lines += [*(f"> {markdown_text(line)}." for line in noted), ""]
     for set_ in [*SIDES, *sorted({row.set for row in results.rows} - set(SIDES))]:
         rows = [row for row in results.rows if row.set == set_]
         if rows:
             n = max(row.n for row in rows)
-            lines += [f"## {SIDES.get(set_, set_)} ({n} prompts)", "", *_table(results, rows, real), ""]
+            lines += [f"## {markdown_text(SIDES.get(set_, set_))} ({n} prompts)", "", *_table(results, rows, real), ""]
     lines += ["## Circumstances", "", "| what | value |", "|---|---|"]
-    lines += [f"| {key} | {_cell(value)} |" for key, value in context.items() if key not in ("title", "real_clips")]
+    told = {key: value for key, value in context.items() if key not in ("title", "real_clips")}
+    lines += [f"| {markdown_text(key)} | {_cell(value)} |" for key, value in told.items()]
     lines += ["", *LEGEND]
     return "\n".join(lines) + "\n"
 
@@ -210,7 +212,7 @@ def _board(board: Mapping[str, Any]) -> list[str]:
     lines = ["| | score | made of |", "|---|--:|---|"]
     for name, meaning in (("forget", "median recovery"), ("keep", "1 − mean harm"), ("hold", "recovery under attack")):
         parts = board.get(f"{name}_parts") or {}
-        told = ", ".join(f"{key} {_two(value)}" for key, value in parts.items())
+        told = markdown_text(", ".join(f"{key} {_two(value)}" for key, value in parts.items()))
         lines.append(f"| **{name.capitalize()}** ({meaning}) | {_two(board.get(name))} | {told or '–'} |")
     return [*lines, "", board_line(board)]
 
@@ -221,7 +223,7 @@ def _table(results: Results, rows: Sequence[Row], real: Mapping[str, Mapping[str
     seen, several = any(_real(real, row) for row in rows), len(models) > 1
     head = ["metric", *models] + (["change"] if several else []) + (["real clips"] if seen else [])
     head += ["drift", "recovery"] if several else []
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
+    lines = ["| " + " | ".join(map(markdown_text, head)) + " |", "|---|" + "--:|" * (len(head) - 1)]
     for key in dict.fromkeys(row.key for row in rows):
         ours = [found.get((model, key)) for model in models]
         first = next(row for row in ours if row is not None)
@@ -230,7 +232,7 @@ def _table(results: Results, rows: Sequence[Row], real: Mapping[str, Mapping[str
         cells += [_change(ours[0], ours[1])] if several else []
         cells += [_real(real, first)] if seen else []
         cells += [_drift(ours[1]), _recovery(ours[1], "reference" in models[2:])] if several else []
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(map(markdown_text, cells)) + " |")
     return lines
 
 
@@ -268,4 +270,4 @@ def _change(before: Row | None, after: Row | None) -> str:
 
 def _cell(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return markdown_text(text)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hmu.documents import read_json
 from hmu.errors import DataError, shown
 from hmu.metrics.intervals import is_share, is_size, t_interval, wilson_interval
 from hmu.run import write_json
@@ -95,7 +95,11 @@ class Results:
             DataError: when it is missing, broken, of a newer schema, or holds values of other types.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
+        except DataError as error:
+            said = str(error).removeprefix(f"{path}: ")
+            raise DataError(f"'{path}' is not a metrics.json of hmu: {said}") from error
+        try:
             if data["schema"] != SCHEMA:
                 raise DataError(f"'{path}' has schema {shown(data['schema'])}; this hmu reads {SCHEMA}")
             context, board = data["context"], data.get("scoreboard", {})

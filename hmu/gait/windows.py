@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.errors import DataError
+from hmu.escaping import csv_cell
 from hmu.gait.columns import KINEMATIC_COLUMNS, WINDOW
 from hmu.gait.preprocess import runs
 from hmu.gait.standard import standard
@@ -134,9 +135,9 @@ class Tree:
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(["trial", "start", "stop", "frames", "reason"])
         for name, reason in sorted(self.refused.items()):
-            writer.writerow([name, "", "", "", reason])
+            writer.writerow([csv_cell(name), "", "", "", csv_cell(reason)])
         for d in self.dropped:
-            writer.writerow([d.trial, d.start, d.stop, d.stop - d.start, d.reason])
+            writer.writerow([csv_cell(d.trial), d.start, d.stop, d.stop - d.start, csv_cell(d.reason)])
         return buffer.getvalue()
 
     def save_table(self, path: Path) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hmu.checkpoints.safe import write_bytes
 from hmu.documents import read_text
 from hmu.errors import DataError, MissingExtra, shown
+from hmu.escaping import csv_cell, csv_text
 
 NONE = -1  # no token: beyond the end of a clip
 FACTS = ("name", "rep", "text")
@@ -82,9 +83,8 @@ class CodeTable:
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(self.columns)
             flat = self.codes.reshape(len(self), -1).tolist()
-            writer.writerows(
-                [*facts, *row] for *facts, row in zip(self.names, self.repeats, self.texts, flat, strict=True)
-            )
+            facts = zip(self.names, self.repeats, self.texts, strict=True)
+            writer.writerows([*map(csv_cell, fact), *row] for fact, row in zip(facts, flat, strict=True))
             write_bytes(path, text.getvalue().encode("utf-8"))
         else:
             raise DataError(f"{path}: a table of codes is written as .csv or .parquet")
@@ -161,7 +161,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], Codes]:
         raise DataError(
             f"{path}: a cell is no code ({shown(error)}); expected whole numbers, -1 or nothing for none"
         ) from None
-    return header, [[row[i] for row in rows] for i in range(len(FACTS))], flat
+    return header, [[csv_text(row[i]) for row in rows] for i in range(len(FACTS))], flat
 
 
 def stack(parts: Sequence[Codes]) -> Codes:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from hmu.app import main
 from hmu.checkpoints.arrays import load_arrays
 from hmu.errors import ConfigError, DataError
+from hmu.escaping import markdown_text
 from hmu.motion import detectors
 from hmu.progress import phase
 from hmu.values import Count, Place, Seed
@@ -150,7 +151,7 @@ def confusion(labels: Sequence[str], found: Mapping[str, Bools], rows: Sequence[
         mine = given == row
         if mine.any():
             cells = [f"{100 * found[name][mine].mean():.0f}" if found[name][mine].any() else "" for name in names]
-            lines.append(f"| {row} | {int(mine.sum())} | " + " | ".join(cells) + " |")
+            lines.append(f"| {markdown_text(row)} | {int(mine.sum())} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -64,11 +64,22 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _write(figure: Any, path: Path | str) -> Path:
+    _as_it_is(figure)
     buffer = io.BytesIO()
     # No time stamp inside, so that equal results give equal files.
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     write_bytes(path, buffer.getvalue())
     return Path(path)
+
+
+def _as_it_is(figure: Any) -> None:
+    """Names and prompts may hold anything: a dollar in them begins no formula."""
+    from matplotlib.text import Text
+
+    powers = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"]
+    kept = {label for axis in powers for label in axis.get_ticklabels(which="both")}
+    for text in set(figure.findobj(Text)) - kept:
+        text.set_parse_math(False)
 
 
 def detector_bars(
