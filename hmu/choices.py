@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from hmu.documents import read_json, read_yaml
 from hmu.errors import DataError
 
-_LIMIT = 2 << 20  # bytes of a record
+_LIMIT = 1 << 19  # bytes of a record
 
 
 def choice(group: str, config: DictConfig) -> str | None:

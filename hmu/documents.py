@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hmu.errors import DataError, HmuError, shown
 
 LIMIT = 256 << 20  # bytes of a text file
 NODES = 1_000_000  # values of a YAML document, aliases written out
+DEPTH = 100  # brackets inside each other
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
@@ -93,16 +95,28 @@ def read_yaml(path: Path | str, error: type[HmuError] = DataError, limit: int = 
     """
     text = read_text(path, error, limit)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if _depth(text) > DEPTH:
+            raise RecursionError
+        loader = get_yaml_loader()(text)
+        root = loader.get_single_node()
         if root is not None and _size(root, {}, set()) > NODES:
             raise error(f"{path}: its aliases stand for more than {NODES} values; refused")
-        return yaml.load(text, Loader=get_yaml_loader())
+        return None if root is None else loader.construct_document(root)
     except RecursionError as problem:
         raise error(f"{path}: nested too deeply") from problem
     except (yaml.YAMLError, ValueError) as problem:  # ValueError: a date that is none
         where = getattr(problem, "problem_mark", None)
         line = f" in line {where.line + 1}" if where is not None else ""
         raise error(f"{path}: broken YAML{line} ({shown(getattr(problem, 'problem', None) or problem)})") from problem
+
+
+def _depth(text: str) -> int:
+    """How deep brackets nest at most; told beforehand, because the parser looks a thousand of them ahead at each."""
+    deepest = depth = 0
+    for found in re.finditer(r"[\[\]{}]", text):
+        depth += 1 if found[0] in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _size(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:

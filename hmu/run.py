@@ -31,7 +31,7 @@ _PACKAGES = (
     "numpy",
     "safetensors",
 )
-_CONFIG_LIMIT = 2 << 20  # bytes; a recorded configuration has some 20 KB
+_CONFIG_LIMIT = 1 << 19  # bytes; a recorded configuration has some 20 KB
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -84,7 +84,7 @@ BROKEN = {
     ".hydra/hydra.yaml": [BOMB, "hydra: 3", "hydra: {runtime: [1]}", "hydra: {runtime: {choices: [a]}}"],
     ".hydra/overrides.yaml": [BOMB, "3", "{a: b}", "!!python/object/apply:os.system [true]"],
     "run.json": ['{"timings": [1]}', '{"timings": {"a": "b"}, "edit": 4, "status": [1]}', DEEP, "3"],
-    "metrics.json": [DEEP, '{"schema": 1, "context": [], "rows": []}', '{"schema": 1, "context": {}, "rows": {"a": 1}}'],
+    "metrics.json": [DEEP, '{"schema": 1, "context": [], "rows": []}', '{"schema": 1, "context": {}, "rows": {"": 1}}'],
 }  # fmt: skip
 
 
