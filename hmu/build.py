@@ -149,12 +149,14 @@ def tree() -> list[Path]:
         return [CONFIGS_DIR]
     found = []
     for entry in GlobalHydra.instance().config_loader().get_search_path().get_path():
-        scheme, _, rest = (entry.path or "").partition("://")
-        if scheme == "file":
-            found.append(Path(rest))
-        elif scheme == "pkg" and not rest.startswith("hydra."):  # Hydra's own groups configure Hydra alone
-            package, *inner = rest.replace("/", ".").split(".")
+        path = entry.path or ""
+        if path.startswith("pkg://") and not path.startswith(
+            "pkg://hydra."
+        ):  # Hydra's own groups configure Hydra alone
+            package, *inner = path.removeprefix("pkg://").replace("/", ".").split(".")
             found.append(Path(str(resources.files(package).joinpath(*inner))))
+        elif path.startswith("file://") or (path and "://" not in path):
+            found.append(Path(path.removeprefix("file://")))
     return [folder for folder in found if folder.is_dir()] or [CONFIGS_DIR]
 
 

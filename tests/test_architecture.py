@@ -57,6 +57,52 @@ def test_no_prints_and_no_unsafe_loading_in_the_library(path):
                 assert safe.get("weights_only") == "True", f"{path}:{node.lineno} loads pickles unsafely"
 
 
+#: what turns names into code, and who may use it
+DOORS = {
+    "hydra.utils": ["build.py"],
+    "import_module": ["config.py", "motion/detectors/__init__.py", "text/stored.py", "tools/pack.py", "tools/parity"],
+    "OmegaConf.load": ["workflows/common.py", "workflows/pairs.py"],  # files of our own tree
+    "yaml.safe_load": ["tools/parity"],
+    "yaml.load": [],
+    "yaml.unsafe_load": [],
+    "yaml.full_load": [],
+    "pickle.load": [],
+    "pickle.loads": [],
+    "eval": [],
+    "exec": [],
+    "os.system": [],
+    "torch.hub.load": [],
+    "torch.jit.load": [],
+}
+
+
+BUILT_IN = ("eval", "exec")  # modules have methods of these names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_names_become_code_in_few_places(path):
+    """``docs/security.md``: everything that a configuration names is built by ``hmu/build.py``."""
+    own = path.relative_to(REPOSITORY / "hmu").as_posix()
+    used = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            used |= {door for door in DOORS if name == door or (door not in BUILT_IN and name.endswith(f".{door}"))}
+            given = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            if name.endswith(".from_pretrained"):
+                assert given.get("trust_remote_code") == "False", (
+                    f"{path}:{node.lineno} may run code of a model's folder"
+                )
+            assert given.get("allow_pickle", "False") == "False", f"{path}:{node.lineno} reads pickles"
+            assert given.get("shell", "False") == "False", f"{path}:{node.lineno} starts a shell"
+        elif isinstance(node, ast.ImportFrom) and node.module == "hydra.utils":
+            used.add("hydra.utils")
+        elif isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names if alias.name in DOORS}
+    wrong = [door for door in used if not any(own.startswith(place) for place in DOORS[door])]
+    assert not wrong, f"{path} uses {wrong}: see docs/security.md"
+
+
 def test_top_level_is_what_the_mission_fixed():
     allowed = {"configs", "hmu", "train.py", "unlearn.py", "evaluate.py", "tests", "outputs", "pyproject.toml"}
     allowed |= {"README.md", "docs", "benchmarks", "Makefile", "constraints.txt", "LICENSE", "CHANGELOG.md"}
