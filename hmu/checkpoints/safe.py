@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hmu.errors import CheckpointError
+from hmu.errors import CheckpointError, shown
 
 _CHUNK = 1 << 20
 
@@ -34,10 +35,19 @@ def load_tensors(path: Path | str) -> dict[str, Any]:
     Returns the mapping as stored (values may be nested state dicts). Raises :class:`CheckpointError` in one line when
     the file is missing, truncated, holds objects other than tensors and plain values, or is not a mapping.
     """
+    content = load_plain(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected a mapping of names to tensors")
+    return dict(content)
+
+
+def load_plain(path: Path | str) -> Any:
+    """The same for a file that may hold a tensor, or a list of them, alone."""
     path = Path(path)
     _require_file(path, "a PyTorch checkpoint")
+    _refuse_packed(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error) or "Unsupported class" in str(error):
             raise CheckpointError(
@@ -45,11 +55,20 @@ def load_tensors(path: Path | str) -> dict[str, Any]:
                 f"refused, nothing was run"
             ) from error
         raise _broken(path) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except Exception as error:  # torch raises many kinds for files that are not its own, MemoryError among them
         raise _broken(path) from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected a mapping of names to tensors")
-    return dict(content)
+
+
+def _refuse_packed(path: Path) -> None:
+    """``torch.save`` never compresses: an archive that unpacks to more than it is was made to exhaust memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [info for info in archive.infolist() if info.file_size > info.compress_size]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+        return  # no archive (the older format), or a broken one, which torch will say
+    if packed:
+        size = sum(info.file_size for info in packed)
+        raise CheckpointError(f"{path}: unpacks to {size} bytes, which torch.save never does: refused; get it again")
 
 
 def _broken(path: Path) -> CheckpointError:
@@ -133,9 +152,9 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
     _require_file(path, "a safetensors file")
     try:
         return dict(safetensors.torch.load_file(path, device="cpu"))
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # kinds of its own, and of torch for types that it does not have
         raise CheckpointError(
-            f"{path}: truncated or not a safetensors file ({error}); make or copy it again"
+            f"{path}: truncated or not a safetensors file ({shown(error, 120)}); make or copy it again"
         ) from error
 
 
@@ -148,5 +167,5 @@ def load_metadata(path: Path | str) -> dict[str, str]:
             return dict(stream.metadata() or {})
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: truncated or not a safetensors file ({error}); make or copy it again"
+            f"{path}: truncated or not a safetensors file ({shown(error, 120)}); make or copy it again"
         ) from error

@@ -89,7 +89,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return meta, load_tensors(data)
     except Exception as error:  # safetensors raises its own, private error type
         raise CheckpointError(
-            f"'{path}' is not a readable safetensors file ({error}): make or copy the edit again"
+            f"'{path}' is not a readable safetensors file ({shown(error, 120)}): make or copy the edit again"
         ) from None
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hmu import documents
 from hmu.backbones.salad.native import resolve
 from hmu.checkpoints.folders import CONFIG, read_model_config
-from hmu.checkpoints.safe import load_safetensors, load_tensors, save_safetensors, write_json
+from hmu.checkpoints.safe import load_plain, load_safetensors, load_tensors, save_safetensors, write_json
 from hmu.errors import CheckpointError, ConfigError, DataError, HmuError
 from hmu.evaluators.tmr.evaluator import PARTS, TMREvaluator
 from hmu.evaluators.tmr.settings import authors_objective, authors_settings, named, our_settings, run_config
@@ -174,10 +173,7 @@ def _statistics_folder(run: Path, base: str | None, given: Path | str | None) ->
 def _load_vector(path: Path) -> Tensor:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, expected TMR's statistics; they come in the folder stats/")
-    try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are not its own
-        raise CheckpointError(f"{path}: not a plain tensor; copy it again") from error
+    value = load_plain(path)
     if not isinstance(value, Tensor):
         raise CheckpointError(f"{path}: holds a {type(value).__name__}, expected a tensor")
     return value
