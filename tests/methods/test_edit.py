@@ -209,7 +209,7 @@ def damage_without_checksum(folder):
         (damage_kind, "kind"),
         (damage_without_checksum, "not a readable safetensors file"),
         (lambda f: (f / "deltas.safetensors").unlink(), "missing"),
-        (lambda f: (f / "edit.json").write_text("{"), "not valid JSON"),
+        (lambda f: (f / "edit.json").write_text("{"), "broken JSON"),
         (lambda f: (f / "edit.json").write_text("[]"), "no JSON object"),
         (lambda f: (f / "edit.json").unlink(), "holds no edit"),
     ],
