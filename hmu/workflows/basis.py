@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from hydra.utils import instantiate
 from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig
 
 from hmu.backbones.base import MotionBackbone
+from hmu.build import instantiate
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import DataError
