@@ -77,7 +77,7 @@ def _config(folder, **changes):
     [
         (lambda f: (f / "config.json").unlink(), "no config.json"),
         (lambda f: (f / "config.json").write_text("{"), "broken"),
-        (lambda f: (f / "config.json").write_text("[1]"), "broken"),
+        (lambda f: (f / "config.json").write_text("[1]"), "expected the settings of a model"),
         (lambda f: _config(f, family="salad"), "holds a 'salad' model.*choose backbone=salad"),
         (lambda f: _config(f, surprise=1), "another version"),
         (lambda f: _config(f, text={"_target_": "os.system", "command": "true"}), "refused"),

@@ -57,7 +57,7 @@ def _config(folder, **changes):
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (lambda f: (f / "config.json").unlink(), "expected config.json"),
+        (lambda f: (f / "config.json").unlink(), "no config.json"),
         (lambda f: (f / "config.json").write_text("{"), "broken JSON"),
         (lambda f: _config(f, family="momask"), "holds a 'momask' model"),
         (lambda f: _config(f, surprise=1), "another version"),
