@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig
 
 from hmu.app import main
@@ -21,6 +23,7 @@ class Keys(Run):
     forget_file: Place | None
     retain_file: Place | None
     reference: Place | None
+    trust: Place | Sequence[Place] | None
 
 
 def evaluate(config: DictConfig) -> object:

@@ -163,7 +163,7 @@ def tree() -> list[Path]:
 def _named(place: Place, call: Mapping[str, Any]) -> bool:
     """Whether any file of the tree, as any script composes it, makes this very call at ``place``."""
     folders, seen = tuple(tree()), set[Any]()
-    starts = (("", place), (place[0], place[1:]))  # composed by a script, or read by a tool (``configs/bvh``)
+    starts = (("", place), (place[0], place[1:]))  # composed by a script, or read by a tool (``configs/bvh_mapping``)
     return any(_in_group(group, inside, place, folders, call, seen) for group, inside in starts)
 
 

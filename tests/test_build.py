@@ -248,7 +248,7 @@ def test_every_composed_configuration_of_the_tree_is_accepted_when_it_is_read_ba
     assert seen >= {*FROM_RUN, "method", "suite", "trainer", "logger", "refine"}
 
 
-@pytest.mark.parametrize("group", ["concept", "recipe", "bvh", "metric", "published", "tuning"])
+@pytest.mark.parametrize("group", ["concept", "recipe", "bvh_mapping", "metric", "published", "tuning"])
 def test_every_file_of_a_group_is_accepted(group):
     places = {"recipe": "recipes.backbone", "metric": "metric", "tuning": "method"}
     for path in sorted((CONFIGS / group).rglob("*.yaml")):

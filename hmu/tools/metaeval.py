@@ -38,6 +38,7 @@ class Keys(Common):
     out: Place
     overwrite: bool
     document: Place | None
+    trust: Place | Sequence[Place] | None
     device: Device
     seed: Seed
     threads: Count | None

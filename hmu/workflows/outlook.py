@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hmu.backbones.base import MotionBackbone
+from hmu.build import instantiate
 from hmu.choices import choice
 from hmu.durations import machine
 from hmu.evaluation.generation import GenerationCache
