@@ -47,8 +47,9 @@ def _check_added(config: DictConfig, key: str, keys: type[Keys]) -> None:
         return  # a config group, which Hydra has found, or a key that there is
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
-    if leaf in _HYDRA_KEYS:
-        return
+    built = OmegaConf.select(config, key) if parent else None
+    if leaf in _HYDRA_KEYS or (isinstance(built, DictConfig) and "_target_" in built):
+        return  # one more thing to build: a callback, a metric
     if not isinstance(node, DictConfig) or "_target_" not in node:
         group = (CONFIGS_DIR / key).is_dir()
         if not group:

@@ -13,6 +13,8 @@ from hmu.data.batch import MotionBatch
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition
 
+PROMPTS = 256  # encoded at a time
+
 
 @dataclass(frozen=True)
 class Target:
@@ -96,6 +98,19 @@ class MotionBackbone(nn.Module):
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
         """Encode prompts; ``""`` is the unconditional prompt. Cached by text: a prompt is encoded once per process."""
         raise NotImplementedError
+
+    def remember_prompts(self, texts: Sequence[str]) -> None:
+        """Encode ``texts`` now, if the text encoder travels with the model and is frozen (others: nothing).
+
+        A vector's last bits depend on which other texts it was encoded with. A training does this before its first
+        step, so that they do not depend on which batch asked first: one that was interrupted goes on with the same.
+        """
+        text = getattr(self, "text", None)
+        if not hasattr(text, "set_vocabulary") or any(p.requires_grad for p in text.parameters()):  # type: ignore[union-attr]
+            return
+        with torch.no_grad():
+            for start in range(0, len(texts), PROMPTS):
+                self.encode_text(texts[start : start + PROMPTS])
 
     # -- training target --------------------------------------------------------------------------------------
     def encode_target(self, batch: MotionBatch) -> Target:

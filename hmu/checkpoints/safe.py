@@ -89,7 +89,7 @@ def sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def write_bytes(path: Path | str, data: bytes) -> None:
+def write_bytes(path: Path | str, data: bytes | memoryview) -> None:
     """Write a file atomically: readers see the old file or the whole new one, never a part.
 
     Raises :class:`CheckpointError` when the disk is full or the folder cannot be written; the old file, if any, is

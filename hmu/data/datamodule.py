@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
 import lightning
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hmu.data.batch import MotionBatch
 from hmu.data.clips import Crop, MotionClips
 from hmu.data.dataset import DatasetSource
-from hmu.data.sampling import EpochSampler, Indices, PairedRequest, PairedSampler, Request, generator_for
+from hmu.data.sampling import EpochSampler, Indices, PairedRequest, PairedSampler, Request, Stream, generator_for
 from hmu.errors import DataError
 
 T = TypeVar("T")
@@ -59,15 +60,43 @@ def as_is(batch: T) -> T:
     return batch
 
 
+class ResumableLoader(DataLoader[T]):
+    """A loader that knows how many batches it has given: Lightning keeps its state in checkpoints and hands it back."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.given = 0
+
+    def __iter__(self) -> Iterator[T]:  # type: ignore[override]
+        self.given = self.sampler.start if isinstance(self.sampler, Stream) else 0
+        for batch in super().__iter__():
+            self.given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches were given."""
+        return {"given": self.given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin behind those that were given."""
+        if isinstance(self.sampler, Stream):
+            self.sampler.start = state["given"]
+
+
 def loader(dataset: Dataset[Any], sampler: Sampler[Any], num_workers: int = 0) -> DataLoader[Any]:
-    """A loader whose sampler asks for whole batches; workers stay alive between epochs."""
-    return DataLoader(
+    """A loader whose sampler asks for whole batches; workers stay alive between epochs.
+
+    Requests bring their own seeds. The generator is for the loader's own draw at the start of every pass, which would
+    otherwise take a number from torch's global one, whose noise would then depend on how often was validated.
+    """
+    return ResumableLoader(
         dataset,
         sampler=sampler,
         batch_size=None,
         collate_fn=as_is,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
+        generator=torch.Generator(),
     )
 
 
@@ -89,6 +118,8 @@ class MotionDataModule(lightning.LightningDataModule):
         train, val, test: split names.
         num_workers: worker processes per loader; 0 is best on a small CPU.
         seed: with equal seeds, equal batches, whatever the number of workers.
+        batches: training batches altogether, pass after pass as one long epoch that can be taken up anywhere; None =
+            an epoch is one pass.
     """
 
     def __init__(
@@ -107,9 +138,11 @@ class MotionDataModule(lightning.LightningDataModule):
         test: str = "test",
         num_workers: int = 0,
         seed: int = 0,
+        batches: int | None = None,
     ) -> None:
         super().__init__()
         self.source, self.batch_size, self.window, self.seed = source, batch_size, window, seed
+        self.batches = batches
         self.caption, self.crop, self.bucket, self.drop_last = caption, crop, bucket, drop_last
         self.ids = None if ids is None else frozenset(ids)
         self.split_names = {"train": train, "val": val, "test": test}
@@ -134,21 +167,25 @@ class MotionDataModule(lightning.LightningDataModule):
             raise DataError(f"no clip is as long as a window of {self.window} frames (longest: {longest})")
         return clips.subset(rows)
 
-    def train_dataloader(self) -> DataLoader[MotionBatch]:
-        """Shuffled batches with random captions and crops (or windows)."""
+    def train_sampler(self) -> EpochSampler:
+        """One pass over the training items, shuffled; ``len(sampler.items)`` says how many there are."""
         clips = self.clips("train")
-        repeats = None if self.window is None else np.maximum(clips.lengths // self.window, 1)
-        sampler = EpochSampler(
+        return EpochSampler(
             clips.lengths,
             self.batch_size,
             shuffle=True,
             bucket=self.bucket and self.window is None,
             drop_last=self.drop_last,
             seed=self.seed,
-            repeats=repeats,
+            repeats=None if self.window is None else np.maximum(clips.lengths // self.window, 1),
         )
+
+    def train_dataloader(self) -> DataLoader[MotionBatch]:
+        """Shuffled batches with random captions and crops (or windows)."""
+        passes = self.train_sampler()
+        sampler = passes if self.batches is None else Stream(passes, self.batches)
         crop: Crop = self.crop if self.window is None else self.window
-        return loader(ClipBatches(clips, caption=self.caption, crop=crop), sampler, self.num_workers)
+        return loader(ClipBatches(self.clips("train"), caption=self.caption, crop=crop), sampler, self.num_workers)
 
     def _fixed(self, stage: str) -> DataLoader[MotionBatch]:
         clips = self.clips(stage)

@@ -111,9 +111,40 @@ class EpochSampler(Sampler[Request]):
 
     def __iter__(self) -> Iterator[Request]:
         epoch, self.epoch = self.epoch, self.epoch + 1
+        yield from self.requests(epoch)
+
+    def requests(self, epoch: int, first: int = 0) -> Iterator[Request]:
+        """The batches of pass ``epoch`` from number ``first`` on."""
         rank, _ = rank_and_world()
         for step, indices in enumerate(self._batches(epoch)):
-            yield Request(share(indices), batch_seed(self.seed, 3, epoch, step, rank))
+            if step >= first:
+                yield Request(share(indices), batch_seed(self.seed, 3, epoch, step, rank))
+
+
+class Stream(Sampler[Request]):
+    """The passes of an :class:`EpochSampler` one after the other, as one long pass that may begin anywhere.
+
+    Args:
+        passes: whose batches.
+        batches: how many altogether.
+        start: how many of them have been given before.
+    """
+
+    def __init__(self, passes: EpochSampler, batches: int, start: int = 0) -> None:
+        self.passes, self.batches, self.start = passes, batches, start
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[Request]:
+        number, each = self.start, len(self.passes)
+        while number < self.batches:
+            epoch, first = divmod(number, each)
+            for request in self.passes.requests(epoch, first):
+                if number == self.batches:
+                    return
+                yield request
+                number += 1
 
 
 class Cycle:

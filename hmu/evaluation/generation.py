@@ -17,7 +17,7 @@ from torch import Tensor, distributed
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.leftovers import remove_leftovers
-from hmu.errors import DataError
+from hmu.errors import CheckpointError, DataError
 from hmu.evaluation.sets import PromptSet
 from hmu.text.base import TextCondition
 
@@ -61,6 +61,7 @@ def generate(
 
     The noise depends on ``seed``, the prompts and ``batch_size`` only, so two models are compared on equal noise.
     Several processes share the batches among them and gather; each gets what one alone would, bit for bit.
+    Motions that are no numbers end it, see :func:`checked`.
 
     Args:
         backbone: the generator, on the device it shall run on.
@@ -82,12 +83,27 @@ def generate(
                 lengths = prompts.lengths[index]
                 rows = condition.select(index.to(condition.tokens.device))
                 motion = backbone.sample(rows, lengths.to(device), guidance=guidance, generator=generator, steps=steps)
-                out[index, : motion.shape[1]] = motion.float().cpu()
+                out[index, : motion.shape[1]] = checked(motion, backbone)
             if done is not None:
                 done(len(index))
     if world > 1:
         distributed.all_reduce(out)  # each row is zero in all processes but one
     return out
+
+
+def checked(motion: Tensor, backbone: MotionBackbone) -> Tensor:
+    """Generated motions, any shape, in float32 on the CPU.
+
+    Raises:
+        CheckpointError: they hold NaN or infinity.
+    """
+    motion = motion.float().cpu()
+    if not bool(motion.isfinite().all()):
+        raise CheckpointError(
+            f"{backbone.name} generated motions with NaN or infinite numbers, which are not kept: the strength of an "
+            "edit, the guidance or its weights are beyond what it can do; lower the strength or the guidance"
+        )
+    return motion
 
 
 def encode(backbone: MotionBackbone, prompts: PromptSet) -> TextCondition:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checks import DAY, require, require_time
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
 from hmu.evaluation.answering import Answering
@@ -26,6 +27,7 @@ from hmu.evaluation.generation import GenerationCache, encode, found_everywhere,
 from hmu.evaluation.recovery import compare
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.evaluation.size import MOTION_SECONDS
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.phases import Phase
@@ -33,6 +35,9 @@ from hmu.progress import phase
 from hmu.values import Count
 
 log = logging.getLogger(__name__)
+
+DRAW_SECONDS = 0.001  # no draw over all metrics is faster
+PLENTY = 10_000  # limits are often "above every count": estimates take no more prompts than this for granted
 
 #: what is good on a set that should be kept; on the forget side only the concept's own rate has a direction
 KEEP = {"fid": "lower", "mm_dist": "lower", "kernel_distance": "lower", "detector_rate": "higher", "diversity": "same"}
@@ -109,15 +114,18 @@ class Suite:
         gallery: str | None = None,
         gallery_self: bool = False,
     ) -> None:
-        if repeats < 1 or batch_size < 1 or bootstrap < 0:
-            raise ConfigError("suite: repeats and batch_size must be at least 1, bootstrap at least 0")
-        if steps is not None and steps < 1:
-            raise ConfigError(f"suite.steps={steps}: expected 1 or more, or null for the backbone's own")
-        negative = next((f"{name}={most}" for name, most in limits.items() if most < 0), None)
-        if negative:
-            raise ConfigError(f"suite.limits.{negative}: expected 0, which leaves the set out, or more")
+        for key, value in {"repeats": repeats, "batch_size": batch_size}.items():
+            require(f"suite.{key}", value, at_least=1, whole=True)
+        require("suite.bootstrap", bootstrap, at_least=0, whole=True)
+        require("suite.steps", steps, at_least=1, whole=True, null=True)
+        require("suite.guidance", guidance, null=True)
+        for name, most in limits.items():
+            require(f"suite.limits.{name}", most, at_least=0, whole=True)
         if not limits or not any(limits.values()):
             raise ConfigError("suite.limits leaves every set out: give at least one of them a number above 0")
+        asked = sum(min(most, PLENTY) for most in limits.values())
+        require_time("suite.repeats", repeats, repeats * asked, MOTION_SECONDS, "motions of each model")
+        require_time("suite.bootstrap", bootstrap, bootstrap, DRAW_SECONDS, "draws", limit=DAY)
         self.metrics, self.limits, self.repeats = dict(metrics), dict(limits), repeats
         self.guidance, self.steps, self.batch_size, self.split = guidance, steps, batch_size, split
         self.bootstrap, self.gallery, self.gallery_self = bootstrap, gallery, gallery_self

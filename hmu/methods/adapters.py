@@ -77,12 +77,16 @@ def remove(network: nn.Module) -> None:
         vars(network).pop(attribute, None)
 
 
+def size_of(backbone: MotionBackbone, name: str) -> tuple[int, int]:
+    """Outputs and inputs of a linear layer of the backbone's network."""
+    layer: Any = backbone.network().get_submodule(name)
+    return layer.out_features, layer.in_features
+
+
 def count(backbone: MotionBackbone, rank: int) -> tuple[int, int]:
     """Parameters of rank-``rank`` adapters on ``backbone``, and of its network with them (text encoder not counted)."""
-    network = backbone.network()
-    layers: list[Any] = [network.get_submodule(name) for name in backbone.adapter_targets]
-    trained = sum(rank * (layer.in_features + layer.out_features) for layer in layers)
-    return trained, trained + sum(p.numel() for p in network.parameters())
+    trained = sum(rank * sum(size_of(backbone, name)) for name in backbone.adapter_targets)
+    return trained, trained + sum(p.numel() for p in backbone.network().parameters())
 
 
 def share(trained: int, total: int) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, Target
+from hmu.checks import require, require_memory, require_pair, require_time
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
@@ -18,6 +19,9 @@ from hmu.text.base import TextCondition
 
 if TYPE_CHECKING:
     from hmu.methods.edit import Edit
+
+STEP_SECONDS = 0.001  # no step of any model here is faster
+PLANNED = 16  # bytes that planning takes per item of a batch and step: which clip, which caption
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Side:
 class Method:
     """Base of all methods.
 
-    ``fits`` refuses a backbone with the reason before anything expensive happens.
+    ``fits`` refuses a backbone with the reason before anything expensive happens; ``check`` refuses values.
     """
 
     name: ClassVar[str] = "method"
@@ -51,6 +55,13 @@ class Method:
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
         """None if the method can run on ``backbone``, else one line saying why not."""
         return None
+
+    def check(self, backbone: MotionBackbone) -> None:
+        """Refuse arguments that a built backbone shows to be impossible, before anything expensive happens.
+
+        Raises:
+            ConfigError: naming the key and what the backbone has.
+        """
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -118,21 +129,29 @@ class TrainedMethod(Method):
     ) -> None:
         if (steps is None) == (epochs is None):
             raise ConfigError("method: give either steps or epochs (one of them must be null)")
-        length = steps if steps is not None else epochs
-        for key, value in {"steps or epochs": length, "batch_size": batch_size, "stop_window": stop_window}.items():
-            if value is None or value < 1:
-                raise ConfigError(f"method: {key} must be at least 1, not {value}")
-        if lr <= 0 or (grad_clip is not None and grad_clip <= 0) or warmup < 0 or weight_decay < 0:
-            raise ConfigError("method: lr and grad_clip must be greater than 0, warmup and weight_decay not negative")
+        for key, value in {"steps": steps, "epochs": epochs}.items():
+            require(f"method.{key}", value, at_least=1, whole=True, null=True)
+        for key, value in {"batch_size": batch_size, "stop_window": stop_window}.items():
+            require(f"method.{key}", value, at_least=1, whole=True)
+        require("method.lr", lr, above=0)
+        require("method.warmup", warmup, at_least=0, whole=True)
+        require("method.weight_decay", weight_decay, at_least=0)
+        require("method.grad_clip", grad_clip, above=0, null=True)
+        self.betas = require_pair("method.betas", betas)
+        require_time("method.steps", steps, steps or 0, STEP_SECONDS, "steps")
+        require_memory("method.batch_size", batch_size, (steps or 1) * batch_size * PLANNED, "the plan of all batches")
         self.steps, self.epochs, self.batch_size = steps, epochs, batch_size
-        self.lr, self.betas, self.weight_decay = float(lr), (float(betas[0]), float(betas[1])), float(weight_decay)
+        self.lr, self.weight_decay = float(lr), float(weight_decay)
         self.warmup, self.grad_clip, self.stop_window = warmup, grad_clip, stop_window
 
     def total_steps(self, forget_clips: int) -> int:
         """Optimiser steps for a forget side of ``forget_clips`` clips."""
         if self.steps is not None:
             return self.steps
-        return int(self.epochs or 0) * max(1, -(-forget_clips // self.batch_size))
+        steps = int(self.epochs or 0) * max(1, -(-forget_clips // self.batch_size))
+        require_time("method.epochs", self.epochs, steps, STEP_SECONDS, "steps")
+        require_memory("method.epochs", self.epochs, steps * self.batch_size * PLANNED, "the plan of all batches")
+        return steps
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
         """Prepare ``backbone`` in place and return the parameters to optimise, by a name without meaning to others."""

@@ -155,7 +155,7 @@ def joined_lists(paths: Sequence[str | Path], *, keep_duplicates: bool = False) 
     """Lists of codes by layer from several files (``codes.yaml``), joined layer by layer.
 
     Raises:
-        ConfigError: a file that is missing or holds something else.
+        ConfigError: a file that is missing, cannot be read or holds something else.
     """
     joined: list[list[int]] = []
     for path in map(Path, paths):

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmu import documents
 from hmu.checkpoints.safe import write_bytes
-from hmu.documents import read_text
 from hmu.errors import DataError, MissingExtra, shown
 from hmu.escaping import csv_cell, csv_text
 
+HIGHEST = 2**15 - 1  # code that fits the table
 NONE = -1  # no token: beyond the end of a clip
 FACTS = ("name", "rep", "text")
 Codes = NDArray[np.int16]
@@ -49,8 +50,7 @@ class CodeTable:
     @property
     def columns(self) -> list[str]:
         """``name, rep, text, codes_0:0 ... codes_<layer>:<token>``: the published header."""
-        _, layers, tokens = self.codes.shape
-        return [*FACTS, *(f"codes_{layer}:{token}" for layer in range(layers) for token in range(tokens))]
+        return columns_of(*self.codes.shape[1:])
 
     def rows_of(self, names: set[str]) -> NDArray[np.bool_]:
         """Which rows belong to one of the clips ``names`` ``(rows,)``."""
@@ -109,20 +109,23 @@ class CodeTable:
         path = Path(path)
         if not path.is_file():
             raise DataError(f"{path}: no such table of codes; expected a .csv or .parquet")
-        header, facts, flat = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+        header, facts, cells = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
         last = header[-1].removeprefix("codes_").split(":") if len(header) > len(FACTS) else []
         try:
             layers, tokens = (int(part) + 1 for part in last)
         except ValueError:
             layers, tokens = 0, 0
-        fitting = layers * tokens == flat.shape[1]
-        codes = flat.reshape(len(flat), layers, tokens) if fitting else np.zeros((0, 0, 0), np.int16)
-        table = cls(tuple(facts[0]), tuple(facts[1]), tuple(facts[2]), codes)
-        if not codes.size or header != table.columns:
+        if not cells.size or layers * tokens != cells.shape[1] or header != columns_of(layers, tokens):
             raise DataError(
                 f"{path}: expected the columns name, rep, text, codes_0:0 ... codes_<layer>:<token>, and rows"
             )
-        return table
+        codes = _as_codes(cells, path).reshape(len(cells), layers, tokens)
+        return cls(tuple(facts[0]), tuple(facts[1]), tuple(facts[2]), codes)
+
+
+def columns_of(layers: int, tokens: int) -> list[str]:
+    """The published header of a table of so many codes per row."""
+    return [*FACTS, *(f"codes_{layer}:{token}" for layer in range(layers) for token in range(tokens))]
 
 
 def _pyarrow(purpose: str) -> tuple[Any, Any]:
@@ -134,18 +137,20 @@ def _pyarrow(purpose: str) -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _read_parquet(path: Path) -> tuple[list[str], list[list[str]], Codes]:
-    _, parquet = _pyarrow("reading codes from Parquet")
-    table = parquet.read_table(path)
-    facts = [[str(value) for value in column.to_pylist()] for column in table.columns[: len(FACTS)]]
-    codes = [column.to_numpy() for column in table.columns[len(FACTS) :]]
-    flat = np.stack(codes, 1) if codes else np.zeros((0, 0), np.int16)
-    return list(table.column_names), facts, flat.astype(np.int16)
-
-
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]], Codes]:
+def _read_parquet(path: Path) -> tuple[list[str], list[list[str]], NDArray[Any]]:
+    arrow, parquet = _pyarrow("reading codes from Parquet")
     try:
-        header, *rows = csv.reader(io.StringIO(read_text(path), newline=""))
+        table = parquet.read_table(path)
+        facts = [[str(value) for value in column.to_pylist()] for column in table.columns[: len(FACTS)]]
+        codes = [column.to_numpy() for column in table.columns[len(FACTS) :]]
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: broken or no Parquet file ({shown(' '.join(str(error).split()), 80)})") from error
+    return list(table.column_names), facts, np.stack(codes, 1) if codes else np.zeros((0, 0), np.int16)
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]], NDArray[Any]]:
+    try:
+        header, *rows = csv.reader(io.StringIO(documents.read_text(path), newline=""))
     except (csv.Error, ValueError) as error:
         raise DataError(f"{path}: broken or empty table ({shown(error)})") from error
     ragged = next((i for i, row in enumerate(rows, start=2) if len(row) != len(header)), None)
@@ -155,13 +160,28 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], Codes]:
         raise DataError(f"{path}: begins with {shown(', '.join(header))}, expected the columns {', '.join(FACTS)}, …")
     width = len(header) - len(FACTS)
     cells = np.array([row[len(FACTS) :] for row in rows], dtype=str).reshape(len(rows), width)
+    return header, [[csv_text(row[i]) for row in rows] for i in range(len(FACTS))], cells
+
+
+def _as_codes(cells: NDArray[Any], path: Path) -> Codes:
+    """Whole numbers from -1 on, of text or numbers.
+
+    Raises:
+        DataError: a cell that is none.
+    """
     try:
-        flat = np.where(cells == "", str(NONE), cells).astype(np.int16)
-    except (ValueError, OverflowError) as error:
+        with np.errstate(invalid="ignore"):  # NaN becomes some number, which then differs
+            values = np.where(cells == "", str(NONE), cells).astype(np.int64) if cells.dtype.kind == "U" else cells
+            whole = values.astype(np.int64)
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(
             f"{path}: a cell is no code ({shown(error)}); expected whole numbers, -1 or nothing for none"
         ) from None
-    return header, [[csv_text(row[i]) for row in rows] for i in range(len(FACTS))], flat
+    if bool((whole != values).any()) or int(whole.min(initial=NONE)) < NONE or int(whole.max(initial=0)) > HIGHEST:
+        raise DataError(
+            f"{path}: a cell is no code; expected whole numbers from 0 to {HIGHEST}, -1 or nothing for none"
+        )
+    return whole.astype(np.int16)
 
 
 def stack(parts: Sequence[Codes]) -> Codes:

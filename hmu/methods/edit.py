@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.finite import refuse_nonfinite
 from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.methods import edit_files
 
@@ -118,8 +119,12 @@ class Edit:
         Args:
             folder: where; parents are created.
             dtype: store the tensors in this type (``torch.float16`` halves the file); default as they are.
+
+        Raises:
+            CheckpointError: a tensor holds NaN or infinity; nothing is written.
         """
         tensors = {n: t.detach().cpu().to(dtype or t.dtype).contiguous() for n, t in self.tensors.items()}
+        refuse_nonfinite(tensors, f"the edit '{self.label}' for '{folder}'")
         return edit_files.write(Path(folder), tensors, self.meta, self._extra_files())
 
     def _extra_files(self) -> dict[str, dict[str, Any]]:
@@ -197,10 +202,11 @@ def load_edit(path: Path | str) -> Edit:
     """Load an edit's folder, or the edit of a run folder (its ``edit/``); a bare PEFT LoRA folder is accepted too.
 
     Raises:
-        CheckpointError: missing, incomplete, corrupt (checksum), or not an edit; one line says which.
+        CheckpointError: missing, incomplete, corrupt (checksum), not an edit, or not finite; one line says which.
     """
     folder = edit_files.locate(Path(path))
     meta, tensors = edit_files.read(folder)
+    refuse_nonfinite(tensors, str(folder))
     facts = {key: meta.get(key, "") for key in ("method", "concept", "base")} | {"settings": meta.get("settings") or {}}
     if meta["kind"] == DeltaEdit.kind:
         return DeltaEdit(tensors, **facts)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
-from hmu.errors import ConfigError
+from hmu.checks import require
 from hmu.methods import upstream
 from hmu.methods.base import Side, check_choice
 from hmu.methods.teacher import Teacher, answers, drop_condition
@@ -73,8 +73,9 @@ class Esd(WeightMethod):
         )
         check_choice("preserve", preserve, ("teacher", "target"))
         check_choice("variant", variant, ("paper", "upstream"))
-        if preserve_weight < 0 or not 0 <= unconditional < 1:
-            raise ConfigError("method: preserve_weight must not be negative and unconditional lie in [0, 1)")
+        require("method.eta", eta)
+        require("method.preserve_weight", preserve_weight, at_least=0)
+        require("method.unconditional", unconditional, at_least=0, below=1)
         self.eta, self.anchor, self.variant = float(eta), anchor or "", variant
         self.preserve, self.preserve_weight, self.unconditional = preserve, float(preserve_weight), unconditional
         self._teacher: Teacher | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checks import require
 from hmu.methods.base import Side
 from hmu.methods.teacher import drop_condition
 from hmu.methods.weights import WeightMethod
@@ -52,7 +53,8 @@ class Finetune(WeightMethod):
             warmup=warmup,
             grad_clip=grad_clip,
         )
-        self.unconditional = unconditional
+        require("method.unconditional", unconditional, at_least=0, below=1)
+        self.unconditional = float(unconditional)
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
         """Mark the weights and encode the empty prompt once."""

@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.safe import write_bytes, write_json
+from hmu.checks import DAY, require, require_time
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
-from hmu.errors import ConfigError, DataError
+from hmu.errors import ConfigError, DataError, shown
 from hmu.methods.base import EditMethod, check_choice, offers
 from hmu.methods.code_encoding import encode_cached
 from hmu.methods.code_ranking import Scores, Usage, best, log_odds, published_choice, usage
 from hmu.methods.code_rows import Choice, Rewriting, joined_lists, report, rewritten, sentences
-from hmu.methods.codes import CodeTable
+from hmu.methods.codes import NONE, CodeTable
 from hmu.methods.edit import DeltaEdit, fingerprint
 
 log = logging.getLogger(__name__)
+WINDOW_SECONDS = 0.0001  # no window is encoded faster
 MIN_ROWS = 2  # a code seen in fewer forget clips is chance
 
 
@@ -86,10 +88,16 @@ class Lcr(EditMethod):
         self.layers = [int(layer) for layer in self.layers]
         if not self.layers or min(self.layers) < 0 or len(set(self.layers)) != len(self.layers):
             raise ConfigError(f"method.layers={self.layers}: expected different layers from 0 on, e.g. [0,1]")
-        if self.codes < 1 or self.batch_size < 1 or self.crops < 0:
-            raise ConfigError("method: codes and batch_size must be at least 1, crops not negative")
-        if self.prior <= 0 or not 0 <= self.min_support < 1 or self.alpha < 0:
-            raise ConfigError("method: prior must be above 0, min_support in [0, 1), alpha not negative")
+        for key in ("codes", "batch_size"):
+            require(f"method.{key}", getattr(self, key), at_least=1, whole=True)
+        require("method.crops", self.crops, at_least=0, whole=True)
+        require_time("method.crops", self.crops, self.crops, WINDOW_SECONDS, "windows of each clip", limit=DAY)
+        require("method.prior", self.prior, above=0)
+        require("method.min_support", self.min_support, at_least=0, below=1)
+        require("method.alpha", self.alpha, at_least=0)
+        require("method.target_code", self.target_code, at_least=0, whole=True, null=True)
+        if self.lists is not None and (isinstance(self.lists, str) or not list(self.lists)):
+            raise ConfigError(f"method.lists={shown(self.lists)}: expected a list of files, [a.yaml,b.yaml], or null")
         if self.noise != "none" and self.destination == "orthogonal":
             raise ConfigError(
                 f"method.noise={self.noise} has no meaning with destination=orthogonal: choose noise=none"
@@ -102,6 +110,34 @@ class Lcr(EditMethod):
         if self.noise == "sample" and not offers(backbone, "codebook_noise"):
             return "it draws no noise per decoded token (noise=sample): choose noise=edit or none"
         return None
+
+    def check(self, backbone: MotionBackbone) -> None:
+        """Codes, layers, lists and table must be such as the backbone's codebooks have."""
+        books = list(backbone.codebooks().values())
+        size = min(len(book) for book in books)
+        if self.codes >= size:
+            raise ConfigError(
+                f"method.codes={self.codes}: there are {size} codes, and others must be left to replace them"
+            )
+        if self.target_code is not None and self.target_code >= size:
+            raise ConfigError(f"method.target_code={self.target_code}: there are the codes 0 to {size - 1}")
+        if len(books) > 1 and max(self.layers) >= len(books):
+            raise ConfigError(f"method.layers={list(self.layers)}: there are the layers 0 to {len(books) - 1}")
+        if self.lists is not None:
+            self._given_lists(size)
+        if self.table is not None:
+            CodeTable.load(self.table)
+
+    def _given_lists(self, size: int) -> list[list[int]]:
+        given = joined_lists(self.lists or (), keep_duplicates=self.variant == "upstream")
+        if len(given) != len(self.layers):
+            raise ConfigError(
+                f"method.lists: the files hold codes of {len(given)} layers, method.layers={list(self.layers)}"
+            )
+        for layer, codes in zip(self.layers, given, strict=True):
+            if max(codes, default=0) >= size:
+                raise ConfigError(f"method.lists: code {max(codes)} of layer {layer}: there are {size} codes")
+        return given
 
     def edit(
         self,
@@ -159,20 +195,16 @@ class Lcr(EditMethod):
         """
         if max(self.layers) >= table.layers:
             raise ConfigError(f"method.layers={list(self.layers)}: there are the layers 0 to {table.layers - 1}")
-        given = None if self.lists is None else joined_lists(self.lists, keep_duplicates=self.variant == "upstream")
-        if given is not None and len(given) != len(self.layers):
-            raise ConfigError(
-                f"method.lists: the files hold codes of {len(given)} layers, method.layers={list(self.layers)}"
-            )
         size = {len(book) for book in backbone.codebooks().values()}.pop()
+        given = None if self.lists is None else self._given_lists(size)
+        if int(table.codes.max(initial=NONE)) >= size:
+            raise DataError(f"method.table={self.table}: holds code {int(table.codes.max())}; there are {size} codes")
         chosen = {}
         for position, layer in enumerate(self.layers):
             found = usage(table.codes[:, layer], forget, size)
             ratio, z = log_odds(found, self.prior)
             scores = z if self.ranking == "z_score" else ratio
             listed = self._ranked(found, scores) if given is None else given[position]
-            if max(listed, default=0) >= size:
-                raise ConfigError(f"method.lists: code {max(listed)} of layer {layer}: there are {size} codes")
             chosen[layer] = Choice(listed, ratio, found)
         self._choices, self._report = chosen, report(chosen)
         for line in sentences(self._report):

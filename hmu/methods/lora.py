@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checks import require
 from hmu.errors import ConfigError
 from hmu.methods import adapters, upstream
 from hmu.methods.base import Side, TrainedMethod, check_choice
@@ -99,14 +99,17 @@ class Lora(TrainedMethod):
         check_choice("preserve", preserve, ("teacher", "target"))
         check_choice("variant", variant, ("paper", "upstream"))
         check_choice("forget", forget, ("ascent", "hinge", "npo", "redirect"))
-        if rank < 1 or alpha <= 0 or not 0 <= dropout < 1 or not 0 <= unconditional < 1 or margin <= 0 or beta <= 0:
-            raise ConfigError(
-                "method: rank must be at least 1; alpha, margin and beta above 0; dropout and unconditional in [0, 1)"
-            )
+        require("method.rank", rank, at_least=1, whole=True)
+        for key, value in {"alpha": alpha, "margin": margin, "beta": beta, "strength": strength}.items():
+            require(f"method.{key}", value, above=0)
+        for key, value in {"dropout": dropout, "unconditional": unconditional}.items():
+            require(f"method.{key}", value, at_least=0, below=1)
+        require("method.lambda_forget", lambda_forget, at_least=0)
+        require("method.eta", eta)
+        for key, limit in {"stop_retain": stop_retain, "stop_forget": stop_forget}.items():
+            require(f"method.{key}", limit, above=0, null=True)
         if mode != "contrastive" and variant != "paper":
             raise ConfigError(f"method.variant={variant} is a contrastive loss; use method.mode=contrastive with it")
-        if strength <= 0:
-            raise ConfigError(f"method.strength={strength}: expected a number above 0 (mode=negate turns the sign)")
         self.mode, self.strength = mode, float(strength)
         self.rank, self.alpha, self.dropout = int(rank), float(alpha), float(dropout)
         self.lambda_forget, self.forget, self.variant = float(lambda_forget), forget, variant
@@ -137,6 +140,16 @@ class Lora(TrainedMethod):
                     "use method.forget=hinge or npo with method.preserve=target"
                 )
         return upstream.fits(backbone) if self.variant == "upstream" else None
+
+    def check(self, backbone: MotionBackbone) -> None:
+        """A rank beyond both sides of every layer means nothing more than the largest useful one."""
+        sizes = [adapters.size_of(backbone, name) for name in backbone.adapter_targets]
+        largest = max(sizes, key=min, default=None)
+        if largest is not None and self.rank > min(largest):
+            raise ConfigError(
+                f"method.rank={self.rank}: the largest adapted layer of {backbone.name} has "
+                f"{largest[0]} x {largest[1]} weights: no rank above {min(largest)} means anything"
+            )
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
         """Freeze the teacher (``contrastive`` has one), inject the adapters, say how many parameters train."""
@@ -211,8 +224,6 @@ class Lora(TrainedMethod):
         watched = {"retain_loss": self.stop_retain, "forget_loss": self.stop_forget}
         if any(key not in terms for key in watched):
             return None
-        if not all(math.isfinite(value) for value in terms.values()):
-            return "the loss is no longer finite"
         if self._first is None:
             self._first = {key: terms[key] for key in watched}
         for key, limit in watched.items():

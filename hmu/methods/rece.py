@@ -8,10 +8,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checks import DAY, require, require_time
 from hmu.errors import ConfigError
 from hmu.methods import upstream_edits
 from hmu.methods.closed_form import Group, adversarial_map, solve
 from hmu.methods.uce import Uce
+
+ROUND_SECONDS = 0.001  # no round is faster
 
 
 @dataclass(kw_only=True)
@@ -40,8 +43,9 @@ class Rece(Uce):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rounds < 0 or self.adversary_ridge <= 0:
-            raise ConfigError("method: rounds must not be negative, adversary_ridge must be above 0")
+        require("method.rounds", self.rounds, at_least=0, whole=True)
+        require("method.adversary_ridge", self.adversary_ridge, above=0)
+        require_time("method.rounds", self.rounds, self.rounds, ROUND_SECONDS, "rounds", limit=DAY)
         if self.target == "direction":
             raise ConfigError("method.target=direction has no rounds: use anchor or projection, or method=uce")
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checks import require
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
@@ -76,10 +77,11 @@ class Uce(EditMethod):
         check_choice("preserve_tokens", self.preserve_tokens, CHOICES)
         check_choice("weighting", self.weighting, ("mean", "sum"))
         check_choice("variant", self.variant, ("paper", "upstream"))
-        if self.erase_weight <= 0 or self.preserve_weight < 0 or self.regulariser <= 0:
-            raise ConfigError("method: erase_weight and regulariser must be above 0, preserve_weight not negative")
-        if self.retain_limit is not None and self.retain_limit < 1:
-            raise ConfigError(f"method.retain_limit={self.retain_limit}: expected 1 or more, or null for all")
+        for key in ("erase_weight", "regulariser"):
+            require(f"method.{key}", getattr(self, key), above=0)
+        require("method.preserve_weight", self.preserve_weight, at_least=0)
+        require("method.strength", self.strength)
+        require("method.retain_limit", self.retain_limit, at_least=1, whole=True, null=True)
         self.anchor = self.anchor or ""
         self.forget_texts = prompt_list("forget_texts", self.forget_texts)
         self.retain_texts = prompt_list("retain_texts", self.retain_texts)
@@ -91,6 +93,10 @@ class Uce(EditMethod):
         if not offers(backbone, "text_projections") or not offers(kind, "projection_inputs"):
             return "it offers no linear layers through which text enters"
         return None
+
+    def check(self, backbone: MotionBackbone) -> None:
+        """``layers`` must name text projections that the backbone has."""
+        pick_layers(backbone, self.layers)
 
     def edit(
         self,

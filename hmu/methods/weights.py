@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, shown
 from hmu.methods.base import TrainedMethod
 from hmu.methods.edit import DeltaEdit, fingerprint
 
@@ -49,17 +49,24 @@ class WeightMethod(TrainedMethod):
         self._base = ""
         self._before: dict[str, Tensor] = {}
 
+    def check(self, backbone: MotionBackbone) -> None:
+        """The backbone must have the chosen group, and something in it."""
+        self._group(backbone)
+
+    def _group(self, backbone: MotionBackbone) -> set[str]:
+        groups, wanted = backbone.parameter_groups(), self.train or backbone.unlearn_group
+        if not groups.get(wanted):
+            known = ", ".join(sorted(name for name, members in groups.items() if members))
+            raise ConfigError(f"method.train={shown(wanted)}: {backbone.name} offers {known}")
+        return set(groups[wanted])
+
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
         """Freeze everything but the chosen group.
 
         Raises:
             ConfigError: the backbone has no such group, or it is empty.
         """
-        groups, wanted = backbone.parameter_groups(), self.train or backbone.unlearn_group
-        if not groups.get(wanted):
-            known = ", ".join(sorted(name for name, members in groups.items() if members))
-            raise ConfigError(f"method.train={wanted}: {backbone.name} offers {known}")
-        network, chosen = backbone.network(), set(groups[wanted])
+        network, chosen = backbone.network(), self._group(backbone)
         for parameter in backbone.parameters():
             parameter.requires_grad_(False)
         trained = {name: p for name, p in network.named_parameters() if name in chosen}

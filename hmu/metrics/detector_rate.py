@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hmu.errors import DataError
+from hmu.errors import ConfigError, DataError, shown
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.motion.detectors import detect_each, names
 
@@ -31,6 +31,9 @@ class DetectorRate(MotionMetric):
     def __init__(self, labels: Sequence[str] | None = None) -> None:
         super().__init__()
         self.labels = tuple(names() if labels is None else labels)
+        unknown = [label for label in self.labels if label not in names()]
+        if unknown or not self.labels:
+            raise ConfigError(f"detector_rate.labels={shown(unknown)}: expected some of {', '.join(names())}")
         self.add_state("hits", default=torch.zeros(len(self.labels), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("seen", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

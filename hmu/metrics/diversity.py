@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from hmu.checks import require
 from hmu.metrics.base import MotionMetric
 
 MANY = 2000  #: rows above which a bootstrap looks at ten times as many pairs, not at all of them
@@ -16,6 +17,16 @@ def diversity(rows: Tensor, first: Tensor, second: Tensor) -> float:
     """Mean distance between rows ``first[i]`` and ``second[i]`` of ``(n, width)``. Source: Guo et al., CVPR 2022."""
     rows = rows.double()
     return float((rows[first] - rows[second]).norm(dim=-1).mean())
+
+
+def check_pairs(metric: str, pairs: int | None, seed: int) -> None:
+    """Refuse impossible arguments of a metric that draws pairs.
+
+    Raises:
+        ConfigError: naming the metric and the argument.
+    """
+    require(f"{metric}.pairs", pairs, at_least=1, whole=True, null=True)
+    require(f"{metric}.seed", seed, at_least=0, whole=True)
 
 
 def draw_pairs(count: int, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -70,6 +81,7 @@ class Diversity(MotionMetric):
 
     def __init__(self, pairs: int | None = 300, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_pairs("diversity", pairs, seed)
         self.pairs, self.seed = pairs, seed
 
     def compute(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hmu.checks import require
 from hmu.gait import columns
 from hmu.gait.columns import FPS
 from hmu.gait.figure import NAMES as POINTS
@@ -36,6 +37,7 @@ class GaitConsistency(MotionMetric):
 
     def __init__(self, height: float = 1.7) -> None:
         super().__init__()
+        require("consistency.height", height, above=0)
         self.height = float(height)
 
     def compute(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hmu.checks import require
 from hmu.gait.rules import styles
 from hmu.gait.statistics import NAMES, statistics
 from hmu.metrics.base import MotionMetric
@@ -29,6 +30,7 @@ class GaitStatistics(MotionMetric):
 
     def __init__(self, height: float = 1.7) -> None:
         super().__init__()
+        require("statistics.height", height, above=0)
         self.height = float(height)
 
     def compute(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hmu.checks import require
 from hmu.errors import DataError
 from hmu.metrics.base import MotionMetric
 
@@ -59,6 +60,7 @@ class KID(MotionMetric):
 
     def __init__(self, degree: int = 3) -> None:
         super().__init__()
+        require("kernel_distance.degree", degree, at_least=1, at_most=9, whole=True)
         self.degree = degree
 
     def compute(self) -> dict[str, float]:

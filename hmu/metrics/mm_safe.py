@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hmu.errors import ConfigError
+from hmu.checks import require
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.mm_dist import distances
 
@@ -93,8 +93,7 @@ class MMSafeHMU(MotionMetric):
 
     def __init__(self, batch_size: int = 32, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if batch_size < 1:
-            raise ConfigError("mm_safe_hmu: batch_size is at least 1")
+        require("mm_safe_hmu.batch_size", batch_size, at_least=1, whole=True)
         self.batch_size = batch_size
         self.add_state("seen", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hmu.metrics.base import MotionMetric
-from hmu.metrics.diversity import draw_pairs, mean_distance
+from hmu.metrics.diversity import check_pairs, draw_pairs, mean_distance
 
 
 def multimodality(rows: Tensor, first: Tensor, second: Tensor) -> float:
@@ -40,6 +40,7 @@ class MultiModality(MotionMetric):
 
     def __init__(self, pairs: int | None = None, seed: int = 0) -> None:
         super().__init__()
+        check_pairs("multimodality", pairs, seed)
         self.pairs, self.seed = pairs, seed
 
     def compute(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hmu.errors import ConfigError
+from hmu.checks import MOST_SHUFFLES, require
 from hmu.metrics.base import MotionMetric, log
 
 _TIE = 1e-10
@@ -79,8 +79,10 @@ class RPrecision(MotionMetric):
 
     def __init__(self, pool: int | None = 32, top: int = 3, shuffles: int = 10, seed: int = 0) -> None:
         super().__init__()
-        if top < 1 or shuffles < 1 or (pool is not None and pool < 2):
-            raise ConfigError("r_precision: top and shuffles are at least 1, pool at least 2 or null")
+        require("r_precision.pool", pool, at_least=2, whole=True, null=True)
+        require("r_precision.top", top, at_least=1, at_most=pool, whole=True)
+        require("r_precision.shuffles", shuffles, at_least=1, at_most=MOST_SHUFFLES, whole=True)
+        require("r_precision.seed", seed, at_least=0, whole=True)
         self.pool, self.top, self.shuffles, self.seed = pool, top, shuffles, seed
 
     def compute(self) -> dict[str, float]:

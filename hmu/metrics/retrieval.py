@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hmu.checks import MOST_SHUFFLES, require
 from hmu.errors import ConfigError
 from hmu.metrics.base import MotionMetric
 
@@ -104,8 +105,13 @@ class Retrieval(MotionMetric):
         super().__init__()
         if protocol not in self.protocols:
             raise ConfigError(f"retrieval: protocol is '{protocol}'; expected one of {', '.join(self.protocols)}")
-        if count < 2 or shuffles < 1 or not ks or min(ks) < 1:
-            raise ConfigError("retrieval: count is at least 2, shuffles and every k at least 1")
+        require("retrieval.count", count, at_least=2, whole=True)
+        require("retrieval.shuffles", shuffles, at_least=1, at_most=MOST_SHUFFLES, whole=True)
+        require("retrieval.seed", seed, at_least=0, whole=True)
+        if not ks:
+            raise ConfigError("retrieval.ks=[]: expected at least one number")
+        for k in ks:
+            require("retrieval.ks", k, at_least=1, whole=True)
         self.protocol, self.count, self.shuffles, self.seed, self.ks = protocol, count, shuffles, seed, tuple(ks)
 
     def compute(self) -> dict[str, float]:
@@ -155,8 +161,7 @@ class SentenceRetrieval(Retrieval):
         self, protocol: str = "threshold", threshold: float = 0.95, count: int = 100, ks: Sequence[int] = KS
     ) -> None:
         super().__init__(protocol, count=count, ks=ks)
-        if not 0 < threshold <= 1:
-            raise ConfigError(f"retrieval: threshold={threshold}; expected a number in (0, 1]")
+        require("retrieval.threshold", threshold, above=0, at_most=1)
         self.threshold = threshold
 
     def right(self) -> Tensor | None:

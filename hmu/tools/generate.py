@@ -241,6 +241,8 @@ def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) ->
     """
     import torch
 
+    from hmu.evaluation.generation import checked
+
     device = next(backbone.parameters()).device
     for repeat in range(config.repeats):
         generator = torch.Generator().manual_seed(int(config.seed) + repeat)
@@ -253,7 +255,7 @@ def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) ->
                 motion = backbone.sample(
                     condition, lengths, guidance=config.guidance, generator=generator, steps=config.steps
                 )
-            yield batch, motion.float().cpu()
+            yield batch, checked(motion, backbone)
 
 
 def _edit_facts(entries: Sequence[str], edits: Sequence[tuple[Edit, float]]) -> list[dict[str, Any]]:

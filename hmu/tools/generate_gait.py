@@ -121,6 +121,8 @@ def sweep(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Iterator
     """A group of windows per speed; equal noise for every speed."""
     import torch
 
+    from hmu.evaluation.generation import checked
+
     height = float(config.gait.height)
     for speed in wanted.speeds:
         guide = None if speed is None else backbone.mean_speed(speed, height)
@@ -129,7 +131,8 @@ def sweep(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Iterator
         for start in range(0, wanted.windows, int(config.batch_size)):
             count = min(int(config.batch_size), wanted.windows - start)
             lengths = torch.full((count,), wanted.frames)
-            parts.append(backbone.generate(lengths, columns=guide, generator=generator, steps=config.steps).cpu())
+            answer = backbone.generate(lengths, columns=guide, generator=generator, steps=config.steps)
+            parts.append(checked(answer, backbone))
         name = "free" if speed is None else f"speed{speed:.2f}"
         yield name, speed, [as_trial(window, config) for window in torch.cat(parts)]
 
@@ -156,6 +159,7 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
 
     from hmu.backbones.gaitdynamics.complete import complete as fill
     from hmu.backbones.gaitdynamics.complete import unseen
+    from hmu.evaluation.generation import checked
     from hmu.gait import columns
     from hmu.gait.standard import standard
     from hmu.gait.trial import read_trial
@@ -173,7 +177,9 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
     if hidden:
         log.warning("outside what the model was trained on, so not shown to it: %s", ", ".join(hidden))
     generator = torch.Generator().manual_seed(int(config.seed))
-    states = fill(backbone, torch.from_numpy(trial.states), known, generator=generator, steps=config.steps).numpy()
+    filled = fill(backbone, torch.from_numpy(trial.states), known, generator=generator, steps=config.steps)
+    checked(filled, backbone)
+    states = filled.numpy()
     found = "; ".join(f"{name} {value:.3g}" for name, value in quality(trial, states, wanted.known).items())
     found = found or "it holds nothing to compare with"
     log.info("%s known, the rest generated, against the recording: %s", wanted.known, found)

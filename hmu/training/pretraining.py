@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
+from hmu.backbones.base import MotionBackbone
 from hmu.data.batch import MotionBatch
-from hmu.errors import ConfigError
+from hmu.errors import CheckpointError, ConfigError
+from hmu.training.divergence import LOOK, Diverged, LossWatch
 from hmu.training.recipe import Recipe
+from hmu.training.resumable import noise_state, of_all_processes, set_noise_state
+
+NOISE = "hmu_noise"  # where a checkpoint holds the states of the sources of random numbers, by process
 
 
 class Staged(Protocol):
@@ -34,12 +39,25 @@ class PretrainingModule(L.LightningModule):
         stage: one of ``model.stages``.
         recipe: optimiser and schedule.
         total_steps: length of the training, for the learning-rate schedule.
+        seed: of the noise.
+        where: how the user names the recipe, for messages.
+        prompts: all captions of the training clips; a backbone may encode them before the first step.
 
     Raises:
-        ConfigError: the recipe clips by parts and the model names none.
+        ConfigError: the recipe clips by parts and the model names none; :class:`~hmu.training.divergence.Diverged`
+            while training.
     """
 
-    def __init__(self, model: nn.Module, stage: str, recipe: Recipe, total_steps: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        stage: str,
+        recipe: Recipe,
+        total_steps: int,
+        seed: int = 0,
+        where: str = "recipe",
+        prompts: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         if recipe.clip_parts and not hasattr(model, "clip_gradients"):
             raise ConfigError(
@@ -49,8 +67,10 @@ class PretrainingModule(L.LightningModule):
         self.stage = stage
         self.recipe = recipe
         self.total_steps = total_steps
-        self.seed = seed
+        self.seed, self.where, self.prompts = seed, where, prompts
         self._generator: torch.Generator | None = None
+        self._losses = LossWatch()
+        self._resumed: list[dict[str, Any]] | None = None
 
     @property
     def generator(self) -> torch.Generator:
@@ -62,9 +82,66 @@ class PretrainingModule(L.LightningModule):
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
         """One step of the stage's published objective."""
         terms = self.model.stage_loss(self.stage, batch, self.generator)  # type: ignore[operator]
+        self._losses.see(terms["loss"], self.global_step + 1)
         self.log_dict({f"train/{k}": v.detach() for k, v in terms.items()}, batch_size=len(batch), prog_bar=False)
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return terms["loss"]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Look now and then whether the loss is still a number."""
+        if self.global_step % LOOK == 0:
+            self.check_losses()
+
+    def check_losses(self) -> None:
+        """Stop when the loss of any step, in any process, was not finite.
+
+        Raises:
+            Diverged: with the first such step.
+        """
+        found = self._losses.first
+        first = float(found if self.trainer.world_size == 1 else torch.as_tensor(self.all_gather(found)).min())
+        if first != float("inf"):
+            raise self.diverged("the loss", int(first))
+
+    def diverged(self, what: str, step: int | None = None) -> Diverged:
+        """The error that says so."""
+        step = self.global_step if step is None else step
+        return Diverged(f"stage '{self.stage}', {what}", step, f"{self.where}.lr", self.recipe.lr)
+
+    # -- going on after an interruption --------------------------------------------------------------------------------
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Every process's noise travels with the weights."""
+        mine = noise_state(self.generator, self.device)
+        checkpoint[NOISE] = of_all_processes(mine, self.trainer.world_size)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the noise where it was, once everything is set up.
+
+        Raises:
+            CheckpointError: another number of processes, or another kind of device.
+        """
+        states = checkpoint[NOISE]
+        if len(states) != self.trainer.world_size:
+            raise CheckpointError(
+                f"resume: that training ran in {len(states)} processes, this one runs in {self.trainer.world_size}: "
+                "give the same trainer.devices"
+            )
+        self._resumed = states
+
+    def on_train_start(self) -> None:
+        """The noise of a resumed training goes on; nothing draws from it between here and the first step."""
+        if isinstance(self.model, MotionBackbone):
+            self.model.remember_prompts(self.prompts)
+        if self._resumed is None:
+            return
+        state = self._resumed[self.global_rank]
+        if state["device"] != self.device.type:
+            raise CheckpointError(
+                f"resume: that training ran on {state['device']}, this one runs on {self.device.type}, whose noise "
+                "differs: give the same trainer.accelerator"
+            )
+        set_noise_state(state, self.generator, self.device)
+        self._resumed = None
 
     def validation_step(self, batch: MotionBatch, batch_idx: int) -> None:
         """The same objective on validation clips, with the same noise at every validation."""

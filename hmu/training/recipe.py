@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hmu.checks import require, require_pair, require_time
 from hmu.errors import ConfigError
+
+STEP_SECONDS = 0.001  # no step of any model here is faster
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Recipe:
         window: frames of the random windows a stage trains on; None = what the model publishes for that stage.
 
     Raises:
-        ConfigError: for a recipe without length or with numbers out of range.
+        ConfigError: for a recipe without length or with numbers out of range; the line names ``recipe.<argument>``.
     """
 
     steps: int | None = None
@@ -49,22 +53,32 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
-            raise ConfigError("recipe: give either steps or epochs (one of them must be null)")
-        if (self.steps or self.epochs or 0) <= 0 or self.batch_size <= 0 or self.lr <= 0:
-            raise ConfigError("recipe: steps, epochs, batch_size and lr must be greater than 0")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ConfigError(f"recipe: ema must lie between 0 and 1, not {self.ema}")
+            raise ConfigError("recipe.steps and recipe.epochs: give one of the two (the other must be null)")
+        for key in ("steps", "epochs", "window"):
+            require(f"recipe.{key}", getattr(self, key), at_least=1, whole=True, null=True)
+        for key in ("batch_size", "validate_every"):
+            require(f"recipe.{key}", getattr(self, key), at_least=1, whole=True)
+        require("recipe.warmup", self.warmup, at_least=0, whole=True)
+        require("recipe.lr", self.lr, above=0)
+        require("recipe.weight_decay", self.weight_decay, at_least=0)
+        require("recipe.gamma", self.gamma, above=0)
+        require("recipe.grad_clip", self.grad_clip, above=0, null=True)
+        require("recipe.ema", self.ema, above=0, below=1, null=True)
+        require_pair("recipe.betas", self.betas)
+        for number, milestone in enumerate(self.milestones):
+            require(f"recipe.milestones.{number}", milestone, at_least=1, whole=True)
+        require_time("recipe.steps", self.steps, self.steps or 0, STEP_SECONDS, "steps")
 
     def total_steps(self, clips: int) -> int:
         """Optimiser steps for ``clips`` training items; the last, incomplete batch of an epoch is dropped."""
         if self.steps is not None:
             return self.steps
-        return max(1, clips // self.batch_size) * int(self.epochs or 0)
+        steps = max(1, clips // self.batch_size) * int(self.epochs or 0)
+        require_time("recipe.epochs", self.epochs, steps, STEP_SECONDS, "steps")
+        return steps
 
     def factor(self, step: int, total: int) -> float:
         """The learning rate at ``step`` as a share of ``lr``."""
-        import math
-
         if step < self.warmup:
             return (step + 1) / self.warmup
         if self.cosine:

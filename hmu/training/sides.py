@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -9,10 +10,30 @@ from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone, Target
 from hmu.data.dataset import MotionClips
+from hmu.errors import ConfigError
 from hmu.methods.base import Side
 from hmu.progress import phase
 
 CHUNK = 64
+MOST_REPEATS = 10  # of a clip in one batch: beyond that the batch size is a slip of the pen
+
+log = logging.getLogger(__name__)
+
+
+def check_batch(key: str, batch: int, clips: int) -> None:
+    """Warn of a batch that is larger than the data, so that it is cut or repeats clips; refuse one far larger.
+
+    Args:
+        key: as the user writes it; batch: its value.
+        clips: what there is to draw from.
+
+    Raises:
+        ConfigError: more than :data:`MOST_REPEATS` times as many.
+    """
+    if batch > MOST_REPEATS * clips:
+        raise ConfigError(f"{key}={batch}: there are {clips} clips (or windows) to draw from; give at most so many")
+    if batch > clips:
+        log.warning("%s=%d, but there are %d clips (or windows): a smaller batch does the same", key, batch, clips)
 
 
 def plan(clips: int, batch: int, steps: int, seed: int) -> Tensor:

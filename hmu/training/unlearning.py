@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -15,13 +16,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.finite import first_nonfinite
 from hmu.data.dataset import MotionClips
 from hmu.errors import ConfigError
 from hmu.methods.base import Side, TrainedMethod
 from hmu.methods.edit import Edit, weights_of
 from hmu.progress import phase
+from hmu.training.divergence import Diverged
 from hmu.training.sides import SideCache, plan
 from hmu.training.steps import Steps
+from hmu.training.trainer import fit
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +93,21 @@ class UnlearningModule(L.LightningModule):
         values = {name: float(value.detach()) for name, value in terms.items()}
         self.log_dict({f"train/{name}": value for name, value in values.items()}, batch_size=size)
         self.log("loss", values["loss"], prog_bar=True, logger=False, batch_size=size)
+        self._check(values)
         self._watch(values)
         return terms["loss"]
+
+    def _check(self, values: dict[str, float]) -> None:
+        """Stop at the first loss of any process that is no number.
+
+        Raises:
+            Diverged: with the step and the key to change.
+        """
+        bad = not all(map(math.isfinite, values.values()))
+        if self.trainer.world_size > 1:
+            bad = self.trainer.strategy.reduce_boolean_decision(bad, all=False)
+        if bad:
+            raise Diverged("the loss", self.global_step + 1, "method.lr", self.method.lr)
 
     def _watch(self, values: dict[str, float]) -> None:
         self._recent.append(values)
@@ -167,29 +184,33 @@ def run_method(
         running averages of the loss terms at the end. Only the process of rank 0 should save it.
 
     Raises:
-        ConfigError: the method does not fit the backbone, or the batch does not share out among the processes.
+        ConfigError: the method does not fit the backbone, the batch does not share out among the processes, or the
+            training diverged (:class:`~hmu.training.divergence.Diverged`).
     """
     reason = method.fits(backbone)
     if reason is not None:
         raise ConfigError(f"method={method.name} does not fit backbone {backbone.name}: {reason}")
-    fit = L.Trainer(**trainer_arguments(trainer, method, len(forget)))
+    runner = L.Trainer(**trainer_arguments(trainer, method, len(forget)))
     with restored(backbone, method), torch.random.fork_rng():
         torch.manual_seed(seed)  # the same adapters in every process
         backbone.requires_grad_(False)
         begin = time.perf_counter()
         with phase("preparing clips"):
-            pairs = cache_sides(method, backbone, forget, retain, seed, fit.global_rank, fit.world_size)
+            pairs = cache_sides(method, backbone, forget, retain, seed, runner.global_rank, runner.world_size)
         cached = time.perf_counter()
         module = UnlearningModule(method, backbone, method.setup(backbone), seed)
         with phase("training", len(pairs), "steps") as steps:
-            fit.callbacks.append(Steps(steps))  # type: ignore[attr-defined]
-            fit.fit(module, DataLoader(pairs, batch_size=None, num_workers=0))
+            runner.callbacks.append(Steps(steps))  # type: ignore[attr-defined]
+            fit(runner, module, train_dataloaders=DataLoader(pairs, batch_size=None, num_workers=0))
+        bad = first_nonfinite(dict(module.trained))
+        if bad is not None:
+            raise Diverged(f"the weight '{bad.replace('/', '.')}'", runner.global_step, "method.lr", method.lr)
         edit = method.to_edit(backbone)
         edit.concept = concept
         edit.settings["training"] = {
-            "steps": fit.global_step,
+            "steps": runner.global_step,
             "of": len(pairs),
-            "stopped": module.stopped,
+            "stopped": module.stopped or ("a callback asked for it" if runner.global_step < len(pairs) else None),
             "seconds": round(time.perf_counter() - cached, 2),
             "seconds_caching": round(cached - begin, 2),
             "terms": {name: round(value, 6) for name, value in module.averages.items()},

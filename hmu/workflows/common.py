@@ -16,6 +16,7 @@ from hmu import console
 from hmu.app import CONFIGS
 from hmu.backbones.base import MotionBackbone
 from hmu.build import get_class, instantiate
+from hmu.checkpoints.finite import refuse_nonfinite
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError
@@ -31,18 +32,6 @@ def seed_everything(config: DictConfig) -> None:
         torch.set_num_threads(config.threads)
     console.adopt()  # Lightning has been imported by now
     L.seed_everything(config.seed, workers=True, verbose=False)
-
-
-def check_device(accelerator: str) -> None:
-    """Refuse an accelerator that this machine does not have.
-
-    Raises:
-        ConfigError: naming the key to change.
-    """
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"trainer.accelerator={accelerator}: there is no GPU here; choose trainer=cpu (or accelerator=auto)"
-        )
 
 
 def settle_concept(config: DictConfig) -> DictConfig:
@@ -86,6 +75,9 @@ def build_backbone(config: DictConfig, **changes: Any) -> MotionBackbone:
     backbone = instantiate(config.backbone, **changes)
     if not isinstance(backbone, MotionBackbone):
         raise ConfigError(f"backbone._target_ '{config.backbone._target_}' did not build a MotionBackbone")
+    refuse_nonfinite(
+        backbone.state_dict(), f"backbone '{changes.get('checkpoint', config.backbone.get('checkpoint'))}'"
+    )
     return backbone
 
 
@@ -111,6 +103,7 @@ def build_evaluator(config: DictConfig, source: DatasetSource) -> Evaluator:
     if any(node.checkpoint is None for node in nodes):
         raise ConfigError("evaluator.checkpoint is null: an untrained evaluator measures nothing; give its folder")
     evaluator: Evaluator = instantiate(config.evaluator).eval()
+    refuse_nonfinite(evaluator.state_dict(), f"evaluator '{', '.join(str(node.checkpoint) for node in nodes)}'")
     both = [part for part in evaluator.modules() if isinstance(part, Evaluator)]  # of two side by side each reads
     read = {part.name: getattr(part, "features", source.features) for part in both}
     for name, columns in read.items():
@@ -156,12 +149,6 @@ def log_report(config: DictConfig, results: Results, folder: Path) -> None:
     target = OmegaConf.select(config, "logger._target_")
     if target is not None and hasattr(get_class(target), "log_report"):
         logger_for(config).log_report(results, folder)
-
-
-def trainer_arguments(config: DictConfig) -> dict[str, Any]:
-    """The trainer's node as keyword arguments (Hydra would turn a logger object handed to it into a configuration)."""
-    node = as_plain(config.trainer)
-    return {str(key): value for key, value in node.items() if key != "_target_"}
 
 
 def leave_process_group() -> None:

@@ -29,6 +29,7 @@ from hmu.evaluation.report import headline, markdown, summary
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
 from hmu.evaluation.sets import PromptSet, build_sets
+from hmu.evaluation.size import check_size
 from hmu.evaluation.suite import Answers, Model, Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
@@ -67,6 +68,9 @@ def measure(
     evaluator = build_evaluator(config, source)
     evaluator.to(next(backbone.parameters()).device)
     suite: Suite = instantiate(config.suite)
+    cache = GenerationCache(Path(config.paths.cache) / "generated")
+    count = 1 + bool(edits) + (config.reference is not None)
+    check_size(suite, sets, count, backbone.features, evaluator.width, Path(config.paths.cache) / "generated")
     base = fingerprint(backbone)
     models = [Model("base", backbone, base)]
     if edits:
@@ -74,7 +78,6 @@ def measure(
         models.append(Model("unlearned", backbone, f"{base}+{strength}", lambda: applied(backbone, edits)))
     if config.reference is not None:
         models.append(load_reference(config, backbone))
-    cache = GenerationCache(Path(config.paths.cache) / "generated")
     galleries = Path(config.paths.cache) / "galleries"
     suite.answering = answering_for(source, suite.gallery, evaluator, suite.gallery_self, galleries)
     if processes()[1] > 1:  # they fill the cache together; the first one alone counts
@@ -119,6 +122,8 @@ def check_measurable(
     if suite.gallery is not None:
         gallery_split(source, str(suite.gallery))
     _, sets = prompt_sets(config, source, concept, backbone.unit_length)
+    count = 2 + (config.reference is not None)
+    check_size(suite, sets, count, backbone.features, evaluator.width, Path(config.paths.cache) / "generated")
     if config.reference is not None:
         check_reference(config, source, backbone)
         load_reference(config, backbone)

@@ -265,7 +265,7 @@ def test_a_backbone_without_projections_is_refused():
         ({"target": "mirror"}, "method.target=mirror"),
         ({"concept_tokens": "verbs"}, "method.concept_tokens=verbs"),
         ({"weighting": "max"}, "method.weighting=max"),
-        ({"regulariser": 0.0}, "regulariser must be above 0"),
+        ({"regulariser": 0.0}, "method.regulariser=0.0: expected a number above 0"),
         ({"retain_limit": 0}, "method.retain_limit=0"),
         ({"forget_texts": "kick"}, "expected a list of prompts"),
     ],

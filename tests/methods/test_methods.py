@@ -261,7 +261,6 @@ def test_lora_stops_when_the_retain_side_breaks_or_the_forget_side_is_done():
     assert method.should_stop(fine | {"retain_loss": 1.9, "forget_loss": 2.9}) is None
     assert "retain_loss" in (method.should_stop(fine | {"retain_loss": 2.1}) or "")
     assert "forget_loss" in (method.should_stop(fine | {"forget_loss": 3.1}) or "")
-    assert "finite" in (method.should_stop(fine | {"loss": float("nan")}) or "")
 
 
 # -- finetune, arguments -----------------------------------------------------------------------------------------------
@@ -281,10 +280,10 @@ def test_finetune_never_looks_at_the_forget_side():
         (lambda: Esd(), "either steps or epochs"),
         (lambda: Esd(steps=1, epochs=1), "either steps or epochs"),
         (lambda: Esd(steps=0), "at least 1"),
-        (lambda: Esd(steps=1, lr=0.0), "greater than 0"),
+        (lambda: Esd(steps=1, lr=0.0), "method.lr=0.0: expected a number above 0"),
         (lambda: Esd(steps=1, preserve="nothing"), "expected one of teacher, target"),
         (lambda: Esd(steps=1, variant="mine"), "expected one of paper, upstream"),
-        (lambda: Lora(steps=1, rank=0), "rank must be at least 1"),
+        (lambda: Lora(steps=1, rank=0), "method.rank=0: expected a whole number at least 1"),
         (lambda: Lora(steps=1, forget="delete"), "expected one of ascent, hinge, npo, redirect"),
         (lambda: Esd(steps=1, train="heads").setup(FakeBackbone()), "offers all, cross, cross_kv, rest"),
     ],

@@ -1,0 +1,50 @@
+"""Lightning callbacks for trainings whose steps matter and whose epochs do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch import callbacks
+
+from hmu.checks import require
+from hmu.errors import ConfigError
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Lightning's early stopping, which looks every so many *steps*: an unlearning is one epoch without validation.
+
+    Args:
+        monitor: what must get better: ``train/loss`` or another logged term.
+        every: steps between two looks.
+        patience: looks without improvement before it stops.
+        options: of Lightning's callback (``min_delta``, ``mode``, ``stopping_threshold`` ...).
+    """
+
+    def __init__(self, monitor: str = "train/loss", every: int = 10, patience: int = 5, **options: Any) -> None:
+        require("callbacks.early_stopping.every", every, at_least=1, whole=True)
+        require("callbacks.early_stopping.patience", patience, at_least=0, whole=True)
+        super().__init__(monitor=monitor, patience=patience, **options)
+        self.every = every
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Nothing: neither the end of an epoch nor of a validation is looked at."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing."""
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Look, if it is time.
+
+        Raises:
+            ConfigError: nothing of that name is logged.
+        """
+        if trainer.global_step % self.every:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(map(str, trainer.callback_metrics)))
+            raise ConfigError(f"callbacks.early_stopping.monitor={self.monitor}: there are {known}")
+        self._run_early_stopping_check(trainer)

@@ -1,0 +1,174 @@
+"""``train.py resume=<run folder>``: what of an interrupted training can be taken up, and whether it is the same one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from hmu.checkpoints.safe import load_tensors
+from hmu.errors import CheckpointError, ConfigError, shown
+from hmu.run import load_config
+from hmu.training.pretraining import NOISE
+from hmu.training.resumable import SUFFIX
+from hmu.workflows.common import as_plain
+from hmu.workflows.lineage import read_record
+from hmu.workflows.recorded import relocation
+
+#: top-level keys that say where and how a run is shown, not what is trained
+FREE = {"resume", "paths", "logger", "threads", "hydra", "debug", "trust", "run_name", "subject", "without_evaluator"}
+#: keys of the trainer that change no number
+SHOWN = {"enable_progress_bar", "enable_model_summary", "profiler", "log_every_n_steps", "enable_checkpointing"}
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """An interrupted training.
+
+    Attributes:
+        folder: its run folder.
+        timings: seconds of the stages that it has finished, by ``train_<stage>``.
+        data: fingerprint of the data set that it has read; None where that was not recorded.
+    """
+
+    folder: Path
+    timings: dict[str, float]
+    data: str | None
+
+    @property
+    def model(self) -> Path | None:
+        """The model with all finished stages; None if no stage is finished."""
+        return self.folder / "model" if self.timings else None
+
+    def finished(self, stage: str) -> bool:
+        """Whether nothing of ``stage`` is left to do."""
+        return f"train_{stage}" in self.timings
+
+    def checkpoint(self, stage: str) -> Path | None:
+        """The last state of ``stage`` that was saved; None if it has to begin anew."""
+        path = self.folder / "checkpoints" / f"{stage}{SUFFIX}"
+        return path if path.is_file() else None
+
+
+def interrupted(config: DictConfig) -> Interrupted | None:
+    """The run that ``config.resume`` names; None without one.
+
+    Raises:
+        CheckpointError: no run folder of ``train.py``, one that is complete, or one that has saved nothing yet.
+        ConfigError: its configuration differs in what decides about the weights; the line names the first key.
+    """
+    if config.resume is None:
+        return None
+    folder = Path(str(config.resume))
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"resume: '{config.resume}' is not a folder; give the run folder of the interrupted train.py"
+        )
+    ran, record = load_config(folder), read_record(folder)
+    if ran.get("job") != "train":
+        raise CheckpointError(f"resume: '{folder}' is no run of train.py (job: {shown(ran.get('job'))})")
+    if record.get("status") == "complete":
+        raise CheckpointError(
+            f"resume: '{folder}' is complete, nothing is left to do; to train on from its weights give init={folder}"
+        )
+    _check_same(config, ran, folder)
+    timings = {str(k): float(v) for k, v in (record.get("timings") or {}).items() if str(k).startswith("train_")}
+    found = Interrupted(folder, timings, record.get("data"))
+    if not timings and not any((folder / "checkpoints").glob(f"*{SUFFIX}")):
+        raise CheckpointError(
+            f"resume: '{folder}' was interrupted before its first checkpoint: train anew, without resume="
+        )
+    return found
+
+
+def _check_same(config: DictConfig, ran: DictConfig, folder: Path) -> None:
+    rewritten = relocation(ran, config, {"paths.root"})
+    theirs = dict(_leaves(rewritten(as_plain(ran))))
+    ours = dict(_leaves(as_plain(OmegaConf.create(OmegaConf.to_container(config, resolve=True)))))
+    for key in [*ours, *(key for key in theirs if key not in ours)]:
+        if not _decides(key, config) or ours.get(key) == theirs.get(key):
+            continue
+        was, now = (_said(values, key) for values in (theirs, ours))
+        raise ConfigError(
+            f"resume: '{folder}' was trained with {key}={was}, this command has {now}: give the same command, or "
+            "begin with its weights (init=)"
+        )
+
+
+def _said(values: Mapping[str, Any], key: str) -> str:
+    return "nothing" if key not in values else "null" if values[key] is None else shown(values[key])
+
+
+def _decides(key: str, config: DictConfig) -> bool:
+    """Whether a key decides about the weights that come out."""
+    top, _, rest = key.partition(".")
+    if top in FREE or (top == "trainer" and rest.split(".")[0] in SHOWN):
+        return False
+    if top == "concept":
+        return bool(config.partition != "all")
+    return not key.endswith(("cache", "cache_dir"))
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every plain value with its dotted key; empty lists and mappings too."""
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
+    if inside is None or not node:
+        yield path, node
+        return
+    for key, value in inside:
+        yield from _leaves(value, f"{path}.{key}" if path else str(key))
+
+
+def check_data(run: Interrupted, fingerprint: str, name: str) -> None:
+    """Refuse a data set whose files have changed since.
+
+    Raises:
+        CheckpointError: that.
+    """
+    if run.data is not None and run.data != fingerprint:
+        raise CheckpointError(
+            f"resume: '{run.folder}' was trained on other files of dataset '{name}' (their fingerprint differs): "
+            "train anew, without resume="
+        )
+
+
+def take_over(run: Interrupted, folder: Path) -> None:
+    """Copy the finished stages' model and the checkpoints into the new run folder, which can then be resumed itself."""
+    for name in ("checkpoints", "model"):
+        if (run.folder / name).is_dir() and (name == "checkpoints" or run.model is not None):
+            ignored = shutil.ignore_patterns("*.tmp")
+            shutil.copytree(run.folder / name, folder / name, dirs_exist_ok=True, ignore=ignored)
+
+
+def check_state(path: Path, module: nn.Module, total: int) -> int:
+    """The step that a checkpoint was saved at.
+
+    Raises:
+        CheckpointError: unreadable, of an older version, or of another model.
+    """
+    stored = load_tensors(path)
+    state, step = stored.get("state_dict"), stored.get("global_step")
+    if not isinstance(state, Mapping) or not isinstance(step, int) or NOISE not in stored:
+        raise CheckpointError(
+            f"resume: {path} does not hold the whole state of a training (an older version wrote none): train anew"
+        )
+    unlike = _unlike(state, module.state_dict())
+    if unlike or not 0 < step < total:
+        why = f"'{unlike[0]}' differs in size or is missing" if unlike else f"it is at step {step} of {total}"
+        raise CheckpointError(f"resume: {path} is of another model or training ({why}); give the same command")
+    return step
+
+
+def _unlike(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    def size(values: Mapping[str, Any], name: str) -> Any:
+        value = values.get(name)
+        return value.shape if isinstance(value, torch.Tensor) else name in values
+
+    names: Collection[str] = [*ours, *(name for name in theirs if name not in ours)]
+    return [name for name in names if size(theirs, name) != size(ours, name)]

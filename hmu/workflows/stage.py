@@ -1,0 +1,131 @@
+"""One stage of a training: what ``train.py`` does with it, from its data to its weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from omegaconf import DictConfig
+from torch import nn
+
+from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.finite import first_nonfinite
+from hmu.data.batch import MotionBatch
+from hmu.data.clips import MotionClips
+from hmu.data.datamodule import MotionDataModule
+from hmu.data.dataset import DatasetSource
+from hmu.phases import Phase
+from hmu.progress import phase
+from hmu.training.divergence import Diverged
+from hmu.training.pretraining import PretrainingModule
+from hmu.training.recipe import Recipe
+from hmu.training.resumable import SUFFIX, KeepLatest, WholeFiles
+from hmu.training.sides import check_batch
+from hmu.training.steps import Steps
+from hmu.training.trainer import fit
+from hmu.workflows.common import logger_for
+from hmu.workflows.resume import check_state
+from hmu.workflows.trainer import trainer_arguments
+
+log = logging.getLogger(__name__)
+
+
+class Training:
+    """One stage, ready to be trained.
+
+    Args:
+        config: of the job.
+        model: what is trained.
+        stage, recipe: which of its stages, and how.
+        source, ids: the data set, and which of its clips (None = all).
+        kind: ``backbone`` or ``evaluator``, for messages.
+
+    Raises:
+        ConfigError: a batch that is far larger than the data.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        model: nn.Module,
+        stage: str,
+        recipe: Recipe,
+        source: DatasetSource,
+        ids: set[str] | None,
+        kind: str,
+    ) -> None:
+        self.config, self.model, self.stage, self.recipe = config, model, stage, recipe
+        self.where = f"recipes.{kind}.{stage}"
+        self.clips = source.clips("train", ids)
+        self.total = recipe.total_steps(len(self.clips))
+        self.data = MotionDataModule(
+            source,
+            batch_size=recipe.batch_size,
+            window=recipe.window or model.stage_window(stage),  # type: ignore[operator]
+            seed=int(config.seed),
+            ids=ids,
+            batches=self.total * int(config.trainer.get("accumulate_grad_batches", 1)),
+        )
+        check_batch(f"{self.where}.batch_size", recipe.batch_size, len(self.data.train_sampler().items))
+
+    def run(self, folder: Path, checkpoint: Path | None) -> int:
+        """Train, from ``checkpoint`` on if there is one; returns the steps that the weights have seen.
+
+        Raises:
+            ConfigError: the training diverged.
+            CheckpointError: the checkpoint cannot be used.
+        """
+        model, stage, recipe, seed = self.model, self.stage, self.recipe, int(self.config.seed)
+        if isinstance(model, MotionBackbone):
+            with phase(f"preparing {stage}", len(self.clips), "clips") as done:
+                model.prepare_stage(stage, counted(in_order(self.clips, recipe.batch_size), done))
+        captions = list(dict.fromkeys(caption.text for entry in self.clips.entries for caption in entry.captions))
+        module = PretrainingModule(model, stage, recipe, self.total, seed, self.where, captions)
+        if checkpoint is not None:
+            log.info("stage '%s' goes on at step %d", stage, check_state(checkpoint, module, self.total))
+        trainer = L.Trainer(**self._arguments(folder))
+        model.train()
+        with phase(f"training {stage}", self.total, "steps") as steps:
+            trainer.callbacks.append(Steps(steps))  # type: ignore[attr-defined]
+            fit(trainer, module, datamodule=self.data, ckpt_path=None if checkpoint is None else str(checkpoint))
+        module.check_losses()
+        model.eval()
+        bad = first_nonfinite(model.state_dict())
+        if bad is not None:
+            raise Diverged(f"stage '{stage}', the weight '{bad}'", trainer.global_step, f"{self.where}.lr", recipe.lr)
+        return trainer.global_step
+
+    def _arguments(self, folder: Path) -> dict[str, Any]:
+        recipe, given = self.recipe, trainer_arguments(self.config)
+        average = [] if recipe.ema is None else [EMAWeightAveraging(decay=recipe.ema)]
+        saver = KeepLatest(folder / "checkpoints" / f"{self.stage}{SUFFIX}", recipe.validate_every)
+        return {
+            **given,
+            "max_steps": self.total,
+            "val_check_interval": recipe.validate_every,
+            "check_val_every_n_epoch": None,
+            "gradient_clip_val": recipe.grad_clip,
+            "enable_checkpointing": True,
+            "callbacks": [*average, *given["callbacks"], saver],
+            "plugins": [*(given.get("plugins") or []), WholeFiles()],
+            "logger": logger_for(self.config, self.stage),
+            "default_root_dir": str(folder),
+        }
+
+
+def in_order(clips: MotionClips, batch_size: int) -> Iterator[MotionBatch]:
+    """Every entry once, sorted by length so that little is padded."""
+    order = np.argsort(clips.lengths, kind="stable")
+    return (clips.batch(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
+
+
+def counted(batches: Iterator[MotionBatch], done: Phase) -> Iterator[MotionBatch]:
+    """The same batches, each counted when the next is asked for."""
+    for batch in batches:
+        yield batch
+        done.advance(len(batch))

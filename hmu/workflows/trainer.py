@@ -1,0 +1,74 @@
+"""What a job's configuration says about Lightning: arguments of the trainer, and callbacks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from hydra.errors import InstantiationException
+from lightning.pytorch import callbacks as lightning_callbacks
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from hmu.build import instantiate
+from hmu.errors import ConfigError, HmuError
+from hmu.training.callbacks import EarlyStopping
+from hmu.training.trainer import check_trainer
+from hmu.workflows.common import as_plain
+
+log = logging.getLogger(__name__)
+
+
+def trainer_arguments(config: DictConfig) -> dict[str, Any]:
+    """The trainer's node as keyword arguments, with freshly built callbacks.
+
+    (Hydra would turn a logger object handed to it into a configuration.)
+
+    Raises:
+        ConfigError: as :func:`callbacks_for`.
+    """
+    node = {str(key): as_plain(value) for key, value in config.trainer.items() if key not in ("_target_", "callbacks")}
+    return node | {"callbacks": callbacks_for(config)}
+
+
+def callbacks_for(config: DictConfig) -> list[Callback]:
+    """The callbacks of the group ``callbacks`` by name, and those of the list ``trainer.callbacks``.
+
+    Raises:
+        ConfigError: one cannot be built, or is none.
+    """
+    named = OmegaConf.select(config, "callbacks") or {}
+    listed = OmegaConf.select(config, "trainer.callbacks") or []
+    nodes = {f"callbacks.{name}": node for name, node in named.items() if node is not None}
+    nodes |= {f"trainer.callbacks.{number}": node for number, node in enumerate(listed)}
+    return [_callback(key, node) for key, node in nodes.items()]
+
+
+def _callback(key: str, node: Any) -> Callback:
+    try:
+        made = instantiate(node) if OmegaConf.is_dict(node) else node
+    except InstantiationException as error:
+        if error.__cause__ is None or isinstance(error.__cause__, HmuError):
+            raise
+        raise ConfigError(f"{key}: {' '.join(str(error.__cause__).split())}") from error
+    if not isinstance(made, Callback):
+        raise ConfigError(
+            f"{key}: expected a Lightning callback, {{_target_: <class>, …}}; it built {type(made).__name__}"
+        )
+    return made
+
+
+def check_job(config: DictConfig) -> None:
+    """Refuse trainer and callbacks that cannot work, before any data is read.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    arguments = trainer_arguments(config)
+    check_trainer(arguments)
+    plain = [c for c in arguments["callbacks"] if isinstance(c, lightning_callbacks.EarlyStopping)]
+    if config.job == "unlearn" and not all(isinstance(c, EarlyStopping) for c in plain):
+        log.warning(
+            "Lightning's EarlyStopping looks once an epoch, and an unlearning is one epoch: it will stop nothing; "
+            "callbacks=early_stopping looks every few steps"
+        )

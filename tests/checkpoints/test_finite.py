@@ -1,0 +1,27 @@
+"""NaN and infinity are found wherever they are, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hmu.checkpoints.finite import first_nonfinite, refuse_nonfinite
+from hmu.errors import CheckpointError
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_one_bad_number_among_many(bad, kind):
+    tensors = {"a": torch.full((100,), 6e4).to(kind), "b": torch.zeros(3, 5, dtype=kind), "c": torch.zeros(2)}
+    assert first_nonfinite(tensors) is None  # sums would overflow
+    tensors["b"][2, 4] = bad
+    assert first_nonfinite(tensors) == "b"
+    with pytest.raises(CheckpointError, match="the file: 'b' holds NaN or infinite numbers"):
+        refuse_nonfinite(tensors, "the file")
+
+
+def test_what_is_no_floating_tensor_is_passed_over():
+    assert (
+        first_nonfinite({"n": torch.tensor([1, 2]), "extra": {"scale": float("nan")}, "empty": torch.zeros(0)}) is None
+    )
+    assert first_nonfinite({}) is None
