@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from hmu.checkpoints.finite import refuse_nonfinite
 from hmu.errors import CheckpointError, shown
 
 _CHUNK = 1 << 20
@@ -147,15 +148,21 @@ def save_safetensors(
 
 
 def load_safetensors(path: Path | str) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, on the CPU. Raises :class:`CheckpointError` if missing or broken."""
+    """All tensors of a safetensors file, on the CPU.
+
+    Raises:
+        CheckpointError: missing or broken, or a tensor holds NaN or infinity.
+    """
     path = Path(path)
     _require_file(path, "a safetensors file")
     try:
-        return dict(safetensors.torch.load_file(path, device="cpu"))
+        tensors = dict(safetensors.torch.load_file(path, device="cpu"))
     except Exception as error:  # kinds of its own, and of torch for types that it does not have
         raise CheckpointError(
             f"{path}: truncated or not a safetensors file ({shown(error, 120)}); make or copy it again"
         ) from error
+    refuse_nonfinite(tensors, str(path))
+    return tensors
 
 
 def load_metadata(path: Path | str) -> dict[str, str]:

@@ -107,6 +107,7 @@ class Training:
         return {
             **given,
             "max_steps": self.total,
+            "max_epochs": 1,
             "val_check_interval": recipe.validate_every,
             "check_val_every_n_epoch": None,
             "gradient_clip_val": recipe.grad_clip,

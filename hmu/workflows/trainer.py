@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from lightning.pytorch import callbacks as lightning_callbacks
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.build import instantiate
@@ -28,7 +28,9 @@ def trainer_arguments(config: DictConfig) -> dict[str, Any]:
         ConfigError: as :func:`callbacks_for`.
     """
     node = {str(key): as_plain(value) for key, value in config.trainer.items() if key not in ("_target_", "callbacks")}
-    return node | {"callbacks": callbacks_for(config)}
+    callbacks = callbacks_for(config)
+    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # one that is asked for is shown
+    return node | {"callbacks": callbacks} | ({"enable_progress_bar": True} if bar else {})
 
 
 def callbacks_for(config: DictConfig) -> list[Callback]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hmu.checkpoints.finite import first_nonfinite, refuse_nonfinite
+from hmu.checkpoints.safe import load_safetensors, save_safetensors
 from hmu.errors import CheckpointError
 
 
@@ -25,3 +26,9 @@ def test_what_is_no_floating_tensor_is_passed_over():
         first_nonfinite({"n": torch.tensor([1, 2]), "extra": {"scale": float("nan")}, "empty": torch.zeros(0)}) is None
     )
     assert first_nonfinite({}) is None
+
+
+def test_a_file_of_weights_with_such_numbers_is_refused(tmp_path):
+    save_safetensors(tmp_path / "weights.safetensors", {"w": torch.tensor([1.0, float("nan")])})
+    with pytest.raises(CheckpointError, match=r"weights.safetensors: 'w' holds NaN"):
+        load_safetensors(tmp_path / "weights.safetensors")

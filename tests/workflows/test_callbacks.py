@@ -66,7 +66,7 @@ def test_by_list_by_group_and_ones_own(world, tmp_path, job):
     steps = [step for _, step in Counting.seen]
     assert {word for word, _ in Counting.seen} == {"hello"}
     assert steps == list(range(1, len(steps) + 1))
-    job(world, tmp_path / "group", "callbacks=[rich,lr]", "trainer.enable_progress_bar=true")
+    job(world, tmp_path / "group", "callbacks=[rich,lr]")
     assert "lr-AdamW" in columns(tmp_path / "group")
 
 
@@ -100,7 +100,6 @@ def test_a_training_stops_early_by_ours_and_by_lightnings_own(world, tmp_path):
         ("+trainer.callbacks=[5]", "trainer.callbacks.0: expected"),
         ("+callbacks.mine={_target_: lightning.pytorch.callbacks.LearningRateMonitor, typo: 1}", "typo"),
         ("+callbacks.mine={_target_: lightning.pytorch.callbacks.Nothing}", "does not exist"),
-        ("+callbacks.mine={_target_: lightning.pytorch.callbacks.RichProgressBar}", "RichProgressBar"),  # bars are off
         ("+callbacks.mine={_target_: hmu.training.callbacks.EarlyStopping, every: 0}", "early_stopping.every=0"),
         ("callbacks=nothing", "nothing"),
     ],
