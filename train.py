@@ -18,6 +18,7 @@ class Keys(Run):
     concept: Node
     trainer: Node
     logger: Node
+    callbacks: Node
     subject: str
     without_evaluator: Node
     stage: str

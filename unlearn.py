@@ -20,6 +20,7 @@ class Keys(Run):
     refine: Node
     trainer: Node
     logger: Node
+    callbacks: Node
     forget_file: Place | None
     retain_file: Place | None
     reference: Place | None
