@@ -2,14 +2,14 @@
 
 What is honoured, because real files need it: any channel order per joint; position channels on any joint, which
 *replace* the joint's OFFSET (never add to it); moving dummy roots above the hips; truncated frame times (0.0333333
-is 30 frames per second); tabs, trailing blanks, CRLF, exponents, ``-0``, a byte-order mark; End Sites,
-which are no joints.
+is 30 frames per second); more frames than ``Frames:`` says; tabs, trailing blanks, CRLF, exponents, ``-0``, decimal
+commas, a byte-order mark; End Sites, which are no joints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmu.errors import DataError
-from hmu.motion.resample import rate_from_frame_time, resample_positions, resample_rotations
+from hmu.documents import read_bytes
+from hmu.errors import DataError, shown
+from hmu.motion.bvh_hierarchy import Hierarchy, numbers, plain_numbers
+from hmu.motion.resample import exact_rate, rate_from_frame_time, resample_positions, resample_rotations
 from hmu.motion.rotations import euler_to_quat, quat_multiply, quat_rotate
 
 Array = NDArray[np.float64]
-_CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
+_MOST_FRAMES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Bvh:
         channels: per joint, lower-case channel names in file order (``xposition`` .. ``yrotation``).
         fps: frames per second, exact.
         values: channel values as written (file units, degrees), ``(T, C)``.
+        notes: what a person should know about the file, in words.
     """
 
     names: tuple[str, ...]
@@ -44,6 +47,7 @@ class Bvh:
     channels: tuple[tuple[str, ...], ...]
     fps: Fraction
     values: Array
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def first_channel(self) -> tuple[int, ...]:
@@ -75,6 +79,17 @@ class Bvh:
             quats[:, joints] = euler_to_quat(np.deg2rad(self.values[:, np.array(columns)]), order)
         return quats
 
+    def frames(self, start: int, stop: int | None = None) -> Bvh:
+        """The same file with frames ``[start, stop)`` only."""
+        return replace(self, values=self.values[start:stop])
+
+    def rest(self) -> Array:
+        """World positions of all joints when nothing is turned, from the OFFSETs alone, file units ``(J, 3)``."""
+        still = np.zeros((1, len(self.names), 4))
+        still[..., 0] = 1.0
+        pose: Array = forward_kinematics(still, self.offsets[None], self.parents)[0]
+        return pose
+
     def joints(self, fps: Fraction | float | None = None) -> Array:
         """World positions of all joints in file units, ``(frames, J, 3)``.
 
@@ -99,96 +114,37 @@ def forward_kinematics(rotations: ArrayLike, positions: ArrayLike, parents: tupl
     return world
 
 
-def read_bvh(path: str | Path) -> Bvh:
+def read_bvh(path: str | Path, fps: Fraction | float | None = None) -> Bvh:
     """Read a BVH file.
+
+    Args:
+        path: the file.
+        fps: its frame rate, where the file's own ``Frame Time`` is wrong; None believes the file.
 
     Raises:
         DataError: missing, unreadable or malformed file; the message names the file and what is wrong.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise DataError(f"cannot read '{path}': {error.strerror}") from None
-    return parse_bvh(text, path.name)
+    return parse_bvh(bvh_text(read_bytes(path)), path.name, fps)
 
 
-def parse_bvh(text: str, name: str = "<text>") -> Bvh:
+def bvh_text(content: bytes) -> str:
+    """The text of a BVH file. Names in unknown encodings become unreadable, not the file: nothing hangs on them."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    return content.decode("utf-8-sig", errors="replace")
+
+
+def parse_bvh(text: str, name: str = "<text>", fps: Fraction | float | None = None) -> Bvh:
     """Parse a BVH text; ``name`` appears in error messages (see :func:`read_bvh`)."""
     try:
         head, motion = _split(text)
-        builder = _Hierarchy()
+        hierarchy = Hierarchy()
         for line in head:
-            builder.line(line)
-        return _assemble(builder, motion)
+            hierarchy.line(line)
+        return _assemble(hierarchy, motion, fps)
     except DataError as error:
-        raise DataError(f"{name}: {error}") from None
-
-
-class _Hierarchy:
-    """Collects the HIERARCHY section line by line."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.parents: list[int] = []
-        self.offsets: list[list[float]] = []
-        self.channels: list[tuple[str, ...]] = []
-        self.stack: list[int | None] = []  # None is an End Site
-        self.opening: int | None = None
-        self.expects_brace = False
-
-    def line(self, line: str) -> None:
-        words = line.split()
-        keyword = words[0].upper()
-        if self.expects_brace and keyword != "{":
-            raise DataError(f"expected '{{' before '{line}'")
-        if keyword in ("ROOT", "JOINT"):
-            self._joint(line[len(keyword) :].strip(), root=keyword == "ROOT")
-        elif keyword == "END":
-            self.opening, self.expects_brace = None, True
-        elif keyword == "{":
-            if not self.expects_brace:
-                raise DataError("'{' without a joint before it")
-            self.stack.append(self.opening)
-            self.expects_brace = False
-        elif keyword == "}":
-            if not self.stack:
-                raise DataError("one '}' too many in HIERARCHY")
-            self.stack.pop()
-        elif keyword in ("OFFSET", "CHANNELS"):
-            self._property(keyword, words[1:])
-        else:
-            raise DataError(f"'{line}' is not understood in HIERARCHY")
-
-    def _joint(self, name: str, *, root: bool) -> None:
-        if not name:
-            raise DataError("a joint without a name")
-        if name in self.names:
-            raise DataError(f"joint '{name}' appears twice")
-        if root != (not self.stack):
-            raise DataError(f"'{name}': ROOT belongs at the top and JOINT inside another joint")
-        if self.stack and self.stack[-1] is None:
-            raise DataError(f"joint '{name}' inside an End Site")
-        self.names.append(name)
-        self.parents.append(-1 if not self.stack else int(self.stack[-1] or 0))
-        self.offsets.append([0.0, 0.0, 0.0])
-        self.channels.append(())
-        self.opening, self.expects_brace = len(self.names) - 1, True
-
-    def _property(self, keyword: str, words: list[str]) -> None:
-        if not self.stack:
-            raise DataError(f"{keyword} outside of a joint")
-        joint = self.stack[-1]
-        if joint is None:
-            return  # an End Site's offset is no joint
-        if keyword == "OFFSET":
-            self.offsets[joint] = _numbers(words, f"OFFSET of '{self.names[joint]}'", 3).tolist()
-            return
-        count = int(words[0]) if words and words[0].isdigit() else -1
-        channels = tuple(word.lower() for word in words[1:])
-        if count != len(channels) or set(channels) - _CHANNELS or len(set(channels)) != count:
-            raise DataError(f"bad CHANNELS of '{self.names[joint]}': {' '.join(words)}")
-        self.channels[joint] = channels
+        raise DataError(f"{shown(name)}: {error}") from None
 
 
 def _split(text: str) -> tuple[list[str], Iterator[str]]:
@@ -212,47 +168,47 @@ def _partition_motion(text: str) -> tuple[str, str, str]:
     return text, "", ""
 
 
-def _assemble(builder: _Hierarchy, motion: Iterator[str]) -> Bvh:
-    if builder.stack or builder.expects_brace:
+def _assemble(hierarchy: Hierarchy, motion: Iterator[str], fps: Fraction | float | None) -> Bvh:
+    if hierarchy.stack or hierarchy.expects_brace:
         raise DataError("HIERARCHY is not closed: '}' missing")
-    if not builder.names:
+    if not hierarchy.names:
         raise DataError("HIERARCHY has no joints")
-    frames = int(_numbers([_field(motion, "Frames:")], "Frames", 1)[0])
-    if frames < 1:
-        raise DataError(f"Frames: must be at least 1, got {frames}")
-    fps = rate_from_frame_time(_field(motion, "Frame Time:"))
-    width = sum(len(channels) for channels in builder.channels)
-    words = " ".join(motion).split()
-    if len(words) != frames * width:
-        raise DataError(
-            f"MOTION holds {len(words)} numbers, expected {frames} frames x {width} channels = {frames * width}"
-            + (" (cut off?)" if len(words) < frames * width else "")
-        )
-    values = _numbers(words, "MOTION", frames * width).reshape(frames, width)
+    said = float(numbers([_field(motion, "Frames:")], "Frames", 1)[0])
+    if said < 1 or said > _MOST_FRAMES or not said.is_integer():
+        raise DataError(f"Frames: must be a whole number of at least 1, got {said:g}")
+    time = _field(motion, "Frame Time:")
+    rate = rate_from_frame_time(plain_numbers(time)) if fps is None else exact_rate(fps)
+    width = sum(len(channels) for channels in hierarchy.channels)
+    words = plain_numbers(" ".join(motion)).split()
+    frames, notes = _frames(len(words), int(said), width)
     return Bvh(
-        names=tuple(builder.names),
-        parents=tuple(builder.parents),
-        offsets=np.array(builder.offsets, dtype=np.float64),
-        channels=tuple(builder.channels),
-        fps=fps,
-        values=values,
+        names=tuple(hierarchy.names),
+        parents=tuple(hierarchy.parents),
+        offsets=np.array(hierarchy.offsets, dtype=np.float64),
+        channels=tuple(hierarchy.channels),
+        fps=rate,
+        values=numbers(words, "MOTION", frames * width).reshape(frames, width),
+        notes=notes,
     )
+
+
+def _frames(found: int, said: int, width: int) -> tuple[int, tuple[str, ...]]:
+    """How many frames ``found`` numbers are, and what to say where the file says another number.
+
+    Some exporters (Rokoko Studio for Mixamo skeletons) count one frame too few; what is there in whole frames is read.
+    """
+    if found > said * width and width and found % width == 0:
+        return found // width, ("more frames than 'Frames:' says, all of them read",)
+    if found != said * width:
+        raise DataError(
+            f"MOTION holds {found} numbers, expected {said} frames x {width} channels = {said * width}"
+            + (" (cut off?)" if found < said * width else "")
+        )
+    return said, ()
 
 
 def _field(lines: Iterator[str], label: str) -> str:
     line = " ".join(next(lines, "").split())
     if not line.lower().startswith(label.lower()):
-        raise DataError(f"expected '{label}' in MOTION, found '{line[:40]}'")
+        raise DataError(f"expected '{label}' in MOTION, found '{shown(line, 40)}'")
     return line[len(label) :].strip()
-
-
-def _numbers(words: list[str], where: str, count: int) -> Array:
-    if len(words) != count:
-        raise DataError(f"{where}: expected {count} numbers, got {len(words)}")
-    try:
-        values = np.array(words, dtype=np.float64)
-    except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
-    if not np.isfinite(values).all():
-        raise DataError(f"{where}: NaN or infinite numbers")
-    return values

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from hmu.errors import ConfigError, DataError
+from hmu.errors import ConfigError, DataError, shown
+from hmu.motion.axes import UP
 from hmu.motion.bvh import Bvh
 from hmu.motion.features import face_forward
 from hmu.motion.skeleton import T2M
@@ -24,9 +27,9 @@ class JointMapping:
     Attributes:
         name: short name.
         unit: metres per file unit (0.01 for centimetres).
-        up: the file's vertical axis, ``y`` or ``z`` (right-handed in both cases).
+        up: the file's vertical axis and its sense: ``y``, ``z``, ``-y``, … (right-handed in all cases).
         joints: target joint -> source joint, or source joint -> weight (weights sum to 1). A source name also matches
-            behind a namespace (``mixamorig:Hips``).
+            behind a prefix that all share (``mixamorig:Hips``, ``mixamorig_Hips``, ``Character1Hips``).
     """
 
     name: str
@@ -35,35 +38,64 @@ class JointMapping:
     up: str = "y"
 
     def __post_init__(self) -> None:
-        if self.up not in ("y", "z"):
-            raise ConfigError(f"mapping {self.name}: up is 'y' or 'z', got '{self.up}'")
-        if not self.unit > 0:
-            raise ConfigError(f"mapping {self.name}: unit is metres per file unit, above 0; got {self.unit}")
-        wrong = set(self.joints) ^ set(T2M.joint_names)
+        if self.up not in UP:
+            raise ConfigError(f"mapping {shown(self.name)}: up is one of {', '.join(UP)}, got '{shown(self.up)}'")
+        if not 0 < self.unit < math.inf:
+            raise ConfigError(f"mapping {shown(self.name)}: unit is metres per file unit, above 0; got {self.unit}")
+        wrong = sorted(map(str, set(self.joints) ^ set(T2M.joint_names)))
         if wrong:
-            raise ConfigError(f"mapping {self.name}: joints missing or unknown: {', '.join(sorted(wrong))}")
+            raise ConfigError(f"mapping {shown(self.name)}: joints missing or unknown: {shown(', '.join(wrong), 150)}")
         for target, source in self.joints.items():
-            if not isinstance(source, str) and abs(sum(source.values()) - 1.0) > 1e-6:
-                raise ConfigError(f"mapping {self.name}: weights of {target} must sum to 1, got {dict(source)}")
+            if not isinstance(source, str) and not abs(sum(source.values()) - 1.0) < 1e-6:
+                raise ConfigError(
+                    f"mapping {shown(self.name)}: weights of {target} must sum to 1, got {shown(dict(source), 100)}"
+                )
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """Every source joint that the mapping names, once."""
+        named = [[source] if isinstance(source, str) else list(source) for source in self.joints.values()]
+        return tuple(dict.fromkeys(name for names in named for name in names))
+
+    def missing(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Source joints that a file with joints ``names`` lacks, whatever prefix its names carry."""
+        return tuple(name for name in self.sources if name not in self._found(names))
+
+    def _found(self, names: Sequence[str]) -> dict[str, int]:
+        """Position of the source joints in ``names``: as written, or behind the prefix that serves most of them.
+
+        Raises:
+            DataError: if two prefixes serve all of them (two people in one file).
+        """
+        places: dict[str, dict[str, int]] = {}
+        wanted = set(self.sources)
+        for position, name in enumerate(names):
+            for source in wanted:
+                if name.endswith(source):
+                    places.setdefault(name[: len(name) - len(source)], {})[source] = position
+        whole = [prefix for prefix, found in places.items() if len(found) == len(wanted)]
+        if len(whole) > 1 and "" not in whole:
+            raise DataError(f"holds {len(whole)} people ({shown(', '.join(whole))}): leave one in the file")
+        # namespaces may differ from joint to joint (a prop's, a hand's): those are looked through as well
+        plain = {name.rpartition(":")[2]: position for position, name in enumerate(names)}
+        best = "" if "" in whole else max(places, key=lambda prefix: (len(places[prefix]), prefix == ""), default="")
+        return {**{k: v for k, v in plain.items() if k in wanted}, **places.get("", {}), **places.get(best, {})}
 
     def weights(self, names: Sequence[str]) -> Array:
         """Matrix ``(22, source joints)``; DataError naming the joints that the file lacks."""
-        index = {name.rpartition(":")[2]: position for position, name in enumerate(names)}
-        index |= {name: position for position, name in enumerate(names)}
+        found = self._found(names)
+        missing = [name for name in self.sources if name not in found]
+        if missing:
+            few = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+            raise DataError(
+                f"no joint {shown(few, 100)} for mapping '{shown(self.name)}' "
+                f"(the file has {shown(', '.join(names[:6]), 80)}, …)"
+            )
         matrix = np.zeros((T2M.joints, len(names)))
-        missing: set[str] = set()
         for row, target in enumerate(T2M.joint_names):
             source = self.joints[target]
             for name, weight in ({source: 1.0} if isinstance(source, str) else source).items():
-                if name in index:
-                    matrix[row, index[name]] += weight
-                else:
-                    missing.add(name)
-        if missing:
-            raise DataError(
-                f"no joint {', '.join(sorted(missing))} for mapping '{self.name}' (the file has: {', '.join(names)}); "
-                "choose or write another mapping"
-            )
+                matrix[row, found[name]] += weight
         return matrix
 
     def apply(self, clip: Bvh, fps: Fraction | float = 20) -> Array:
@@ -76,7 +108,12 @@ class JointMapping:
         Returns:
             ``(floor((T - 1) * fps / source fps) + 1, 22, 3)`` float64.
         """
-        joints = self.weights(clip.names) @ clip.joints(fps) * self.unit
-        if self.up == "z":
-            joints = np.stack([joints[..., 0], joints[..., 2], -joints[..., 1]], axis=-1)
-        return face_forward(joints, T2M)
+        return stand(self.weights(clip.names) @ clip.joints(fps), self.unit, self.up)
+
+
+def stand(joints: ArrayLike, unit: float, up: str) -> Array:
+    """Joints ``(frames, 22, 3)`` of a file in metres, y up, on the floor, starting at the origin and facing +z."""
+    turned = np.asarray(joints, dtype=np.float64) * unit
+    if up != "y":
+        turned = np.stack([sign * turned[..., axis] for sign, axis in UP[up]], axis=-1)
+    return face_forward(turned, T2M)

@@ -13,7 +13,7 @@ from hmu.motion.features import joints_to_features
 from hmu.motion.mapping import JointMapping
 from hmu.motion.reference import humanml3d_offsets
 from hmu.motion.skeleton import T2M
-from hmu.tools.import_bvh import load_mapping
+from hmu.tools.import_mapping import load_mapping
 
 # a dummy root that moves, six channels everywhere, two rotation orders, a joint without positions, an End Site
 TEXT = """HIERARCHY
@@ -100,7 +100,8 @@ def test_resampling_slerps_the_rotations():
         ("HIERARCHY", "HIERARCHI", "does not start with HIERARCHY"),
         ("MOTION", "MOTIONS", "no MOTION section"),
         ("Frames:\t3", "Frames:\t4", r"48 numbers, expected 4 frames x 16 channels = 64 \(cut off\?\)"),
-        ("Frames:\t3", "Frames:\t2", "48 numbers, expected 2 frames"),
+        ("Frames:\t3", "Frames:\t2.5", "whole number"),
+        ("Frames:\t3", "Frames:\t1e300", "beyond"),
         ("Frames:\t3", "Frames:\t0", "at least 1"),
         ("Frames:\t3", "Frames:\tmany", "Frames"),
         ("0.0333333", "0", "frame time"),
@@ -124,6 +125,53 @@ def test_broken_files_are_named_with_the_reason(old, new, message):
         parse_bvh(text.replace(old, new, 1), "kick.bvh")
 
 
+def test_more_frames_than_the_file_says_are_read_and_said():
+    clip = parse_bvh(bvh_text().replace("Frames:\t3", "Frames:\t2"))
+    np.testing.assert_array_equal(clip.values, parse_bvh(bvh_text()).values)
+    assert "more frames" in clip.notes[0]
+    with pytest.raises(DataError, match="47 numbers, expected 2 frames"):
+        parse_bvh(bvh_text().replace("Frames:\t3", "Frames:\t2").rstrip().rsplit(" ", 1)[0])
+
+
+def test_a_given_rate_replaces_the_frame_time():
+    for time in ("0.0333333", "0", "1e-99999999", "fast"):
+        assert parse_bvh(bvh_text().replace("0.0333333", time), fps=60).fps == 60
+
+
+def test_decimal_commas_and_separating_commas():
+    text, comma = bvh_text(), bvh_text().replace(".", ",")
+    np.testing.assert_array_equal(parse_bvh(comma).joints(), parse_bvh(text).joints())
+    head, motion = text.split("MOTION")
+    rows = motion.splitlines()
+    separated = "\n".join([*rows[:3], *(row.replace(" ", ", ") for row in rows[3:])])
+    np.testing.assert_array_equal(parse_bvh(f"{head}MOTION{separated}").values, parse_bvh(text).values)
+
+
+def test_other_encodings_and_a_missing_last_line_end(tmp_path):
+    expected = parse_bvh(bvh_text()).joints()
+    for name, content in {
+        "utf16": bvh_text().encode("utf-16"),
+        "latin": bvh_text().replace("stage", "B\u00fchne").encode("latin-1"),
+        "open": bvh_text().rstrip("\n").encode(),
+    }.items():
+        (tmp_path / f"{name}.bvh").write_bytes(content)
+        np.testing.assert_array_equal(read_bvh(tmp_path / f"{name}.bvh").joints(), expected)
+
+
+def test_deep_and_broad_hierarchies_end_in_one_line():
+    deep = "HIERARCHY\nROOT j\n{\n" + "".join(f"JOINT j{k}\n{{\n" for k in range(50_000))
+    with pytest.raises(DataError, match="more than 2000 joints"):
+        parse_bvh(deep + "MOTION\n")
+    for old, new in {
+        "Zposition": "Zposition" * 10_000,
+        "JOINT Leg": "BONE " + "[" * 10_000,
+        " 44 ": " 4" + "4" * 10_000,
+    }.items():
+        with pytest.raises(DataError) as caught:
+            parse_bvh(bvh_text().replace(old, new, 1))
+        assert len(str(caught.value)) < 300
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"absent\.bvh"):
         read_bvh(tmp_path / "absent.bvh")
@@ -135,7 +183,7 @@ def identity_mapping(**changes):
 
 def test_mapping_mistakes():
     with pytest.raises(ConfigError, match="up is"):
-        identity_mapping(up="x")
+        identity_mapping(up="w")
     with pytest.raises(ConfigError, match="unit"):
         identity_mapping(unit=0)
     with pytest.raises(ConfigError, match="missing or unknown: head"):

@@ -24,16 +24,25 @@ from hmu.motion.resample import rate_from_frame_time, resample_positions, resamp
         ("1", 1),
         ("0.0123456", 81),
         ("0.4", Fraction(5, 2)),
+        ("0.03333333507180214", 30),  # 1/30, 1/120 and 1001/30000 in single precision
+        ("0.008333333767950535", 120),
+        ("0.03336666524410248", Fraction(30000, 1001)),
+        ("0.0333333333333333333333333333333333333333333333333", 30),
     ],
 )
 def test_rates_behind_rounded_frame_times(text, rate):
     assert rate_from_frame_time(text) == rate
 
 
-@pytest.mark.parametrize("text", ["0", "-0.1", "fast", "nan", "inf"])
+@pytest.mark.parametrize("text", ["0", "-0.1", "fast", "nan", "inf", "1e-99999999", "1e99999999", "1000", "0.00001"])
 def test_impossible_frame_times(text):
     with pytest.raises(DataError, match="frame time"):
         rate_from_frame_time(text)
+
+
+def test_single_precision_costs_no_frame():
+    rate = rate_from_frame_time("0.03333333507180214")
+    assert resampled_length(301, rate, 20) == 201
 
 
 def test_length_is_exact():

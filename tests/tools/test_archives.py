@@ -13,7 +13,7 @@ import pytest
 
 from hmu.errors import DataError
 from hmu.tools.archives import archive_members
-from hmu.tools.import_sources import read_members
+from hmu.tools.import_members import read_members
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "") -> tarfile.TarInfo:
