@@ -133,7 +133,9 @@ def _fits(parsed: Override, hint: ast.expr | None, many: bool, typed: str | None
         return many
     if isinstance(value, str):
         return typed is None or (value == typed and "${" not in value)
-    return value is None or isinstance(value, QuotedString) or (isinstance(value, list) and takes_lists(hint))
+    if isinstance(value, (list, dict)):  # a list of files where one is expected is a mistake, of words it is text
+        return typed is None or (isinstance(value, list) and takes_lists(hint))
+    return value is None or isinstance(value, QuotedString)
 
 
 def quoted(text: str, literal: bool = False) -> str:

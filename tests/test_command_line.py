@@ -70,6 +70,7 @@ def test_what_is_quoted_or_listed_already_stays(word, value):
 
 def test_a_key_that_takes_one_text_takes_no_list():
     assert understood(["label=[a,b]"], Some) == ["label='[a,b]'"]
+    assert understood(["out=[a,b]"], Some) == ["out=[a,b]"], "which its type refuses"
 
 
 @pytest.mark.parametrize("value", ["outputs/sweeps/x/concept=kick,method=uce", "a b/c!", "run (2)", "1e3", "it's"])
