@@ -60,7 +60,13 @@ def test_no_prints_and_no_unsafe_loading_in_the_library(path):
 #: what turns names into code, and who may use it
 DOORS = {
     "hydra.utils": ["build.py"],
-    "import_module": ["config_source.py", "motion/detectors/__init__.py", "text/stored.py", "tools/pack.py", "tools/parity"],
+    "import_module": [
+        "config_source.py",
+        "motion/detectors/__init__.py",
+        "text/stored.py",
+        "tools/pack.py",
+        "tools/parity",
+    ],
     "OmegaConf.load": ["workflows/common.py", "workflows/pairs.py"],  # files of our own tree
     "yaml.safe_load": ["tools/parity"],
     "yaml.load": [],
