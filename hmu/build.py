@@ -103,20 +103,6 @@ def check_plain(node: Any, source: Path, error: type[HmuError] = CheckpointError
             )
 
 
-def read_received(path: Path, group: str, error: type[HmuError] = ConfigError) -> dict[str, Any]:
-    """A file like those of ``configs/<group>`` that somebody else may have written, as plain values.
-
-    Raises:
-        error: broken, no mapping, with ``${…}``, or with a target that no file of the group names.
-    """
-    content = read_yaml(path, error, limit=1 << 20)
-    if not isinstance(content, dict):
-        raise error(f"{path}: holds {shown(content)}, expected keys and values like the files of configs/{group}")
-    check_plain(content, path, error)
-    check_received(content, group, path, error=error, remedy=f"Take _target_ from the files of configs/{group}")
-    return content
-
-
 def _calls(node: Any, path: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """Every mapping at or below ``node`` that tells Hydra to call something, with its place."""
     if isinstance(node, Mapping):

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,9 @@ def end(status: str, problem: str) -> None:
         write(folder, {**record, "status": status, "problem": problem})
         return
     (folder / RECORD).unlink(missing_ok=True)
-    for path in (folder / COMPOSED).glob("*.yaml"):
-        path.unlink()
+    for path in (*(folder / COMPOSED).glob("*.yaml"), *folder.glob("*.log")):
+        with suppress(OSError):  # Windows keeps a log that is still open
+            path.unlink()
     for empty in (folder / COMPOSED, folder):
         if empty.is_dir() and not any(empty.iterdir()):
             empty.rmdir()
@@ -168,7 +170,7 @@ def _word(text: str) -> str:
 
 def _abandoned(folder: Path) -> bool:
     """Whether all that the folder holds is the claim of a job that died before it wrote anything; removes it then."""
-    held = {entry.name for entry in folder.iterdir()}
+    held = {entry.name for entry in folder.iterdir() if entry.suffix != ".log"}  # the job's own
     record = read(folder)
     if RECORD not in held or held - {RECORD, COMPOSED} or record.get("status") != "starting" or runs_now(record):
         return False

@@ -39,6 +39,7 @@ def dead_process() -> int:
 def test_a_new_folder_is_claimed_and_given_back(tmp_path):
     folder = folders.claim(tmp_path / "a" / "run")
     assert folders.read(folder) == {"status": "starting", "host": platform.node(), "process": os.getpid()}
+    (folder / "unlearn.log").write_text("packing\n")
     folders.end("failed", "a mistake")
     assert not folder.exists()
 
@@ -77,6 +78,7 @@ def test_a_run_that_is_alive_is_named(tmp_path):
 
 def test_the_claim_of_a_job_that_died_before_it_wrote_anything_is_no_run(tmp_path):
     claimed_by("starting", dead_process(), tmp_path)
+    (tmp_path / "evaluate.log").write_text("packing\n")
     folders.claim(tmp_path)
     assert folders.read(tmp_path)["process"] == os.getpid()
 
