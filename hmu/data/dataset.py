@@ -19,7 +19,7 @@ from torch import Tensor
 from hmu.checkpoints.leftovers import remove_leftovers
 from hmu.data.clips import Entry, MotionClips
 from hmu.data.files import clip_id, existing
-from hmu.data.generated import generate_into, recipe_key
+from hmu.data.generated import Generated, recipe_key
 from hmu.data.packed import Pack, pack, source_key
 from hmu.data.reading import MAX_KEPT, build_entries, reading_rule
 from hmu.data.soundness import check_limits, check_shape, read_statistic, told, unused
@@ -136,17 +136,22 @@ class DatasetSource:
             (self.root / self.motion_dir, [_spelled(self.motion_file(clip), f"{clip}.npy") for clip in ids]),
             (self.root / self.text_dir, [_spelled(self.text_file(clip), f"{clip}.txt") for clip in ids]),
         ]
-        key = source_key(files, (str(self.root.resolve()), self.features, self.motion_dir, self.text_dir))
-        return pack(
-            self.cache_dir / "packed" / f"{self.name}-{key}", ids, self.motion_file, self.text_file, self.features
-        )
+        where, made = (str(self.root.resolve()), self.features, self.motion_dir, self.text_dir), self._generated
+        key = source_key(files, where) if made is None else source_key((), (*where, made.ready().mark, *ids))
+        target = self.cache_dir / "packed" / f"{self.name}-{key}"
+        before = None if made is None else made.check
+        return pack(target, ids, self.motion_file, self.text_file, self.features, before)
+
+    @cached_property
+    def _generated(self) -> Generated | None:
+        """What makes the folder and checks it; None for a folder that the user has named."""
+        return None if self._given or self.generator is None else Generated(self.name, self.root, self.generator)
 
     def _ensure_root(self) -> None:
-        if self.root.is_dir():
-            return
-        if self.generator is None or self._given:
+        if self._generated is not None:
+            self._generated.ready()
+        elif not self.root.is_dir():
             raise DataError(f"data set '{self.name}': folder {self.root} does not exist; {self._advice()}")
-        generate_into(self.root, self.generator, self.name)
 
     def _advice(self) -> str:
         return (

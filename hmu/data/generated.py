@@ -1,21 +1,19 @@
-"""Data sets that are made up on first use: where they lie, and how they come to lie there whole."""
+"""Procedural data sets: made into the cache folder once, checked when they are opened."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import shutil
 import sys
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from hmu.checkpoints.sealed import Seal, everything, sealed_folder
+
 log = logging.getLogger(__name__)
-Generator = Callable[[Path], object]
 
 
-def recipe_key(generator: Generator | None) -> str:
+def recipe_key(generator: Callable[[Path], object] | None) -> str:
     """Identity of a generator: its source code, that of the motion package below it, and the arguments it was given.
 
     Generated data are thus made anew whenever the code that makes them changes.
@@ -33,19 +31,37 @@ def recipe_key(generator: Generator | None) -> str:
     return digest.hexdigest()[:12]
 
 
-def generate_into(root: Path, generator: Generator, name: str) -> None:
-    """Make the data set called ``name`` in folder ``root``: whole, or not at all.
+class Generated:
+    """The folder of a procedural data set; a damaged one is made again.
 
-    A process that was faster wins.
+    Args:
+        name: of the data set, for messages.
+        root: the folder; its name changes with what is generated.
+        generator: fills an empty folder, each time with the same bytes.
     """
-    building = root.with_name(f"{root.name}.{uuid.uuid4().hex[:8]}.tmp")
-    building.mkdir(parents=True)
-    try:
-        log.info("generating data set '%s' into %s (once)", name, root)
-        generator(building)
-        os.replace(building, root)
-    except OSError:
-        if not root.is_dir():  # not another process that was faster
-            raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+
+    def __init__(self, name: str, root: Path, generator: Callable[[Path], object]) -> None:
+        self.name, self.root, self._generator = name, root, generator
+        self._seal: Seal | None = None
+
+    def ready(self) -> Seal:
+        """Make the folder where it is missing or damaged. Looks once, at all sizes and at lists and statistics.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        if self._seal is None:
+            self._seal = sealed_folder(self.root, self._generate, lambda name: "/" not in name)
+        return self._seal
+
+    def check(self) -> None:
+        """As :meth:`ready`, for readers of motions and captions: looks at the content of every file.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        self._seal = sealed_folder(self.root, self._generate, everything)
+
+    def _generate(self, folder: Path) -> None:
+        log.info("generating data set '%s' into %s (once)", self.name, self.root)
+        self._generator(folder)

@@ -6,8 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.checkpoints.leftovers import remove_leftovers
+from hmu.checkpoints.sealed import Seal, read_seal, sealed_folder
+from hmu.checkpoints.sealed_rows import SealedRows
 from hmu.data.files import read_clip
 from hmu.data.reading import GOOD, line_problems, line_table
+from hmu.errors import DataError
 from hmu.progress import phase
 
 log = logging.getLogger(__name__)
 VERSION = 2
+MOTION = "motion.f32"  # gigabytes: each block is checked when it is first read, the other files when a pack is opened
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Pack:
         folder: where the files are.
         ids: clip ids.
         offsets: the frames of clip ``i`` are rows ``offsets[i]:offsets[i + 1]`` of ``motion``, ``(clips + 1,)``.
-        motion: real units, memory-mapped float32 ``(all frames, features)``.
+        motion: real units, memory-mapped float32 ``(all frames, features)``, checked as it is read.
         text_offsets, text: the clips' raw caption files, concatenated bytes ``(clips + 1,)``, ``(bytes,)``.
         lines: where the caption lines are, see :data:`hmu.data.reading.LINE`.
         problems: what was missing or broken, by kind: ``{"no motion file": ["000012", ...]}``.
@@ -43,7 +45,7 @@ class Pack:
     folder: Path
     ids: tuple[str, ...]
     offsets: NDArray[np.int64]
-    motion: NDArray[np.float32]
+    motion: SealedRows
     text_offsets: NDArray[np.int64]
     text: NDArray[np.uint8]
     lines: NDArray[np.void]
@@ -81,16 +83,25 @@ def source_key(folders: Sequence[tuple[Path, Iterable[str]]], extra: Sequence[ob
     return digest.hexdigest()[:24]
 
 
+def _small(name: str) -> bool:
+    return name != MOTION
+
+
 def open_pack(folder: Path) -> Pack:
-    """Open a finished pack; nothing but ids and offsets is read into memory."""
+    """Open a finished pack; nothing but ids and offsets is read into memory.
+
+    Raises:
+        Damaged: it is not what was written.
+    """
+    return _opened(read_seal(folder).check(_small))
+
+
+def _opened(seal: Seal, mend: Callable[[], Seal] | None = None) -> Pack:
+    folder = seal.folder
     meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    arrays = np.load(folder / "index.npz", allow_pickle=False)
-    shape = (int(meta["frames"]), int(meta["features"]))
-    motion = (
-        np.memmap(folder / "motion.f32", dtype=np.float32, mode="r", shape=shape)
-        if shape[0]
-        else np.empty(shape, np.float32)
-    )
+    with np.load(folder / "index.npz", allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in ("offsets", "text_offsets", "lines")}
+    motion = SealedRows(seal, MOTION, (int(meta["frames"]), int(meta["features"])), mend)
     size = int(arrays["text_offsets"][-1])
     text = np.memmap(folder / "text.bin", dtype=np.uint8, mode="r", shape=(size,)) if size else np.empty(0, np.uint8)
     return Pack(
@@ -105,36 +116,39 @@ def pack(
     motion_file: Callable[[str], Path],
     text_file: Callable[[str], Path],
     features: int,
+    before: Callable[[], object] | None = None,
 ) -> Pack:
-    """The pack in folder ``target``, built first if it is not there.
+    """The pack in folder ``target``, built first if it is not there, and again if it is damaged.
 
-    Safe against a second process doing the same: each builds beside and the first rename wins.
+    Safe against a second process doing the same, see :func:`hmu.checkpoints.sealed.sealed_folder`.
 
     Args:
         target: folder of the pack (its name holds :func:`source_key`).
         ids: clip ids.
         motion_file, text_file: from an id to its ``.npy`` and caption file.
         features: expected columns of a motion.
+        before: called before the files are read, if they need a check of their own.
+
+    Raises:
+        DataError: it cannot be written.
     """
     remove_leftovers(target.parent)
-    if not (target / "meta.json").exists():
-        building = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-        building.mkdir(parents=True)
-        try:
-            log.debug("packing %d clips into %s (once)", len(ids), target)
-            _build(building, ids, motion_file, text_file, features)
-            _publish(building, target)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-    return open_pack(target)
 
+    def build(folder: Path) -> None:
+        log.debug("packing %d clips into %s (once)", len(ids), target)
+        if before is not None:
+            before()
+        _build(folder, ids, motion_file, text_file, features)
 
-def _publish(building: Path, target: Path) -> None:
-    try:
-        os.replace(building, target)
-    except OSError:
-        if not (target / "meta.json").exists():  # not the other process's finished pack: a real failure
-            raise
+    def mend() -> Seal:
+        """What makes a pack again in which a damaged block of motions was met."""
+        seal = sealed_folder(target, build)
+        if _opened(seal).fingerprint != opened.fingerprint:
+            raise DataError(f"{target}: damaged, and the data it was made from have changed meanwhile; start again")
+        return seal
+
+    opened = _opened(sealed_folder(target, build, _small), mend)
+    return opened
 
 
 def _build(
@@ -149,7 +163,7 @@ def _build(
     good: list[str] = []
     lengths: list[int] = []
     texts: list[bytes] = []
-    with open(folder / "motion.f32", "wb") as out, phase("packing", len(ids), "clips") as done:
+    with open(folder / MOTION, "wb") as out, phase("packing", len(ids), "clips") as done:
         for name in ids:
             done.advance()
             found = read_clip(name, motion_file(name), text_file(name), features)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hmu.checkpoints.safe import load_safetensors, save_safetensors
+from hmu.checkpoints.sealed_file import load_array, save_array
 from hmu.data.clips import MotionClips
 from hmu.data.dataset import DatasetSource
-from hmu.errors import CheckpointError, ConfigError
+from hmu.errors import ConfigError
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery
 from hmu.progress import phase
@@ -60,12 +60,10 @@ def gallery_split(source: DatasetSource, split: str) -> str:
 
 def _embeddings(clips: MotionClips, evaluator: Evaluator, cache: Path | None) -> torch.Tensor:
     key = hashlib.sha256(f"{clips.fingerprint}|{evaluator.fingerprint}".encode()).hexdigest()[:32]
-    path = None if cache is None else cache / f"{key}.safetensors"
-    if path is not None and path.is_file():
-        try:
-            return load_safetensors(path)["latents"]
-        except (CheckpointError, KeyError):
-            log.warning("cached gallery %s is damaged; embedding it again", path.name)
+    path = None if cache is None else cache / f"{key}.npy"
+    found = None if path is None else load_array(path)
+    if found is not None:
+        return torch.from_numpy(found)
     device = next(evaluator.parameters()).device
     latents = torch.zeros(len(clips), evaluator.width)
     order = np.argsort(clips.lengths, kind="stable")
@@ -75,5 +73,5 @@ def _embeddings(clips: MotionClips, evaluator: Evaluator, cache: Path | None) ->
             latents[torch.from_numpy(rows)] = evaluator.embed_motion(batch.motion, batch.lengths).float().cpu()
             done.advance(len(rows))
     if path is not None:
-        save_safetensors(path, {"latents": latents})
+        save_array(path, latents.numpy())
     return latents

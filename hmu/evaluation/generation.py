@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, distributed
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.leftovers import remove_leftovers
+from hmu.checkpoints.sealed import writing
+from hmu.checkpoints.sealed_file import load_array, map_array, save_array
 from hmu.errors import CheckpointError, DataError
 from hmu.evaluation.sets import PromptSet
 from hmu.text.base import TextCondition
-
-log = logging.getLogger(__name__)
 
 
 def processes() -> tuple[int, int]:
@@ -142,13 +138,8 @@ class GenerationCache:
 
         They stay on disk and are read page by page as they are used: ten repeats of a published test split are 27 GB.
         """
-        if self.folder is None or not (self.folder / f"{key}.npy").is_file():
-            return None
-        try:
-            return torch.from_numpy(np.load(self.folder / f"{key}.npy", allow_pickle=False, mmap_mode="c"))
-        except (OSError, ValueError) as error:
-            log.warning("cached motions %s.npy are damaged (%s); generating them again", key, error)
-            return None
+        found = None if self.folder is None else load_array(self.folder / f"{key}.npy")
+        return None if found is None else torch.from_numpy(found)
 
     def check_room(self, values: Mapping[str, int]) -> None:
         """Refuse to start what the disk cannot hold.
@@ -161,7 +152,8 @@ class GenerationCache:
         """
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         needed = 4 * sum(size for key, size in values.items() if not (self.folder / f"{key}.npy").is_file())
         free = shutil.disk_usage(self.folder).free
         if needed > free:
@@ -171,17 +163,12 @@ class GenerationCache:
             )
 
     def save(self, key: str, motion: Tensor) -> Tensor:
-        """Write atomically; returns the motions as :meth:`load` gives them, so that they need not stay in memory."""
+        """Write atomically; returns the motions as :meth:`load` gives them, so that they need not stay in memory.
+
+        Raises:
+            DataError: the disk is full, or the folder cannot be written.
+        """
         if self.folder is None:
             return motion
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, motion.numpy())
-            os.replace(temporary, self.folder / f"{key}.npy")
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        kept = self.load(key)
-        return motion if kept is None else kept
+        save_array(self.folder / f"{key}.npy", motion.numpy())
+        return torch.from_numpy(map_array(self.folder / f"{key}.npy"))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checkpoints.safe import write_bytes
+from hmu.checkpoints.sealed_file import read_sealed, write_sealed
 from hmu.data.clips import DOUBLE_SHARE, MotionClips
 from hmu.methods.codes import NONE, Codes, CodeTable, stack, trimmed
 from hmu.progress import phase
@@ -106,7 +106,7 @@ def encode_cached(
         place = {name: row for row, name in enumerate(known)}
         stream = io.BytesIO()
         np.savez_compressed(stream, names=np.array(known, dtype=str), codes=stored)
-        write_bytes(path, stream.getvalue())
+        write_sealed(path, lambda file: file.write(stream.getvalue()))
     log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
     times = max(1, crops)
     rows = np.array([place[name] for name in clips.ids], dtype=np.int64)[:, None] * times + np.arange(times)
@@ -116,14 +116,11 @@ def encode_cached(
 
 def _read_cache(path: Path) -> tuple[list[str], Codes]:
     empty: Codes = np.full((0, 0, 0), NONE, dtype=np.int16)
-    if not path.is_file():
+    content = read_sealed(path)
+    if content is None:
         return [], empty
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["names"].tolist(), stored["codes"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        log.warning("%s is broken (%s): the clips are encoded again", path, error)
-        return [], empty
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        return stored["names"].tolist(), stored["codes"]
 
 
 def weights_hash(backbone: MotionBackbone) -> str:

@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import time
-import uuid
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import safetensors
 import torch
-from torch import Tensor
 
 from hmu.checkpoints.leftovers import remove_leftovers
-from hmu.checkpoints.safe import load_safetensors, save_safetensors
+from hmu.checkpoints.sealed import Damaged
 from hmu.errors import CheckpointError
 from hmu.progress import batches
 from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.shards import Embedding, Place, fresh_name, join_small, read_index, read_rows, text_key, write_shard
+
+__all__ = ["CachedTextEncoder", "Embedding", "EmbeddingCache"]
 
 log = logging.getLogger(__name__)
-
-_KEY_BYTES = 16
-_MANY, _SMALL = 64, 1 << 24  # so many shards of less than so many bytes are joined when a folder is opened
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """One prompt: real tokens only ``(tokens, width)``, and the pooled vector ``(width,)`` or None. On the CPU."""
-
-    tokens: Tensor
-    pooled: Tensor | None
-
-
-def text_key(text: str) -> bytes:
-    """16 bytes that stand for a text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_KEY_BYTES]
-
-
-def checksum(embedding: Embedding) -> int:
-    """CRC-32 of an embedding's bytes: the file format itself does not notice a flipped bit."""
-    parts = [embedding.tokens] if embedding.pooled is None else [embedding.tokens, embedding.pooled]
-    total = 0
-    for part in parts:
-        total = zlib.crc32(part.contiguous().view(torch.uint8).numpy().data, total)
-    return total
-
-
-class _Place(NamedTuple):
-    """Where a text's embedding is on disk: tokens ``[start, end)`` and pooled vector ``row`` of a shard."""
-
-    path: Path
-    row: int
-    start: int
-    end: int
 
 
 class EmbeddingCache:
@@ -79,11 +39,14 @@ class EmbeddingCache:
         self.folder = None if folder is None else Path(folder) / fingerprint
         self.in_memory = in_memory
         self._recent: OrderedDict[bytes, Embedding] = OrderedDict()
-        self._places: dict[bytes, _Place] = {}
+        self._places: dict[bytes, Place] = {}
         self._known: set[Path] = set()
         if self.folder is not None and self.folder.is_dir():
             remove_leftovers(self.folder)
-            self._join_small(self.folder)
+            try:
+                join_small(self.folder)
+            except (CheckpointError, OSError) as error:
+                log.debug("small shards stay as they are: %s", error)
             self._index_new(self.folder)
 
     def __len__(self) -> int:
@@ -100,23 +63,18 @@ class EmbeddingCache:
     def _index(self, path: Path) -> None:
         self._known.add(path)
         try:
-            with safetensors.safe_open(path, framework="pt") as shard:
-                keys, ends = shard.get_tensor("keys"), shard.get_tensor("ends").tolist()
-        except safetensors.SafetensorError as error:
-            log.warning("%s: damaged cache file, removed; its texts are encoded again (%s)", path, error)
-            path.unlink(missing_ok=True)
-            return
-        except OSError as error:  # joined or deleted by another process meanwhile
+            self._places.update(read_index(path))
+        except Damaged as damage:
+            log.warning("%s: damaged (%s), removed; its texts are encoded again", path, damage.reason)
+            with suppress(OSError):
+                path.unlink()
+        except FileNotFoundError as error:  # joined or deleted by another process meanwhile
             log.debug("%s: %s", path, error)
-            return
-        raw = keys.numpy().tobytes()
-        for row, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            self._places[raw[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]] = _Place(path, row, start, end)
 
     def get(self, texts: Iterable[str]) -> dict[str, Embedding]:
         """Those of ``texts`` that are cached."""
         found: dict[str, Embedding] = {}
-        on_disk: dict[Path, dict[str, _Place]] = {}
+        on_disk: dict[Path, dict[str, Place]] = {}
         for text in dict.fromkeys(texts):
             key = text_key(text)
             if key in self._recent:
@@ -129,7 +87,7 @@ class EmbeddingCache:
             found.update(self._read(path, wanted) if path.exists() else self._moved(path, wanted))
         return found
 
-    def _moved(self, path: Path, wanted: dict[str, _Place]) -> dict[str, Embedding]:
+    def _moved(self, path: Path, wanted: dict[str, Place]) -> dict[str, Embedding]:
         """Embeddings of a shard that is gone: another process may have joined it with others."""
         self._forget(wanted)
         if self.folder is not None:
@@ -139,37 +97,26 @@ class EmbeddingCache:
         log.warning("%s: cache file vanished, its texts are encoded again", path)
         return {}
 
-    def _forget(self, places: dict[str, _Place]) -> None:
+    def _forget(self, places: dict[str, Place]) -> None:
         for text, place in places.items():
             if self._places.get(text_key(text)) == place:
                 del self._places[text_key(text)]
 
-    def _read(self, path: Path, wanted: dict[str, _Place]) -> dict[str, Embedding]:
-        found: dict[str, Embedding] = {}
-        try:
-            with safetensors.safe_open(path, framework="pt") as shard:
-                tokens, sums = shard.get_slice("tokens"), shard.get_tensor("sums")
-                pooled = shard.get_slice("pooled") if "pooled" in shard.keys() else None  # noqa: SIM118 (no mapping)
-                for text, place in wanted.items():
-                    # copies: a slice would keep the whole shard mapped for as long as it is remembered
-                    vector = None if pooled is None else pooled[place.row].clone()
-                    embedding = Embedding(tokens[place.start : place.end].clone(), vector)
-                    if checksum(embedding) == int(sums[place.row]):
-                        found[text] = self._remember(text_key(text), embedding)
-        except (safetensors.SafetensorError, OSError) as error:
-            log.debug("%s: %s", path, error)
+    def _read(self, path: Path, wanted: dict[str, Place]) -> dict[str, Embedding]:
+        found = read_rows(path, wanted)
+        for text, embedding in found.items():
+            self._remember(text_key(text), embedding)
         lost = {text: place for text, place in wanted.items() if text not in found}
         if lost:
-            log.warning("%s: damaged cache file, %d of its texts are encoded again", path, len(lost))
+            log.warning("%s: damaged (not what was written), %d of its texts are encoded again", path, len(lost))
             self._forget(lost)
         return found
 
-    def _remember(self, key: bytes, embedding: Embedding) -> Embedding:
+    def _remember(self, key: bytes, embedding: Embedding) -> None:
         self._recent[key] = embedding
         # Without a folder there is nowhere to read a dropped entry from again.
         while self.folder is not None and len(self._recent) > self.in_memory:
             self._recent.popitem(last=False)
-        return embedding
 
     def put(self, embeddings: Mapping[str, Embedding]) -> None:
         """Add embeddings, in one new shard. A full disk is reported once and the memory cache goes on."""
@@ -178,50 +125,14 @@ class EmbeddingCache:
         items = {text_key(text): value for text, value in embeddings.items()}
         if self.folder is not None:
             try:
-                self._write_shard(self.folder, items)
+                path = fresh_name(self.folder)
+                write_shard(path, items)
+                self._index(path)
             except CheckpointError as error:
                 log.warning("text embeddings are kept in memory only: %s", error)
                 self.folder = None
         for key, value in items.items():
             self._remember(key, value)
-
-    def _write_shard(self, folder: Path, items: dict[bytes, Embedding]) -> None:
-        values = list(items.values())
-        keys = torch.frombuffer(bytearray(b"".join(items)), dtype=torch.uint8).reshape(-1, _KEY_BYTES)
-        ends = torch.tensor([len(value.tokens) for value in values]).cumsum(0)
-        tensors = {"keys": keys, "ends": ends, "tokens": torch.cat([value.tokens for value in values])}
-        tensors["sums"] = torch.tensor([checksum(value) for value in values])
-        if values[0].pooled is not None:
-            tensors["pooled"] = torch.stack([value.pooled for value in values if value.pooled is not None])
-        path = _fresh_name(folder)
-        save_safetensors(path, tensors)
-        self._index(path)
-
-    @staticmethod
-    def _join_small(folder: Path) -> None:
-        """One shard instead of very many small ones (each training step that meets new texts writes one)."""
-        small: list[tuple[Path, dict[str, Tensor]]] = []
-        paths = [path for path in sorted(folder.glob("*.safetensors")) if path.stat().st_size < _SMALL]
-        for path in paths if len(paths) >= _MANY else []:
-            with suppress(CheckpointError):  # reported when it is indexed
-                small.append((path, load_safetensors(path)))
-        if not small:
-            return
-        tokens = torch.tensor([0, *(len(shard["tokens"]) for _, shard in small[:-1])]).cumsum(0)
-        names = set.intersection(*(set(shard) for _, shard in small)) - {"ends"}
-        joined = {name: torch.cat([shard[name] for _, shard in small]) for name in names}
-        joined["ends"] = torch.cat([shard["ends"] + before for (_, shard), before in zip(small, tokens, strict=True)])
-        try:
-            save_safetensors(_fresh_name(folder), joined)
-        except CheckpointError as error:
-            log.debug("small shards stay as they are: %s", error)
-            return
-        for path, _ in small:
-            path.unlink(missing_ok=True)
-
-
-def _fresh_name(folder: Path) -> Path:
-    return folder / f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.safetensors"
 
 
 class CachedTextEncoder(TextEncoder):

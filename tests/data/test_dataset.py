@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from hmu.checkpoints import sealed
 from hmu.data.dataset import DatasetSource
 from hmu.data.packed import open_pack
 from hmu.errors import ConfigError, DataError
@@ -103,18 +105,14 @@ def test_pack_is_reused_changes_with_the_files_and_pickles_by_path(make_source, 
 
 
 def test_two_builders_at_once_leave_one_finished_pack(make_source, monkeypatch) -> None:
-    import hmu.data.packed as packed
+    original = sealed._publish
 
-    original = packed._publish
-
-    def race(building: Path, target: Path) -> None:
+    def race(building: Path, target: Path, contents) -> None:
         if not target.exists():
-            import shutil
-
             shutil.copytree(building, target)  # the other process was faster
-        original(building, target)
+        original(building, target, contents)
 
-    monkeypatch.setattr(packed, "_publish", race)
+    monkeypatch.setattr(sealed, "_publish", race)
     source = make_source()
     assert len(source.clips("train")) == 6
     assert not list(source.pack.folder.parent.glob("*.tmp"))
