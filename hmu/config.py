@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hmu.checkpoints.sealed import check_place
 from hmu.config_source import arguments as arguments
 from hmu.config_source import is_ours
 from hmu.config_types import keys_misfit, misfit
@@ -30,6 +31,7 @@ def check_config(config: DictConfig, overrides: Iterable[str] = (), keys: type[K
 
     Raises:
         ConfigError: names the key, and the keys that exist or the type that is expected.
+        DataError: ``paths.cache`` lies below a file.
     """
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
@@ -40,6 +42,9 @@ def check_config(config: DictConfig, overrides: Iterable[str] = (), keys: type[K
     if wrong := keys_misfit(config, keys):
         raise ConfigError(wrong)
     check_targets(config)
+    cache = OmegaConf.select(config, "paths.cache", throw_on_resolution_failure=False)
+    if cache is not None and "dataset" in config:
+        check_place(Path(str(cache)), written=False)
 
 
 def _check_added(config: DictConfig, key: str, keys: type[Keys]) -> None:

@@ -61,13 +61,26 @@ def writing(target: Path) -> Iterator[None]:
     except OSError as error:
         # NumPy reports a short write with a text of its own and no number
         why = error.strerror or ("no space left" if "requested and" in str(error) else str(error))
+        named = Path(str(error.filename or target))
+        what = target if target.parent in named.parents else named  # the temporary name tells nothing
         raise DataError(
-            f"{error.filename or target}: cannot be written ({why}); free space or name another place (paths.cache=…)"
+            f"{what}: cannot be written ({why}); free space or name another place (paths.cache=…)"
         ) from error
 
 
-def check_place(folder: Path) -> None:
+def set_aside(path: Path) -> None:
+    """Give a file or folder a temporary name; it is removed when it is a day old, others may have mapped it."""
+    with suppress(FileNotFoundError):  # another process was faster
+        os.utime(path)  # so that it counts as young
+        os.replace(path, path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"))
+
+
+def check_place(folder: Path, written: bool = True) -> None:
     """Whether caches can be kept below ``folder``, which need not exist yet; nothing is written.
+
+    Args:
+        folder: ``paths.cache``.
+        written: new ones must be possible, not only reading what is there.
 
     Raises:
         DataError: it lies below a file, or may not be written.
@@ -77,7 +90,7 @@ def check_place(folder: Path) -> None:
         place = place.parent
     if not place.is_dir():
         raise DataError(f"paths.cache={folder}: {place} is no folder; name another place (paths.cache=…)")
-    if not os.access(place, os.W_OK | os.X_OK):
+    if written and not os.access(place, os.W_OK | os.X_OK):
         raise DataError(f"paths.cache={folder}: {place} may not be written; name another place (paths.cache=…)")
 
 
@@ -214,9 +227,7 @@ def _publish(building: Path, target: Path, contents: Callable[[str], bool]) -> N
             _checked(target, contents)
             return
         _copy_foreign(target, building)
-        with suppress(FileNotFoundError):  # another process was faster
-            os.utime(target)  # so that it counts as young
-            os.replace(target, target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp"))
+        set_aside(target)
 
 
 def _copy_foreign(old: Path, new: Path) -> None:

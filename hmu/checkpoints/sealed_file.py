@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hmu.checkpoints.sealed import BLOCK, Damaged, writing
+from hmu.checkpoints.sealed import BLOCK, Damaged, set_aside, writing
 
 log = logging.getLogger(__name__)
 _END = struct.Struct("<8sQI")  # mark, bytes of content, CRC-32 of name and content
@@ -52,6 +52,8 @@ def write_sealed(path: Path, write: Callable[[IO[bytes]], object]) -> None:
                 summing = _Summing(stream, _name_sum(path))
                 write(cast("IO[bytes]", summing))
                 stream.write(_END.pack(_MARK, summing.size, summing.sum))
+            if path.is_dir():
+                set_aside(path)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -89,11 +91,9 @@ def sound(path: Path) -> bool:
         check_sealed(path)
     except FileNotFoundError:
         return False
-    except Damaged as damage:
-        log.warning("%s: damaged (%s), made again", path, damage.reason)
-        return False
-    except OSError as error:
-        log.warning("%s: cannot be read (%s), made again", path, error.strerror)
+    except (Damaged, OSError) as error:
+        reason = error.reason if isinstance(error, Damaged) else error.strerror
+        log.warning("%s: damaged (%s), made again", path, reason)
         return False
     return True
 

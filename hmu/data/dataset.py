@@ -136,8 +136,11 @@ class DatasetSource:
             (self.root / self.motion_dir, [_spelled(self.motion_file(clip), f"{clip}.npy") for clip in ids]),
             (self.root / self.text_dir, [_spelled(self.text_file(clip), f"{clip}.txt") for clip in ids]),
         ]
-        where, made = (str(self.root.resolve()), self.features, self.motion_dir, self.text_dir), self._generated
-        key = source_key(files, where) if made is None else source_key((), (*where, made.ready().mark, *ids))
+        layout, made = (self.features, self.motion_dir, self.text_dir), self._generated
+        if made is None:
+            key = source_key(files, (str(self.root.resolve()), *layout))
+        else:  # known by its content, wherever it lies
+            key = source_key((), (made.ready().mark, *layout, *ids))
         target = self.cache_dir / "packed" / f"{self.name}-{key}"
         before = None if made is None else made.check
         return pack(target, ids, self.motion_file, self.text_file, self.features, before)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from hmu.checkpoints.leftovers import remove_leftovers
-from hmu.checkpoints.sealed import Damaged
+from hmu.checkpoints.sealed import Damaged, set_aside
 from hmu.errors import CheckpointError
 from hmu.progress import batches
 from hmu.text.base import TextCondition, TextEncoder
@@ -65,11 +65,16 @@ class EmbeddingCache:
         try:
             self._places.update(read_index(path))
         except Damaged as damage:
-            log.warning("%s: damaged (%s), removed; its texts are encoded again", path, damage.reason)
-            with suppress(OSError):
-                path.unlink()
+            self._drop(path, damage.reason)
         except FileNotFoundError as error:  # joined or deleted by another process meanwhile
             log.debug("%s: %s", path, error)
+
+    def _drop(self, path: Path, reason: str) -> None:
+        """Forget a whole shard: its texts are then encoded in the batches of the first time, to the last bit."""
+        log.warning("%s: damaged (%s), removed; its texts are encoded again", path, reason)
+        self._places = {key: place for key, place in self._places.items() if place.path != path}
+        with suppress(OSError):
+            set_aside(path)
 
     def get(self, texts: Iterable[str]) -> dict[str, Embedding]:
         """Those of ``texts`` that are cached."""
@@ -84,7 +89,7 @@ class EmbeddingCache:
                 place = self._places[key]
                 on_disk.setdefault(place.path, {})[text] = place
         for path, wanted in on_disk.items():
-            found.update(self._read(path, wanted) if path.exists() else self._moved(path, wanted))
+            found.update(self._read(path, wanted))
         return found
 
     def _moved(self, path: Path, wanted: dict[str, Place]) -> dict[str, Embedding]:
@@ -103,13 +108,15 @@ class EmbeddingCache:
                 del self._places[text_key(text)]
 
     def _read(self, path: Path, wanted: dict[str, Place]) -> dict[str, Embedding]:
-        found = read_rows(path, wanted)
+        try:
+            found = read_rows(path, wanted)
+        except Damaged as damage:
+            self._drop(path, damage.reason)
+            return {}
+        except FileNotFoundError:
+            return self._moved(path, wanted)
         for text, embedding in found.items():
             self._remember(text_key(text), embedding)
-        lost = {text: place for text, place in wanted.items() if text not in found}
-        if lost:
-            log.warning("%s: damaged (not what was written), %d of its texts are encoded again", path, len(lost))
-            self._forget(lost)
         return found
 
     def _remember(self, key: bytes, embedding: Embedding) -> None:

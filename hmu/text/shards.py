@@ -139,17 +139,22 @@ def read_index(path: Path) -> dict[bytes, Place]:
 
 
 def read_rows(path: Path, wanted: Mapping[str, Place]) -> dict[str, Embedding]:
-    """Those of the wanted embeddings that are what was written."""
+    """The wanted embeddings.
+
+    Raises:
+        Damaged: one of them is not what was written.
+        FileNotFoundError: the shard is gone.
+    """
     found: dict[str, Embedding] = {}
-    with suppress(Damaged, FileNotFoundError), _reading(path) as shard:
+    with _reading(path) as shard:
         tokens, sums = shard.get_slice("tokens"), shard.get_tensor("sums")
         pooled = shard.get_slice("pooled") if "pooled" in shard.keys() else None  # noqa: SIM118 (no mapping)
         for text, place in wanted.items():
             # copies: a slice would keep the whole shard mapped for as long as it is remembered
             vector = None if pooled is None else pooled[place.row].clone()
-            embedding = Embedding(tokens[place.start : place.end].clone(), vector)
-            if checksum(embedding) == int(sums[place.row]):
-                found[text] = embedding
+            found[text] = Embedding(tokens[place.start : place.end].clone(), vector)
+            if checksum(found[text]) != int(sums[place.row]):
+                raise Damaged(path, f"embedding {place.row} is not what was written")
     return found
 
 

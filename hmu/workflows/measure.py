@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
 from hmu.build import instantiate
+from hmu.checkpoints.sealed import check_place
 from hmu.choices import choice
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
@@ -108,7 +109,7 @@ def measure(
 def check_measurable(
     config: DictConfig, source: DatasetSource, concept: Concept, backbone: MotionBackbone
 ) -> tuple[Evaluator, list[PromptSet]]:
-    """Everything :func:`measure` may refuse, before anything expensive: suite, evaluator, splits, reference.
+    """Everything :func:`measure` may refuse, before anything expensive: suite, cache, evaluator, splits, reference.
 
     Returns:
         the evaluator and the prompt sets.
@@ -118,6 +119,7 @@ def check_measurable(
     """
     suite: Suite = instantiate(config.suite)
     backbone.check_steps(suite.steps, "suite.steps")
+    check_place(Path(config.paths.cache))
     evaluator = build_evaluator(config, source)
     if suite.gallery is not None:
         gallery_split(source, str(suite.gallery))

@@ -156,8 +156,8 @@ def test_a_flipped_bit_is_noticed(tmp_path, caplog):
     encoder = frozen()
     with caplog.at_level(logging.WARNING):
         assert same(CachedTextEncoder(encoder, tmp_path).encode(TEXTS), encoder.inner.encode(TEXTS))
-    assert "1 of its texts are encoded again" in caplog.text
-    assert len(encoder.seen) == 1
+    assert "its texts are encoded again" in caplog.text
+    assert len(encoder.seen) == len(set(TEXTS))  # in the batches of the first time, so to the same bits
 
 
 def test_many_small_shards_are_joined_while_another_process_reads_them(tmp_path, caplog):
@@ -168,7 +168,7 @@ def test_many_small_shards_are_joined_while_another_process_reads_them(tmp_path,
     damaged = sorted((tmp_path / "f").glob("*.safetensors"))[0]
     damaged.write_bytes(b"nothing")
     opened = EmbeddingCache("f", tmp_path)
-    assert len(list((tmp_path / "f").iterdir())) == 1
+    assert len(list((tmp_path / "f").glob("*.safetensors"))) == 1
     assert "removed; its texts are encoded again" in caplog.text
     caplog.clear()
     for cache in (opened, writer):
