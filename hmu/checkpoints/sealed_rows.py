@@ -45,14 +45,14 @@ class SealedRows:
         self._bytes = self._rows.reshape(-1).view(np.uint8)
         self._unread = np.ones(len(seal.sums[self.name]), dtype=bool)
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """A copy of ``rows``, ``(len(rows), columns)``.
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Rows by number (a copy) or a slice of them (as they lie on disk), ``(rows, columns)``.
 
         Raises:
             Damaged: in a process that cannot make the folder again.
         """
         if self._unread.any():
-            self._check(rows)
+            self._check(np.arange(*rows.indices(self.shape[0])) if isinstance(rows, slice) else rows)
         return self._rows[rows]
 
     def _check(self, rows: NDArray[np.int64]) -> None:

@@ -61,6 +61,7 @@ def test_reading_many_rows_checks_each_block_once(make_source):
     rows = make_source().pack.motion
     assert rows._unread.tolist() == [True]
     assert rows[np.array([], dtype=np.int64)].shape == (0, FEATURES)
+    assert rows[5:5].shape == (0, FEATURES)
     assert rows._unread.tolist() == [True]
-    _ = rows[np.array([3, 1])]
+    assert np.array_equal(rows[1:4], rows[np.array([1, 2, 3])])
     assert rows._unread.tolist() == [False]
