@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from hmu.checkpoints import sealed
 from hmu.checkpoints.leftovers import DAY, remove_leftovers
 from hmu.checkpoints.sealed import BLOCK, SEAL, Damaged, check_place, read_seal, sealed_folder
 from hmu.checkpoints.sealed_file import load_array, map_array, read_sealed, save_array, write_sealed
+from hmu.config import check_config
 from hmu.data.dataset import DatasetSource
 from hmu.data.demo import generate
 from hmu.errors import DataError, HmuError
@@ -218,3 +220,12 @@ def test_a_place_that_cannot_be_is_said_before_anything(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="may not be written"):
         check_place(tmp_path / "new")
     check_place(tmp_path / "new", written=False)
+
+
+def test_the_configuration_is_checked_for_such_a_place(tmp_path):
+    (tmp_path / "file").write_text("")
+    asked = OmegaConf.create({"paths": {"cache": str(tmp_path / "file" / "cache")}, "dataset": {}})
+    with pytest.raises(DataError, match="file is no folder"):
+        check_config(asked)
+    check_config(OmegaConf.create({"paths": {"cache": str(tmp_path / "file")}}))  # a command that keeps nothing
+    check_config(OmegaConf.create({"paths": {"cache": str(tmp_path / "new")}, "dataset": {}}))
