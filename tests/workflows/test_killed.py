@@ -89,7 +89,7 @@ def imports(root: Path) -> Job:
     return Job(lambda place: ["-m", "hmu.tools.import_bvh", *given, f"target={place / 'data'}"], content("data"))
 
 
-def start(words: list[str]) -> int:
+def start(words: list[str], said: Path) -> int:
     """The id of a process that runs a command, forked from this one, which has imported everything: no waiting."""
     process = os.fork()
     if process:
@@ -97,8 +97,9 @@ def start(words: list[str]) -> int:
     code = 1
     try:
         os.environ.pop("HMU_RUN_STAMP", None)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        for stream in (1, 2):
+            os.dup2(os.open(said, os.O_CREAT | os.O_APPEND | os.O_WRONLY), stream)
+        sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # pytest has put others in their place
         GlobalHydra.instance().clear()
         sys.argv = words[1:] if words[0] == "-m" else [str(REPOSITORY / words[0]), *words[1:]]
         try:
@@ -113,8 +114,8 @@ def start(words: list[str]) -> int:
         os._exit(code)
 
 
-def finish(process: int) -> None:
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+def finish(process: int, said: Path) -> None:
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, said.read_text()[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,8 @@ def undisturbed(tmp_path_factory) -> Callable[[str], tuple[Job, object, int]]:
         job, place = every[name], root / name
         words = job.words(place)
         place.mkdir()
-        finish(start(words))
+        said = root / f"{name}.log"
+        finish(start(words, said), said)
         return job, job.outcome(place), written(place)
 
     return run
@@ -168,7 +170,10 @@ def kill_somewhere(process: int, place: Path, after: int, pause: float) -> None:
 def test_killed_and_given_again(undisturbed, tmp_path, name, number):
     job, expected, files = undisturbed(name)
     chance = random.Random(f"{name} {number}")
-    words = job.words(tmp_path)
-    kill_somewhere(start(words), tmp_path, int((number + chance.random()) / KILLS * 0.9 * files), chance.random() / 20)
-    finish(start(words))
-    assert job.outcome(tmp_path) == expected
+    place, said = tmp_path / "place", tmp_path / "said.log"
+    place.mkdir()
+    words = job.words(place)
+    after, pause = int((number + chance.random()) / KILLS * 0.9 * files), chance.random() / 20
+    kill_somewhere(start(words, said), place, after, pause)
+    finish(start(words, said), said)
+    assert job.outcome(place) == expected
