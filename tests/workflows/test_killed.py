@@ -99,7 +99,7 @@ def start(words: list[str], said: Path) -> int:
         os.environ.pop("HMU_RUN_STAMP", None)
         for stream in (1, 2):
             os.dup2(os.open(said, os.O_CREAT | os.O_APPEND | os.O_WRONLY), stream)
-        sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # pytest has put others in their place
+        sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)  # not those of pytest
         GlobalHydra.instance().clear()
         sys.argv = words[1:] if words[0] == "-m" else [str(REPOSITORY / words[0]), *words[1:]]
         try:
