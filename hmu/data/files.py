@@ -5,22 +5,18 @@ A kind of trouble is a short text ("no motion file"), so that thousands of files
 
 from __future__ import annotations
 
-import io
-import math
 import os
-import tokenize
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hmu.checkpoints.arrays import load_array
 from hmu.documents import decode, read_bytes
 from hmu.errors import DataError
 
 LARGEST = 1e5  #: metres, millimetres, radians, newtons: beyond it nothing that a body does
-_BROKEN_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, OverflowError)
 
 
 def composed(text: str) -> str:
@@ -50,36 +46,11 @@ def existing(path: Path) -> Path:
     return next((other for other in spelled if os.path.exists(other)), path)
 
 
-def read_array(path: Path) -> NDArray[Any]:
-    """The one array of an ``.npy`` file; Python objects in it are never built, and memory only taken for what is there.
-
-    Raises:
-        DataError: no regular file, no ``.npy`` file (an archive, text), a truncated one, or one of Python objects.
-    """
-    content = read_bytes(path, limit=1 << 31)
-    stream = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(stream)
-        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = header(stream)
-    except (*_BROKEN_HEADER, KeyError) as error:
-        kind = "an archive (.npz)" if content.startswith(b"PK") else "no .npy file, or a damaged one"
-        raise DataError(f"{path}: is {kind}; expected one array, as numpy.save writes it") from error
-    if dtype.hasobject:
-        raise DataError(f"{path}: holds Python objects, which are not read; expected numbers")
-    count, offset = math.prod(shape), stream.tell()
-    if any(size < 0 for size in shape) or count * dtype.itemsize > len(content) - offset:
-        raise DataError(f"{path}: its header says {shape}, the file ends before; copy it again")
-    if count * dtype.itemsize == 0:
-        return np.zeros(shape, dtype)
-    return np.frombuffer(content, dtype, count, offset).reshape(shape, order="F" if fortran else "C")
-
-
 def read_motion(path: Path, features: int) -> NDArray[np.float32] | str:
     """The motion as float32 ``(frames, features)``, or what is wrong with the file."""
     try:
-        motion = read_array(path)
-    except DataError:
+        motion = load_array(path)
+    except (FileNotFoundError, DataError):
         return "unreadable motion file" if os.path.exists(path) else "no motion file"
     if motion.ndim != 2 or motion.shape[1] != features:
         return f"motion not of shape (frames, {features})"

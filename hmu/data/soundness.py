@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hmu.data.files import LARGEST, read_array
+from hmu.checkpoints.arrays import load_array
+from hmu.data.files import LARGEST
 from hmu.data.reading import GOOD, MAX_KEPT
 from hmu.errors import ConfigError, DataError, shown
 
@@ -109,7 +110,7 @@ def read_statistic(path: Path, features: int, *, divides: bool) -> Tensor:
     Raises:
         DataError: unreadable, of another width, no finite numbers, or deviations that are not above 0.
     """
-    value = read_array(path)
+    value = load_array(path)
     if value.dtype.kind not in "fiu" or value.shape != (features,):
         what: Any = value.shape if value.dtype.kind in "fiu" else "no numbers"
         raise DataError(f"{path} has shape {what}; expected ({features},): is it of another data set?")

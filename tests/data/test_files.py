@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmu.data.files import clip_id, existing, id_problem, read_array, read_motion, read_text
+from hmu.checkpoints.arrays import load_array
+from hmu.data.files import clip_id, existing, id_problem, read_motion, read_text
 from hmu.data.reading import RULES, build_entries, line_problems, line_table
 from hmu.errors import DataError
 from tests.data.conftest import FEATURES, motion_of, write_layout
@@ -94,7 +95,7 @@ def test_folders_pipes_and_missing_files(tmp_path: Path) -> None:
         assert read_text(tmp_path / f"{name}.npy") == f"{kind} caption file"
     (tmp_path / "e.npy").write_bytes(archive())
     with pytest.raises(DataError, match=r"an archive \(\.npz\)"):
-        read_array(tmp_path / "e.npy")
+        load_array(tmp_path / "e.npy")
 
 
 def test_captions_of_every_encoding_that_can_be_told(tmp_path: Path) -> None:
