@@ -19,7 +19,7 @@ from omegaconf import DictConfig, open_dict
 from hmu.app import CONFIGS, register_resolvers
 from hmu.command_line import understood
 from hmu.config import check_config
-from hmu.help import commands, header
+from hmu.help import commands, header, main_help
 from hmu.tools import report
 from hmu.values import Keys
 from tests.conftest import REPOSITORY
@@ -184,6 +184,8 @@ def check(command: Command) -> None:
     elif name == "venv":
         if len(arguments) != 1 or arguments[0].startswith("-"):
             raise Unknown(f"venv takes one folder: {command.line}")
+    elif "--help" in arguments:
+        main_help(str(command.config), arguments)
     elif command.config is not None:
         composed(command)
     elif command.target[0] != "hmu.tools.parity":
