@@ -110,7 +110,7 @@ def test_names_stay_inside_the_target(tmp_path):
             archive.addfile(tarfile.TarInfo(name))
     ids = clip_ids(path for path, _ in read_members(tmp_path / "a.tar", ".bvh"))
     assert {"abs_x", "up_x"} < set(ids.values())
-    assert len(set(ids.values())) == 5
+    assert len(set(ids.values())) == 4  # ".bvh" alone is a hidden file without an ending
     assert all("/" not in name and name.strip(".") and len(name) <= 200 for name in ids.values())
 
 

@@ -22,7 +22,7 @@ TOY = [
 TOY += ["backbone.text.width=16", "backbone.text.buckets=64", "backbone.text.layers=1", "backbone.sampling.steps=2"]
 TINY = {"latent_dim": 16, "n_heads": 2, "n_layers": 1, "ff_size": 16}
 TOKENS = [f"backbone.{part}.{key}={value}" for part in ("masked", "residual") for key, value in TINY.items()]
-TOKENS += ["backbone.rvq.codes=16", "backbone.rvq.code_dim=8", "backbone.rvq.width=16", "backbone.rvq.depth=1"]
+TOKENS += ["backbone.rvq.codes=32", "backbone.rvq.code_dim=8", "backbone.rvq.width=16", "backbone.rvq.depth=1"]
 TOKENS += [
     "backbone.rvq.quantizers=3",
     "backbone.rvq.quantize_dropout=0",
