@@ -1,22 +1,15 @@
 """Every mistake of ``mistakes.csv`` is told in one good line, before the work, and leaves nothing behind.
 
-Columns: ``command`` as typed after ``python`` (``{tmp}`` is a folder with the files of :func:`things`), ``expected``, a
-distinctive part of the line, and ``phase``: when it can be told at the earliest (``start``: from the configuration
-alone; ``data``; ``model``; ``work``). All rows run in two processes, each many commands.
+Columns: ``command`` as typed after ``python`` (``{tmp}`` is a folder with the files of :func:`tests.mistaken.things`,
+``{repo}`` the clone), ``expected``, a distinctive part of the line, and ``phase``: what has to be looked at before it
+can be told (``start``: the configuration alone; ``data``; ``model``; ``work``: the first steps of it). All rows run in
+two processes, each many commands. What each took:  ``pytest tests/test_mistakes.py -s``
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
-import os
-import runpy
-import shlex
-import shutil
 import sys
-import time
-import traceback
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -24,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.answering import Answer, answer, contents, prepare
 from tests.conftest import REPOSITORY
 from tests.mistaken import things
 
-PHASES = {"start": 30.0, "data": 60.0, "model": 60.0, "work": 90.0}  # seconds, far above what it takes
+PHASES = {"start": 10.0, "data": 30.0, "model": 30.0, "work": 60.0}  # seconds, far above what it takes
+LONGEST = 300  # characters of a line, without the name of the folder and what {tmp} and {repo} stand for
 
 
 @dataclass(frozen=True)
@@ -36,15 +31,8 @@ class Mistake:
     expected: str
     phase: str
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a command: exit code, lines on stderr that name a mistake, seconds, a trace if there was one."""
-
-    code: object
-    lines: list[str]
-    seconds: float
-    trace: str
+    def typed(self, tmp: Path) -> str:
+        return self.command.replace("{tmp}", str(tmp)).replace("{repo}", str(REPOSITORY))
 
 
 def rows() -> list[Mistake]:
@@ -52,49 +40,7 @@ def rows() -> list[Mistake]:
         return [Mistake(**row) for row in csv.DictReader(file)]
 
 
-def prepare(home: str) -> None:
-    """A worker: the same environment as a user's, at toy size."""
-    os.chdir(home)
-    for name in ("HMU_ROOT", "HMU_RUN_STAMP", "HYDRA_FULL_ERROR"):
-        os.environ.pop(name, None)
-    os.environ.update(HMU_DEBUG="fast", OMP_NUM_THREADS="1", WANDB_MODE="offline")
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def answer(mistake: Mistake, home: str) -> Answer:
-    """Run the command in this process as the command line would."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    from hmu import folders
-
-    words = shlex.split(mistake.command.replace("{tmp}", home).replace("{repo}", str(REPOSITORY)))
-    module = words[0] == "-m"
-    target, arguments = (words[1], words[2:]) if module else (str(REPOSITORY / words[0]), words[1:])
-    os.environ.pop("HMU_RUN_STAMP", None)
-    GlobalHydra.instance().clear()
-    folders.done()
-    argv, sys.argv = sys.argv, [target, *arguments]
-    out, err, code, trace = io.StringIO(), io.StringIO(), None, ""
-    start = time.perf_counter()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            if module:
-                runpy.run_module(target, run_name="__main__")
-            else:
-                runpy.run_path(target, run_name="__main__")
-    except SystemExit as left:
-        code = left.code
-    except BaseException:
-        trace = traceback.format_exc()
-    finally:
-        sys.argv = argv
-    lines = [line for line in err.getvalue().splitlines() if line.startswith("error: ")]
-    return Answer(code, lines, time.perf_counter() - start, trace)
-
-
-def wrong(mistake: Mistake, got: Answer, home: str) -> str | None:
+def wrong(mistake: Mistake, got: Answer, tmp: Path) -> str | None:
     """What is not as it should be, None if nothing is."""
     if got.trace:
         return f"a stack trace: {got.trace.strip().splitlines()[-1][:300]}"
@@ -102,35 +48,52 @@ def wrong(mistake: Mistake, got: Answer, home: str) -> str | None:
         return "accepted"
     if len(got.lines) != 1:
         return f"{len(got.lines)} lines: {got.lines}"
-    line = got.lines[0].replace(home, "").replace(str(REPOSITORY), "")
+    line = got.lines[0].replace(str(tmp), "").replace(str(REPOSITORY), "")
+    if got.code != 2:
+        return f"exit code {got.code}: {line}"
     if mistake.expected.lower() not in line.lower():
         return f"said: {line}"
-    if len(line) > 500:
-        return f"a line of {len(line)} characters"
+    if len(line) > LONGEST:
+        return f"a line of {len(line)} characters: {line}"
     return f"took {got.seconds:.0f} s" if got.seconds > PHASES[mistake.phase] else None
 
 
+def slowest(listed: list[Mistake], got: list[Answer]) -> str:
+    """How long it took until the lines came, and the longest ten."""
+    seconds = sorted(one.seconds for one in got)
+    pairs = sorted(zip(got, listed, strict=True), key=lambda pair: -pair[0].seconds)[:10]
+    head = f"{len(got)} lines in {sum(seconds):.0f} s of two processes, half of them below {seconds[len(got) // 2]:.2f}"
+    return "\n".join([head, *(f"{one.seconds:7.2f} s  {mistake.command}" for one, mistake in pairs)])
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("mistakes")
-    things(folder)
-    return folder
+def places(tmp_path_factory):
+    """A folder to work in, and one with files of the user's."""
+    home = tmp_path_factory.mktemp("mistakes")
+    (home / "here").mkdir()
+    (home / "mine").mkdir()
+    things(home / "mine")
+    return home / "here", home / "mine"
 
 
-def test_every_mistake_is_one_line(home):
-    listed = rows()
-    assert len({mistake.command for mistake in listed}) == len(listed)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=prepare, initargs=(str(home),)) as pool:
-        got = list(pool.map(answer, listed, [str(home)] * len(listed), chunksize=1))
-    pairs = list(zip(listed, got, strict=True))
-    bad = [f"{m.command}\n    {problem}" for m, a in pairs if (problem := wrong(m, a, str(home)))]
+def test_every_mistake_is_one_line(places):
+    here, mine = places
+    listed, before = rows(), contents(mine)
+    commands = [mistake.typed(mine) for mistake in listed]
+    with ProcessPoolExecutor(2, get_context("spawn"), initializer=prepare, initargs=(str(here),)) as pool:
+        got = list(pool.map(answer, commands))
+    sys.stdout.write(f"\n{slowest(listed, got)}\n")
+    pairs = zip(listed, got, strict=True)
+    bad = [f"{mistake.command}\n    {problem}" for mistake, one in pairs if (problem := wrong(mistake, one, mine))]
     assert not bad, f"{len(bad)} of {len(listed)}:\n" + "\n".join(bad)
-    left = [path for path in (home / "outputs").rglob("*") if path.is_file()] if (home / "outputs").is_dir() else []
-    assert not left, f"a refused command left {left[:5]}"
+    after = contents(mine)
+    assert {name for name in before | after if before.get(name) != after.get(name)} == set(), "the user's files"
+    assert [path.name for path in here.iterdir()] in ([], [".cache"]), "a refused command left something"
 
 
 def test_rows_are_whole():
-    for mistake in rows():
+    listed = rows()
+    assert len({mistake.command for mistake in listed}) == len(listed)
+    for mistake in listed:
         assert mistake.phase in PHASES, mistake
         assert len(mistake.expected) >= 3, mistake
-        assert not Path(shutil.os.path.expanduser(mistake.command)).is_absolute()
