@@ -141,17 +141,25 @@ def _or_fail(job: Callable[[], object]) -> object:
         return stopping.stoppable(job)
     except Exception as error:
         problem = _told(error)
-        folders.end("failed", problem or f"{type(error).__name__}: {' '.join(str(error).split())}")
+        folders.end("failed", problem or f"{type(error).__name__}: {' '.join(str(error).split())}", _made())
         if problem is None:
             raise
         _fail(problem)
     except (stopping.Stopped, KeyboardInterrupt) as stop:
         line, code = (stop.line, stop.code) if isinstance(stop, stopping.Stopped) else ("interrupted", 130)
-        folders.end("interrupted", line)
+        folders.end("interrupted", line, _made())
         sweep.table()  # of the jobs that had ended
         if isinstance(stop, stopping.Stopped):
             stop.leave()
         _fail(line, code)
+
+
+def _made() -> Path | None:
+    """The folder that Hydra has made for this run: it bears the run's stamp."""
+    if rank() or not HydraConfig.initialized() or in_sweep():
+        return None
+    folder = HydraConfig.get().runtime.get("output_dir")
+    return Path(folder) if folder and Path(folder).name == os.environ.get("HMU_RUN_STAMP") else None
 
 
 def _told(error: Exception) -> str | None:

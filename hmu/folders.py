@@ -65,14 +65,18 @@ def refuse_foreign(folder: Path) -> None:
         )
 
 
-def end(status: str, problem: str) -> None:
-    """The job did not end well: its record says how, or nothing of it stays where it had not begun."""
+def end(status: str, problem: str, made: Path | None = None) -> None:
+    """The job did not end well: its record says how, or nothing of it stays where it had not begun.
+
+    ``made``: a folder that was made for the job, which it need not have claimed yet.
+    """
     global _mine
-    folder, _mine = _mine, None
-    if folder is None:
+    claimed, _mine = _mine, None
+    folder = claimed or made
+    if folder is None or (not claimed and (folder / RECORD).exists()):  # another process has claimed it
         return
     record = read(folder)
-    if record.get("status") != "starting":
+    if claimed and record.get("status") != "starting":
         write(folder, {**record, "status": status, "problem": problem})
         return
     (folder / RECORD).unlink(missing_ok=True)

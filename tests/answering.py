@@ -55,11 +55,11 @@ def prepare(here: str) -> None:
 
 def answer(command: str, limit: float = LIMIT) -> Answer:
     """Run ``command`` as typed after ``python``; a line that ``limit`` seconds do not bring counts as a hang."""
-    target, arguments = taken_apart(command)
+    environment, target, arguments = taken_apart(command)
     out, err, code, trace = io.StringIO(), io.StringIO(), None, ""
     start = time.perf_counter()
     try:
-        with _fresh(target, arguments), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with _fresh([target, *arguments], environment), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             faulthandler.dump_traceback_later(2 * limit, exit=True, file=sys.__stderr__)  # code that no signal reaches
             signal.setitimer(signal.ITIMER_REAL, limit)
             if target.endswith(".py"):
@@ -77,14 +77,21 @@ def answer(command: str, limit: float = LIMIT) -> Answer:
     return Answer(code, lines, time.perf_counter() - start, trace or _trace(err.getvalue()))
 
 
-def taken_apart(command: str) -> tuple[str, list[str]]:
-    """A script's path or a module, and its arguments. ``\\0`` and ``\\n`` stand for what a shell cannot type."""
+def taken_apart(command: str) -> tuple[dict[str, str], str, list[str]]:
+    """What is set in front of a command as in a shell (``HMU_DEBUG= unlearn.py``), its script or module, its arguments.
+
+    ``\\n`` and ``\\0`` stand for the characters that are hard to type.
+    """
     words = [word.replace("\\n", "\n").replace("\\0", "\0") for word in shlex.split(command)]
-    return (words[1], words[2:]) if words[0] == "-m" else (str(REPOSITORY / words[0]), words[1:])
+    environment = {}
+    while "=" in words[0]:
+        name, _, environment[name] = words.pop(0).partition("=")
+    target, arguments = (words[1], words[2:]) if words[0] == "-m" else (str(REPOSITORY / words[0]), words[1:])
+    return environment, target, arguments
 
 
 @contextlib.contextmanager
-def _fresh(target: str, arguments: list[str]) -> Iterator[None]:
+def _fresh(words: list[str], more: dict[str, str]) -> Iterator[None]:
     """What one command leaves in a process is taken back: logging, environment, Hydra, what is claimed, signals."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
@@ -93,8 +100,9 @@ def _fresh(target: str, arguments: list[str]) -> Iterator[None]:
     from hmu.workflows import sweep
 
     argv, environment, root = sys.argv, dict(os.environ), logging.getLogger()
+    os.environ.update(more)
     handlers, level = root.handlers[:], root.level
-    sys.argv = [target, *arguments]
+    sys.argv = words
     try:
         yield
     finally:
