@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hmu import console, debug, folders, help, stopping
+from hmu import console, debug, folders, help, refusals, stopping
 from hmu.choices import choice
 from hmu.command_line import understood
 from hmu.config import check_config
@@ -169,6 +169,8 @@ def _told(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _FULL:
         place = error.filename or "a file"
         return f"cannot write '{place}': {error.strerror}; free space or choose another folder (paths.output=…)"
+    if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename is not None:
+        return f"'{shown(error.filename, 200)}': a file is where a folder is needed; choose another place"
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:  # the system's, no bug
         return f"'{shown(error.filename, 200)}': {error.strerror}; check that path"
     return None
@@ -184,6 +186,8 @@ def one_line(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, HmuError):
         error = cause
+    if words := refusals.told(error):
+        return terminal_text(words)
     lines = [line.strip() for line in str(error).split("Config search path:")[0].splitlines()]
     kept = [
         line

@@ -8,6 +8,7 @@ such a file exists. What still cannot be read is refused in one line that says h
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,21 @@ _ALONE = {
     "--shell-completion",
     "-sc",
 }
+JOBS = 10_000  # of a sweep; more is a slip
 _SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
+#: options of which a command takes one, by all their names
+_MODES = {
+    ("--run", "-r"): "--run",
+    ("--multirun", "-m"): "--multirun",
+    ("--cfg", "-c"): "--cfg",
+    ("--info", "-i"): "--info",
+    ("--shell-completion", "-sc"): "--shell-completion",
+}
+_VALUES = {
+    ("--cfg", "-c"): ("job", "hydra", "all"),
+    ("--info", "-i"): ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+_SEVERAL = {"callbacks"}  # groups of which several may be chosen at once
 _FOLDERS = {"hydra.run.dir", "hydra.sweep.dir"}
 
 
@@ -64,10 +79,27 @@ def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -
             options.append(word)
             continue
         key = word.partition("=")[0].lstrip("+~")
+        if not key:
+            raise ConfigError(f"'{shown(word)}': expected key=value, without spaces around the =")
         if _is_group(key) and given.setdefault(key, word) != word:  # of a single value the last one counts
             raise ConfigError(f"{key} is given twice ({shown(given[key])} and {shown(word)}): give it once")
         found.append(_understood(word, keys, many))
+    _check_together(options)
     return options + found
+
+
+def _check_together(options: Sequence[str]) -> None:
+    """Options that exclude each other, and what may follow them; Hydra's parser would print its usage over a screen."""
+    modes: list[str] = []
+    for number, word in enumerate(options):
+        name, equals, value = word.partition("=")
+        told = value if equals else next(iter(options[number + 1 :]), "")
+        values = next((values for names, values in _VALUES.items() if name in names), None)
+        if values and told not in values:
+            raise ConfigError(f"{name} {shown(told)}: expected one of {', '.join(values)}".replace("  ", " "))
+        modes += [mode for names, mode in _MODES.items() if name in names]
+    if len(set(modes)) > 1:
+        raise ConfigError(f"{' and '.join(sorted(set(modes)))} exclude each other: give one of them")
 
 
 def _check_option(word: str) -> None:
@@ -82,8 +114,10 @@ def _understood(word: str, keys: type[Keys], many: bool) -> str:
     name, equals, value = word.partition("=")
     key = name.lstrip("+~")
     if not equals:
-        if word.startswith("~"):
-            return word  # ~key takes a key out
+        if word.startswith("~"):  # takes a key out
+            if _is_group(key) and (annotation(keys, key) is not None or key == "paths"):
+                raise ConfigError(f"no value for {key}: it was taken out of the configuration; give {key}=…")
+            return word
         raise ConfigError(f"'{shown(word)}': expected key=value; write text with spaces in quotes: key=\"two words\"")
     hint = annotation(keys, key)
     literal = _literal(hint)
@@ -118,9 +152,24 @@ def _refuse(word: str, key: str) -> NoReturn:
 
 def _parsed(word: str) -> Override | None:
     try:
-        return OverridesParser.create().parse_override(word)
+        parsed = OverridesParser.create().parse_override(word)
     except HydraException:
         return None
+    if parsed.is_sweep_override():
+        _check_jobs(word, parsed)
+    return parsed
+
+
+def _check_jobs(word: str, parsed: Override) -> None:
+    """Refuse a sweep without end: Hydra lists all its values before the first job."""
+    try:
+        jobs = sum(1 for _ in itertools.islice(parsed.sweep_string_iterator(), JOBS + 1))
+    except HydraException:  # glob, whose choices only Hydra knows
+        return
+    except (ArithmeticError, ValueError):
+        raise ConfigError(f"{shown(word)}: expected range(start,stop,step) of finite numbers") from None
+    if not 0 < jobs <= JOBS:
+        raise ConfigError(f"{shown(word)}: asks for {'no job' if not jobs else f'more than {JOBS:,} jobs'}")
 
 
 def _fits(parsed: Override, hint: ast.expr | None, many: bool, typed: str | None) -> bool:
@@ -171,7 +220,8 @@ def _is_group(key: str) -> bool:
 
 def _check_choice(key: str, parsed: Override) -> None:
     """A group takes the name of one of its files: Hydra itself ends in a stack trace otherwise."""
-    wrong = not parsed.is_sweep_override() and not isinstance(parsed.value(), (str, list, dict))
+    kinds = (str, list, dict) if key.partition("@")[0] in _SEVERAL else (str, dict)
+    wrong = not parsed.is_sweep_override() and not isinstance(parsed.value(), kinds)
     if _is_group(key) and wrong and not parsed.is_delete():
         names = sorted(path.stem for path in (CONFIGS_DIR / key.partition("@")[0]).glob("[!_]*.yaml"))
         raise ConfigError(f"{shown(parsed.input_line)}: expected one of {', '.join(names)}")

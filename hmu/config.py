@@ -13,7 +13,7 @@ from hmu.checkpoints.sealed import check_place
 from hmu.config_source import arguments as arguments
 from hmu.config_source import is_ours
 from hmu.config_types import keys_misfit, misfit
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, offered, shown
 from hmu.values import Keys, annotation
 
 CONFIGS_DIR = Path(__file__).resolve().parents[1] / "configs"
@@ -56,10 +56,11 @@ def _check_added(config: DictConfig, key: str, keys: type[Keys]) -> None:
     if leaf in _HYDRA_KEYS or (isinstance(built, DictConfig) and "_target_" in built):
         return  # one more thing to build: a callback, a metric
     if not isinstance(node, DictConfig) or "_target_" not in node:
-        group = (CONFIGS_DIR / key).is_dir()
-        if not group:
+        if (CONFIGS_DIR / key).is_dir() and key in config:
+            raise ConfigError(f"+{key}=…: nothing reads it there; say where it belongs: +{key}@<place>=…")
+        if not (CONFIGS_DIR / key).is_dir():
             known = sorted(str(k) for k in (node if isinstance(node, DictConfig) else {}) if k != leaf)
-            raise ConfigError(f"unknown key '{key}': nothing reads it; known here: {', '.join(known)}")
+            raise ConfigError(f"unknown key '{key}': nothing reads it; known here: {offered(known, leaf)}")
 
 
 def check_targets(config: DictConfig | ListConfig) -> None:
@@ -81,6 +82,8 @@ def check_targets(config: DictConfig | ListConfig) -> None:
             if isinstance(node, ListConfig) or OmegaConf.is_missing(node, "_target_"):
                 continue
             target = node.get("_target_")
+            if "_target_" in node and not isinstance(target, str):
+                raise ConfigError(f"{prefix}_target_={shown(target)}: expected the name of a class or function")
             if isinstance(target, str) and is_ours(target) is ours:
                 _check_arguments(target, {str(key): node._get_node(key) for key in node}, prefix)
 
@@ -113,8 +116,8 @@ def _check_arguments(target: str, given: Mapping[str, Any], prefix: str) -> None
     if known is None:
         return
     unknown = sorted(set(given) - set(known) - _HYDRA_KEYS)
-    if unknown:
-        raise ConfigError(f"unknown key '{prefix}{unknown[0]}': {target} takes {', '.join(sorted(known))}")
+    if unknown and "**" not in known:
+        raise ConfigError(f"unknown key '{prefix}{unknown[0]}': {target} takes {offered(sorted(known), unknown[0])}")
     for key, hint in known.items():
         wrong = misfit(f"{prefix}{key}", given[key], hint) if key in given and hint is not None else None
         if wrong:

@@ -22,16 +22,16 @@ def is_ours(target: str) -> bool:
 
 @cache
 def arguments(target: str) -> Mapping[str, ast.expr | None] | None:
-    """Names of the arguments of a dotted target with their annotations, None when it takes any (``**kwargs``).
+    """Names of the arguments of a dotted target with their annotations, and ``**`` where it takes any others too.
 
-    Annotations are those of our own code; of other packages' arguments they are None.
+    Annotations are those of our own code; of other packages' arguments they are None. None: nothing is known.
 
     Raises:
         ConfigError: when there is no such function or class.
     """
     found = _from_source(target) if is_ours(target) else None
     if found is not None:
-        return None if "**" in found else found
+        return found
     try:
         parameters = inspect.signature(_import(target)).parameters.values()  # type: ignore[arg-type]
     except (ImportError, AttributeError) as error:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 def shown(value: object, most: int = 60) -> str:
     """What a file or a user gave, fit for a message of one line: cut to ``most`` characters, nothing unprintable."""
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value)[: most + 1])
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def offered(names: Iterable[str], asked: str, between: str = ", ", most: int = 160) -> str:
+    """Names to choose from in a message of one line; of many those that look like ``asked``, and how many more."""
+    every = list(names)
+    if len(between.join(every)) <= most:
+        return between.join(every)
+    near = difflib.get_close_matches(asked, every, n=len(every), cutoff=0.0)
+    kept = near[:1]
+    while len(between.join([*kept, near[len(kept)]])) <= most:
+        kept.append(near[len(kept)])
+    return f"{between.join(kept)} and {len(every) - len(kept)} more"
 
 
 class HmuError(Exception):

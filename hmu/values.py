@@ -26,6 +26,7 @@ from typing import Annotated
 
 Count = Annotated[int, ">= 1"]
 Seed = Annotated[int, ">= 0, <= 4294967295"]
+Threads = Annotated[int, ">= 1, <= 1024"]
 Positive = Annotated[float, "> 0"]
 Text = str  #: of any characters, taken as it was typed
 Place = Annotated[str, "the name of a file or folder"]
@@ -61,7 +62,7 @@ class Run(Common):
     job: str
     run_name: str
     seed: Seed
-    threads: Count | None
+    threads: Threads | None
 
 
 @cache

@@ -48,7 +48,7 @@ def prepare(here: str) -> None:
     os.chdir(here)
     for name in ("HMU_ROOT", "HMU_RUN_STAMP", "HYDRA_FULL_ERROR", "RANK", "LOCAL_RANK"):
         os.environ.pop(name, None)
-    os.environ.update(HMU_DEBUG="fast", WANDB_MODE="offline")
+    os.environ.update(HMU_DEBUG="fast")
     torch.set_num_threads(1)
     signal.signal(signal.SIGALRM, _hangs)
 
@@ -59,7 +59,11 @@ def answer(command: str, limit: float = LIMIT) -> Answer:
     out, err, code, trace = io.StringIO(), io.StringIO(), None, ""
     start = time.perf_counter()
     try:
-        with _fresh([target, *arguments], environment), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            _fresh([target, *arguments], environment),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
             faulthandler.dump_traceback_later(2 * limit, exit=True, file=sys.__stderr__)  # code that no signal reaches
             signal.setitimer(signal.ITIMER_REAL, limit)
             if target.endswith(".py"):
@@ -80,9 +84,9 @@ def answer(command: str, limit: float = LIMIT) -> Answer:
 def taken_apart(command: str) -> tuple[dict[str, str], str, list[str]]:
     """What is set in front of a command as in a shell (``HMU_DEBUG= unlearn.py``), its script or module, its arguments.
 
-    ``\\n`` and ``\\0`` stand for the characters that are hard to type.
+    ``\\n`` stands for the character.
     """
-    words = [word.replace("\\n", "\n").replace("\\0", "\0") for word in shlex.split(command)]
+    words = [word.replace("\\n", "\n") for word in shlex.split(command)]
     environment = {}
     while "=" in words[0]:
         name, _, environment[name] = words.pop(0).partition("=")

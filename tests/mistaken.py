@@ -65,7 +65,11 @@ def files(home: Path) -> None:
     (home / "broken.json").write_text('{"a": [1, 2', encoding="utf-8")
     (home / "broken.yaml").write_text("a: [1, 2\nb: }", encoding="utf-8")
     (home / "list.yaml").write_text("- 1\n- 2\n", encoding="utf-8")
-    for name, text in {"word": "a person kicks#long", "huge": "a person kicks#100000", "zero": "a person kicks#0"}.items():
+    for name, text in {
+        "word": "a person kicks#long",
+        "huge": "a person kicks#100000",
+        "zero": "a person kicks#0",
+    }.items():
         (home / f"prompts-{name}.txt").write_text(f"{text}\n", encoding="utf-8")
 
 
@@ -121,8 +125,8 @@ def data_set(root: Path) -> None:
         verb = "kicks" if number % 2 else "walks"
         line = f"a person {verb}#a/DET person/NOUN {verb[:-1]}/VERB#0.0#0.0\n"
         (root / "texts" / f"{name}.txt").write_text(line, encoding="utf-8")
-    for split in ("train", "val", "test", "train_val"):
-        (root / f"{split}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+    for split, those in {"train": ids[:2], "val": ids[2:4], "test": ids[4:], "train_val": ids[:4]}.items():
+        (root / f"{split}.txt").write_text("\n".join(those) + "\n", encoding="utf-8")
     np.save(root / "Mean.npy", np.zeros(263, np.float32))
     np.save(root / "Std.npy", np.ones(263, np.float32))
 

@@ -146,8 +146,8 @@ def test_quoting_can_be_undone():
 
 
 def test_options_may_stand_anywhere_and_unknown_ones_are_said():
-    words = ["concept=kick", "-m", "seed=0,1", "--cfg", "job"]
-    assert understood(words, Keys) == ["-m", "--cfg", "job", "concept=kick", "seed=0,1"]
+    words = ["concept=kick", "-m", "seed=0,1", "--package", "x"]
+    assert understood(words, Keys) == ["-m", "--package", "x", "concept=kick", "seed=0,1"]
     for word, said in (("--foo", "no such option"), ("-x", "no such option"), ("--multirun=2", "takes no value")):
         with pytest.raises(ConfigError, match=f"{word}: .*{said}"):
             understood([word], Keys)

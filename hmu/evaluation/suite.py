@@ -119,6 +119,9 @@ class Suite:
         require("suite.bootstrap", bootstrap, at_least=0, whole=True)
         require("suite.steps", steps, at_least=1, whole=True, null=True)
         require("suite.guidance", guidance, null=True)
+        for name, metric in metrics.items():
+            if not isinstance(metric, MotionMetric):
+                raise ConfigError(f"suite.metrics.{name}: expected a metric, +metric@suite.metrics.{name}=…")
         for name, most in limits.items():
             require(f"suite.limits.{name}", most, at_least=0, whole=True)
         if not limits or not any(limits.values()):

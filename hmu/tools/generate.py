@@ -27,7 +27,7 @@ from hmu.tools import prompts
 from hmu.tools.generate_files import files_of, write
 from hmu.tools.prompts import Item, Limits
 from hmu.tools.sweeping import place_of
-from hmu.values import Common, Count, Device, Node, Place, Positive, Seed, Text
+from hmu.values import Common, Count, Device, Node, Place, Positive, Seed, Text, Threads
 from hmu.values import Keys as Declared
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Keys(Common):
     overwrite: bool
     device: Device
     seed: Seed
-    threads: Count | None
+    threads: Threads | None
 
 
 @dataclass(frozen=True)

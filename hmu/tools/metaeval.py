@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from hmu.app import main
 from hmu.outputs import claim_folder
 from hmu.tools.sweeping import place_of
-from hmu.values import Common, Count, Device, Node, Place, Seed
+from hmu.values import Common, Device, Node, Place, Seed, Threads
 
 if TYPE_CHECKING:
     from hmu.data.concepts import Concept
@@ -41,7 +41,7 @@ class Keys(Common):
     trust: Place | Sequence[Place] | None
     device: Device
     seed: Seed
-    threads: Count | None
+    threads: Threads | None
 
 
 def run(config: DictConfig) -> Path:

@@ -26,12 +26,21 @@ class WandbReport(WandbLogger):
 
     Args:
         save_dir: the run folder; its path decides the id.
-        options: of Lightning's ``WandbLogger`` (``project``, ``name``, ``offline`` ...).
+        project, name: as W&B shows them. offline: upload nothing now.
+        options: more of Lightning's ``WandbLogger``.
     """
 
-    def __init__(self, save_dir: str | Path, **options: Any) -> None:
+    def __init__(
+        self,
+        save_dir: str | Path,
+        project: str = "hmu",
+        name: str | None = None,
+        offline: bool = True,
+        **options: Any,
+    ) -> None:
         folder = str(Path(save_dir).resolve())
-        super().__init__(save_dir=folder, id=hashlib.sha256(folder.encode()).hexdigest()[:16], **options)
+        key = hashlib.sha256(folder.encode()).hexdigest()[:16]
+        super().__init__(save_dir=folder, id=key, project=project, name=name, offline=offline, **options)
 
     @property
     @rank_zero_experiment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 
 from hmu import folders
 from hmu.console import begin_sweep
-from hmu.errors import DataError
+from hmu.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 _running: Path | None = None  # the folder of the sweep that this process runs
@@ -23,12 +24,29 @@ class SweepTable(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before the first job."""
         global _running
-        _running = Path(config.hydra.sweep.dir).absolute()
+        folder = Path(config.hydra.sweep.dir).absolute()
+        try:
+            _refuse_foreign(folder)
+        except ConfigError as error:  # Hydra would only warn of it, and go on
+            sys.stderr.write(f"error: {error}\n")
+            sys.exit(2)
+        _running = folder
         begin_sweep(config.hydra.overrides.task)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra; runs that failed or were interrupted are listed as such."""
         table(Path(config.hydra.sweep.dir))
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise :class:`ConfigError` for a folder that holds anything but an earlier sweep."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"'{folder}' is a file: a sweep needs a folder; choose another hydra.sweep.dir")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "multirun.yaml").is_file():
+        raise ConfigError(
+            f"'{folder}' is not empty: a sweep needs a folder of its own; choose another hydra.sweep.dir, "
+            "nothing was changed"
+        )
 
 
 def table(folder: Path | None = None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from torch import nn
@@ -114,7 +115,17 @@ def _check_init(config: DictConfig) -> Path | None:
     return folder
 
 
+def _check_unread(key: str) -> None:
+    """Refuse weights typed where training does not look for them."""
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    for word in typed:
+        name, _, value = word.lstrip("+~").partition("=")
+        if name == key and value != "null":
+            raise ConfigError(f"{shown(word)}: train.py begins with fresh weights; init=<folder> starts from others")
+
+
 def _model(config: DictConfig, kind: str, source: DatasetSource, before: Interrupted | None) -> nn.Module:
+    _check_unread(f"{kind}.checkpoint")
     checkpoint = _check_init(config)
     if before is not None and before.model is not None:
         checkpoint = before.model

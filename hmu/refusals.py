@@ -1,0 +1,98 @@
+"""Hydra's and OmegaConf's refusals in our words: what was typed, what there is instead, what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from hmu.errors import offered, shown
+
+_HELP = "--help lists what there is, --cfg job every key"
+
+
+def told(error: BaseException) -> str | None:
+    """A refusal in one line; None for one that needs no other words."""
+    text = str(error)
+    for pattern, words in _WORDS:
+        if found := re.search(pattern, text, re.DOTALL):
+            return words(found, error)
+    return _interpolation(error, text) if isinstance(error, OmegaConfBaseException) else None
+
+
+def _no_choice(found: re.Match[str], error: BaseException) -> str:
+    """``concept=kik``: the group's choices, the near ones first where there are many."""
+    group, listed = found["group"], found["options"].split("Config search path:")[0].split()
+    asked = found["path"].removeprefix(f"{group}/")
+    options = [name for name in listed if not name.startswith("_")]
+    return f"{group}={shown(asked)}: no such choice; there are {offered(options, asked)}"
+
+
+def _no_key(found: re.Match[str], error: BaseException) -> str:
+    """``lr=1e-4``: the key that the user may mean, or those that there are at that place."""
+    typed, key = shown(found["typed"].strip()), found["key"]
+    cause = error.__cause__
+    node = getattr(cause, "parent_node", None)
+    leaf = key.rpartition(".")[2]
+    if not isinstance(node, DictConfig):
+        return f"{typed}: there is no key '{key}'; {_HELP}"
+    elsewhere = [one for one in _keys(node._get_root()) if one.rpartition(".")[2] == leaf and one != key]
+    if elsewhere:
+        return f"{typed}: there is no key '{key}'; did you mean {offered(elsewhere, key, ' or ')}?"
+    return f"{typed}: unknown key '{key}'; known here: {offered([str(k) for k in node], leaf)}"
+
+
+def _keys(node: object, prefix: str = "") -> Iterator[str]:
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
+        return
+    for name in node:
+        if name != "hydra":
+            yield f"{prefix}{name}"
+            yield from _keys(node._get_node(name), f"{prefix}{name}.")
+
+
+def _elsewhere(found: re.Match[str], error: BaseException) -> str:
+    places = re.split(r", | or ", found["places"].strip())
+    return f"{found['key']}=…: belongs to a part here, so write {' or '.join(f'{place}=…' for place in places)}"
+
+
+def _no_group(found: re.Match[str], error: BaseException) -> str:
+    return f"{shown(found['typed'].strip())}: this command has no '{found['key']}' to choose; {_HELP}"
+
+
+def _nothing_to_delete(found: re.Match[str], error: BaseException) -> str:
+    return f"~{shown(found['key'])}: there is no such key to take out; {_HELP}"
+
+
+def _there_already(found: re.Match[str], error: BaseException) -> str:
+    return f"+{shown(found['key'])}=…: is there already; leave out the +, which adds keys"
+
+
+def _no_configuration(found: re.Match[str], error: BaseException) -> str:
+    return f"no configuration '{shown(found['key'])}' is found: leave out --config-name and --config-path"
+
+
+def _several(found: re.Match[str], error: BaseException) -> str:
+    return f"one of {' and '.join(re.findall(r'[a-z]+', found['keys']))} has no single choice: give one name for each"
+
+
+_WORDS: tuple[tuple[str, Callable[[re.Match[str], BaseException], str]], ...] = (
+    (r"Could not find '(?P<path>[^\n]*)'\s+Available options in '(?P<group>[^']*)':(?P<options>.*)", _no_choice),
+    (r"Could not override '(?P<key>[^\n]*)'\.\s+To append to your config use \+(?P<typed>.*)", _no_key),
+    (r"Could not override '(?P<key>[^\n]*)'\.\s+Did you mean to override (one of )?(?P<places>[^?]*)\?", _elsewhere),
+    (r"Could not override '(?P<key>[^\n]*)'\. No match.*default list use \+(?P<typed>.*)", _no_group),
+    (r"Could not delete (from config\. )?'(?P<key>[^\n]*?)'", _nothing_to_delete),
+    (r"Could not append to config\. An item is already at '(?P<key>[^\n]*?)'", _there_already),
+    (r"Cannot find primary config '(?P<key>[^\n]*)'", _no_configuration),
+    (r"Error resolving interpolation '(?P<keys>[^']*)', possible interpolation keys", _several),
+)
+
+
+def _interpolation(error: OmegaConfBaseException, text: str) -> str | None:
+    """What stands behind ``${…}`` and cannot be looked up, with the key that holds it."""
+    first = text.strip().splitlines()[0] if text.strip() else ""
+    if "nterpolation" not in first or not error.full_key:
+        return None
+    return f"{error.full_key}: {shown(first, 150)}; ${{…}} takes another key's value, write \\${{…}} for the characters"
