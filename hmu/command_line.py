@@ -118,7 +118,9 @@ def _understood(word: str, keys: type[Keys], many: bool) -> str:
             if _is_group(key) and (annotation(keys, key) is not None or key == "paths"):
                 raise ConfigError(f"no value for {key}: it was taken out of the configuration; give {key}=…")
             return word
-        raise ConfigError(f"'{shown(word)}': expected key=value; write text with spaces in quotes: key=\"two words\"")
+        raise ConfigError(
+            f"'{shown(word)}': expected key=value without spaces around the =; write text with spaces in quotes: key=\"two words\""
+        )
     hint = annotation(keys, key)
     literal = _literal(hint)
     value = value if literal else _at_home(value)

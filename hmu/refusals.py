@@ -74,6 +74,15 @@ def _no_configuration(found: re.Match[str], error: BaseException) -> str:
     return f"no configuration '{shown(found['key'])}' is found: leave out --config-name and --config-path"
 
 
+def _another_kind(found: re.Match[str], error: BaseException) -> str:
+    typed = shown(found["typed"].strip().splitlines()[0])
+    return f"{typed}: this key takes a value of another kind (single, list or mapping); --cfg job shows it"
+
+
+def _missing(found: re.Match[str], error: BaseException) -> str:
+    return f"no value for {found['key']}: give it on the command line, {found['key']}=…"
+
+
 def _several(found: re.Match[str], error: BaseException) -> str:
     return f"one of {' and '.join(re.findall(r'[a-z]+', found['keys']))} has no single choice: give one name for each"
 
@@ -86,6 +95,8 @@ _WORDS: tuple[tuple[str, Callable[[re.Match[str], BaseException], str]], ...] = 
     (r"Could not delete (from config\. )?'(?P<key>[^\n]*?)'", _nothing_to_delete),
     (r"Could not append to config\. An item is already at '(?P<key>[^\n]*?)'", _there_already),
     (r"Cannot find primary config '(?P<key>[^\n]*)'", _no_configuration),
+    (r"Error merging override (?P<typed>.*)", _another_kind),
+    (r"Missing mandatory value: (?P<key>[\w.]+)", _missing),
     (r"Error resolving interpolation '(?P<keys>[^']*)', possible interpolation keys", _several),
 )
 

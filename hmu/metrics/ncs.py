@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hmu.checkpoints.safe import write_json
+from hmu.documents import read_json
 from hmu.errors import DataError
 
 KS = (1, 2, 3, 5, 10)
@@ -89,13 +89,12 @@ def read_records(path: Path | str) -> tuple[dict[str, Any], list[dict[str, Any]]
     Raises:
         DataError: missing, broken, empty, or of another kind.
     """
-    path = Path(path)
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         heading = {} if isinstance(content, list) else {k: v for k, v in content.items() if k != "records"}
         records = [{"repeat": 0, **r} for r in (content if isinstance(content, list) else content["records"])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: missing or no records.json ({type(error).__name__}: {error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: no records.json; expected the list that hmu.tools.generate writes") from error
     if not records:
         raise DataError(f"{path}: the list of records is empty; generate motions first (hmu.tools.generate)")
     for number, record in enumerate(records):

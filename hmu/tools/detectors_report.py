@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from hmu.app import main
 from hmu.checkpoints.arrays import load_arrays
+from hmu.documents import read_text
 from hmu.errors import ConfigError, DataError
 from hmu.escaping import markdown_text
 from hmu.motion import detectors
@@ -53,12 +54,15 @@ def run(config: DictConfig) -> Path:
     document = Path(config.document)
     if not document.is_file():
         raise ConfigError(f"document={document} does not exist: run this from the repository's root")
-    parts = {"rules": rules(), "demo": demo_part(int(config.clips), int(config.seed), list(config.noise))}
     if (config.joints is None) != (config.labels is None):
         raise ConfigError("give joints= and labels= together, or neither (then the table of real clips is kept)")
+    text = read_text(document)
+    for name in ("rules", "demo", *(["real"] if config.joints is not None else [])):
+        fill(text, name, "")  # refuses before the work
+    parts = {"rules": rules()}
     if config.joints is not None:
         parts["real"] = real_part(Path(config.joints), Path(config.labels))
-    text = document.read_text(encoding="utf-8")
+    parts["demo"] = demo_part(int(config.clips), int(config.seed), list(config.noise))
     for name, part in parts.items():
         text = fill(text, name, part)
     work = document.with_name(f".{document.name}.tmp")
@@ -76,7 +80,7 @@ def fill(text: str, name: str, part: str) -> str:
     """
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     if text.count(begin) != 1 or text.count(end) != 1:
-        raise DataError(f"the document needs the lines '{begin}' and '{end}' once each")
+        raise DataError(f"document: it needs the lines '{begin}' and '{end}' once each; give docs/detectors.md")
     head, rest = text.split(begin)
     return f"{head}{begin}\n{part.strip()}\n{end}{rest.split(end)[1]}"
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from hmu import console
 from hmu.app import main
+from hmu.checks import require_time
 from hmu.documents import read_json
 from hmu.errors import ConfigError, HmuError
 from hmu.outputs import claim_folder
@@ -146,6 +147,8 @@ def check(config: DictConfig) -> None:
     if len(given) != 1:
         found = " and ".join(f"{key}=" for key in given) or "none of them"
         raise ConfigError(f'give one of prompt="...", prompts=file.txt and split=test; found {found}')
+    if isinstance(config.prompt, ListConfig) and not len(config.prompt):
+        raise ConfigError('prompt=[]: expected at least one prompt, prompt=["a person kicks"]')
 
 
 def listed(out: Path) -> list[str]:
@@ -185,6 +188,7 @@ def plan(config: DictConfig, backbone: MotionBackbone) -> list[Job]:
             )
         items = prompts.from_split(source, str(config.split), limits)
     items = items[: config.limit]
+    require_time("repeats", config.repeats, len(items) * config.repeats, 0.001, "motions")
     lengths = prompts.fit_lengths(items, asked, limits, own_wins=config.split is None)
     order = sorted(range(len(items)), key=lambda number: -lengths[number])
     return [Job(items[n], n, repeat, lengths[n]) for repeat in range(config.repeats) for n in order]

@@ -64,6 +64,8 @@ def asked(config: DictConfig, backbone: GaitDynamics) -> Asked:
         )
     if config.animation not in ANIMATIONS:
         raise ConfigError(f"animation={config.animation}: gait is animated as {' or '.join(ANIMATIONS)}")
+    if config.bvh != "none":
+        raise ConfigError(f"bvh={config.bvh}: gait is written as OpenSim tables and .csv; leave bvh out")
     speeds = list(node.speed) if isinstance(node.speed, ListConfig) else [node.speed]
     if node.trial is not None and speeds != [None]:
         raise ConfigError("gait.trial and gait.speed: a recording has its own speed; give one of the two")

@@ -67,6 +67,8 @@ def from_texts(texts: str | Iterable[str], fps: float) -> list[Item]:
         ConfigError: text that is no Unicode (a terminal of another encoding).
         DataError: as :func:`from_file`.
     """
+    if texts == "@":
+        raise ConfigError("prompt=@: expected the name of a text file after the @")
     if isinstance(texts, str) and texts.startswith("@"):
         return from_file(texts[1:], fps)
     items = [

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.app import main
 from hmu.command_line import quoted
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, DataError, shown
 from hmu.outputs import join_folder
 from hmu.progress import phase
 from hmu.values import Keys as Declared
@@ -79,6 +79,8 @@ def _place(config: DictConfig, folders: Sequence[str]) -> Path:
     if config.out is not None:
         return Path(config.out)
     if len(folders) == 1:
+        if Path(folders[0]).is_file():
+            raise DataError(f"runs={shown(folders[0])} is a file: give run folders, or a folder above them")
         return Path(folders[0]) / "report"
     return Path(config.paths.output) / "reports" / time.strftime("%Y-%m-%d_%H-%M-%S")
 

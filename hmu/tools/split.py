@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from omegaconf import DictConfig
 
 from hmu.app import main
+from hmu.errors import ConfigError
 from hmu.outputs import beside, check_place, claim_files
 from hmu.values import Common, Count, Node, Place
 
@@ -44,6 +45,8 @@ def run(config: DictConfig) -> list[Path]:
     concept: Concept = instantiate(config.concept).for_dataset(source.name)
     changes = {key: config[key] for key in ("match", "min_occurrence") if config[key] is not None}
     concept = replace(concept, **_without_exceptions(changes))
+    if not len(config.splits):
+        raise ConfigError("splits=[]: expected at least one split, [train_val,test]")
     folder = Path(config.output) if config.output else source.split_root() / "kw_splits"
     check_place(folder / "x", "output")
     with beside(folder) as work:

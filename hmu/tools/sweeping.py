@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from hmu.app import EXIT_USER_ERROR
 from hmu.errors import ConfigError
 from hmu.outputs import check_place
+from hmu.workflows import sweep
 from hmu.written import NOTHING
 
 SWEPT = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
@@ -33,6 +34,7 @@ class ClaimSweep(Callback):
         """Called by Hydra before the first job; ends the program where ``out`` is somebody else's."""
         try:
             claim_sweep(Path(config.out), overwrite=config.overwrite is True)
+            sweep.begin(Path(config.out))
         except ConfigError as error:  # Hydra would only warn of it, and go on
             sys.stderr.write(f"error: {error}\n")
             sys.exit(EXIT_USER_ERROR)

@@ -43,13 +43,14 @@ def evaluate(config: DictConfig) -> Path:
     folder = continued_folder(composed, config)
     seed_everything(config)
     join_processes()
+    device = torch_device(config.device)
+    backbone, edits = models(config)  # before the data, which may have to be made or packed
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()
     check_lists(composed, source, str(config.suite.split))
     concept: Concept = instantiate(config.concept).for_dataset(source.name)
-    backbone, edits = models(config)
     check_match(backbone, source.features, source.name)
-    backbone.to(torch_device(config.device))
+    backbone.to(device)
     _, sets = check_measurable(config, source, concept, backbone)
     warn_of_strange_data(backbone, source)
     record = RunRecord(folder, config) if rank() == 0 else None

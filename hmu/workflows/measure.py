@@ -19,7 +19,7 @@ from hmu.choices import choice
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.partition import Partition
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, shown
 from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
 from hmu.evaluation.gait import GaitSuite
@@ -246,4 +246,6 @@ def torch_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ConfigError(f"device={name} cannot be used here ({reason}): give auto, cpu or cuda") from None
+        if name.partition(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
+            reason = "no such kind of device"
+        raise ConfigError(f"device={shown(name)} cannot be used here ({reason}): give auto, cpu or cuda") from None

@@ -23,14 +23,13 @@ class SweepTable(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before the first job."""
-        global _running
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
             _refuse_foreign(folder)
         except ConfigError as error:  # Hydra would only warn of it, and go on
             sys.stderr.write(f"error: {error}\n")
             sys.exit(2)
-        _running = folder
+        begin(folder)
         begin_sweep(config.hydra.overrides.task)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -47,6 +46,12 @@ def _refuse_foreign(folder: Path) -> None:
             f"'{folder}' is not empty: a sweep needs a folder of its own; choose another hydra.sweep.dir, "
             "nothing was changed"
         )
+
+
+def begin(folder: Path) -> None:
+    """A sweep into ``folder`` begins: how its jobs ended is looked at when it has ended."""
+    global _running
+    _running = folder.absolute()
 
 
 def table(folder: Path | None = None) -> None:

@@ -61,5 +61,5 @@ def test_unknown_case_makes_the_exit_code_1(tmp_path, capsys):
 
 
 def test_folder_without_cases_and_missing_folder_are_errors(tmp_path):
-    assert parity.main([str(tmp_path)]) == 1
+    assert parity.main([str(tmp_path)]) == 2
     assert parity.main([str(tmp_path / "nowhere")]) == 2

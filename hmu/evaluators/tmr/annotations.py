@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hmu.errors import DataError
+from hmu.documents import read_json, read_lines
+from hmu.errors import DataError, shown
 
 SHORTEST, LONGEST = 2.0, 10.0  # seconds
 
@@ -37,8 +37,8 @@ class Clip:
 def read_annotations(folder: str | Path) -> dict[str, Clip]:
     """``annotations.json`` by key id; DataError if it is missing or broken."""
     path = Path(folder) / "annotations.json"
+    stored = read_json(path)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
         return {
             key: Clip(
                 item["path"],
@@ -47,8 +47,8 @@ def read_annotations(folder: str | Path) -> dict[str, Clip]:
             )
             for key, item in stored.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: missing or no annotations of TMR ({error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: no annotations of TMR ({shown(error)}); download its annotations again") from error
 
 
 def read_split(folder: str | Path, split: str) -> list[str]:
@@ -56,7 +56,7 @@ def read_split(folder: str | Path, split: str) -> list[str]:
     path = Path(folder) / "splits" / f"{split}.txt"
     if not path.is_file():
         raise DataError(f"{path}: no such split of TMR")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in read_lines(path) if line.strip()]
 
 
 def usable(annotations: Mapping[str, Clip], ids: Sequence[str], split: str) -> dict[str, tuple[Segment, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from hmu.checkpoints.arrays import load_array
+from hmu.documents import read_json
 from hmu.errors import DataError
 from hmu.text.precomputed import PrecomputedTextEncoder
 
@@ -52,6 +52,6 @@ def _array(path: str) -> np.ndarray:
 
 def _index(path: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: missing or broken, expected the index of TMR's stored text embeddings") from error
+        return dict(read_json(path))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: broken, expected the index of TMR's stored text embeddings") from error

@@ -116,11 +116,11 @@ def main(arguments: list[str]) -> int:
             sys.stderr.write(
                 f"error: no such case: {', '.join(sorted(missing))}; found {', '.join(c.name for c in cases)}\n"
             )
-            return 1
+            return 2
         cases = [case for case in cases if case.name in only]
     if not cases:
         sys.stderr.write(f"error: '{paths[0]}' holds no case that hmu knows\n")
-        return 1
+        return 2
     passed = 0
     sys.stdout.write(f"{'case':32s} {'deviation':>10s} {'tolerance':>10s}\n")
     for case in cases:
