@@ -119,7 +119,8 @@ def _understood(word: str, keys: type[Keys], many: bool) -> str:
                 raise ConfigError(f"no value for {key}: it was taken out of the configuration; give {key}=…")
             return word
         raise ConfigError(
-            f"'{shown(word)}': expected key=value without spaces around the =; write text with spaces in quotes: key=\"two words\""
+            f"'{shown(word)}': expected key=value without spaces around the =; "
+            'write text with spaces in quotes: key="two words"'
         )
     hint = annotation(keys, key)
     literal = _literal(hint)
