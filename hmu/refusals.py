@@ -94,7 +94,7 @@ _WORDS: tuple[tuple[str, Callable[[re.Match[str], BaseException], str]], ...] = 
     (r"Could not override '(?P<key>[^\n]*)'\. No match.*default list use \+(?P<typed>.*)", _no_group),
     (r"Could not delete (from config\. )?'(?P<key>[^\n]*?)'", _nothing_to_delete),
     (r"Could not append to config\. An item is already at '(?P<key>[^\n]*?)'", _there_already),
-    (r"Cannot find primary config '(?P<key>[^\n]*)'", _no_configuration),
+    (r"Cannot find primary config '(?P<key>[^\n']*)'", _no_configuration),
     (r"Error merging override (?P<typed>.*)", _another_kind),
     (r"Missing mandatory value: (?P<key>[\w.]+)", _missing),
     (r"Error resolving interpolation '(?P<keys>[^']*)', possible interpolation keys", _several),

@@ -51,6 +51,7 @@ class GaitFeatures(Evaluator):
     """
 
     name = "gait features"
+    features = len(columns.STATES)
 
     def __init__(self, height: float = 1.7) -> None:
         super().__init__()

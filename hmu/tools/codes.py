@@ -50,6 +50,8 @@ def run(config: DictConfig) -> list[Path]:
     from hmu.workflows.pairs import check_pair
     from hmu.workflows.sides import partition
 
+    if not len(config.formats):
+        raise ConfigError("formats=[]: expected at least one of csv and parquet")
     out = place_of(config)
     place = claim_folder(out, "out", "codes", overwrite=config.overwrite)
     method = instantiate(config.method)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import io
 import os
 import re
 import sys
@@ -172,8 +173,10 @@ def real_part(joints_file: Path, labels_file: Path) -> str:
     for path in (joints_file, labels_file):
         if not path.is_file():
             raise DataError(f"{path} does not exist: give joints=<.npz> labels=<.csv>")
-    with labels_file.open(newline="", encoding="utf-8") as file:
-        contents = {Path(row["file"]).stem: row["content"] for row in csv.DictReader(file)}
+    rows = list(csv.DictReader(io.StringIO(read_text(labels_file), newline="")))
+    if not rows or not {"file", "content"} <= rows[0].keys():
+        raise DataError(f"{labels_file}: expected a CSV with the columns file and content")
+    contents = {Path(row["file"]).stem: row["content"] for row in rows}
     motions = load_arrays(joints_file, limit=4 << 30)
     unknown = sorted(set(motions) - set(contents))
     if unknown:

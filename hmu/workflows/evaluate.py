@@ -13,7 +13,7 @@ from hmu.build import instantiate
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import CheckpointError
-from hmu.methods.edit import Edit, difference, fingerprint, load_edit
+from hmu.methods.edit import Edit, applied, difference, fingerprint, load_edit
 from hmu.run import RunRecord, load_config
 from hmu.workflows.basis import warn_of_strange_data
 from hmu.workflows.common import build_backbone, check_match, seed_everything, settle_concept
@@ -45,6 +45,8 @@ def evaluate(config: DictConfig) -> Path:
     join_processes()
     device = torch_device(config.device)
     backbone, edits = models(config)  # before the data, which may have to be made or packed
+    with applied(backbone, edits):
+        pass  # an edit of another model is refused here
     source: DatasetSource = instantiate(config.dataset)
     source.prepare()
     check_lists(composed, source, str(config.suite.split))
