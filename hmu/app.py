@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -158,7 +158,8 @@ def _made() -> Path | None:
     """The folder that Hydra has made for this run: it bears the run's stamp."""
     if rank() or not HydraConfig.initialized() or in_sweep():
         return None
-    folder = HydraConfig.get().runtime.get("output_dir")
+    runtime: Any = HydraConfig.get().runtime
+    folder = runtime.get("output_dir")
     return Path(folder) if folder and Path(folder).name == os.environ.get("HMU_RUN_STAMP") else None
 
 

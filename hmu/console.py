@@ -12,6 +12,7 @@ import re
 import sys
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from hmu import progress
+from hmu import folders, progress
 from hmu.durations import Seconds, exact
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Console(logging.StreamHandler[TextIO]):
 
 
 class LogFile(logging.FileHandler):
-    """The log of a run folder, opened with its first line; what only a screen needs is left out.
+    """The log of a run folder, opened when the run has claimed the folder; what only a screen needs is left out.
 
     Args:
         filename: of the log.
@@ -138,6 +139,13 @@ class LogFile(logging.FileHandler):
 
     def __init__(self, filename: str) -> None:
         super().__init__(filename, encoding="utf-8", delay=True)
+        self._early: deque[logging.LogRecord] = deque(maxlen=1000)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; one that comes before the folder is the run's own waits: it may be somebody else's."""
+        self._early.append(record)
+        while self._early and folders.claimed(Path(self.baseFilename).parent):
+            super().emit(self._early.popleft())
 
     def filter(self, record: logging.LogRecord) -> Any:
         """Whether the record is written."""

@@ -45,6 +45,11 @@ def claim(folder: Path) -> Path:
     return folder
 
 
+def claimed(folder: Path) -> bool:
+    """Whether the running job has claimed this folder."""
+    return _mine == folder
+
+
 def take_up(folder: Path) -> Path:
     """Take a folder whose run was killed, to go on with it."""
     global _mine

@@ -47,7 +47,7 @@ def _no_key(found: re.Match[str], error: BaseException) -> str:
 def _keys(node: object, prefix: str = "") -> Iterator[str]:
     if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
         return
-    for name in node:
+    for name in map(str, node):
         if name != "hydra":
             yield f"{prefix}{name}"
             yield from _keys(node._get_node(name), f"{prefix}{name}.")

@@ -18,9 +18,9 @@ from tests.conftest import REPOSITORY
 _PLACE = re.compile(r"<[^>]*>|…")
 #: what people put for a placeholder alone: the newest folder of the kind that an earlier command has made
 KINDS = {
-    "run folder": "outputs/unlearn/demo/*/*/*/edit",
-    "run": "outputs/unlearn/demo/*/*/*/edit",
-    "a run of the table above": "outputs/unlearn/demo/*/*/*/edit",
+    "run folder": "outputs/unlearn/demo/salad_demo/*/*/edit",
+    "run": "outputs/unlearn/demo/salad_demo/*/*/edit",
+    "a run of the table above": "outputs/unlearn/demo/salad_demo/*/*/edit",
     "golden": "../shared/golden",
 }
 

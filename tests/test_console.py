@@ -13,7 +13,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from hmu import console, progress
+from hmu import console, folders, progress
 from hmu.console import Console, LogFile, Once, Words, adopt, begin_sweep, near, perform, say
 
 SITE = Path(torch.__file__).parents[1]
@@ -210,12 +210,17 @@ def test_a_job_of_a_sweep_says_which_it_is(lines, monkeypatch):
     assert lines() == ["job 2 of 3: method.rank=8"]
 
 
-def test_the_log_file_is_opened_by_its_first_line_and_lacks_what_is_for_the_screen(tmp_path):
-    handler = LogFile(str(tmp_path / "app.log"))
-    log = logging.Logger("hmu")
+def test_the_log_lacks_what_is_for_the_screen_and_waits_until_the_folder_is_the_runs_own(tmp_path):
+    folder = tmp_path / "run"
+    handler, log = LogFile(str(folder / "app.log")), logging.Logger("hmu")
     log.addHandler(handler)
     log.info("job 2 of 3", extra={"screen": True})
-    assert not (tmp_path / "app.log").exists()
-    log.info("größer")
-    handler.close()
-    assert (tmp_path / "app.log").read_text(encoding="utf-8") == "größer\n"
+    log.info("früh")
+    assert not list(tmp_path.iterdir())
+    try:
+        folders.claim(folder)
+        log.info("später")
+        handler.close()
+    finally:
+        folders.done()
+    assert (folder / "app.log").read_text(encoding="utf-8").splitlines() == ["früh", "später"]
