@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -92,9 +91,13 @@ def test_of_jobs_that_ask_at_once_one_gets_the_folder(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": REPOSITORY}
     jobs = [subprocess.Popen(command, **pipes) for _ in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        said = [pool.submit(job.communicate, "go\n") for job in jobs]
-    lines = sorted(answer.result()[0].strip() for answer in said)
+    for job in jobs:
+        job.stdin.write("go\n")
+        job.stdin.flush()
+    said = [job.stdout.readline() for job in jobs]  # all alive: of a dead job's claim the next one would take the place
+    for job in jobs:
+        job.communicate()
+    lines = sorted(line.strip() for line in said)
     assert lines.count("mine") == 1, lines
     assert all("run" in line for line in lines if line != "mine")
 
