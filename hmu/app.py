@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXIT_USER_ERROR = 2
+_ELSEWHERE = "free space or choose another folder (paths.output=…)"
 _FULL = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
@@ -132,7 +133,8 @@ def _sweep_job(config: DictConfig, task: Callable[[DictConfig], object], keys: t
             sys.stderr.write(f"error: {problem}\n")
         if rank() == 0:
             ours = HydraConfig.get()
-            folders.failed(Path(ours.runtime.output_dir), ours, config, problem)
+            if not folders.failed(Path(ours.runtime.output_dir), ours, config, problem):
+                sweep.refused(problem)
         return None
 
 
@@ -168,8 +170,10 @@ def _told(error: Exception) -> str | None:
     if isinstance(error, (HmuError, HydraException, OmegaConfBaseException)):
         return None if _is_bug(error) else one_line(error)
     if isinstance(error, OSError) and error.errno in _FULL:
-        place = error.filename or "a file"
-        return f"cannot write '{place}': {error.strerror}; free space or choose another folder (paths.output=…)"
+        place = f"'{error.filename}'" if error.filename else "a file"
+        return f"cannot write {place}: {error.strerror}; {_ELSEWHERE}"
+    if isinstance(error, OSError) and error.errno is None and " requested and " in str(error):  # numpy's own words
+        return f"cannot write a file: {os.strerror(errno.ENOSPC)} ({error}); {_ELSEWHERE}"
     if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename is not None:
         return f"'{shown(error.filename, 200)}': a file is where a folder is needed; choose another place"
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:  # the system's, no bug

@@ -81,6 +81,8 @@ def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -
         key = word.partition("=")[0].lstrip("+~")
         if not key:
             raise ConfigError(f"'{shown(word)}': expected key=value, without spaces around the =")
+        if many and key == "hydra.run.dir":
+            raise ConfigError(f"{shown(word)}: is not used by a sweep (-m); give its folder with hydra.sweep.dir=…")
         if _is_group(key) and given.setdefault(key, word) != word:  # of a single value the last one counts
             raise ConfigError(f"{key} is given twice ({shown(given[key])} and {shown(word)}): give it once")
         found.append(_understood(word, keys, many))

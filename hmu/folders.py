@@ -93,18 +93,23 @@ def end(status: str, problem: str, made: Path | None = None) -> None:
             empty.rmdir()
 
 
-def failed(folder: Path, ours: Any, config: DictConfig, problem: str) -> None:
-    """Say in a sweep job's folder why it failed, even where it had not begun; a folder of others is left alone."""
+def failed(folder: Path, ours: Any, config: DictConfig, problem: str) -> bool:
+    """Say in a sweep job's folder why it failed, even where it had not begun; a folder of others is left alone.
+
+    Returns:
+        whether it was said.
+    """
     try:
         claim(folder)
     except ConfigError:
-        return
+        return False
     if not (folder / COMPOSED).is_dir():
         save_composed(folder, ours, config)
     record = read(folder)
     seed = record.get("seed", OmegaConf.select(config, "seed"))
     write(folder, {**record, "seed": seed, "status": "failed", "problem": problem})
     done()
+    return True
 
 
 def save_composed(folder: Path, ours: Any, config: DictConfig) -> None:

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hmu.build import RECEIVED, check_plain
 from hmu.checkpoints.safe import write_bytes
+from hmu.config import CONFIGS_DIR
 from hmu.documents import read_yaml
 from hmu.errors import CheckpointError, shown
 from hmu.folders import whose
@@ -117,6 +118,10 @@ def load_config(folder: Path) -> DictConfig:
     if not isinstance(content, dict):
         raise CheckpointError(f"'{path}' is not a configuration")
     check_plain(content, path)
+    groups = {entry.name for entry in CONFIGS_DIR.iterdir() if entry.is_dir()}
+    for key, value in content.items():
+        if key in groups and value is not None and not isinstance(value, dict):
+            raise CheckpointError(f"'{path}' is not a configuration: '{key}' is {shown(value)}, expected a mapping")
     try:
         return OmegaConf.create(content, flags={RECEIVED: True})
     except OmegaConfBaseException as error:  # keys or values that a configuration cannot hold

@@ -50,6 +50,16 @@ def test_mistakes_on_the_command_line_end_in_one_line(arguments, expected, tmp_p
     assert not list(tmp_path.rglob("run.json"))
 
 
+def test_a_full_disk_in_numpys_words_is_no_bug(capsys):
+    def job():
+        raise OSError("117480 requested and 5104 written")
+
+    with pytest.raises(SystemExit) as left:
+        app._or_fail(job)
+    assert left.value.code == app.EXIT_USER_ERROR
+    assert capsys.readouterr().err.startswith("error: cannot write a file: No space left on device")
+
+
 def test_one_line_prefers_the_cause_that_we_raised():
     outer = ValueError("Error instantiating 'x'\nfull_key: a")
     outer.__cause__ = HmuError("say this")

@@ -194,6 +194,14 @@ def test_bombs_end_in_one_line_within_a_second(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [5, "text", [1], True])
+@pytest.mark.parametrize("group", ["backbone", "paths", "concept", "suite"])
+def test_groups_of_another_kind_are_refused(tmp_path, group, value):
+    write_config(tmp_path, **{group: value})
+    with pytest.raises(CheckpointError, match=f"'{group}' is .*, expected a mapping"):
+        load_config(tmp_path)
+
+
 def test_what_was_not_checked_is_not_built(tmp_path):
     write_config(tmp_path, concept=CONCEPT)
     ran = load_config(tmp_path)

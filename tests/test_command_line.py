@@ -110,6 +110,8 @@ def test_the_home_folder_is_found(monkeypatch):
         (["prompt", "a person kicks"], "expected key=value"),
         (["dataset=null"], "dataset=null: expected one of "),
         (["backbone=5"], "momask_demo"),
+        (["concept=[kick,wave]"], "expected one of bow, "),
+        (["-m", "seed=0,1", "hydra.run.dir=x"], "hydra.sweep.dir=…"),
     ],
 )
 def test_what_cannot_be_read_says_how_to_write_it(words, said):
@@ -128,6 +130,11 @@ def test_sweeps():
     for flag in ("-m", "--multirun", "hydra.mode=MULTIRUN"):
         with pytest.raises(ConfigError, match="makes no sweeps"):
             understood([flag, "seed=0,1"], Some, sweeps=False)
+
+
+def test_sweepers_words_stay():
+    words = ["-m", "method=glob(u*)", "concept=choice(kick,wave)", "seed=shuffle(1,2)", "length=range(40,80,4)"]
+    assert understood([*words, "callbacks=[a,b]"], Some) == [*words, "callbacks=[a,b]"]
 
 
 def test_options_of_hydra_stay():

@@ -85,8 +85,9 @@ def test_the_claim_of_a_job_that_died_before_it_wrote_anything_is_no_run(tmp_pat
 def test_of_jobs_that_ask_at_once_one_gets_the_folder(tmp_path):
     code = (
         "import sys; from pathlib import Path; from hmu import folders; sys.stdin.readline()\n"
-        "try: folders.claim(Path(sys.argv[1])); print('mine'); sys.stdout.flush(); sys.stdin.readline()\n"
-        "except folders.ConfigError as error: print(error)"
+        "try: folders.claim(Path(sys.argv[1])); print('mine', flush=True)\n"
+        "except folders.ConfigError as error: print(error, flush=True)\n"
+        "sys.stdin.readline()"  # alive until all have asked: the claim of a dead job may be taken
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": REPOSITORY}
@@ -94,10 +95,9 @@ def test_of_jobs_that_ask_at_once_one_gets_the_folder(tmp_path):
     for job in jobs:
         job.stdin.write("go\n")
         job.stdin.flush()
-    said = [job.stdout.readline() for job in jobs]  # all alive: of a dead job's claim the next one would take the place
+    lines = [job.stdout.readline().strip() for job in jobs]
     for job in jobs:
         job.communicate()
-    lines = sorted(line.strip() for line in said)
     assert lines.count("mine") == 1, lines
     assert all("run" in line for line in lines if line != "mine")
 

@@ -21,6 +21,7 @@ from hmu.motion.skeleton import T2M
 Array = NDArray[np.float64]
 UNITS = (1.0, 0.01, 0.001, 0.0254, 0.0254 / 0.45, 0.3048, 0.1)  # m, cm, mm, inch, CMU's, foot, dm
 PERSON = (0.5, 2.6)  # metres that a body may measure
+_WALKS = 0.85  # metres of a child of two; shorter ones are believed where no other unit makes an adult
 _ADULT = (1.4, 2.1)  # metres that a unit must give to be chosen without being asked
 _CLEAR, _UNLIKE = 0.7, 0.3  # mean share of an axis in the direction from feet to head: surely this one, surely not
 _HEAD = T2M.index("head")
@@ -121,9 +122,10 @@ def metres_per_unit(height: float, given: float, *, fixed: bool = False) -> floa
     Raises:
         DataError: where none or several do.
     """
-    if PERSON[0] <= height * given <= PERSON[1]:
-        return given
     fitting = [unit for unit in UNITS if not fixed and _ADULT[0] <= height * unit <= _ADULT[1]]
+    surely = PERSON if len(fitting) != 1 else (_WALKS, PERSON[1])  # 67 units are an adult in inches, no baby of 67 cm
+    if surely[0] <= height * given <= surely[1]:
+        return given
     if len(fitting) == 1:
         return fitting[0]
     advice = f"unit={1.7 / height:.3g} would make it 1.7 m" if height > 0 else "its bones have no length"

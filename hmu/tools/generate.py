@@ -25,7 +25,7 @@ from hmu.phases import Part
 from hmu.progress import phase
 from hmu.progress import plan as plan_job
 from hmu.tools import prompts
-from hmu.tools.generate_files import files_of, write
+from hmu.tools.generate_files import check_room, files_of, write
 from hmu.tools.prompts import Item, Limits
 from hmu.tools.sweeping import place_of
 from hmu.values import Common, Count, Device, Node, Place, Positive, Seed, Text, Threads
@@ -190,6 +190,7 @@ def plan(config: DictConfig, backbone: MotionBackbone) -> list[Job]:
     items = items[: config.limit]
     require_time("repeats", config.repeats, len(items) * config.repeats, 0.001, "motions")
     lengths = prompts.fit_lengths(items, asked, limits, own_wins=config.split is None)
+    check_room(config, lengths, backbone)
     order = sorted(range(len(items)), key=lambda number: -lengths[number])
     return [Job(items[n], n, repeat, lengths[n]) for repeat in range(config.repeats) for n in order]
 
@@ -219,7 +220,7 @@ def produce(
                 done.advance()
             records.sort(key=lambda record: (record["repeat"], record["files"]["features"]))
             write_json(out / RECORDS, records)
-    log.info("wrote %d motions to %s", len(records), console.near(out))
+    log.info("wrote %d motion%s to %s", len(records), "s" * (len(records) != 1), console.near(out))
     return records
 
 

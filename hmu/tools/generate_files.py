@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
+
+from hmu.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +20,33 @@ if TYPE_CHECKING:
     from hmu.tools.generate import Job
 
 BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
+
+
+def check_room(config: DictConfig, lengths: Sequence[int], backbone: MotionBackbone) -> None:
+    """Refuse more motions than the disk holds.
+
+    Args:
+        lengths: frames of each prompt, of which ``config.repeats`` motions are asked.
+
+    Raises:
+        ConfigError: naming ``repeats``.
+    """
+    from hmu.evaluation.size import NUMBER
+    from hmu.motion.skeleton import skeleton_for
+
+    repeats = int(config.repeats)
+    numbers = backbone.features + 3 * skeleton_for(backbone.features).joints
+    needed, folder = NUMBER * numbers * repeats * sum(lengths), Path(config.out).absolute()
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    if needed > free:
+        raise ConfigError(
+            f"repeats={repeats}: {repeats * len(lengths):,} motions need {_size(needed)}, {_size(free)} are free: "
+            "ask less (repeats=, limit=), or name another place (out=)"
+        )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def files_of(job: Job, config: DictConfig) -> dict[str, str]:

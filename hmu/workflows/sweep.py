@@ -16,6 +16,7 @@ from hmu.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 _running: Path | None = None  # the folder of the sweep that this process runs
+_refused: list[str] = []  # what is wrong with jobs whose folder holds somebody else's run, so that it is noted nowhere
 
 
 class SweepTable(Callback):
@@ -67,14 +68,22 @@ def table(folder: Path | None = None) -> None:
         log.info("no table: %s", error)
 
 
+def refused(problem: str) -> None:
+    """Note a job of this process's sweep that may not say in its folder what is wrong."""
+    _refused.append(problem)
+
+
 def problems() -> str | None:
     """How many jobs of this process's sweep failed and where that is listed, in one line; None if none did."""
     global _running
     folder, _running = _running, None
     if folder is None or not folder.is_dir():
         return None
-    records = [folders.read(job) for job in sorted(folder.iterdir()) if job.is_dir()]
-    failed = [record for record in records if record.get("status") == "failed"]
+    read = [folders.read(job) for job in sorted(folder.iterdir()) if job.is_dir()]
+    records = [record for record in read if record]  # a report beside the jobs is none
+    failed = [str(record.get("problem")) for record in records if record.get("status") == "failed"] + _refused
+    _refused.clear()
     if not failed:
         return None
-    return f"{len(failed)} of {len(records)} jobs failed, the others are done; see {folder}: {failed[0].get('problem')}"
+    others = ", the others are done" if len(failed) < len(records) else ""
+    return f"{len(failed)} of {len(records)} jobs failed{others}; see {folder}: {failed[0]}"

@@ -72,7 +72,9 @@ def test_units():
     assert metres_per_unit(1.7, 0.01) == 1.0
     assert metres_per_unit(67, 1.0) == 0.0254
     assert metres_per_unit(29, 0.01) == pytest.approx(0.0254 / 0.45)
-    assert metres_per_unit(60, 0.01) == 0.01, "a small person stays small"
+    assert metres_per_unit(67, 0.01) == 0.0254, "an adult in inches (3ds Max), no baby of 67 cm"
+    assert metres_per_unit(67, 0.01, fixed=True) == 0.01
+    assert metres_per_unit(88, 0.01) == metres_per_unit(52, 0.01) == 0.01, "a small person stays small"
     for height, given, fixed in ((48, 0.001, False), (0.0, 0.01, False), (1700, 0.01, True), (357, 0.01, False)):
         with pytest.raises(DataError, match="no person"):
             metres_per_unit(height, given, fixed=fixed)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from hmu.app import run_folder
 from hmu.workflows.unlearn import unlearn
 from tests.conftest import REPOSITORY
 from tests.workflows.toy import QUIET, inputs, run
@@ -41,6 +42,22 @@ def test_one_mistake_costs_one_job(world, tmp_path, capsys):
     assert (jobs[1] / "edit").is_dir()
     assert not (jobs[0] / "edit").exists()
     assert (jobs[0] / ".hydra" / "overrides.yaml").is_file()
+
+
+def test_jobs_that_find_a_run_in_their_folder_fail_the_sweep(world, tmp_path, capsys):
+    words = ["-m", "seed=0,1", *inputs(world), "trainer=cpu", "logger=none", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+
+    def claims(config):
+        (run_folder(config) / "of_this_run.txt").write_text("a")
+
+    run("unlearn", claims, *words, "hydra/job_logging=none")
+    (tmp_path / "sweep" / "report").mkdir()
+    with pytest.raises(SystemExit) as left:
+        run("unlearn", claims, *words, "hydra/job_logging=none")
+    assert left.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "error: 2 of 2 jobs failed; see " in last
+    assert "already holds a run" in last
 
 
 def test_a_bug_in_one_job_does_not_end_the_sweep(world, tmp_path, capsys):
