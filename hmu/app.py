@@ -144,6 +144,7 @@ def _or_fail(job: Callable[[], object]) -> object:
     except Exception as error:
         problem = _told(error)
         folders.end("failed", problem or f"{type(error).__name__}: {' '.join(str(error).split())}", _made())
+        sweep.abandon()
         if problem is None:
             raise
         _fail(problem)

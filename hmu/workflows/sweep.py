@@ -55,6 +55,15 @@ def begin(folder: Path) -> None:
     _running = folder.absolute()
 
 
+def abandon() -> None:
+    """The sweep was refused before its first job: what Hydra has noted of it goes."""
+    global _running
+    folder, _running = _running, None
+    if folder is not None and folder.is_dir() and [path.name for path in folder.iterdir()] == ["multirun.yaml"]:
+        (folder / "multirun.yaml").unlink()
+        folder.rmdir()
+
+
 def table(folder: Path | None = None) -> None:
     """Write the table of ``folder``, else of the running sweep, with the jobs that there are; nothing outside one."""
     folder = folder or _running
