@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
+from hydra.core.override_parser.types import Override, QuotedString, ValueType
 from hydra.errors import HydraException
 
 from hmu.config import CONFIGS_DIR
 from hmu.config_types import takes_lists, takes_text
 from hmu.errors import ConfigError, shown
+from hmu.help import options
 from hmu.values import Keys, annotation
 
 #: options of Hydra's that are followed by a value
@@ -166,11 +167,18 @@ def _parsed(word: str) -> Override | None:
 
 
 def _check_jobs(word: str, parsed: Override) -> None:
-    """Refuse a sweep without end: Hydra lists all its values before the first job."""
+    """Refuse a sweep of nothing, of a whole interval, or without end: Hydra lists all values before the first job."""
+    key = parsed.get_key_element()
+    if parsed.is_interval_sweep():
+        raise ConfigError(f"{shown(word)}: a sweep needs single values; write {key}=0,1 or {key}=range(0,1,0.25)")
+    if parsed.value_type is ValueType.GLOB_CHOICE_SWEEP:
+        names = options(key) if _is_group(key) else []
+        if not parsed._value.filter(names):  # type: ignore[union-attr]
+            known = f"of {', '.join(names)}" if names else f"({key} is no group of choices); list the values"
+            raise ConfigError(f"{shown(word)}: matches none {known}")
+        return
     try:
         jobs = sum(1 for _ in itertools.islice(parsed.sweep_string_iterator(), JOBS + 1))
-    except HydraException:  # glob, whose choices only Hydra knows
-        return
     except (ArithmeticError, ValueError):
         raise ConfigError(f"{shown(word)}: expected range(start,stop,step) of finite numbers") from None
     if not 0 < jobs <= JOBS:

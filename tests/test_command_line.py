@@ -158,3 +158,14 @@ def test_options_may_stand_anywhere_and_unknown_ones_are_said():
     for word, said in (("--foo", "no such option"), ("-x", "no such option"), ("--multirun=2", "takes no value")):
         with pytest.raises(ConfigError, match=f"{word}: .*{said}"):
             understood([word], Keys)
+
+
+def test_sweeps_of_nothing_and_of_intervals_are_refused():
+    for word, said in (
+        ("concept=glob(x*)", "matches none of bow"),
+        ("seed=glob(*)", "seed is no group of choices"),
+        ("seed=interval(0,1)", r"seed=range\(0,1,0.25\)"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            understood(["-m", word], Keys)
+    assert understood(["-m", "concept=glob(k*)"], Keys) == ["-m", "concept=glob(k*)"]
