@@ -25,7 +25,7 @@ from tests.workflows.toy import FAST, QUIET, TOY, inputs, run
 ROOTS = ("train", "unlearn", "evaluate", "generate", "doctor", "split", "import_bvh", "pack", "report")
 SHOWN = of_readme(REPOSITORY / "README.md") + [c for root in ROOTS for c in of_header(CONFIGS / f"{root}.yaml")]
 ONCE = list({command.line: command for command in reversed(SHOWN)}.values())[::-1]
-RUN = [c for c in ONCE if c.config is not None and not c.words[0].endswith("torchrun")]
+RUN = [c for c in ONCE if c.config is not None and not c.words[0].endswith("torchrun") and "--help" not in c.words]
 #: keys with which the user names something of their own: absent here, which must be said in one line
 BROUGHT = {"dataset", "dataset.root", "source", "prompts", "init", "backbone.checkpoint", "evaluator.checkpoint"}
 BROUGHT |= {"runs", "gait.trial", "reference"}
