@@ -130,6 +130,8 @@ def _understood(word: str, keys: type[Keys], many: bool) -> str:
     value = value if literal else _at_home(value)
     word = f"{name}={value}"
     parsed = _parsed(word)
+    if many and parsed is not None and parsed.is_sweep_override():
+        _check_jobs(word, parsed)
     if parsed is None and takes_lists(hint) and value.startswith("[") and value.endswith("]"):
         return f"{name}=[{quoted(value[1:-1])}]" if _is_place(value[1:-1].rpartition(":")[0]) else _refuse(word, key)
     if takes_text(hint) or key in _FOLDERS:
@@ -158,12 +160,9 @@ def _refuse(word: str, key: str) -> NoReturn:
 
 def _parsed(word: str) -> Override | None:
     try:
-        parsed = OverridesParser.create().parse_override(word)
+        return OverridesParser.create().parse_override(word)
     except HydraException:
         return None
-    if parsed.is_sweep_override():
-        _check_jobs(word, parsed)
-    return parsed
 
 
 def _check_jobs(word: str, parsed: Override) -> None:
