@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, shown
 from hmu.motion.skeleton import KIT, T2M
 
 Chains = Sequence[Sequence[int]]
@@ -154,7 +154,11 @@ class Topology:
         joints = joints_of(features)
         chosen = chains_of(joints) if chains is None else tuple(tuple(int(j) for j in chain) for chain in chains)
         if len(chosen) != 5 or {j for chain in chosen for j in chain} != set(range(joints)):
-            raise ConfigError(f"chains must be five (legs, trunk, arms) and cover the joints 0..{joints - 1}: {chosen}")
+            raise ConfigError(
+                f"chains must be five (legs, trunk, arms) and cover the joints 0..{joints - 1}: {shown(chosen, 120)}"
+            )
+        if not all(chosen) or chosen[4][0] not in chosen[2]:
+            raise ConfigError(f"chains: the left arm must begin at a joint of the trunk: {shown(chosen[2:], 120)}")
         return cls(joints, chosen)
 
     @property

@@ -12,7 +12,7 @@ from hmu import documents
 from hmu.backbones.salad.native import resolve
 from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.safe import load_plain, load_safetensors, load_tensors, save_safetensors, write_json
-from hmu.errors import CheckpointError, ConfigError, DataError, HmuError
+from hmu.errors import CheckpointError, ConfigError, DataError, HmuError, shown
 from hmu.evaluators.tmr.evaluator import PARTS, TMREvaluator
 from hmu.evaluators.tmr.settings import authors_objective, authors_settings, named, our_settings, run_config
 from hmu.text.base import TextEncoder
@@ -106,7 +106,7 @@ def from_parts(
     except (KeyError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{source}: not TMR's networks: {type(error).__name__} {error}") from error
     except RuntimeError as error:
-        raise CheckpointError(f"{source}: {' '.join(str(error).split())}") from error
+        raise CheckpointError(f"{source}: {shown(' '.join(str(error).split()), 120)}") from error
     return evaluator.eval()
 
 
@@ -245,7 +245,7 @@ def _stored_text(folder: Path, config: Any, state: State) -> TextEncoder:
         text.load_state_dict(dict(state))
     except RuntimeError as error:
         raise CheckpointError(
-            f"{folder}: the stored text encoder does not fit: {' '.join(str(error).split())}"
+            f"{folder}: the stored text encoder does not fit: {shown(' '.join(str(error).split()), 120)}"
         ) from error
     return text.requires_grad_(False).eval()
 

@@ -6,6 +6,9 @@ import pytest
 from hmu.backbones.salad.topology import Topology, chain_edges
 from hmu.errors import ConfigError
 
+#: arms that begin at a foot
+DETACHED = [[0, 2, 5, 8, 11], [0, 1, 4, 7, 10], [0, 3, 6, 9, 12, 15], [10, 14, 17, 19, 21], [10, 13, 16, 18, 20]]
+
 
 @pytest.mark.parametrize("features", [263, 251])
 def test_every_column_belongs_to_one_joint(features):
@@ -33,7 +36,12 @@ def test_graph_is_a_tree():
 
 @pytest.mark.parametrize(
     ("features", "chains", "message"),
-    [(264, None, "expected 12"), (95, None, "no kinematic chains"), (263, [[0, 1]], "must be five")],
+    [
+        (264, None, "expected 12"),
+        (95, None, "no kinematic chains"),
+        (263, [[0, 1]], "must be five"),
+        (263, DETACHED, "begin at a joint of the trunk"),
+    ],
 )
 def test_refuses_impossible_bodies(features, chains, message):
     with pytest.raises(ConfigError, match=message):
