@@ -20,9 +20,9 @@ from benchmarks.paired import Pair, Timing, arguments, measure, report
 from hmu.backbones.momask import MoMask
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
-from hmu.methods.code_encoding import encode, windows
-from hmu.methods.code_ranking import best, log_odds, usage
-from hmu.methods.codes import CodeTable
+from hmu.methods.codebook.encoding import encode, windows
+from hmu.methods.codebook.ranking import best, log_odds, usage
+from hmu.methods.codebook.table import CodeTable
 
 FORGET = 10  # one clip in ten is of the forget side
 PRIOR, TOP = 10.0, 16

@@ -20,7 +20,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.demo import generate
 from hmu.methods.base import Side
 from hmu.methods.esd import Esd
-from hmu.training.sides import SideCache, plan
+from hmu.training.batches import SideCache, plan
 from hmu.training.unlearning import restored
 
 

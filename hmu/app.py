@@ -25,9 +25,9 @@ from hmu.config import check_config
 from hmu.console import rank as rank
 from hmu.errors import HmuError, shown
 from hmu.escaping import terminal_text
+from hmu.report import sweep
 from hmu.stamp import agree_on
 from hmu.values import Keys
-from hmu.workflows import sweep
 
 log = logging.getLogger(__name__)
 

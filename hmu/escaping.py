@@ -1,7 +1,7 @@
 """Text of others in the files that we write: one function per format, so that it stays text wherever it is opened.
 
 Prompts, captions, ids, run names and settings may hold anything. HTML and SVG are written through
-:mod:`hmu.viz.web.markup`, which escapes by itself.
+:mod:`hmu.report.page.markup`, which escapes by itself.
 """
 
 from __future__ import annotations

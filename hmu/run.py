@@ -20,6 +20,7 @@ from hmu.config import CONFIGS_DIR
 from hmu.documents import read_yaml
 from hmu.errors import CheckpointError, shown
 from hmu.folders import whose
+from hmu.moved import renamed
 
 _PACKAGES = (
     "torch",
@@ -117,6 +118,7 @@ def load_config(folder: Path) -> DictConfig:
     content = read_yaml(path, CheckpointError, limit=_CONFIG_LIMIT)
     if not isinstance(content, dict):
         raise CheckpointError(f"'{path}' is not a configuration")
+    content = renamed(content)
     check_plain(content, path)
     groups = {entry.name for entry in CONFIGS_DIR.iterdir() if entry.is_dir()}
     for key, value in content.items():

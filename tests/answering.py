@@ -105,7 +105,7 @@ def _fresh(words: list[str], more: dict[str, str]) -> Iterator[None]:
     from hydra.core.hydra_config import HydraConfig
 
     from hmu import folders
-    from hmu.workflows import sweep
+    from hmu.report import sweep
 
     argv, environment, root = sys.argv, dict(os.environ), logging.getLogger()
     os.environ.update(more)

@@ -188,7 +188,7 @@ def check(command: Command) -> None:
         main_help(str(command.config), arguments)
     elif command.config is not None:
         composed(command)
-    elif command.target[0] != "hmu.tools.parity":
+    elif command.target[0] != "tests.parity":
         raise Unknown(f"nothing to compose: {command.line}")
 
 

@@ -21,8 +21,9 @@ FLOORS = {
     "viz": 4,
     "training": 5,
     "evaluation": 6,
-    "workflows": 7,
-    "tools": 8,
+    "report": 7,
+    "workflows": 8,
+    "tools": 9,
 }
 SOURCES = sorted((REPOSITORY / "hmu").rglob("*.py"))
 
@@ -65,10 +66,10 @@ DOORS = {
         "motion/detectors/__init__.py",
         "text/stored.py",
         "tools/pack.py",
-        "tools/parity",
+        "tools/parity.py",
     ],
     "OmegaConf.load": ["workflows/common.py", "workflows/pairs.py"],  # files of our own tree
-    "yaml.safe_load": ["tools/parity"],
+    "yaml.safe_load": [],
     "yaml.load": [],
     "yaml.unsafe_load": [],
     "yaml.full_load": [],

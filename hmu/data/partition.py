@@ -1,216 +1,165 @@
-"""Who forgets and who is kept: dividing a data set by a concept, or by existing lists."""
+"""The two sides of a data set, and the files that record them."""
 
 from __future__ import annotations
 
-import difflib
-import logging
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+import csv
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from hmu.data.concepts import Concept
-from hmu.data.dataset import DatasetSource
-from hmu.data.files import clip_id, composed, id_problem
-from hmu.data.published_split import id_list, keyword_split
-from hmu.data.sides import Partition
-from hmu.data.soundness import by_kind, few, told
-from hmu.documents import read_bytes, read_lines, read_text
+from hmu.data.published_split import id_list
+from hmu.documents import read_json
 from hmu.errors import DataError, shown
-
-__all__ = ["Partition", "partition_by_concept", "partition_from_files", "published_lists"]
-
-log = logging.getLogger(__name__)
-COMMON = frozenset("a an the and then with his her their its of to in on at is are as he she they from by".split())  # noqa: SIM905
-LONG_WORD = r"[^\W\d_]{3,}"
+from hmu.escaping import csv_cell
 
 
-def partition_by_concept(
-    source: DatasetSource,
-    split: str | Sequence[str],
-    concept: Concept,
-    *,
-    neighbours: Mapping[str, Concept] | None = None,
-) -> Partition:
-    """Divide ``split`` by the captions.
+@dataclass(frozen=True)
+class Partition:
+    """The two sides of a data set for one concept.
 
-    Args:
-        source: the data set.
-        split: a split, ``a+b``, or several.
-        concept: overrides for this data set are applied here.
-        neighbours: full concepts for neighbour names, where known; other names are taken as keywords.
-
-    Raises:
-        DataError: if one side is empty.
+    Attributes:
+        concept: the concept's name.
+        dataset: the data set's name.
+        split: which split(s) were divided, e.g. ``train`` or ``train+val``.
+        forget, retain: clip ids in the order of the split file; disjoint.
+        reasons: why a clip is on its side; retain clips without an entry simply do not match.
+        rule: ``word``, ``substring`` or ``files``, with its settings.
+        neighbours: retain clips that match one of the concept's neighbours.
+        lines: for the audit: the caption line that matched, per forget clip.
+        skipped: clips of the split that are never read, with the reason; they are on neither side.
     """
-    split = split if isinstance(split, str) else "+".join(split)
-    concept = concept.for_dataset(source.name)
-    ids = source.usable_ids(split)
-    forget, lines, reasons = _find(source, ids, concept)
-    if concept.match == "substring" and "+" not in split and source.split_file(split).is_file():
-        forget, retain = _published_sides(source, split, concept)
-    else:
-        members = set(forget)
-        retain = [clip for clip in ids if clip not in members]
-    near = _neighbours(source, retain, concept, neighbours or {})
-    partition = Partition(
-        concept.name, source.name, split, tuple(forget), tuple(retain),
-        {clip: reasons[clip] for clip in forget if clip in reasons} | near,
-        f"{concept.match}, {concept.min_occurrence} line(s): {', '.join(concept.keywords)}",
-        tuple(clip for clip in retain if clip in near), {clip: lines[clip] for clip in forget if clip in lines},
-        source.skipped(split),
-    )  # fmt: skip
-    _refuse_empty(partition, source, concept)
-    log.info("'%s' on %s: %s, %d near", concept.name, split, partition.counts, len(near))
-    return partition
 
+    concept: str
+    dataset: str
+    split: str
+    forget: tuple[str, ...]
+    retain: tuple[str, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    rule: str = "word"
+    neighbours: tuple[str, ...] = ()
+    lines: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
-def _find(
-    source: DatasetSource, ids: Iterable[str], concept: Concept
-) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """Clips that match often enough, the first matching line of each, and the reason in words."""
-    found: list[str] = []
-    lines: dict[str, str] = {}
-    reasons: dict[str, str] = {}
-    for clip in ids:
-        hits = [
-            (word, n, line) for n, line in enumerate(source.caption_lines(clip)) if (word := concept.find_line(line))
-        ]
-        if len(hits) < concept.min_occurrence:
-            continue
-        word, number, line = hits[0]
-        found.append(clip)
-        lines[clip] = line.strip()
-        more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
-        reasons[clip] = f"'{word}' in line {number + 1}{more}"
-    return found, lines, reasons
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of who is on which side; every number computed with this partition carries it."""
+        digest = hashlib.sha256()
+        for side in (self.forget, self.retain):
+            digest.update(json.dumps(sorted(side)).encode())
+        return digest.hexdigest()
 
+    @property
+    def counts(self) -> str:
+        """``7 forget, 20 retain`` and, where there are any, ``, 3 skipped``."""
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"{len(self.forget)} forget, {len(self.retain)} retain{skipped}"
 
-def _published_sides(source: DatasetSource, split: str, concept: Concept) -> tuple[list[str], list[str]]:
-    """The published lists, without the ids that are never read here."""
+    def side(self, name: str) -> tuple[str, ...]:
+        """The ids of ``forget``, ``retain`` or ``neighbours``; ``all`` is forget and retain.
 
-    def read(clip: str) -> bytes | None:
-        number = source.clip_number.get(composed(clip))
-        return None if number is None else source.pack.raw_text(number)
+        Raises:
+            DataError: for another name.
+        """
+        sides = {"forget": self.forget, "retain": self.retain, "neighbours": self.neighbours}
+        sides["all"] = self.forget + self.retain
+        if name not in sides:
+            raise DataError(f"a partition has no side '{name}'; expected one of {', '.join(sides)}")
+        return sides[name]
 
-    listing = read_bytes(source.split_file(split))
-    sides = keyword_split(listing, read, concept.substring_pattern, concept.min_occurrence)
-    forget, retain = ([c for c in dict.fromkeys(map(composed, side)) if c in source.used_ids] for side in sides)
-    return forget, retain
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the audit lines, with the hash."""
+        return {
+            "concept": self.concept, "dataset": self.dataset, "split": self.split, "rule": self.rule, "hash": self.hash,
+            "forget": list(self.forget), "retain": list(self.retain), "neighbours": list(self.neighbours),
+            "reasons": dict(self.reasons), "skipped": dict(self.skipped),
+        }  # fmt: skip
 
+    def save(self, path: Path) -> Path:
+        """Write ``partition.json``."""
+        return write_atomically(path, json.dumps(self.to_json(), indent=1).encode())
 
-def published_lists(source: DatasetSource, split: str, concept: Concept) -> tuple[bytes, bytes]:
-    """The two published files for ``split``, byte for byte, straight from the files on disk (no clip is checked).
+    @classmethod
+    def load(cls, path: Path) -> Partition:
+        """Read ``partition.json``.
 
-    Raises:
-        DataError: if the split file is missing or no text, or the concept does not use the published rule.
-    """
-    concept = concept.for_dataset(source.name)
-    if concept.match != "substring":
-        raise DataError(
-            f"concept '{concept.name}' uses match: {concept.match}; the published lists need match: substring"
-        )
-    path = source.split_root() / f"{split}.txt"
-    if not path.is_file():
-        raise DataError(f"data set '{source.name}': no split file {path}")
-    read_text(path)  # a list in another encoding names nothing, and would make all of it retain
-
-    def read(clip: str) -> bytes | None:
+        Raises:
+            DataError: if it is missing, broken, or its hash does not fit its ids.
+        """
         try:
-            return None if id_problem(clip.strip()) else read_bytes(source.text_file(clip))
-        except DataError:
-            return None
+            content = read_json(path)
+            partition = cls(
+                content["concept"], content["dataset"], content["split"], tuple(content["forget"]),
+                tuple(content["retain"]), content["reasons"], content["rule"], tuple(content["neighbours"]),
+                skipped=content.get("skipped", {}),  # older files tell none
+            )  # fmt: skip
+            intact = content.get("hash") == partition.hash  # cannot be sorted where ids are no texts
+            if not isinstance(partition.reasons, dict) or not isinstance(partition.skipped, dict):
+                raise TypeError("reasons and skipped must be mappings")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is no partition: {type(error).__name__}: {shown(error, 120)}") from error
+        if not intact:
+            raise DataError(f"{path}: the hash does not fit the ids; the file was changed by hand")
+        return partition
 
-    forget, retain = keyword_split(read_bytes(path), read, concept.substring_pattern, concept.min_occurrence)
-    return id_list(forget), id_list(retain)
+    def save_audit(self, path: Path) -> Path:
+        """Write the audit: one row per clip, ``id, side, reason, caption line``."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["id", "side", "neighbour", "reason", "line"])
+        near = set(self.neighbours)
+        for side, ids in (("forget", self.forget), ("retain", self.retain)):
+            for clip in ids:
+                row = [clip, side, int(clip in near), self.reasons.get(clip, "no match"), self.lines.get(clip, "")]
+                writer.writerow(map(csv_cell, row))
+        writer.writerows([csv_cell(clip), "skipped", 0, csv_cell(why), ""] for clip, why in self.skipped.items())
+        return write_atomically(path, buffer.getvalue().encode("utf-8", errors="replace"))
 
+    def save_lists(self, folder: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
+        """Write ``{split}-w-{concept}.txt`` and ``{split}-wo-{concept}.txt``, the published names, into ``folder``.
 
-def _neighbours(
-    source: DatasetSource, retain: Sequence[str], concept: Concept, known: Mapping[str, Concept]
-) -> dict[str, str]:
-    """Retain clips that match a neighbour, with the reason."""
-    found: dict[str, str] = {}
-    for name in concept.neighbours:
-        near = known[name].for_dataset(source.name) if name in known else Concept("neighbour", [name])
-        ids, _, reasons = _find(source, (clip for clip in retain if clip not in found), replace(near, min_occurrence=1))
-        found |= {clip: f"neighbour {name}: {reasons[clip]}" for clip in ids}
-    return found
-
-
-def _refuse_empty(partition: Partition, source: DatasetSource, concept: Concept) -> None:
-    where = f"concept '{concept.name}' on {source.name}, split '{partition.split}'"
-    unread = f"; never read: {told(by_kind(partition.skipped))}" if partition.skipped else ""
-    if not partition.forget:
-        close = _nearest_words(source, partition.retain, concept)
-        hint = f"; words in its captions that come close: {', '.join(close)}" if close else ""
-        raise DataError(f"{where}: no clip matches the keywords {few(concept.keywords)}{hint}{unread}")
-    if not partition.retain:
-        raise DataError(
-            f"{where}: every one of the {len(partition.forget)} clips matches; use narrower keywords{unread}"
-        )
-
-
-def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept, count: int = 6) -> list[str]:
-    """Frequent caption words that look like the keywords, else simply the most frequent ones."""
-    words: Counter[str] = Counter()
-    for clip in ids[:5000]:
-        for line in source.caption_lines(clip):
-            words.update(re.findall(LONG_WORD, line.split("#")[0].lower()))
-    frequent = [word for word, _ in words.most_common(3000) if word not in COMMON]
-    wanted = [word for key in concept.keywords for word in re.findall(LONG_WORD, key.lower())]
-    close = [match for word in wanted for match in difflib.get_close_matches(word, frequent, n=3, cutoff=0.6)]
-    return list(dict.fromkeys(close or frequent))[:count]
+        Raises:
+            DataError: if a file of that name holds something else and ``overwrite`` is not set.
+        """
+        w, wo = list_paths(folder, self.split, self.concept)
+        save_list(w, id_list(self.forget), overwrite=overwrite)
+        save_list(wo, id_list(self.retain), overwrite=overwrite)
+        return w, wo
 
 
-def partition_from_files(
-    source: DatasetSource, split: str | Sequence[str], forget_file: Path, retain_file: Path, name: str = "files"
-) -> Partition:
-    """Take both sides of ``split`` from existing lists of ids, which may hold those of other splits too.
-
-    Raises:
-        DataError: a list is missing or empty, a clip is on both sides or in no split, or a side has no clip of
-            ``split`` that is read.
-    """
-    split = split if isinstance(split, str) else "+".join(split)
-    sides = listed_sides(source, forget_file, retain_file)
-    members, skipped = set(source.split_ids(split)), source.skipped(split)
-    found = [[clip for clip in side if clip in members] for side in sides]
-    left_out = {clip: skipped[clip] for side in found for clip in side if clip in skipped}
-    forget, retain = (tuple(clip for clip in side if clip not in left_out) for side in found)
-    for key, side, listed, used in zip(("forget_file", "retain_file"), sides, found, (forget, retain), strict=True):
-        if not used:
-            why = "is in it" if not listed else f"is ever read ({shown(listed[0], 30)}: {left_out[listed[0]]})"
-            raise DataError(f"{key} on {source.name}, split '{split}': none of its {len(side)} clips {why}")
-    if left_out:
-        log.warning("of the listed clips %d are never read: %s", len(left_out), told(by_kind(left_out)))
-    reasons = dict.fromkeys(forget, f"listed in {Path(forget_file).name}")
-    return Partition(name, source.name, split, forget, retain, reasons, "files", skipped=left_out)
+def list_paths(folder: Path, split: str, concept: str) -> tuple[Path, Path]:
+    """Published file names of the forget (``-w-``) and retain (``-wo-``) lists."""
+    split = split.replace("+", "_")
+    return folder / f"{split}-w-{concept}.txt", folder / f"{split}-wo-{concept}.txt"
 
 
-def listed_sides(source: DatasetSource, forget_file: Path, retain_file: Path) -> tuple[list[str], list[str]]:
-    """The ids of both lists, of whatever split.
+def save_list(path: Path, content: bytes, *, overwrite: bool = False) -> Path:
+    """Write one list of ids.
 
     Raises:
-        DataError: a list is missing or empty, a clip is on both sides, or in no split of the data set.
+        DataError: if the file exists, differs, and ``overwrite`` is not set.
     """
-    forget, retain = _read_ids(Path(forget_file), "forget_file"), _read_ids(Path(retain_file), "retain_file")
-    both = sorted(set(forget) & set(retain))
-    if both:
-        raise DataError(f"{forget_file} and {retain_file} share {len(both)} id(s): {few(both)}")
-    unknown = [clip for clip in (*forget, *retain) if clip not in source.all_ids]
-    if unknown:
-        raise DataError(
-            f"{len(unknown)} id(s) of forget_file and retain_file are in no split of {source.name} "
-            f"({', '.join(source.splits)}): {few(unknown)}"
-        )
-    return forget, retain
+    if path.exists() and path.read_bytes() != content and not overwrite:
+        raise DataError(f"{path} exists and differs; remove it, or say overwrite=true, to replace it")
+    return write_atomically(path, content)
 
 
-def _read_ids(path: Path, key: str) -> list[str]:
-    if not path.exists():
-        raise DataError(f"{key}: no file {path}; expected one clip id a line")
-    ids = list(dict.fromkeys(map(clip_id, read_lines(path))))
-    if not ids:
-        raise DataError(f"{key}: {path} is empty; expected one clip id a line")
-    return ids
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write a file that is either complete or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from hmu.data.concepts import Concept
-from hmu.data.sides import Partition
+from hmu.data.partition import Partition
 from hmu.errors import DataError
 
 

@@ -17,13 +17,13 @@ from hmu.backbones.base import MotionBackbone
 from hmu.checks import DAY, require, require_time
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
-from hmu.evaluation.answering import Answering
 from hmu.evaluation.counting import Measured, Resampling, count
 from hmu.evaluation.detecting import Hits, look, rates, sees_joints
 from hmu.evaluation.detecting import joints_of as joints_of
 from hmu.evaluation.embedding import EmbeddingStore
 from hmu.evaluation.embedding import embed as embed
 from hmu.evaluation.generation import GenerationCache, encode, found_everywhere, generate, processes
+from hmu.evaluation.ncs import Answering
 from hmu.evaluation.recovery import compare
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checks import require
-from hmu.methods import upstream
 from hmu.methods.base import Side, check_choice
 from hmu.methods.teacher import Teacher, answers, drop_condition
+from hmu.methods.upstream import salad_fork as upstream
 from hmu.methods.weights import WeightMethod
 
 

@@ -22,10 +22,10 @@ from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError, DataError, shown
 from hmu.methods.base import EditMethod, check_choice, offers
-from hmu.methods.code_encoding import encode_cached
-from hmu.methods.code_ranking import Scores, Usage, best, log_odds, published_choice, usage
-from hmu.methods.code_rows import Choice, Rewriting, joined_lists, report, rewritten, sentences
-from hmu.methods.codes import NONE, CodeTable
+from hmu.methods.codebook.encoding import encode_cached
+from hmu.methods.codebook.ranking import Scores, Usage, best, log_odds, published_choice, usage
+from hmu.methods.codebook.rows import Choice, Rewriting, joined_lists, report, rewritten, sentences
+from hmu.methods.codebook.table import NONE, CodeTable
 from hmu.methods.edit import DeltaEdit, fingerprint
 
 log = logging.getLogger(__name__)

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from hmu.backbones.base import MotionBackbone
 from hmu.checks import require
 from hmu.errors import ConfigError
-from hmu.methods import adapters, upstream
+from hmu.methods import adapters
 from hmu.methods.base import Side, TrainedMethod, check_choice
 from hmu.methods.edit import AdapterEdit, fingerprint
 from hmu.methods.forgetting import Ascent, Evidence, ForgetTerm, Hinge, Npo, Redirect
 from hmu.methods.memory import Memory
 from hmu.methods.teacher import Teacher, answers, drop_condition
+from hmu.methods.upstream import salad_fork as upstream
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from hmu.backbones.base import MotionBackbone
 from hmu.checks import DAY, require, require_time
 from hmu.errors import ConfigError
-from hmu.methods import upstream_edits
 from hmu.methods.closed_form import Group, adversarial_map, solve
 from hmu.methods.uce import Uce
+from hmu.methods.upstream import closed_form as upstream_edits
 
 ROUND_SECONDS = 0.001  # no round is faster
 

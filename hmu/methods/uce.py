@@ -16,11 +16,11 @@ from hmu.checks import require
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
-from hmu.methods import upstream_edits
 from hmu.methods.base import EditMethod, check_choice, offers
 from hmu.methods.closed_form import Group, Scales, collect, solve
 from hmu.methods.edit import DeltaEdit, fingerprint
 from hmu.methods.prompt_rows import CHOICES
+from hmu.methods.upstream import closed_form as upstream_edits
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Uce(EditMethod):
         strength: ``direction`` only: 1 projects the direction out, above 1 turns it round.
         layers: edit only layers whose name contains one of these; None = all.
         variant: ``paper``, or ``upstream`` = as the published port (of SALAD: the fork) computes it, see
-            :mod:`hmu.methods.upstream_edits`; the fork's lambda is ``strength``.
+            :mod:`hmu.methods.upstream.closed_form`; the fork's lambda is ``strength``.
 
     Raises:
         ConfigError: for values that cannot work.

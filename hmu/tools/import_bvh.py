@@ -25,10 +25,10 @@ from omegaconf import DictConfig
 from hmu.app import main
 from hmu.errors import ConfigError, DataError
 from hmu.outputs import beside, claim_folder
-from hmu.tools.import_files import Collection
-from hmu.tools.import_mapping import load_mapping, mapping_file
-from hmu.tools.import_sources import hashed_splits, read_splits, write_splits, write_text
-from hmu.tools.import_summary import Summary
+from hmu.tools.importing.files import Collection
+from hmu.tools.importing.mapping import load_mapping, mapping_file
+from hmu.tools.importing.sources import hashed_splits, read_splits, write_splits, write_text
+from hmu.tools.importing.summary import Summary
 from hmu.values import Count, Place, Positive
 from hmu.values import Keys as Declared
 
@@ -76,7 +76,7 @@ def run(config: DictConfig) -> Summary:
     _check(config)
     collection = Collection.read(config)
     mapping = load_mapping(config.mapping)
-    from hmu.tools.import_collection import convert  # imports torch
+    from hmu.tools.importing.collection import convert  # imports torch
 
     with beside(target) as work:
         summary = convert(config, collection, mapping, work)

@@ -52,9 +52,9 @@ def run(config: DictConfig) -> Path:
         ConfigError: ``reference`` has seen the concept, or the document is missing.
     """
     from hmu.build import instantiate
-    from hmu.evaluation.answering import answering_for
     from hmu.evaluation.generation import GenerationCache
     from hmu.evaluation.metaeval import effects, table
+    from hmu.evaluation.ncs import answering_for
     from hmu.evaluation.suite import Model
     from hmu.methods.edit import fingerprint
     from hmu.run import write_json, write_text

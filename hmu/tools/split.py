@@ -87,8 +87,8 @@ def divide(
     Raises:
         DataError: an empty side, or a broken data set.
     """
-    from hmu.data.partition import partition_by_concept, published_lists
-    from hmu.data.sides import list_paths, save_list
+    from hmu.data.divide import partition_by_concept, published_lists
+    from hmu.data.partition import list_paths, save_list
     from hmu.data.soundness import by_kind, told
 
     stem = f"{split.replace('+', '_')}-{concept.name}"

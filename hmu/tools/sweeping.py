@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from hmu.app import EXIT_USER_ERROR
 from hmu.errors import ConfigError
 from hmu.outputs import check_place
-from hmu.workflows import sweep
+from hmu.report import sweep
 from hmu.written import NOTHING
 
 SWEPT = "multirun.yaml"  # what Hydra leaves in the folder of a sweep

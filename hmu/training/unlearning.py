@@ -22,8 +22,8 @@ from hmu.errors import ConfigError
 from hmu.methods.base import Side, TrainedMethod
 from hmu.methods.edit import Edit, weights_of
 from hmu.progress import phase
+from hmu.training.batches import SideCache, plan
 from hmu.training.divergence import Diverged
-from hmu.training.sides import SideCache, plan
 from hmu.training.steps import Steps
 from hmu.training.trainer import fit
 

@@ -18,15 +18,13 @@ from hmu.checkpoints.sealed import check_place
 from hmu.choices import choice
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
-from hmu.data.partition import Partition
+from hmu.data.divide import Partition
 from hmu.errors import ConfigError, shown
-from hmu.evaluation.answering import answering_for
 from hmu.evaluation.detecting import joints_of
 from hmu.evaluation.gait import GaitSuite
 from hmu.evaluation.gallery import gallery_split
 from hmu.evaluation.generation import GenerationCache, processes
-from hmu.evaluation.instead import tell
-from hmu.evaluation.report import headline, markdown, summary
+from hmu.evaluation.ncs import answering_for
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
 from hmu.evaluation.sets import PromptSet, build_sets
@@ -35,13 +33,15 @@ from hmu.evaluation.suite import Answers, Model, Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
 from hmu.progress import phase
+from hmu.report.closer import look_closer
+from hmu.report.instead import tell
+from hmu.report.takes import first_takes, write_page
+from hmu.report.text import headline, markdown, summary
 from hmu.run import write_text
 from hmu.workflows import gait
 from hmu.workflows.basis import data_distance
-from hmu.workflows.closer import look_closer
 from hmu.workflows.common import build_evaluator, detector_concepts, leave_process_group, log_report
 from hmu.workflows.reference import check_reference, load_reference
-from hmu.workflows.showcase import first_takes, write_page
 from hmu.workflows.sides import measured_partition
 
 log = logging.getLogger(__name__)

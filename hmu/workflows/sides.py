@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
-from hmu.data.partition import Partition, listed_sides, partition_by_concept, partition_from_files
+from hmu.data.divide import Partition, listed_sides, partition_by_concept, partition_from_files
 from hmu.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def check_lists(config: DictConfig, source: DatasetSource, split: str) -> None:
 
     Raises:
         ConfigError: when only one of the two files is given.
-        DataError: as :func:`hmu.data.partition.partition_from_files`.
+        DataError: as :func:`hmu.data.divide.partition_from_files`.
     """
     lists = lists_of(config)
     if lists is not None:

@@ -21,11 +21,11 @@ from hmu.data.datamodule import MotionDataModule
 from hmu.data.dataset import DatasetSource
 from hmu.phases import Phase
 from hmu.progress import phase
+from hmu.training.batches import check_batch
 from hmu.training.divergence import Diverged
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.recipe import Recipe
 from hmu.training.resumable import SUFFIX, KeepLatest, WholeFiles
-from hmu.training.sides import check_batch
 from hmu.training.steps import Steps
 from hmu.training.trainer import fit
 from hmu.workflows.common import logger_for

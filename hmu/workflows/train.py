@@ -19,7 +19,7 @@ from hmu.checkpoints.finite import refuse_nonfinite
 from hmu.choices import choice
 from hmu.console import near
 from hmu.data.dataset import DatasetSource
-from hmu.data.partition import Partition, partition_by_concept
+from hmu.data.divide import Partition, partition_by_concept
 from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.run import RunRecord
 from hmu.training.recipe import Recipe

@@ -17,13 +17,13 @@ from hmu.console import near
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
-from hmu.data.partition import Partition
+from hmu.data.divide import Partition
 from hmu.errors import ConfigError, shown
 from hmu.methods.base import EditMethod, Method, TrainedMethod
 from hmu.methods.edit import Edit, fingerprint
 from hmu.progress import phase
 from hmu.run import RunRecord
-from hmu.training.sides import check_batch
+from hmu.training.batches import check_batch
 from hmu.training.unlearning import run_method
 from hmu.workflows.basis import warn_of_no_basis, warn_of_strange_data
 from hmu.workflows.common import (

@@ -15,7 +15,7 @@ from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.suite import Model
 from hmu.gait import demo as gait_demo
 from hmu.gait.source import GaitSource
-from hmu.methods.code_encoding import encode_cached
+from hmu.methods.codebook.encoding import encode_cached
 from hmu.text.cache import CachedTextEncoder
 from tests.checkpoints.damage import DAMAGES, copied, files
 from tests.data.conftest import FEATURES, write_layout

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from hmu.checkpoints.opt import parse_value, read_opt, write_opt
 from hmu.errors import CheckpointError
-from hmu.tools.parity.opt import KINDS
 from tests.conftest import shared
+from tests.parity.opt import KINDS
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 
-from hmu.data.partition import partition_by_concept
+from hmu.data.divide import partition_by_concept
 from hmu.errors import DataError
 from hmu.motion.features import features_to_joints
 from hmu.motion.skeleton import skeleton_for

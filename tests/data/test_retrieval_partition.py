@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hmu.data.concepts import Concept
+from hmu.data.partition import Partition
 from hmu.data.published_split import retrieval_split
 from hmu.data.retrieval_partition import namer, refine_by_retrieval
-from hmu.data.sides import Partition
 from hmu.errors import DataError
 
 KICK = Concept("kick", ("kick",))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hmu.data.concepts import Concept
-from hmu.data.partition import partition_by_concept, partition_from_files, published_lists
+from hmu.data.divide import partition_by_concept, partition_from_files, published_lists
 from hmu.data.soundness import few, read_statistic, told
 from hmu.errors import ConfigError, DataError
 from tests.data.conftest import FEATURES, write_layout

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from hmu.evaluation import claims
-from hmu.evaluation.aggregate_text import markdown as tables
-from hmu.evaluation.aggregate_text import runs_csv
-from hmu.evaluation.aggregate_write import build_report
 from hmu.evaluation.claims import few, known_actions, objections, offer, rate, shown_rates
-from hmu.evaluation.report import headline, markdown
 from hmu.evaluation.results import Results, Row, summarise
-from hmu.viz.web.page import Evaluated, page
-from tests.evaluation.runs import write_run
+from hmu.report.page.page import Evaluated, page
+from hmu.report.tables import markdown as tables
+from hmu.report.tables import runs_csv
+from hmu.report.text import headline, markdown
+from hmu.report.write import build_report
+from tests.report.some_runs import write_run
 
 
 def results(

@@ -10,7 +10,6 @@ from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.gait import GaitSuite, conditions, conditions_markdown, rule_of
 from hmu.evaluation.generation import GenerationCache
-from hmu.evaluation.report import headline
 from hmu.evaluation.results import Results, summarise
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model
@@ -20,6 +19,7 @@ from hmu.metrics.fid import FID
 from hmu.metrics.gait_consistency import GaitConsistency
 from hmu.metrics.gait_statistics import GaitStatistics
 from hmu.metrics.kernel_distance import KID
+from hmu.report.text import headline
 from tests.gait.conftest import demo_trial
 
 CROUCH = Concept("crouch_gait", ["crouch"])

@@ -10,9 +10,9 @@ import torch
 
 from hmu.evaluation.counting import Measured, with_draws
 from hmu.evaluation.recovery import compare, half_width, recovery, separated
-from hmu.evaluation.report import arrow, board_line, markdown, summary, warnings
 from hmu.evaluation.results import Results, Row, summarise
 from hmu.evaluation.scoreboard import harms, scoreboard
+from hmu.report.text import arrow, board_line, markdown, summary, warnings
 
 
 def measured(

@@ -11,7 +11,7 @@ import torch
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.demo import generate
-from hmu.data.partition import partition_by_concept
+from hmu.data.divide import partition_by_concept
 from hmu.errors import ConfigError, DataError
 from hmu.evaluation.detecting import joints_of, look
 from hmu.evaluation.sets import FORGET_SIDE, build_sets

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmu.tools.parity import guo, guo_data, guo_train, hmu_metrics
+from tests.parity import guo, guo_data, guo_train, hmu_metrics
 
 KINDS = {**guo.KINDS, **guo_train.KINDS, **guo_data.KINDS, **hmu_metrics.KINDS}
 SYSTEM = "golden/evaluators/dev"

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from hmu.data.batch import length_mask
-from hmu.tools.parity import tmr, tmr_full, tmr_metrics
 from tests.evaluators.test_parity import copy
+from tests.parity import tmr, tmr_full, tmr_metrics
 
 KINDS = {**tmr.KINDS, **tmr_full.KINDS, **tmr_metrics.KINDS}
 SYSTEM = "golden/evaluators/dev"

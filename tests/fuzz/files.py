@@ -65,7 +65,7 @@ def bvh(folder: Path) -> Sample:
 
 
 def captions(folder: Path) -> Sample:
-    from hmu.tools.import_sources import read_captions
+    from hmu.tools.importing.sources import read_captions
 
     text = 'file,caption1,caption2\nkick.bvh,a person kicks,"someone, quickly, kicks"\nwalk,a person walks,\n'
     path = written(folder / "captions.csv", text)
@@ -186,7 +186,7 @@ def statistics(folder: Path) -> Sample:
 
 
 def partition(folder: Path) -> Sample:
-    from hmu.data.sides import Partition
+    from hmu.data.partition import Partition
 
     sides = Partition("kick", "mine", "train", ("a", "b"), ("c", "d"), {"a": "kicks"}, "words", ("e",))
     path = sides.save(folder / "partition.json")
@@ -206,7 +206,7 @@ def metrics(folder: Path) -> Sample:
 
 
 def codes(folder: Path) -> Sample:
-    from hmu.methods.codes import CodeTable
+    from hmu.methods.codebook.table import CodeTable
 
     made = CodeTable(("a", "b"), ("0", "0"), ("a kick", "b, twice"), np.arange(12, dtype=np.int16).reshape(2, 2, 3))
     path = made.save(folder / "codes.csv")
@@ -214,7 +214,7 @@ def codes(folder: Path) -> Sample:
 
 
 def code_lists(folder: Path) -> Sample:
-    from hmu.methods.code_rows import joined_lists
+    from hmu.methods.codebook.rows import joined_lists
 
     path = written(folder / "codes.yaml", "- - 3\n  - 17\n- - 4\n- []\n")
     return Sample(path, lambda: joined_lists([path]))

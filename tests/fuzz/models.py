@@ -14,7 +14,7 @@ from tests.fuzz.files import Sample, written
 
 
 def _momask_folder(folder: Path) -> Path:
-    from tests.backbones.momask.test_load import source, write
+    from tests.backbones.momask.test_authors import source, write
 
     return write(source(), folder / "HumanML3D")
 
@@ -43,7 +43,7 @@ def bamm_masked(folder: Path) -> Sample:
     from hmu.backbones.momask.encoder import to_authors
     from hmu.checkpoints.opt import write_opt
     from tests.backbones.bamm.conftest import CODES, network
-    from tests.backbones.momask.test_load import source, write
+    from tests.backbones.momask.test_authors import source, write
 
     checkpoints = write(
         source(rvq={"codes": CODES, "code_dim": 8, "quantizers": 3, "width": 16, "depth": 1}), folder / "t2m"
@@ -100,7 +100,7 @@ def salad_denoiser(folder: Path) -> Sample:
 
 
 def tmr_authors(folder: Path) -> Sample:
-    from hmu.evaluators.tmr import files
+    from hmu.evaluators.tmr import authors as files
     from tests.evaluators.test_tmr import compact, small
 
     evaluator, run = small(), folder / "run"
@@ -129,7 +129,7 @@ def _ours(folder: Path, save: Callable[[Path], object], load: Callable[[Path], o
 
 
 def tmr_ours(folder: Path) -> Sample:
-    from hmu.evaluators.tmr import files
+    from hmu.evaluators.tmr import authors as files
     from tests.evaluators.test_tmr import small
 
     return _ours(folder, lambda path: files.save_pretrained(small(), path), lambda path: files.build(str(path)))

@@ -117,7 +117,7 @@ def test_windows_are_entries_labels_are_captions_and_people_are_divided(tmp_path
 
 def test_a_concept_is_a_label(tmp_path, tree):
     from hmu.data.concepts import Concept
-    from hmu.data.partition import partition_by_concept
+    from hmu.data.divide import partition_by_concept
 
     data = source(tree, tmp_path)
     sides = partition_by_concept(data, "train", Concept("crouch_gait", ["crouch"]))

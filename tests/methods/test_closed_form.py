@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmu.errors import ConfigError
-from hmu.methods import upstream_edits
 from hmu.methods.closed_form import Group, Scales, adversarial_map, collect, solve, wanted
 from hmu.methods.edit import applied, fingerprint, load_edit
 from hmu.methods.prompt_rows import aims, chosen, input_groups, prompt_rows, side_rows
 from hmu.methods.rece import Rece, recovered
 from hmu.methods.uce import Uce, captions_of, without_direction
+from hmu.methods.upstream import closed_form as upstream_edits
 
 from .fake import FakeBackbone, FakeClips
 from .fake_edits import KICK, PooledBackbone, WordBackbone

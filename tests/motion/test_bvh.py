@@ -13,7 +13,7 @@ from hmu.motion.features import joints_to_features
 from hmu.motion.mapping import JointMapping
 from hmu.motion.reference import humanml3d_offsets
 from hmu.motion.skeleton import T2M
-from hmu.tools.import_mapping import load_mapping
+from hmu.tools.importing.mapping import load_mapping
 
 # a dummy root that moves, six channels everywhere, two rotation orders, a joint without positions, an End Site
 TEXT = """HIERARCHY

@@ -10,7 +10,7 @@ from hmu.motion.axes import UP
 from hmu.motion.bvh import parse_bvh
 from hmu.motion.mapping import stand
 from hmu.motion.posture import metres_per_unit, posture, upright_axis
-from hmu.tools.import_mapping import load_mapping
+from hmu.tools.importing.mapping import load_mapping
 from tests.motion.figure import person_bvh, walk
 
 NO_REST = np.zeros((22, 3))

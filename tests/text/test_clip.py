@@ -8,8 +8,8 @@ import torch
 from hmu.errors import CheckpointError, ConfigError, MissingExtra
 from hmu.text import clip
 from hmu.text.clip import ClipTextEncoder, tower_from_weights
-from hmu.tools.parity.clip_text import KINDS
 from tests.conftest import shared
+from tests.parity.clip_text import KINDS
 
 FOLDER = "checkpoints/clip-vit-base-patch32"
 

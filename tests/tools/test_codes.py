@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from hmu.data.batch import MotionBatch
 from hmu.errors import ConfigError
-from hmu.methods.codes import CodeTable
+from hmu.methods.codebook.table import CodeTable
 from hmu.tools.codes import run
 from tests.data.conftest import FEATURES, write_layout
 from tests.methods.fake_edits import CodeBackbone

@@ -9,7 +9,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from hmu.tools.report import overrides
-from tests.evaluation.runs import write_run
+from tests.report.some_runs import write_run
 
 
 def report(monkeypatch, *words: str) -> int:

@@ -15,7 +15,7 @@ from hmu.methods.edit import applied, load_edit
 from hmu.methods.esd import Esd
 from hmu.methods.finetune import Finetune
 from hmu.methods.lora import Lora
-from hmu.training.sides import SideCache, plan
+from hmu.training.batches import SideCache, plan
 from hmu.training.unlearning import run_method
 from tests.methods.fake import FakeBackbone, FakeClips
 

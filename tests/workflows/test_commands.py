@@ -141,7 +141,7 @@ def test_commands_of_every_script_and_tool_are_among_them():
 
 
 def test_parity_of_a_folder_that_is_not_there_is_said(tmp_path, monkeypatch, capsys):
-    (shown,) = (c for c in SHOWN if c.target[0] == "hmu.tools.parity")
+    (shown,) = (c for c in SHOWN if c.target[0] == "tests.parity")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     outcome = execute(shown.target[0], shown.overrides, monkeypatch)

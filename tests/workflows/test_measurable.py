@@ -10,7 +10,7 @@ from hmu import app
 from hmu.evaluators.guo import GuoEvaluator
 from hmu.workflows.evaluate import evaluate
 from hmu.workflows.unlearn import unlearn
-from tests.workflows.test_closer import toy_tmr
+from tests.report.test_closer import toy_tmr
 from tests.workflows.toy import QUIET, inputs, retain_reference, run
 
 

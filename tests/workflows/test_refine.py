@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.data.sides import Partition
+from hmu.data.partition import Partition
 from hmu.errors import ConfigError
 from hmu.evaluators.base import Evaluator
 from hmu.workflows import refine

@@ -18,8 +18,8 @@ from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import LengthOptions, ResidualOptions, RvqOptions, TransformerOptions, require
 from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.backbones.momask.rvq import Rvq
+from hmu.backbones.prompts import fit_vocabulary
 from hmu.backbones.salad.options import parse
-from hmu.backbones.salad.prompts import fit_vocabulary
 from hmu.backbones.salad.sampling import evaluating
 from hmu.data.batch import MotionBatch
 from hmu.text.base import TextCondition, TextEncoder

@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from hmu.backbones.bamm.load import load_transformer
+from hmu.backbones.bamm.authors import load_transformer
 from hmu.backbones.bamm.model import Bamm
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.momask import folder as files
 from hmu.backbones.momask import native as momask
+from hmu.backbones.momask.authors import load_residual
 from hmu.backbones.momask.files import load_rvq, load_statistics
-from hmu.backbones.momask.load import load_residual
 from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import ResidualOptions, RvqOptions
-from hmu.backbones.salad.load import is_authors, locate
+from hmu.backbones.salad.authors import is_authors, locate
 from hmu.backbones.salad.native import resolve
 from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.options import read_options

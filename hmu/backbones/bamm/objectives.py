@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from hmu.backbones.bamm.corruption import Corrupted, corrupt, draw
 from hmu.backbones.bamm.generation import with_end
 from hmu.backbones.base import State, Target
-from hmu.backbones.momask.draws import Draws
+from hmu.backbones.draws import Draws
 from hmu.backbones.momask.objectives import active_layers, cross_entropy, drop_texts, known_layers, layer_ids
 from hmu.data.batch import MotionBatch
 from hmu.text.base import TextCondition

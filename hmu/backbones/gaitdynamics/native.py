@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from hmu.backbones.gaitdynamics.authors import load_into, options_of, parts_of, read_checkpoint
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.backbones.gaitdynamics.options import DecoderOptions, ObjectiveOptions, SamplingOptions, ScheduleOptions
-from hmu.backbones.gaitdynamics.published import load_into, options_of, parts_of, read_checkpoint
 from hmu.backbones.salad.native import WEIGHTS, resolve
 from hmu.backbones.salad.options import parse
 from hmu.checkpoints.folders import CONFIG, read_model_config

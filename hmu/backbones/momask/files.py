@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.rvq import Rvq
-from hmu.backbones.salad import load as salad
+from hmu.backbones.salad import authors as salad
 from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import load_tensors, sha256

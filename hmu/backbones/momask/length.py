@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.momask.draws import Draws, gumbel
+from hmu.backbones.draws import Draws, gumbel
 from hmu.backbones.momask.encoder import initialise
 from hmu.backbones.momask.options import LengthOptions
 

@@ -25,10 +25,10 @@ from hmu.backbones.momask.options import (
 from hmu.backbones.momask.prompts import encode_prompts, vector_of
 from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.backbones.momask.rvq import Rvq
-from hmu.backbones.momask.statistics import Statistics
+from hmu.backbones.prompts import PromptCache, fit_vocabulary
 from hmu.backbones.salad.options import parse
-from hmu.backbones.salad.prompts import PromptCache, fit_vocabulary
 from hmu.backbones.salad.sampling import evaluating
+from hmu.backbones.statistics import Statistics
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder

@@ -10,8 +10,7 @@ from typing import Any
 from torch import nn
 
 from hmu.backbones.momask import folder as files
-from hmu.backbones.momask.files import load_rvq, load_statistics
-from hmu.backbones.momask.load import (
+from hmu.backbones.momask.authors import (
     LENGTH_FILES,
     LENGTH_FOLDER,
     check_codes,
@@ -19,6 +18,7 @@ from hmu.backbones.momask.load import (
     load_masked,
     load_residual,
 )
+from hmu.backbones.momask.files import load_rvq, load_statistics
 from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import (
     LengthOptions,
@@ -27,7 +27,7 @@ from hmu.backbones.momask.options import (
     SamplingOptions,
     TransformerOptions,
 )
-from hmu.backbones.salad.load import is_authors, locate
+from hmu.backbones.salad.authors import is_authors, locate
 from hmu.backbones.salad.native import resolve
 from hmu.checkpoints.folders import CONFIG
 from hmu.checkpoints.options import read_options

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hmu.backbones.base import State, Target
-from hmu.backbones.momask.draws import Draws
+from hmu.backbones.draws import Draws
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.rvq import rvq_terms
 from hmu.data.batch import MotionBatch

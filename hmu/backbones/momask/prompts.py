@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hmu.backbones.salad.prompts import PromptCache
+from hmu.backbones.prompts import PromptCache
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
 

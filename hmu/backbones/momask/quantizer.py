@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.momask.draws import Draws, gumbel
+from hmu.backbones.draws import Draws, gumbel
 from hmu.backbones.momask.options import RvqOptions
 
 TILE_NOISE = 0.01  # times 1 / sqrt(width): keeps copies of one latent apart

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.momask.draws import Draws
+from hmu.backbones.draws import Draws
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.quantizer import ResidualQuantizer
 from hmu.data.batch import length_mask

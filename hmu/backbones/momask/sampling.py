@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hmu.backbones.momask.draws import gumbel
+from hmu.backbones.draws import gumbel
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.residual import ResidualTransformer
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, State, Target
+from hmu.backbones.prompts import PromptCache, fit_vocabulary
 from hmu.backbones.salad import objectives
 from hmu.backbones.salad.denoiser import Denoiser
 from hmu.backbones.salad.diffusion import Diffusion
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions, parse
-from hmu.backbones.salad.prompts import PromptCache, fit_vocabulary
 from hmu.backbones.salad.sampling import denoise, draw_noise, evaluating
 from hmu.backbones.salad.topology import Chains, Topology
 from hmu.backbones.salad.vae import Vae

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hmu.backbones.salad.load import is_authors, load_authors, load_strictly, locate
+from hmu.backbones.salad.authors import is_authors, load_authors, load_strictly, locate
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions
 from hmu.checkpoints.folders import CONFIG, read_model_config

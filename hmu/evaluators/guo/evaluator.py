@@ -279,7 +279,7 @@ class GuoEvaluator(Evaluator):
 
         ``half`` stores weights in float16 and leaves out the movement decoder, which only training ``decomp`` needs.
         """
-        from hmu.evaluators.guo.files import save_pretrained  # files builds evaluators, so it imports this module
+        from hmu.evaluators.guo.authors import save_pretrained  # files builds evaluators, so it imports this module
 
         save_pretrained(self, folder, half=half, decoder=not half)
 

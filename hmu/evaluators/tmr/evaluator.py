@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.salad.prompts import fit_vocabulary
+from hmu.backbones.prompts import fit_vocabulary
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
@@ -222,7 +222,7 @@ class TMREvaluator(Evaluator):
 
     def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
         """Write a folder that :func:`hmu.evaluators.tmr.load_pretrained` reads."""
-        from hmu.evaluators.tmr.files import save_pretrained  # files builds evaluators, so it imports this module
+        from hmu.evaluators.tmr.authors import save_pretrained  # files builds evaluators, so it imports this module
 
         save_pretrained(self, folder, half=half, decoder=not half)
 

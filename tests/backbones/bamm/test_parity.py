@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from hmu.tools.parity import bamm, bamm_e2e
-from hmu.tools.parity.salad_files import Arrays
+from tests.parity import bamm, bamm_e2e
+from tests.parity.salad_files import Arrays
 
 from .conftest import seeded
 

@@ -7,7 +7,7 @@ import torch
 
 from hmu.backbones.gaitdynamics import GaitDynamics
 from hmu.data.concepts import Concept
-from hmu.data.partition import partition_by_concept
+from hmu.data.divide import partition_by_concept
 from hmu.gait.source import GaitSource
 from hmu.gait.trial import write_trial
 from hmu.methods.edit import applied, fingerprint, load_edit

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from hmu.backbones.gaitdynamics.adan import Adan
+from hmu.backbones.gaitdynamics.authors import UNUSED, load_into, options_of, to_ours, to_published
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.diffusion import Diffusion
 from hmu.backbones.gaitdynamics.options import BETA_SCHEDULES, DecoderOptions, SamplingOptions, ScheduleOptions
-from hmu.backbones.gaitdynamics.published import UNUSED, load_into, options_of, to_ours, to_published
 from hmu.errors import CheckpointError, ConfigError
 from tests.backbones.gaitdynamics.conftest import SIZES, toy
 

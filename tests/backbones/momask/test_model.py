@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hmu.backbones.base import MotionBackbone, State
+from hmu.backbones.draws import Draws
 from hmu.backbones.momask import objectives
-from hmu.backbones.momask.draws import Draws
 from hmu.data.batch import length_mask
 from hmu.errors import ConfigError
 from hmu.methods import adapters

@@ -14,8 +14,8 @@ import torch
 from hmu.backbones.momask.encoder import to_authors
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.options import TransformerOptions
-from hmu.tools.parity import momask_full, momask_masked, momask_residual, momask_rvq
-from hmu.tools.parity.momask_files import fill_by_rule, filled_state
+from tests.parity import momask_full, momask_masked, momask_residual, momask_rvq
+from tests.parity.momask_files import fill_by_rule, filled_state
 
 KINDS = {**momask_rvq.KINDS, **momask_masked.KINDS, **momask_residual.KINDS, **momask_full.KINDS}
 CASES = ["rvq", "rvq_train", "mtrans", "rtrans", "rtrans_noshare", "length", "e2e"]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmu.backbones.momask.draws import Draws
+from hmu.backbones.draws import Draws
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.quantizer import Codebook, ResidualQuantizer, nearest
 from hmu.backbones.momask.rvq import Rvq, rvq_terms

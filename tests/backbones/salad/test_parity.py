@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from hmu.tools.parity import salad, salad_sampling
+from tests.parity import salad, salad_sampling
 
 KINDS = {**salad.KINDS, **salad_sampling.KINDS}
 CASES = [

@@ -1,0 +1,216 @@
+"""Who forgets and who is kept: dividing a data set by a concept, or by existing lists."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hmu.data.concepts import Concept
+from hmu.data.dataset import DatasetSource
+from hmu.data.files import clip_id, composed, id_problem
+from hmu.data.partition import Partition
+from hmu.data.published_split import id_list, keyword_split
+from hmu.data.soundness import by_kind, few, told
+from hmu.documents import read_bytes, read_lines, read_text
+from hmu.errors import DataError, shown
+
+__all__ = ["Partition", "partition_by_concept", "partition_from_files", "published_lists"]
+
+log = logging.getLogger(__name__)
+COMMON = frozenset("a an the and then with his her their its of to in on at is are as he she they from by".split())  # noqa: SIM905
+LONG_WORD = r"[^\W\d_]{3,}"
+
+
+def partition_by_concept(
+    source: DatasetSource,
+    split: str | Sequence[str],
+    concept: Concept,
+    *,
+    neighbours: Mapping[str, Concept] | None = None,
+) -> Partition:
+    """Divide ``split`` by the captions.
+
+    Args:
+        source: the data set.
+        split: a split, ``a+b``, or several.
+        concept: overrides for this data set are applied here.
+        neighbours: full concepts for neighbour names, where known; other names are taken as keywords.
+
+    Raises:
+        DataError: if one side is empty.
+    """
+    split = split if isinstance(split, str) else "+".join(split)
+    concept = concept.for_dataset(source.name)
+    ids = source.usable_ids(split)
+    forget, lines, reasons = _find(source, ids, concept)
+    if concept.match == "substring" and "+" not in split and source.split_file(split).is_file():
+        forget, retain = _published_sides(source, split, concept)
+    else:
+        members = set(forget)
+        retain = [clip for clip in ids if clip not in members]
+    near = _neighbours(source, retain, concept, neighbours or {})
+    partition = Partition(
+        concept.name, source.name, split, tuple(forget), tuple(retain),
+        {clip: reasons[clip] for clip in forget if clip in reasons} | near,
+        f"{concept.match}, {concept.min_occurrence} line(s): {', '.join(concept.keywords)}",
+        tuple(clip for clip in retain if clip in near), {clip: lines[clip] for clip in forget if clip in lines},
+        source.skipped(split),
+    )  # fmt: skip
+    _refuse_empty(partition, source, concept)
+    log.info("'%s' on %s: %s, %d near", concept.name, split, partition.counts, len(near))
+    return partition
+
+
+def _find(
+    source: DatasetSource, ids: Iterable[str], concept: Concept
+) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """Clips that match often enough, the first matching line of each, and the reason in words."""
+    found: list[str] = []
+    lines: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for clip in ids:
+        hits = [
+            (word, n, line) for n, line in enumerate(source.caption_lines(clip)) if (word := concept.find_line(line))
+        ]
+        if len(hits) < concept.min_occurrence:
+            continue
+        word, number, line = hits[0]
+        found.append(clip)
+        lines[clip] = line.strip()
+        more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
+        reasons[clip] = f"'{word}' in line {number + 1}{more}"
+    return found, lines, reasons
+
+
+def _published_sides(source: DatasetSource, split: str, concept: Concept) -> tuple[list[str], list[str]]:
+    """The published lists, without the ids that are never read here."""
+
+    def read(clip: str) -> bytes | None:
+        number = source.clip_number.get(composed(clip))
+        return None if number is None else source.pack.raw_text(number)
+
+    listing = read_bytes(source.split_file(split))
+    sides = keyword_split(listing, read, concept.substring_pattern, concept.min_occurrence)
+    forget, retain = ([c for c in dict.fromkeys(map(composed, side)) if c in source.used_ids] for side in sides)
+    return forget, retain
+
+
+def published_lists(source: DatasetSource, split: str, concept: Concept) -> tuple[bytes, bytes]:
+    """The two published files for ``split``, byte for byte, straight from the files on disk (no clip is checked).
+
+    Raises:
+        DataError: if the split file is missing or no text, or the concept does not use the published rule.
+    """
+    concept = concept.for_dataset(source.name)
+    if concept.match != "substring":
+        raise DataError(
+            f"concept '{concept.name}' uses match: {concept.match}; the published lists need match: substring"
+        )
+    path = source.split_root() / f"{split}.txt"
+    if not path.is_file():
+        raise DataError(f"data set '{source.name}': no split file {path}")
+    read_text(path)  # a list in another encoding names nothing, and would make all of it retain
+
+    def read(clip: str) -> bytes | None:
+        try:
+            return None if id_problem(clip.strip()) else read_bytes(source.text_file(clip))
+        except DataError:
+            return None
+
+    forget, retain = keyword_split(read_bytes(path), read, concept.substring_pattern, concept.min_occurrence)
+    return id_list(forget), id_list(retain)
+
+
+def _neighbours(
+    source: DatasetSource, retain: Sequence[str], concept: Concept, known: Mapping[str, Concept]
+) -> dict[str, str]:
+    """Retain clips that match a neighbour, with the reason."""
+    found: dict[str, str] = {}
+    for name in concept.neighbours:
+        near = known[name].for_dataset(source.name) if name in known else Concept("neighbour", [name])
+        ids, _, reasons = _find(source, (clip for clip in retain if clip not in found), replace(near, min_occurrence=1))
+        found |= {clip: f"neighbour {name}: {reasons[clip]}" for clip in ids}
+    return found
+
+
+def _refuse_empty(partition: Partition, source: DatasetSource, concept: Concept) -> None:
+    where = f"concept '{concept.name}' on {source.name}, split '{partition.split}'"
+    unread = f"; never read: {told(by_kind(partition.skipped))}" if partition.skipped else ""
+    if not partition.forget:
+        close = _nearest_words(source, partition.retain, concept)
+        hint = f"; words in its captions that come close: {', '.join(close)}" if close else ""
+        raise DataError(f"{where}: no clip matches the keywords {few(concept.keywords)}{hint}{unread}")
+    if not partition.retain:
+        raise DataError(
+            f"{where}: every one of the {len(partition.forget)} clips matches; use narrower keywords{unread}"
+        )
+
+
+def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept, count: int = 6) -> list[str]:
+    """Frequent caption words that look like the keywords, else simply the most frequent ones."""
+    words: Counter[str] = Counter()
+    for clip in ids[:5000]:
+        for line in source.caption_lines(clip):
+            words.update(re.findall(LONG_WORD, line.split("#")[0].lower()))
+    frequent = [word for word, _ in words.most_common(3000) if word not in COMMON]
+    wanted = [word for key in concept.keywords for word in re.findall(LONG_WORD, key.lower())]
+    close = [match for word in wanted for match in difflib.get_close_matches(word, frequent, n=3, cutoff=0.6)]
+    return list(dict.fromkeys(close or frequent))[:count]
+
+
+def partition_from_files(
+    source: DatasetSource, split: str | Sequence[str], forget_file: Path, retain_file: Path, name: str = "files"
+) -> Partition:
+    """Take both sides of ``split`` from existing lists of ids, which may hold those of other splits too.
+
+    Raises:
+        DataError: a list is missing or empty, a clip is on both sides or in no split, or a side has no clip of
+            ``split`` that is read.
+    """
+    split = split if isinstance(split, str) else "+".join(split)
+    sides = listed_sides(source, forget_file, retain_file)
+    members, skipped = set(source.split_ids(split)), source.skipped(split)
+    found = [[clip for clip in side if clip in members] for side in sides]
+    left_out = {clip: skipped[clip] for side in found for clip in side if clip in skipped}
+    forget, retain = (tuple(clip for clip in side if clip not in left_out) for side in found)
+    for key, side, listed, used in zip(("forget_file", "retain_file"), sides, found, (forget, retain), strict=True):
+        if not used:
+            why = "is in it" if not listed else f"is ever read ({shown(listed[0], 30)}: {left_out[listed[0]]})"
+            raise DataError(f"{key} on {source.name}, split '{split}': none of its {len(side)} clips {why}")
+    if left_out:
+        log.warning("of the listed clips %d are never read: %s", len(left_out), told(by_kind(left_out)))
+    reasons = dict.fromkeys(forget, f"listed in {Path(forget_file).name}")
+    return Partition(name, source.name, split, forget, retain, reasons, "files", skipped=left_out)
+
+
+def listed_sides(source: DatasetSource, forget_file: Path, retain_file: Path) -> tuple[list[str], list[str]]:
+    """The ids of both lists, of whatever split.
+
+    Raises:
+        DataError: a list is missing or empty, a clip is on both sides, or in no split of the data set.
+    """
+    forget, retain = _read_ids(Path(forget_file), "forget_file"), _read_ids(Path(retain_file), "retain_file")
+    both = sorted(set(forget) & set(retain))
+    if both:
+        raise DataError(f"{forget_file} and {retain_file} share {len(both)} id(s): {few(both)}")
+    unknown = [clip for clip in (*forget, *retain) if clip not in source.all_ids]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} id(s) of forget_file and retain_file are in no split of {source.name} "
+            f"({', '.join(source.splits)}): {few(unknown)}"
+        )
+    return forget, retain
+
+
+def _read_ids(path: Path, key: str) -> list[str]:
+    if not path.exists():
+        raise DataError(f"{key}: no file {path}; expected one clip id a line")
+    ids = list(dict.fromkeys(map(clip_id, read_lines(path))))
+    if not ids:
+        raise DataError(f"{key}: {path} is empty; expected one clip id a line")
+    return ids

@@ -1,0 +1,1 @@
+"""Editing the codes of a token model's tokeniser."""

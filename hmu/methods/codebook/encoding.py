@@ -1,0 +1,133 @@
+"""Token ids of the clips of a data set: one batched pass, cached by data and weights."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.sealed_file import read_sealed, write_sealed
+from hmu.data.clips import DOUBLE_SHARE, MotionClips
+from hmu.methods.codebook.table import NONE, Codes, CodeTable, stack, trimmed
+from hmu.progress import phase
+
+log = logging.getLogger(__name__)
+Frames = NDArray[np.int64]
+
+
+def encode(
+    backbone: MotionBackbone, clips: MotionClips, batch_size: int = 24, *, layers: int | None = None, crops: int = 0
+) -> CodeTable:
+    """Token ids of every clip, sorted by length so that little is padded.
+
+    Args:
+        backbone: has codebooks.
+        clips: which clips.
+        batch_size: windows per forward.
+        layers: only the first so many of the quantiser, which is all that most rankings look at; None = all.
+        crops: 0: each clip once, whole units from its first frame on. Above: so many rows per clip, each of a random
+            window as published (:func:`windows`); windows that are drawn twice are encoded once.
+
+    Returns:
+        rows in the order of ``clips``, and of the crops within a clip.
+    """
+    units = np.minimum(clips.lengths, clips.max_frames) // clips.unit_length
+    if crops:
+        start, lengths = windows(clips, crops)
+    else:
+        start, lengths = np.zeros((len(clips), 1), np.int64), (units * clips.unit_length)[:, None]
+    times = start.shape[1]
+    keys = np.stack([np.arange(len(clips)).repeat(times), start.ravel(), lengths.ravel()], 1)
+    distinct, place = np.unique(keys, axis=0, return_inverse=True)
+    codes = _encode(backbone, clips, distinct, batch_size, layers)[place.ravel()]
+    names, texts = (tuple(x for x in column for _ in range(times)) for column in (clips.ids, clips.texts))
+    return CodeTable(names, tuple(str(i) for i in range(times)) * len(clips), texts, codes)
+
+
+def windows(clips: MotionClips, crops: int) -> tuple[Frames, Frames]:
+    """First frames and lengths ``(clips, crops)`` of the published augmentation: whole units, with probability 1/3 one
+    less, at a uniform start.
+
+    Every clip draws from a stream of its own, named by its id, so that its windows do not depend on the selection.
+    """
+    seeds = [zlib.crc32(name.encode()) for name in clips.ids]
+    drawn = np.stack([np.random.default_rng(seed).random((2, crops)) for seed in seeds])
+    units = (np.minimum(clips.lengths, clips.max_frames) // clips.unit_length)[:, None]
+    lengths = np.maximum(units - (drawn[:, 0] < DOUBLE_SHARE), 1) * clips.unit_length
+    room = clips.lengths[:, None] - lengths
+    return np.minimum((drawn[:, 1] * (room + 1)).astype(np.int64), room), lengths
+
+
+def _encode(backbone: MotionBackbone, clips: MotionClips, wanted: Frames, batch_size: int, layers: int | None) -> Codes:
+    """Codes ``(windows, layers, tokens)`` of ``wanted`` ``(windows, 3)``: clip, first frame, length."""
+    device = next(backbone.parameters()).device
+    order = np.argsort(wanted[:, 2], kind="stable")
+    parts: list[Codes] = []
+    with torch.no_grad(), phase("encoding clips", len(order), "windows") as done:
+        for begin in range(0, len(order), batch_size):
+            batch = clips.windows(*wanted[order[begin : begin + batch_size]].T).to(device)
+            parts.append(backbone.encode_codes(batch, layers).cpu().numpy().astype(np.int16).transpose(0, 2, 1))
+            done.advance(len(batch))
+    return stack(parts)[np.argsort(order)]
+
+
+def encode_cached(
+    backbone: MotionBackbone,
+    clips: MotionClips,
+    folder: Path | None,
+    batch_size: int = 24,
+    *,
+    layers: int | None = None,
+    crops: int = 0,
+) -> CodeTable:
+    """As :func:`encode`, but clips that this data set and these weights have been encoded for before are read back.
+
+    The file is named by the data's fingerprint, the hash of the weights and the settings, and holds the clips of every
+    selection.
+    """
+    if folder is None:
+        return encode(backbone, clips, batch_size, layers=layers, crops=crops)
+    facts = f"{clips.pack.fingerprint}|{clips.unit_length}|{clips.max_frames}|{weights_hash(backbone)}|{layers}|{crops}"
+    path = folder / f"codes-{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npz"
+    known, stored = _read_cache(path)
+    place = {name: row for row, name in enumerate(known)}
+    missing = [i for i, name in enumerate(clips.ids) if name not in place]
+    if missing:
+        fresh = encode(backbone, clips.subset(missing), batch_size, layers=layers, crops=crops)
+        stored = stack([stored, fresh.codes]) if len(known) else fresh.codes
+        known = [*known, *dict.fromkeys(fresh.names)]
+        place = {name: row for row, name in enumerate(known)}
+        stream = io.BytesIO()
+        np.savez_compressed(stream, names=np.array(known, dtype=str), codes=stored)
+        write_sealed(path, lambda file: file.write(stream.getvalue()))
+    log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
+    times = max(1, crops)
+    rows = np.array([place[name] for name in clips.ids], dtype=np.int64)[:, None] * times + np.arange(times)
+    names, texts = (tuple(x for x in column for _ in range(times)) for column in (clips.ids, clips.texts))
+    return CodeTable(names, tuple(str(i) for i in range(times)) * len(clips), texts, trimmed(stored[rows.ravel()]))
+
+
+def _read_cache(path: Path) -> tuple[list[str], Codes]:
+    empty: Codes = np.full((0, 0, 0), NONE, dtype=np.int16)
+    content = read_sealed(path)
+    if content is None:
+        return [], empty
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        return stored["names"].tolist(), stored["codes"]
+
+
+def weights_hash(backbone: MotionBackbone) -> str:
+    """SHA-256 of everything in a backbone but its text encoder: whatever may decide about codes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.state_dict().items()):
+        if isinstance(value, torch.Tensor) and not name.startswith("text."):
+            digest.update(f"{name}|{tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

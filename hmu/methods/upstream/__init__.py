@@ -1,0 +1,1 @@
+"""The authors' own variants, for their numbers (``variant: upstream``)."""

@@ -1,0 +1,25 @@
+"""Old names of what configurations build: recorded runs keep loading after a move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: beginnings of dotted names that recorded configurations hold, and where that lives today
+MOVED = {
+    "hmu.workflows.loggers.": "hmu.report.loggers.",
+    "hmu.workflows.sweep.": "hmu.report.sweep.",
+}
+
+
+def renamed(node: Any) -> Any:
+    """A plain node of any depth whose ``_target_`` entries carry today's names."""
+    if isinstance(node, dict):
+        return {key: _today(value) if key == "_target_" else renamed(value) for key, value in node.items()}
+    return [renamed(value) for value in node] if isinstance(node, list) else node
+
+
+def _today(target: Any) -> Any:
+    for old, new in MOVED.items():
+        if isinstance(target, str) and target.startswith(old):
+            return new + target.removeprefix(old)
+    return target

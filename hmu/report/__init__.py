@@ -1,0 +1,1 @@
+"""Telling: what was measured, in words, tables, pages and loggers."""

@@ -1,0 +1,157 @@
+"""Forget against keep: a score between 0 and 1 for each, the runs that no other run beats in both, and the knee."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hmu.errors import ConfigError
+from hmu.evaluation.results import Results
+from hmu.evaluation.scoreboard import KEEP, harms, recoveries, scoreboard
+from hmu.evaluation.sets import FORGET_SIDE
+from hmu.report.runs import Line, Run
+
+BOARD = "board"
+#: what is taken where the user says nothing: the first that every measured run has, else that most have
+FORGET_AXES = ("forget/detector_rate", BOARD, "forget/r_precision_1")
+KEEP_AXES = ("retain/detector_rate", "retain/r_precision_1", "retain/fid", BOARD)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A line of the table in the plane: forgotten (0 as the base … 1) and kept (1 as the base … 0)."""
+
+    line: Line
+    forget: float
+    keep: float
+
+    @property
+    def distance(self) -> float:
+        """To the corner where all is forgotten and all is kept."""
+        return math.hypot(1 - self.forget, 1 - self.keep)
+
+
+@dataclass(frozen=True)
+class Front:
+    """One task (data set, backbone, concept): its points, those that are not beaten, the knee among them."""
+
+    task: tuple[str, str, str]
+    points: tuple[Point, ...]
+    best: tuple[Point, ...]
+    knee: Point | None
+    unplaced: tuple[Line, ...]
+
+    def point_of(self, line: Line) -> Point | None:
+        """Where a line of the table is, None where its scores cannot be told."""
+        return next((point for point in self.points if point.line is line), None)
+
+
+def forget_score(results: Results, axis: str) -> float | None:
+    """How much of the concept is gone, 0 … 1, None where ``axis`` cannot tell.
+
+    ``board``: Forget of the scoreboard (median recovery, needs a reference). ``<set>/detector_rate`` and
+    ``<set>/r_precision_<k>``: the share of the base's value that is lost. Another ``<set>/<metric>``: its recovery.
+    """
+    if axis == BOARD:
+        value = scoreboard(results)["forget"]
+        return None if value is None else float(value)
+    set_, metric = split_axis("forget", axis, FORGET_SIDE)
+    if metric != "detector_rate" and not metric.startswith("r_precision"):
+        recovered = recoveries(results, set_).get(metric)
+        return None if recovered is None else clipped(recovered)
+    label = str(results.context.get("concept", "")) if metric == "detector_rate" else None
+    base, ours = (results.get(model, set_, metric, label) for model in ("base", "unlearned"))
+    if base is None or ours is None or not base.value or not math.isfinite(base.value + ours.value):
+        return None
+    return clipped(1 - ours.value / base.value)
+
+
+def keep_score(results: Results, axis: str) -> float | None:
+    """How much of the rest is still there, 0 … 1: one minus the harm of the scoreboard's Keep, or of one metric."""
+    found = harms(results)
+    if axis == BOARD:
+        return 1 - math.fsum(found.values()) / len(found) if found else None
+    _, metric = split_axis("keep", axis, ("retain",))
+    if metric not in KEEP:
+        raise ConfigError(f"keep={axis}: expected {BOARD}, or retain/ and one of {', '.join(KEEP)}")
+    return None if metric not in found else 1 - found[metric]
+
+
+def split_axis(key: str, axis: str, sets: Sequence[str]) -> tuple[str, str]:
+    """Set and metric of ``set/metric``.
+
+    Raises:
+        ConfigError: another form, or a set that this axis does not know.
+    """
+    set_, slash, metric = axis.partition("/")
+    if not slash or not metric or set_ not in sets:
+        raise ConfigError(f"{key}={axis}: expected {BOARD}, or <set>/<metric> with one of the sets {', '.join(sets)}")
+    return set_, metric
+
+
+def clipped(value: float) -> float:
+    """Into 0 … 1."""
+    return min(1.0, max(0.0, value))
+
+
+def choose_axes(runs: Sequence[Run], forget: str | None = None, keep: str | None = None) -> tuple[str, str]:
+    """Both axes, the same for all runs so that points can be compared; what the user named is taken as it is."""
+    results = [run.results for run in runs if run.results is not None]
+    counts_forget = [sum(forget_score(found, axis) is not None for found in results) for axis in FORGET_AXES]
+    counts_keep = [sum(keep_score(found, axis) is not None for found in results) for axis in KEEP_AXES]
+    return (
+        forget or FORGET_AXES[counts_forget.index(max(counts_forget))],
+        keep or KEEP_AXES[counts_keep.index(max(counts_keep))],
+    )
+
+
+def fronts(lines: Sequence[Line], forget: str, keep: str) -> list[Front]:
+    """The front of every task, in the order in which tasks occur.
+
+    Raises:
+        ConfigError: an axis that does not exist.
+    """
+    found = []
+    for task in dict.fromkeys(line.first.task for line in lines):
+        mine = [line for line in lines if line.first.task == task]
+        points = [point for line in mine if (point := _point(line, forget, keep)) is not None]
+        best = not_beaten(points)
+        placed = {id(point.line) for point in points}
+        rest = tuple(line for line in mine if id(line) not in placed)
+        found.append(Front(task, tuple(points), tuple(best), knee(best), rest))
+    return found
+
+
+def _point(line: Line, forget: str, keep: str) -> Point | None:
+    """Mean scores over the seeds; None where a seed's cannot be told."""
+    pairs = [(forget_score(r, forget), keep_score(r, keep)) for run in line.runs if (r := run.results) is not None]
+    gone, kept = [f for f, _ in pairs if f is not None], [k for _, k in pairs if k is not None]
+    if not pairs or len(gone) < len(pairs) or len(kept) < len(pairs):
+        return None
+    return Point(line, math.fsum(gone) / len(gone), math.fsum(kept) / len(kept))
+
+
+def not_beaten(points: Sequence[Point]) -> list[Point]:
+    """The Pareto front, from least to most forgotten: nobody else is as good in both and better in one."""
+
+    def beats(one: Point, other: Point) -> bool:
+        return (
+            one.forget >= other.forget
+            and one.keep >= other.keep
+            and (one.forget, one.keep)
+            != (
+                other.forget,
+                other.keep,
+            )
+        )
+
+    left = [point for point in points if not any(beats(other, point) for other in points)]
+    return sorted(left, key=lambda point: (point.forget, -point.keep, point.line.first.name))
+
+
+def knee(front: Sequence[Point]) -> Point | None:
+    """The point of the front nearest to "all forgotten, all kept"; of equal ones the quicker run, then by name."""
+    if not front:
+        return None
+    return min(front, key=lambda p: (round(p.distance, 9), p.line.seconds or math.inf, p.line.first.name))

@@ -1,0 +1,143 @@
+"""Published tables beside our own runs. Their figures are ``configs/published/*.yaml``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hmu.errors import ConfigError
+from hmu.report.runs import Line, row_of
+
+FIELDS = ("title", "source", "dataset", "concept", "backbone", "names", "arrows", "rows")
+SIDES = ("forget", "retain")
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row: its name on the page, the method (``base``, ``reference``, ``lcr`` …), figures by side and metric."""
+
+    name: str
+    method: str
+    figures: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published tables of one data set and concept.
+
+    Attributes:
+        title, source: what to print; dataset, concept, backbone: what runs of ours belong beside it.
+        names: of the metrics on the page; arrows: by side and metric.
+        rows: in the page's order.
+    """
+
+    title: str
+    source: str
+    dataset: str
+    concept: str
+    backbone: str
+    names: Mapping[str, str]
+    arrows: Mapping[str, Mapping[str, str]]
+    rows: tuple[PublishedRow, ...]
+
+    @classmethod
+    def parse(cls, node: Mapping[str, Any]) -> Published:
+        """From a ``configs/published`` file.
+
+        Raises:
+            ConfigError: a field is missing.
+        """
+        missing = [key for key in FIELDS if key not in node]
+        if missing:
+            raise ConfigError(f"published table lacks {', '.join(missing)}")
+        rows = tuple(PublishedRow(r["name"], r["method"], {s: dict(r.get(s, {})) for s in SIDES}) for r in node["rows"])
+        plain = {key: node[key] for key in FIELDS if key != "rows"}
+        return cls(**plain, rows=rows)
+
+    def metrics(self, side: str) -> list[str]:
+        """Columns of one side, in the page's order."""
+        return list(dict.fromkeys(metric for row in self.rows for metric in row.figures[side]))
+
+    def heading(self, side: str, metric: str) -> str:
+        """``FID →``."""
+        return f"{self.names.get(metric, metric)} {self.arrows.get(side, {}).get(metric, '')}".strip()
+
+    def recovery(self, row: PublishedRow, side: str, metric: str) -> float | None:
+        """(row - base) / (reference - base) of the published figures; None where one of them is missing."""
+        anchors = {r.method: r.figures[side].get(metric) for r in self.rows if r.method in ("base", "reference")}
+        base, reference, value = anchors.get("base"), anchors.get("reference"), row.figures[side].get(metric)
+        if row.method in anchors or base is None or reference is None or value is None or base == reference:
+            return None
+        return (value - base) / (reference - base)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A line of a table with both: a published row, and ours of the same method (None where we have none)."""
+
+    row: PublishedRow
+    line: Line | None
+
+    @property
+    def model(self) -> str:
+        """Which of our models the row is about."""
+        return self.row.method if self.row.method in ("base", "reference") else "unlearned"
+
+    def ours(self, side: str, metric: str) -> tuple[float | None, float | None]:
+        """Our value and its recovery, means over seeds, None where there is none."""
+        runs = () if self.line is None else self.line.runs
+        rows = [row for run in runs if (row := row_of(run, self.model, (side, metric, None))) is not None]
+        return _mean(row.value for row in rows), _mean(row.recovery for row in rows)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else None
+
+
+def belongs(table: Published, line: Line) -> bool:
+    """Whether a run of ours is about the same: data set, concept, and a backbone of that family."""
+    dataset, backbone, concept = line.first.task
+    return (dataset, concept) == (table.dataset, table.concept) and backbone.split("_")[0] == table.backbone
+
+
+def beside(table: Published, lines: Sequence[Line]) -> list[Pair]:
+    """The published rows, each with our run of the same method; a method that we ran several times has several."""
+    mine = [line for line in lines if belongs(table, line)]
+    pairs = []
+    for row in table.rows:
+        pair = Pair(row, None)
+        if pair.model == "unlearned":
+            fitting = [line for line in mine if line.first.choices["method"] == row.method]
+        else:
+            has = (line for line in mine if any(r.model == pair.model for run in line.runs for r in run.measured))
+            fitting = list(has)[:1]
+        pairs += [Pair(row, line) for line in fitting] or [pair]
+    return pairs
+
+
+def table_of(table: Published, pairs: Sequence[Pair], side: str) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows of one side: name, our run, then their figure and ours by metric, recovery in brackets."""
+    metrics = table.metrics(side)
+    head = [f"{side} set", "our run", *(text for m in metrics for text in (table.heading(side, m), "ours"))]
+    digits = {m: max(_decimals(row.figures[side][m]) for row in table.rows if m in row.figures[side]) for m in metrics}
+    rows = []
+    for pair in pairs:
+        cells = [pair.row.name, "–" if pair.line is None else pair.line.first.name]
+        for metric in metrics:
+            both = (pair.row.figures[side].get(metric), table.recovery(pair.row, side, metric)), pair.ours(side, metric)
+            cells += [_told(value, recovered, side, digits[metric]) for value, recovered in both]
+        rows.append(cells)
+    return head, rows
+
+
+def _decimals(value: float) -> int:
+    return len(f"{value:.6f}".rstrip("0").partition(".")[2])
+
+
+def _told(value: float | None, recovered: float | None, side: str, digits: int) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}" + (f" ({recovered:.2f})" if recovered is not None and side == "forget" else "")

@@ -1,0 +1,205 @@
+"""All files of an import: read, judged together, shaped and written clip by clip."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from hmu.data.reading import MAX_KEPT, RULES, build_entries, line_table
+from hmu.errors import DataError
+from hmu.motion.features import bone_offsets
+from hmu.motion.mapping import JointMapping, stand
+from hmu.motion.reference import humanml3d_offsets, offsets_from_file
+from hmu.motion.skeleton import T2M
+from hmu.progress import phase
+from hmu.tools.importing.clips import Reader, Shaped, Shaper, Stance, Take, stances
+from hmu.tools.importing.files import Collection
+from hmu.tools.importing.mapping import load_mapping, packaged
+from hmu.tools.importing.members import read_members
+from hmu.tools.importing.sources import TextLine, write_text
+from hmu.tools.importing.summary import Summary
+from hmu.tools.importing.windows import Window, windows
+
+Array = NDArray[np.float64]
+SHORTEST = 40  # frames: what dataset=bvh reads
+R = TypeVar("R")
+Job = tuple[str, tuple[object, ...]]  # a name, and what the work is called with
+
+
+def convert(config: DictConfig, collection: Collection, mapping: JointMapping, work: Path) -> Summary:
+    """Write motions and texts of a collection into ``work``; a file that cannot be used costs only itself."""
+    if config.target_skeleton not in (None, "humanml3d", "first"):
+        offsets_from_file(config.target_skeleton)
+    for folder in ("new_joints", "new_joint_vecs", "joints", "texts"):
+        (work / folder).mkdir()
+    summary = Summary(captions=collection.strays, limits=(SHORTEST, MAX_KEPT - 1))
+    others = tuple(load_mapping(name) for name in packaged())
+    reader = Reader(mapping, others, float(config.fps), config.source_fps, config.first_frame)
+    takes = _read_all(collection, reader, work, config.workers, summary)
+    found = stances(takes, mapping, config.up, None if config.unit == "auto" else float(config.unit))
+    ready: dict[str, Stance] = {}
+    for name, stance in found.items():
+        if isinstance(stance, str):
+            summary.skipped[name] = stance
+            _raw(work, name).unlink()
+        else:
+            ready[name] = stance[0]
+            _note(summary, name, (*takes[name].notes, *stance[1]))
+    lines = {collection.ids[path]: found for path, found in collection.lines.items()}
+    cuts = {name: _windows(config, takes[name], lines[name]) for name in ready}
+    shaper = Shaper(_offsets(config, work, ready), str(config.facing).lower(), float(config.fps))
+    _shape_all(shaper, work, ready, cuts, config.workers, summary)
+    _count_read(config, work, summary)
+    return summary
+
+
+def _read_all(collection: Collection, reader: Reader, work: Path, workers: int, summary: Summary) -> dict[str, Take]:
+    """Read every file that has captions; joints go to disk, as a collection may not fit into memory."""
+    takes: dict[str, Take] = {}
+    with phase("reading", len(collection.ids), "files") as done:
+        for name, take in _each(reader, _contents(collection, summary, done.advance), workers):
+            done.advance()
+            if isinstance(take, str):
+                summary.skipped[name] = take
+                continue
+            np.save(_raw(work, name), take.joints)
+            takes[name] = replace(take, joints=np.empty((len(take.joints), 0, 3)))
+    return takes
+
+
+def _raw(work: Path, name: str) -> Path:
+    return work / "joints" / f"{name}.npy"  # overwritten by the normalised joints
+
+
+def _contents(
+    collection: Collection, summary: Summary, count: Callable[[], object]
+) -> Iterator[tuple[str, tuple[str, bytes]]]:
+    """Id and content of the files that have captions; the others go to the summary at once."""
+    seen: set[PurePosixPath] = set()
+    for path, content in read_members(collection.source, ".bvh"):
+        name = collection.ids[path]
+        if path in seen:
+            summary.skipped[f"{name} (again)"] = "another file of the same path was read before"
+        elif not collection.lines.get(path):
+            summary.skipped[name] = "no caption"
+        else:
+            seen.add(path)
+            try:
+                loaded = content()
+            except DataError as error:
+                summary.skipped[name] = str(error)
+            else:
+                yield name, (name, loaded)
+                continue
+        count()
+
+
+def _windows(config: DictConfig, take: Take, lines: list[TextLine]) -> list[Window]:
+    """The clips of a file; times in captions count from the file's first frame, which may have been left out."""
+    frames, left = len(take.joints) - 1, [line.later(take.cut) for line in lines if line.lasts_beyond(take.cut)]
+    if config.windows == "none":
+        return [Window(0, frames, tuple(left))] if left else []
+    return windows(frames, left, float(config.fps), config.stride)
+
+
+def _offsets(config: DictConfig, work: Path, ready: Mapping[str, Stance]) -> Array | None:
+    """The bones of the target skeleton ``(22, 3)``; None where every clip keeps its own."""
+    if config.target_skeleton is None:
+        return None
+    if config.target_skeleton == "humanml3d":
+        return humanml3d_offsets()
+    if config.target_skeleton != "first":
+        return offsets_from_file(config.target_skeleton)
+    for name, stance in ready.items():
+        return bone_offsets(stand(np.load(_raw(work, name)), stance.unit, stance.up)[0], T2M)
+    return None
+
+
+def _shape_all(
+    shaper: Shaper,
+    work: Path,
+    ready: Mapping[str, Stance],
+    cuts: Mapping[str, list[Window]],
+    workers: int,
+    summary: Summary,
+) -> None:
+    taken = set(ready)
+    jobs = (
+        (name, (np.load(_raw(work, name)), stance, [(w.start, w.stop) for w in cuts[name]]))
+        for name, stance in ready.items()
+    )
+    with phase("writing", len(ready), "files") as done:
+        for name, shaped in _each(shaper, jobs, workers):
+            done.advance()
+            if isinstance(shaped, str):
+                summary.skipped[name] = shaped
+                _raw(work, name).unlink()
+            elif not cuts[name]:
+                summary.skipped[name] = "its captions describe no part of it"
+                _raw(work, name).unlink()
+            else:
+                summary.clips[name] = _write(work, name, shaped, cuts[name], taken, summary)
+
+
+def _write(work: Path, name: str, shaped: Shaped, cut: list[Window], taken: set[str], summary: Summary) -> list[str]:
+    """Write the clips of one file; returns their ids."""
+    np.save(_raw(work, name), shaped.joints.astype(np.float32))
+    _note(summary, name, shaped.notes)
+    whole = len(cut) == 1 and cut[0].stop - cut[0].start == len(shaped.joints) - 1
+    ids = [name] if whole else _window_ids(name, len(cut), taken)
+    for clip, window, (features, joints) in zip(ids, cut, shaped.clips, strict=True):
+        np.save(work / "new_joints" / f"{clip}.npy", joints.astype(np.float32))
+        np.save(work / "new_joint_vecs" / f"{clip}.npy", features.astype(np.float32))
+        write_text(work / "texts" / f"{clip}.txt", "".join(map(str, window.lines)))
+        summary.lengths[clip] = len(features)
+    return ids
+
+
+def _window_ids(name: str, count: int, taken: set[str]) -> list[str]:
+    """``take_w01``, ``take_w02``, …: sorted as they follow each other, and nobody else's."""
+    stem = f"{name}_w"
+    while any(other.startswith(stem) for other in taken):
+        stem += "w"
+    return [f"{stem}{k:0{max(2, len(str(count)))}d}" for k in range(1, count + 1)]
+
+
+def _note(summary: Summary, name: str, notes: Iterable[str]) -> None:
+    for note in notes:
+        summary.notes[note].append(name)
+
+
+def _count_read(config: DictConfig, work: Path, summary: Summary) -> None:
+    """Which clips a data set with the usual limits reads, by its own rule."""
+    names = summary.written
+    texts = [(work / "texts" / f"{name}.txt").read_bytes() for name in names]
+    frames = np.array([summary.lengths[name] for name in names], dtype=np.int64)
+    low = summary.limits[0]
+    entries = build_entries(line_table(texts), frames, RULES["clean"], fps=float(config.fps), min_frames=low)
+    summary.read = {names[clip] for clip in entries.clip.tolist()}
+
+
+def _each(
+    work: Callable[..., R], jobs: Iterable[tuple[str, tuple[object, ...]]], workers: int
+) -> Iterator[tuple[str, R]]:
+    """Results in order; with several workers only a few jobs are in memory at a time."""
+    if workers == 1:
+        for name, job in jobs:
+            yield name, work(*job)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        waiting: deque[tuple[str, Future[R]]] = deque()
+        for name, job in jobs:
+            waiting.append((name, pool.submit(work, *job)))
+            if len(waiting) > 4 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()

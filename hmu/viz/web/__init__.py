@@ -1,6 +1,0 @@
-"""``report.html``: one file that opens offline, with the numbers of an evaluation and a viewer of its motions."""
-
-from hmu.viz.web.motions import Clip, Stick, Take
-from hmu.viz.web.page import Evaluated, page
-
-__all__ = ["Clip", "Evaluated", "Stick", "Take", "page"]

@@ -1,0 +1,269 @@
+"""Parity of ``dev/features``: joints to features and back, mirroring, statistics, quaternion helpers.
+
+One folder holds many files; each is told apart by the longest known prefix of its name. Skeleton, sizes and which
+intermediate results exist come from the arrays themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmu.motion import rotations as rot
+from hmu.motion.features import (
+    bone_offsets,
+    face_forward,
+    facing_quaternions,
+    features_to_joints,
+    features_to_joints_from_rotations,
+    joints_to_features,
+    local_rotations,
+    retarget,
+    root_trajectory,
+)
+from hmu.motion.mirror import mirror_joints
+from hmu.motion.skeleton import Skeleton, skeleton_for
+from hmu.motion.statistics import bias_features, motion_statistics
+from tests.parity.checks import Check, compare, exact
+
+Arrays = dict[str, NDArray[Any]]
+
+# Absolute, metres; the authors' float32 seen against float64: root 6e-8, positions 8e-7, 6D 4e-6, velocities 1.2e-6.
+_GROUP_TOLERANCE = {
+    "root_yaw": 2e-6,
+    "root_velocity": 2e-6,
+    "root_height": 2e-6,
+    "positions": 5e-6,
+    "rotations": 3e-5,
+    "velocities": 5e-6,
+}
+_LENGTH_GROUPS = {"root_velocity", "root_height", "positions", "velocities"}  # in the skeleton's unit
+
+
+def run(folder: Path) -> Iterator[Check]:
+    """All files of a features folder; a file of an unknown kind is a failing check."""
+    files = sorted(p for p in folder.iterdir() if p.is_file())
+    if not any(p.suffix == ".npz" for p in files):
+        yield Check("no .npz file in the folder", float("inf"), 0.0)
+    for path in files:
+        known = [kind for kind in _FILES if path.name.startswith(kind)]
+        if path.suffix != ".npz" or not known:
+            yield Check(f"{path.name}: unknown kind of file", float("inf"), 0.0)
+            continue
+        with np.load(path, allow_pickle=False) as stored:
+            arrays: Arrays = {key: stored[key] for key in stored.files}
+        for check in _FILES[max(known, key=len)](path, arrays):
+            yield Check(f"{path.stem}/{check.name}", check.deviation, check.tolerance)
+
+
+def _clip(path: Path, data: Arrays) -> Iterator[Check]:
+    """``raw``, ``short``, ``kit``, ``mirror``, ``real_*_reprocessed``: joints -> features -> joints."""
+    skeleton = skeleton_for(data["features"].shape[-1])
+    joints, target = _source_joints(path, data), _target_offsets(path, data, skeleton)
+    if joints is None or target is None:
+        yield Check("source joints or target offsets not found", float("inf"), 0.0)
+        return
+    if "joints_mirrored" in data:
+        yield compare("mirrored", mirror_joints(data["joints_in"], skeleton), data["joints_mirrored"], 1e-12)
+    if "joints52_mirrored" in data:
+        yield compare("mirrored52", mirror_joints(data["joints52_in"], skeleton), data["joints52_mirrored"], 1e-12)
+    threshold = float(data["feet_thre"]) if "feet_thre" in data else None
+    ours = joints_to_features(joints, skeleton, target_offsets=target, contact_threshold=threshold)
+    yield exact("finite", bool(np.isfinite(ours).all()), True)
+    if "src_offsets" in data:
+        tolerance = 1e-6 / skeleton.units_to_metres
+        yield compare("offsets", bone_offsets(joints[0], skeleton), data["src_offsets"], tolerance, absolute=True)
+    # two errors of the authors leave nothing to compare with: their cross product runs along time for clips of three
+    # frames, and opposite or zero-length directions give NaN
+    if len(joints) == 3 or (np.isnan(data["features"]).any() and _degenerate(joints, skeleton)):
+        yield from _right_without_reference(joints, ours, skeleton, target)
+    else:
+        yield from _steps(joints, data, skeleton, target)
+        yield from _feature_groups(ours, data["features"], skeleton, threshold or skeleton.contact_threshold)
+    yield from _decoded(data, skeleton, target)
+
+
+def _steps(joints: NDArray[Any], data: Arrays, skeleton: Skeleton, target: NDArray[Any]) -> Iterator[Check]:
+    """Whatever intermediate results of the authors are stored."""
+    unit = 1.0 / skeleton.units_to_metres
+    resized = retarget(joints, skeleton, target)
+    placed = face_forward(resized, skeleton)
+    turn = facing_quaternions(placed, skeleton)
+    raw_turn = facing_quaternions(joints, skeleton, smoothing=0.0)
+    turn[0] = raw_turn[0] = (1.0, 0.0, 0.0, 0.0)
+    legs = list(skeleton.retarget_bones)
+    leg = [np.abs(offsets[legs]).max(axis=-1).sum() for offsets in (target, bone_offsets(joints[0], skeleton))]
+    rooted = placed - placed[:, :1] * np.array([1.0, 0.0, 1.0])
+    ours: dict[str, tuple[object, float]] = {
+        "scale_rt": (leg[0] / leg[1], 1e-6),
+        "retargeted": (resized, 4e-6 * unit),
+        "floor_height": (resized[..., 1].min(), 4e-6 * unit),
+        "global_positions": (placed, 4e-6 * unit),
+        "local_positions": (rot.quat_rotate(turn[:, None], rooted), 5e-6 * unit),
+        "l_velocity": (rot.quat_rotate(turn[1:], placed[1:, 0] - placed[:-1, 0])[:, [0, 2]], 2e-6 * unit),
+        "ik_quats_smooth": (local_rotations(placed, skeleton, turn), 3e-5),
+        "ik_quats_nosmooth": (local_rotations(joints, skeleton, raw_turn), 3e-5),
+    }
+    for name, (value, tolerance) in ours.items():
+        if name in data:
+            yield compare(name, value, data[name], tolerance, absolute=True)
+    if "root_quat_init" in data:
+        turned = rot.quat_rotate(data["root_quat_init"], resized[:1] - resized[:1, :1])
+        kept = placed[:1] - placed[:1, :1]
+        yield compare("root_quat_init", turned, kept, 1e-5 * unit, absolute=True)
+    if "forward_init" in data:
+        forward = rot.quat_rotate(data["root_quat_init"], data["forward_init"]) if "root_quat_init" in data else None
+        yield compare("forward_init", forward, [[0.0, 0.0, 1.0]], 1e-5, absolute=True)
+
+
+def _degenerate(joints: NDArray[Any], skeleton: Skeleton) -> bool:
+    """Whether a bone has no length, a bone is opposite to its raw axis, or a frame faces exactly backwards."""
+    bones = joints[:, 1:] - joints[:, list(skeleton.parents[1:])]
+    lengths = np.linalg.norm(bones, axis=-1)
+    opposite = np.sum(rot.normalise(bones) * skeleton.raw_axes[1:], axis=-1) < -1 + 1e-6
+    backwards = facing_quaternions(joints, skeleton, smoothing=0.0)[:, 0] < 1e-3
+    return bool((lengths < 1e-9).any() or opposite.any() or backwards.any())
+
+
+def _source_joints(path: Path, data: Arrays) -> NDArray[Any] | None:
+    if "joints_mirrored" in data:
+        return data["joints_mirrored"]
+    if "joints_in" in data:
+        return data["joints_in"]
+    source = path.parent / "real" / f"{path.stem.split('_')[1]}_new_joints.npy"
+    return np.load(source, allow_pickle=False) if source.is_file() else None
+
+
+def _target_offsets(path: Path, data: Arrays, skeleton: Skeleton) -> NDArray[Any] | None:
+    if "target_offsets" in data:
+        return data["target_offsets"]
+    poses = sorted((path.parent / "real").glob("target_skeleton_*.npy"))
+    return bone_offsets(np.load(poses[0], allow_pickle=False), skeleton) if poses else None
+
+
+def _feature_groups(
+    ours: NDArray[Any], expected: NDArray[Any], skeleton: Skeleton, threshold: float
+) -> Iterator[Check]:
+    if ours.shape != expected.shape:
+        yield Check(f"features {ours.shape} instead of {expected.shape}", float("inf"), 0.0)
+        return
+    for name, columns in skeleton.layout.groups:
+        if name == "contacts":
+            # speeds within float32 noise of the threshold may fall on either side
+            velocity = ours[:, skeleton.layout.velocities].reshape(len(ours), skeleton.joints, 3)
+            speed = np.sum(velocity[:, list(skeleton.contacts)] ** 2, axis=-1)
+            clear = np.abs(speed - threshold) > 1e-4 * threshold
+            yield exact(name, ours[:, columns][clear], expected[:, columns][clear])
+            continue
+        scale = 1.0 / skeleton.units_to_metres if name in _LENGTH_GROUPS else 1.0
+        yield compare(name, ours[:, columns], expected[:, columns], _GROUP_TOLERANCE[name] * scale, absolute=True)
+
+
+def _right_without_reference(
+    joints: NDArray[Any], ours: NDArray[Any], skeleton: Skeleton, target: NDArray[Any]
+) -> Iterator[Check]:
+    """A clip whose stored features are wrong: ours must decode to the same poses by both routes, and to the source."""
+    unit = 1.0 / skeleton.units_to_metres
+    decoded = features_to_joints(ours, skeleton)
+    chained = features_to_joints_from_rotations(ours, skeleton, target)
+    yield compare("both decodings agree", chained, decoded, 1e-9 * unit, absolute=True)
+    source = retarget(joints, skeleton, target)[:-1]
+    ours_apart, source_apart = _distances(decoded), _distances(source)
+    yield compare("poses kept", ours_apart, source_apart, 1e-9 * unit, absolute=True)
+
+
+def _distances(joints: NDArray[Any]) -> NDArray[Any]:
+    apart: NDArray[Any] = np.linalg.norm(joints[..., :, None, :] - joints[..., None, :, :], axis=-1)
+    return apart
+
+
+def _decoded(data: Arrays, skeleton: Skeleton, target: NDArray[Any]) -> Iterator[Check]:
+    features, unit = data["features"], 1.0 / skeleton.units_to_metres
+    joints = features_to_joints(features, skeleton)
+    for key, tolerance in (("rec_from_ric", 2e-6), ("rec_from_ric_f64", 1e-6)):
+        if key in data:
+            yield compare(key, joints, data[key], tolerance * unit, absolute=True)
+    if "rec_from_rot" in data:
+        chained = features_to_joints_from_rotations(features, skeleton, target)
+        yield compare("rec_from_rot", chained, data["rec_from_rot"], 5e-6 * unit, absolute=True)
+    if "rec_root_pos" in data:
+        quats, position = root_trajectory(features, skeleton)
+        yield compare("rec_root_quat", quats, data["rec_root_quat"], 1e-5, absolute=True)
+        yield compare("rec_root_pos", position, data["rec_root_pos"], 2e-6 * unit, absolute=True)
+
+
+def _decode(path: Path, data: Arrays) -> Iterator[Check]:
+    """``decode_batch``, ``real_*_decoded``: features -> joints, any batch shape."""
+    features = data.get("features_in")
+    if features is None:
+        source = path.parent / "real" / f"{path.stem.split('_')[1]}_new_joint_vecs.npy"
+        if not source.is_file():
+            yield Check("feature file not found", float("inf"), 0.0)
+            return
+        features = np.load(source, allow_pickle=False)
+    skeleton = skeleton_for(features.shape[-1])
+    # float32 sums over the clip, in the authors' code: the error grows with the distance walked
+    unit = 1.0 / skeleton.units_to_metres
+    yield compare("joints", features_to_joints(features, skeleton), data["joints"], 5e-6 * unit, absolute=True)
+    quats, position = root_trajectory(features, skeleton)
+    yield compare("root_quat", quats, data["root_quat"], 1e-5, absolute=True)
+    yield compare("root_pos", position, data["root_pos"], 5e-6 * unit, absolute=True)
+
+
+def _quaternions(path: Path, data: Arrays) -> Iterator[Check]:
+    del path
+    yield compare("qmul", rot.quat_multiply(data["qa"], data["qb"]), data["qmul"], 1e-6)
+    yield compare("qinv", rot.quat_conjugate(data["qa"]), data["qinv"], 1e-6)
+    yield compare("qrot", rot.quat_rotate(data["qa"], data["v"]), data["qrot"], 1e-6)
+    yield compare("to_matrix", rot.quat_to_matrix(data["qa"]), data["to_matrix"], 1e-6)
+    yield compare("to_cont6d", rot.quat_to_six(data["qa"]), data["to_cont6d"], 1e-6)
+    yield compare("cont6d_to_matrix", rot.six_to_matrix(data["c6"]), data["cont6d_to_matrix"], 1e-6)
+    yield compare("qfix", rot.quat_continuous(data["qfix_in"]), data["qfix_out"], 1e-12)
+    u, v = rot.normalise(data["v"]), rot.normalise(data["w"])
+    ours = rot.quat_between(u, v)
+    # antiparallel: the axis is free (the authors' is rounding noise or NaN), but ours must take u to v
+    free = np.sum(u * v, axis=-1) < -1 + 1e-6
+    yield compare("qbetween", ours[~free], data["qbetween_v_w"][~free], 1e-5)
+    yield compare("qbetween turns v to w", rot.quat_rotate(ours, u), v, 1e-6)
+
+
+def _mean_std(path: Path, data: Arrays) -> Iterator[Check]:
+    clips = [np.load(p, allow_pickle=False) for p in sorted((path.parent / "real").glob("*_new_joint_vecs.npy"))]
+    if not clips:
+        yield Check("feature files not found", float("inf"), 0.0)
+        return
+    mean, std = motion_statistics(clips)
+    yield compare("Mean", mean, data["Mean"], 1e-10)
+    yield compare("Std", std, data["Std"], 1e-10)
+    for key in (k for k in data if k.startswith("Std_divided_feat_bias")):
+        bias = float(key.removeprefix("Std_divided_feat_bias"))
+        yield compare(key, bias_features(data["Std"], bias), data[key], 1e-12)
+    if "window_item_clip_start" in data:
+        yield from _windows(data)
+
+
+def _windows(data: Arrays) -> Iterator[Check]:
+    """The published window index of VQ training, stated as the rule and checked against the table."""
+    cumulative, items = data["cumsum"], data["window_items"]
+    clip = np.maximum(np.searchsorted(cumulative, items) - 1, 0)
+    start = np.maximum(items - cumulative[clip] - 1, 0)
+    yield exact("windows", np.stack([items, clip, start], axis=-1), data["window_item_clip_start"])
+    yield exact("cumsum", np.concatenate([[0], np.cumsum(data["lengths"])]), cumulative)
+
+
+_FILES: dict[str, Callable[[Path, Arrays], Iterator[Check]]] = {
+    "raw": _clip,
+    "short": _clip,
+    "kit": _clip,
+    "mirror": _clip,
+    "real": lambda path, data: (_clip if "features" in data else _decode)(path, data),
+    "decode_batch": _decode,
+    "quaternions": _quaternions,
+    "mean_std": _mean_std,
+}
+
+KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"features": run}

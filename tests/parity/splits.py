@@ -1,0 +1,101 @@
+"""Parity of the published keyword split and of its refinement by retrieval (``splits``)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hmu.data.published_split import id_list, keyword_split, listed_ids, retrieval_split
+from tests.parity.checks import Check, exact
+
+KNOWN = re.compile(
+    r"concept_patterns\.json|expected_keyword_splits\.json|expected_tmr\.json|tmr_records\.json|[^/]+\.txt"
+    r"|texts/.+\.txt|expected/.+-wo?-.+\.txt"
+)
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", errors="surrogateescape")
+
+
+class _Case:
+    """The files of one case."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.patterns: dict[str, dict[str, str]] = self.json("concept_patterns.json")
+        self.expected: dict[str, Any] = self.json("expected_keyword_splits.json")
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    def read_text(self, clip: str) -> bytes | None:
+        path = self.folder / "texts" / f"{clip}.txt"
+        return path.read_bytes() if path.is_file() else None
+
+    def lists(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Both published files for the options of one run of the script."""
+        split, name = options["main_split"], options["split_name"]
+        pattern = re.compile(self.patterns.get(options.get("dataset", "HumanML3D"), {}).get(name, ""))
+        listing = (self.folder / f"{split}.txt").read_bytes()
+        sides = keyword_split(listing, self.read_text, pattern, int(options.get("min_occurence", 1)))
+        names = (f"kw_splits/{split}-w-{name}.txt", f"kw_splits/{split}-wo-{name}.txt")
+        return {key: _text(id_list(ids)) for key, ids in zip(names, sides, strict=True)}
+
+
+def options_of(arguments: list[str]) -> dict[str, str]:
+    """``["--a", "1", "--b", "2"]`` -> ``{"a": "1", "b": "2"}``."""
+    return {key.lstrip("-"): value for key, value in zip(arguments[::2], arguments[1::2], strict=True)}
+
+
+def splits(folder: Path) -> Iterator[Check]:
+    """Every run of the published script recorded in the case, its files byte for byte."""
+    case = _Case(folder)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if not KNOWN.fullmatch(name):
+            yield exact(f"unknown file {name}", False, True)
+    for key, run in case.expected.items():
+        yield exact(key, case.lists(options_of(run["args"])), run["files"])
+    for path in sorted((folder / "expected").glob("*.txt")):
+        split, _, name = re.fullmatch(r"(.+?)-(w|wo)-(.+)\.txt", path.name).groups()  # type: ignore[union-attr]
+        ours = case.lists({"main_split": split, "split_name": name})[f"kw_splits/{path.name}"]
+        yield exact(path.name, ours, _text(path.read_bytes()))
+    if (folder / "expected_tmr.json").is_file():
+        yield from _refined(case)
+
+
+def _refined(case: _Case) -> Iterator[Check]:
+    """The run's split and concept are not recorded: they are those whose keyword retain list the result continues."""
+    records = case.json("tmr_records.json")["records"]
+    for key, run in case.json("expected_tmr.json").items():
+        if "forget_file" not in run:  # the script found nothing to write: no records, no forget side
+            yield exact(key, bool(retrieval_split([], [], "x")[0]), run["forget_file_written"])
+            continue
+        found = re.fullmatch(r"tmr_min_occurence=(\d+)", key)
+        wanted = (run["forget_file"], run["retain_file"])
+        fits = [_refine(case, records, options, int(found[1])) for options in _continued(case, run)] if found else []
+        yield exact(key, wanted in fits, True)
+
+
+def _continued(case: _Case, run: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Options of the keyword runs whose retain list, plus the recorded additions, is the refined retain list."""
+    added = "".join(f"{clip}\n" for clip in run["retain_file_is_keyword_retain_file_plus"])
+    for keyword_run in case.expected.values():
+        retain = next(text for name, text in keyword_run["files"].items() if "-wo-" in name)
+        if retain + added == run["retain_file"]:
+            yield options_of(keyword_run["args"])
+
+
+def _refine(case: _Case, records: Any, options: Mapping[str, str], least: int) -> tuple[str, str]:
+    retain = next(text for name, text in case.lists(options).items() if "-wo-" in name)
+    pattern = case.patterns.get(options.get("dataset", "HumanML3D"), {}).get(options["split_name"], "")
+    clips = listed_ids(retain.encode("utf-8", errors="surrogateescape"))
+    forget, kept = retrieval_split(records, clips, pattern, least)
+    return _text(id_list(forget)), _text(id_list(kept))
+
+
+KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"splits": splits}

@@ -1,0 +1,88 @@
+"""What is generated instead, and the numbers of a gallery's answers."""
+
+from __future__ import annotations
+
+import torch
+
+from hmu.data.captions import Caption
+from hmu.data.concepts import Concept
+from hmu.evaluation.counting import Resampling
+from hmu.evaluation.ncs import Answering, rank_rows
+from hmu.evaluation.sets import PromptSet
+from hmu.evaluators.base import Evaluator
+from hmu.metrics.motion_search import Gallery, Hit
+from hmu.report.instead import NOTHING, confusion, instead, primary, tell
+
+KICK = Concept("kick", ("kick",))
+
+
+def prompts(count: int = 3) -> PromptSet:
+    captions = tuple(Caption("a man kicks") for _ in range(count))
+    return PromptSet("forget", captions, torch.full((count,), 40), None, {})
+
+
+def test_one_label_per_motion_the_concept_first_then_the_rarest() -> None:
+    seen = {"walk": torch.tensor([1, 1, 0, 1]), "kick": torch.tensor([1, 0, 0, 0]), "turn": torch.tensor([0, 0, 0, 1])}
+    common = {"walk": 0.75, "kick": 0.25, "turn": 0.2}
+    assert primary(seen, "kick", common, NOTHING) == ["kick", "walk", NOTHING, "turn"]
+
+
+def test_confusion_counts_pairs_and_leaves_empty_rows_out_of_the_table() -> None:
+    table = confusion(["kick", "kick", "walk"], ["walk", "kick", "turn"], "kick")
+    assert table.labels[0] == "kick"
+    assert int(table.counts.sum()) == 3
+    index = {label: i for i, label in enumerate(table.labels)}
+    assert int(table.counts[index["kick"], index["walk"]]) == 1
+    lines = table.markdown("base", "unlearned")
+    assert len(lines) == 4  # head, rule, kick, walk: nothing was a turn before
+    assert "turn" in lines[0]
+
+
+def test_everything_is_told_about_a_set() -> None:
+    motions = {name: [torch.randn(3, 40, 263) * 0.01] for name in ("base", "unlearned")}
+    hits = {"base": [[[Hit(0, "1", "he kicks", 0.9)]] * 3], "unlearned": [[[Hit(1, "2", "she walks", 0.9)]] * 3]}
+    actions = {"kick": Concept("kick", ("kick",), detector="kick"), "walk": Concept("walk", ("walk",), detector="walk")}
+    told = instead(prompts(), motions, hits, KICK, actions)
+    assert told["captions"]["unlearned"]["labels"] == ["kick", "walk"]
+    assert told["captions"]["unlearned"]["counts"] == [[0, 3], [0, 0]]
+    assert torch.tensor(told["seen"]["unlearned"]["counts"]).sum() == 3
+    assert told["nearest"]["unlearned"] == [{"caption": "she walks", "share": 1.0}]
+    text = "\n".join(tell(told))
+    assert "| kick | 3 | 3 |" in text
+    assert "“she walks” 100 %" in text
+
+
+def test_a_skeleton_without_rules_and_no_gallery_leave_both_tables_out() -> None:
+    told = instead(prompts(), {"base": [torch.zeros(3, 40, 35)]}, {}, KICK, {})
+    assert "seen" not in told
+    assert "captions" not in told
+    assert len(tell(told)) == 2
+
+
+def test_ranks_become_rows_with_the_best_over_repeats() -> None:
+    ranks = torch.tensor([[1, 4, 101], [2, 1, 101]])
+    rows = {one.row.metric: one for one in rank_rows("base", "forget", ranks, "", Resampling(3, 50))}
+    assert rows["ncs@1"].row.values == (1 / 3, 1 / 3)
+    assert rows["ncs@5"].row.value == 2 / 3
+    assert rows["median_rank"].row.values == (4, 2)
+    assert rows["mean_rank"].draws is not None
+    assert rows["ncs@1"].row.direction == "lower"
+
+
+def test_answers_of_the_forget_side_are_searched_and_recorded() -> None:
+    class Identity(Evaluator):
+        name, width = "tmr", 2
+
+    latents = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    answering = Answering(Gallery(("1", "2"), ("a kick", "a walk"), latents), Identity())
+    embeddings = [torch.tensor([[1.0, 0.1], [0.1, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0]] * 3)]
+    none = Resampling(3, 0)
+    rows = {one.row.metric: one.row for one in answering.measured("base", prompts(), embeddings, KICK, none)}
+    assert rows["ncs@1"].values == (2 / 3, 1)
+    assert rows["min_ncs@1"].value == 1
+    records = answering.records("base", prompts())
+    assert len(records) == 6
+    assert records[1]["retrieval"][0]["description"] == "a walk"
+    assert records[3]["repeat"] == 1
+    walk = Concept("climb", ("climb",))
+    assert not list(answering.measured("base", prompts(), embeddings, walk, none))
