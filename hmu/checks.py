@@ -6,6 +6,7 @@ Constructors call this, so that users of the library get the same lines as those
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from hmu.errors import ConfigError, shown
 
@@ -65,6 +66,21 @@ def require_pair(key: str, values: object) -> tuple[float, float]:
     if len(pair) != 2 or not fine:
         raise ConfigError(f"{key}={shown(pair or values)}: expected two numbers, at least 0 and below 1: [0.9, 0.99]")
     return float(pair[0]), float(pair[1])
+
+
+def check_variant(key: str, value: object) -> Literal["default", "upstream"]:
+    """Which of two readings of a publication is meant: ``default``, or ``upstream`` = as its authors' code runs.
+
+    ``paper`` and ``ours`` are older spellings of ``default``: command lines and recorded runs may hold them.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    if value == "upstream":
+        return "upstream"
+    if value in ("default", "paper", "ours"):
+        return "default"
+    raise ConfigError(f"{key}={shown(value)}: expected default or upstream")
 
 
 def require_time(key: str, value: object, count: float, each: float, what: str, limit: float = YEAR) -> None:

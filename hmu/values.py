@@ -22,7 +22,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 Count = Annotated[int, ">= 1"]
 Seed = Annotated[int, ">= 0, <= 4294967295"]
@@ -31,6 +31,7 @@ Positive = Annotated[float, "> 0"]
 Text = str  #: of any characters, taken as it was typed
 Place = Annotated[str, "the name of a file or folder"]
 Device = Annotated[str, "auto, cpu or cuda"]
+Variant = Annotated[Literal["default", "upstream", "paper", "ours"], "default or upstream"]  #: see checks.check_variant
 Node = Mapping[str, object]  #: a group that was chosen; a ``_target_`` in it says what it takes
 
 

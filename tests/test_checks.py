@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hmu.checks import DAY, YEAR, duration, require, require_memory, require_pair, require_time
+from hmu.checks import DAY, YEAR, check_variant, duration, require, require_memory, require_pair, require_time
 from hmu.errors import ConfigError
 
 
@@ -76,3 +76,16 @@ def test_estimates_of_time_and_memory():
 )
 def test_durations_in_words(seconds, said):
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("default", "default"), ("paper", "default"), ("ours", "default"), ("upstream", "upstream")]
+)
+def test_older_spellings_of_the_default_variant_stay(value, expected):
+    assert check_variant("method.variant", value) == expected
+
+
+@pytest.mark.parametrize("value", ["published", "", None, True, ["upstream"]])
+def test_other_variants_are_refused(value):
+    with pytest.raises(ConfigError, match=r"method.variant=.*: expected default or upstream"):
+        check_variant("method.variant", value)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import require
+from hmu.checks import check_variant, require
 from hmu.methods.base import Side, check_choice
 from hmu.methods.teacher import Teacher, answers, drop_condition
 from hmu.methods.upstream import salad_fork as upstream
 from hmu.methods.weights import WeightMethod
+from hmu.values import Variant
 
 
 class Esd(WeightMethod):
@@ -30,7 +31,7 @@ class Esd(WeightMethod):
         preserve_weight: weight of that term; 0 switches it off.
         unconditional: share of retain items whose caption is dropped, so that the unconditional answer is kept too.
         dropout: train with the network's dropout; the teacher never has any.
-        variant: ``paper``, or ``upstream`` = the loss of the SALAD fork as it runs (no eta, noise as velocity target).
+        variant: ``default``, or ``upstream`` = the loss of the SALAD fork as it runs (no eta, noise as velocity).
         options: optimiser and length, see :class:`~hmu.methods.base.TrainedMethod`.
 
     Raises:
@@ -49,7 +50,7 @@ class Esd(WeightMethod):
         preserve_weight: float = 1.0,
         unconditional: float = 0.1,
         dropout: bool = False,
-        variant: Literal["paper", "upstream"] = "paper",
+        variant: Variant = "default",
         steps: int | None = None,
         epochs: int | None = None,
         batch_size: int = 32,
@@ -72,11 +73,11 @@ class Esd(WeightMethod):
             grad_clip=grad_clip,
         )
         check_choice("preserve", preserve, ("teacher", "target"))
-        check_choice("variant", variant, ("paper", "upstream"))
         require("method.eta", eta)
         require("method.preserve_weight", preserve_weight, at_least=0)
         require("method.unconditional", unconditional, at_least=0, below=1)
-        self.eta, self.anchor, self.variant = float(eta), anchor or "", variant
+        self.eta, self.anchor = float(eta), anchor or ""
+        self.variant = check_variant("method.variant", variant)
         self.preserve, self.preserve_weight, self.unconditional = preserve, float(preserve_weight), unconditional
         self._teacher: Teacher | None = None
 

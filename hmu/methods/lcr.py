@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.safe import write_bytes, write_json
-from hmu.checks import DAY, require, require_time
+from hmu.checks import DAY, check_variant, require, require_time
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError, DataError, shown
@@ -27,6 +27,7 @@ from hmu.methods.codebook.ranking import Scores, Usage, best, log_odds, publishe
 from hmu.methods.codebook.rows import Choice, Rewriting, joined_lists, report, rewritten, sentences
 from hmu.methods.codebook.table import NONE, CodeTable
 from hmu.methods.edit import DeltaEdit, fingerprint
+from hmu.values import Variant
 
 log = logging.getLogger(__name__)
 WINDOW_SECONDS = 0.0001  # no window is encoded faster
@@ -54,7 +55,7 @@ class Lcr(EditMethod):
         crops: 0: each clip is encoded once, whole. Above: so many random windows of each, as published (20).
         cache: folder for codes, None = encode anew.
         batch_size: windows encoded at a time.
-        variant: ``paper``, or ``upstream`` = ranking, destination and noise as the authors compute them.
+        variant: ``default``, or ``upstream`` = ranking, destination and noise as the authors compute them.
 
     Raises:
         ConfigError: for values that cannot work.
@@ -76,7 +77,7 @@ class Lcr(EditMethod):
     crops: int = 0
     cache: str | None = None
     batch_size: int = 24
-    variant: str = "paper"
+    variant: Variant = "default"
     _choices: dict[int, Choice] = field(default_factory=dict, init=False, repr=False)
     _report: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -84,7 +85,7 @@ class Lcr(EditMethod):
         check_choice("ranking", self.ranking, ("log_odds", "z_score"))
         check_choice("destination", self.destination, ("nearest", "code", "orthogonal"))
         check_choice("noise", self.noise, ("none", "edit", "sample"))
-        check_choice("variant", self.variant, ("paper", "upstream"))
+        self.variant = check_variant("method.variant", self.variant)
         self.layers = [int(layer) for layer in self.layers]
         if not self.layers or min(self.layers) < 0 or len(set(self.layers)) != len(self.layers):
             raise ConfigError(f"method.layers={self.layers}: expected different layers from 0 on, e.g. [0,1]")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import require
+from hmu.checks import check_variant, require
 from hmu.errors import ConfigError
 from hmu.methods import adapters
 from hmu.methods.base import Side, TrainedMethod, check_choice
@@ -19,6 +19,7 @@ from hmu.methods.forgetting import Ascent, Evidence, ForgetTerm, Hinge, Npo, Red
 from hmu.methods.memory import Memory
 from hmu.methods.teacher import Teacher, answers, drop_condition
 from hmu.methods.upstream import salad_fork as upstream
+from hmu.values import Variant
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Lora(TrainedMethod):
         unconditional: share of retain items whose caption is dropped, so that the unconditional answer is kept too.
         stop_retain: stop when the running true loss on retain clips exceeds this multiple of its start; None = never.
         stop_forget: stop when the running true loss on forget clips exceeds this multiple of its start; None = never.
-        variant: ``paper``, or ``upstream`` = the SALAD fork's loss as it runs (noise as velocity target, linear betas).
+        variant: ``default``, or ``upstream`` = the SALAD fork's loss as it runs (noise as velocity, linear betas).
         options: optimiser and length, see :class:`~hmu.methods.base.TrainedMethod`.
 
     Raises:
@@ -74,7 +75,7 @@ class Lora(TrainedMethod):
         unconditional: float = 0.1,
         stop_retain: float | None = 2.0,
         stop_forget: float | None = None,
-        variant: Literal["paper", "upstream"] = "paper",
+        variant: Variant = "default",
         steps: int | None = None,
         epochs: int | None = None,
         batch_size: int = 32,
@@ -98,7 +99,6 @@ class Lora(TrainedMethod):
         )
         check_choice("mode", mode, ("contrastive", "specialise", "negate"))
         check_choice("preserve", preserve, ("teacher", "target"))
-        check_choice("variant", variant, ("paper", "upstream"))
         check_choice("forget", forget, ("ascent", "hinge", "npo", "redirect"))
         require("method.rank", rank, at_least=1, whole=True)
         for key, value in {"alpha": alpha, "margin": margin, "beta": beta, "strength": strength}.items():
@@ -109,11 +109,12 @@ class Lora(TrainedMethod):
         require("method.eta", eta)
         for key, limit in {"stop_retain": stop_retain, "stop_forget": stop_forget}.items():
             require(f"method.{key}", limit, above=0, null=True)
-        if mode != "contrastive" and variant != "paper":
+        self.variant = check_variant("method.variant", variant)
+        if mode != "contrastive" and self.variant == "upstream":
             raise ConfigError(f"method.variant={variant} is a contrastive loss; use method.mode=contrastive with it")
         self.mode, self.strength = mode, float(strength)
         self.rank, self.alpha, self.dropout = int(rank), float(alpha), float(dropout)
-        self.lambda_forget, self.forget, self.variant = float(lambda_forget), forget, variant
+        self.lambda_forget, self.forget = float(lambda_forget), forget
         self.margin, self.beta, self.eta, self.anchor = float(margin), float(beta), float(eta), anchor or ""
         self.preserve, self.unconditional = preserve, float(unconditional)
         self.stop_retain, self.stop_forget = stop_retain, stop_forget

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import require
+from hmu.checks import check_variant, require
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
@@ -21,6 +21,7 @@ from hmu.methods.closed_form import Group, Scales, collect, solve
 from hmu.methods.edit import DeltaEdit, fingerprint
 from hmu.methods.prompt_rows import CHOICES
 from hmu.methods.upstream import closed_form as upstream_edits
+from hmu.values import Variant
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Uce(EditMethod):
             that the weights mean the same for any number of captions; ``sum``: sums and plain numbers, as published.
         strength: ``direction`` only: 1 projects the direction out, above 1 turns it round.
         layers: edit only layers whose name contains one of these; None = all.
-        variant: ``paper``, or ``upstream`` = as the published port (of SALAD: the fork) computes it, see
+        variant: ``default``, or ``upstream`` = as the published port (of SALAD: the fork) computes it, see
             :mod:`hmu.methods.upstream.closed_form`; the fork's lambda is ``strength``.
 
     Raises:
@@ -69,14 +70,14 @@ class Uce(EditMethod):
     weighting: str = "mean"
     strength: float = 1.0
     layers: Sequence[str] | None = None
-    variant: str = "paper"
+    variant: Variant = "default"
 
     def __post_init__(self) -> None:
         check_choice("target", self.target, ("anchor", "projection", "direction"))
         check_choice("concept_tokens", self.concept_tokens, CHOICES)
         check_choice("preserve_tokens", self.preserve_tokens, CHOICES)
         check_choice("weighting", self.weighting, ("mean", "sum"))
-        check_choice("variant", self.variant, ("paper", "upstream"))
+        self.variant = check_variant("method.variant", self.variant)
         for key in ("erase_weight", "regulariser"):
             require(f"method.{key}", getattr(self, key), above=0)
         require("method.preserve_weight", self.preserve_weight, at_least=0)

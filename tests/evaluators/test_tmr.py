@@ -102,7 +102,7 @@ def test_settings_that_cannot_work_are_refused() -> None:
         small().stage_loss("match", batch())
 
 
-@pytest.mark.parametrize("variant", ["ours", "upstream"])
+@pytest.mark.parametrize("variant", ["default", "upstream"])
 def test_the_stage_learns_to_match(variant: str) -> None:
     evaluator, data = small(variant=variant, dropout=0.0, vae=False), batch(4)
     optimizer = torch.optim.Adam(list(evaluator.stage_parameters("joint")), lr=5e-3)
@@ -118,7 +118,7 @@ def test_the_stage_learns_to_match(variant: str) -> None:
 
 
 def test_only_upstream_validates_with_noise() -> None:
-    for variant, equal in (("ours", True), ("upstream", False)):
+    for variant, equal in (("default", True), ("upstream", False)):
         evaluator = small(variant=variant, dropout=0.0)
         losses = [evaluator.stage_loss("joint", batch(), torch.Generator().manual_seed(s)) for s in (0, 1)]
         assert bool(losses[0]["recons"] == losses[1]["recons"]) is equal

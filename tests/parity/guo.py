@@ -109,7 +109,7 @@ def _joint(evaluator: GuoEvaluator, arrays: Arrays) -> Iterator[Check]:
     motions = as_tensor(arrays["co_motions"], torch.float64) * evaluator.std + evaluator.mean
     text = _text(evaluator, arrays)
     tail = evaluator.embed_motion(motions, lengths)
-    evaluator.variant = "ours"
+    evaluator.variant = "default"
     evaluator.max_frames = motions.shape[1]  # the stored arrays end there instead of at 196 frames
     silent = evaluator.embed_motion(motions, lengths)
     evaluator.variant = "upstream"

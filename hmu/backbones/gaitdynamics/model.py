@@ -24,6 +24,7 @@ from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, WindowMea
 from hmu.backbones.salad.objectives import normal_like
 from hmu.backbones.salad.options import parse
 from hmu.backbones.salad.sampling import evaluating
+from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.gait.columns import FPS, ROOT_COLUMNS
@@ -71,18 +72,15 @@ class GaitDynamics(MotionBackbone):
         variant: str = "default",
     ) -> None:
         super().__init__()
-        if variant not in ("default", "upstream") or adapters not in ADAPTED:
-            raise ConfigError(
-                f"backbone: variant={variant} (default, upstream) or adapters={adapters} "
-                f"({', '.join(ADAPTED)}) is unknown"
-            )
+        if adapters not in ADAPTED:
+            raise ConfigError(f"backbone.adapters={adapters}: expected {' or '.join(ADAPTED)}")
         self.decoder = Decoder(parse(DecoderOptions, decoder, "decoder"))
         self.diffusion = Diffusion(parse(ScheduleOptions, schedule, "schedule"))
         self.objective = parse(ObjectiveOptions, objective, "objective")
         self.sampling = parse(SamplingOptions, sampling, "sampling")
         self.features = self.decoder.options.features
         self.normaliser = MinMax(self.features) if normaliser is None else normaliser
-        self.adapters, self.variant = adapters, variant
+        self.adapters, self.variant = adapters, check_variant("backbone.variant", variant)
         self.min_frames, self.max_frames = min_frames, max_frames
         self.origin: dict[str, Any] = {}
 

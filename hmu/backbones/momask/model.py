@@ -29,6 +29,7 @@ from hmu.backbones.prompts import PromptCache, fit_vocabulary
 from hmu.backbones.salad.options import parse
 from hmu.backbones.salad.sampling import evaluating
 from hmu.backbones.statistics import Statistics
+from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
@@ -78,7 +79,7 @@ class MoMask(TokenHandles):
         variant: str = "default",
     ) -> None:
         super().__init__()
-        require(variant in ("default", "upstream"), f"backbone.variant={variant}: expected default or upstream")
+        variant = check_variant("backbone.variant", variant)
         tokens = parse(RvqOptions, rvq, "rvq")
         require(tokens.quantizers >= 2, "backbone.rvq.quantizers: expected 2 or more (one base, some residual)")
         self.features, self.fps, self.variant, self.feat_bias = features, float(fps), variant, float(feat_bias)

@@ -19,6 +19,7 @@ from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, Schedu
 from hmu.backbones.salad.sampling import denoise, draw_noise, evaluating
 from hmu.backbones.salad.topology import Chains, Topology
 from hmu.backbones.salad.vae import Vae
+from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
@@ -77,14 +78,13 @@ class Salad(MotionBackbone):
         variant: str = "default",
     ) -> None:
         super().__init__()
-        if variant not in ("default", "upstream") or posterior not in ("sampled", "mean"):
-            raise ConfigError(
-                f"backbone: variant={variant} (default, upstream) or posterior={posterior} (sampled, mean) is unknown"
-            )
+        if posterior not in ("sampled", "mean"):
+            raise ConfigError(f"backbone.posterior={posterior}: expected sampled or mean")
         self.topology = Topology.of(features, chains)
         vae_options = parse(VaeOptions, vae, "vae")
         denoiser_options = parse(DenoiserOptions, denoiser, "denoiser")
-        self.features, self.fps, self.variant, self.posterior = features, float(fps), variant, posterior
+        self.features, self.fps, self.posterior = features, float(fps), posterior
+        self.variant = check_variant("backbone.variant", variant)
         self.latent_scale = None if latent_scale is None else float(latent_scale)
         self.min_frames, self.max_frames = min_frames, max_frames
         self.vae = Vae(self.topology, vae_options)

@@ -193,7 +193,7 @@ def build(
     margin: float = 10.0,
     negatives: str = "shift",
     feat_bias: float = 25.0,
-    variant: str = "ours",
+    variant: str = "default",
 ) -> GuoEvaluator:
     """The ``_target_`` of ``configs/evaluator``: a stored evaluator, or an untrained one of the given widths.
 

@@ -266,7 +266,7 @@ def build(
     temperature: float = 0.1,
     threshold: float | None = 0.8,
     weights: Mapping[str, float] | None = None,
-    variant: str = "ours",
+    variant: str = "default",
 ) -> TMREvaluator:
     """The ``_target_`` of ``configs/evaluator/tmr.yaml``: a stored evaluator, or an untrained one of the given sizes.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmu.backbones.prompts import fit_vocabulary
+from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
@@ -29,7 +30,6 @@ from hmu.text.words_bag import BagOfWords
 
 EPSILON = 1e-12  # of the published normaliser
 PARTS = ("motion_encoder", "text_encoder", "motion_decoder")
-_VARIANTS = ("ours", "upstream")
 
 
 class TMREvaluator(Evaluator):
@@ -46,7 +46,7 @@ class TMREvaluator(Evaluator):
         unit: embeddings have unit length, so that Euclidean distances order as cosines do; False: the latent mean.
         temperature, threshold: of the contrastive term; captions with ``cosine > 2 threshold - 1`` are no negatives.
         weights: of the terms ``recons``, ``kl``, ``latent`` and ``contrastive``.
-        variant: ``ours`` averages the reconstruction over real frames and validates without noise; ``upstream``
+        variant: ``default`` averages the reconstruction over real frames and validates without noise; ``upstream``
             averages over the padded array and always samples.
     """
 
@@ -71,11 +71,12 @@ class TMREvaluator(Evaluator):
         temperature: float = 0.1,
         threshold: float | None = 0.8,
         weights: Mapping[str, float] | None = None,
-        variant: str = "ours",
+        variant: str = "default",
     ) -> None:
         super().__init__()
-        _check(variant, activation, temperature)
-        self.features, self.width, self.unit, self.variant = features, width, unit, variant
+        _check(activation, temperature)
+        self.features, self.width, self.unit = features, width, unit
+        self.variant = check_variant("evaluator.variant", variant)
         self.temperature, self.threshold = float(temperature), threshold
         self.weights = term_weights(weights)
         self.text_width = text_width if text is None else text.width
@@ -238,9 +239,9 @@ class TMREvaluator(Evaluator):
         return f"{self.name}-{digest.hexdigest()[:16]}"
 
 
-def _check(variant: str, activation: str, temperature: float) -> None:
-    if variant not in _VARIANTS or activation not in ("gelu", "relu"):
-        raise ConfigError(f"evaluator: variant is one of {_VARIANTS}, activation gelu or relu")
+def _check(activation: str, temperature: float) -> None:
+    if activation not in ("gelu", "relu"):
+        raise ConfigError(f"evaluator.activation={activation}: expected gelu or relu")
     if temperature <= 0:
         raise ConfigError(f"evaluator: temperature={temperature}; expected a number above 0")
 
