@@ -80,7 +80,7 @@ def _in_module(module: ast.Module, names: list[str]) -> Arguments | None:
     """Of what a module defines, or imports from another of our modules."""
     for node in module.body:
         if isinstance(node, ast.FunctionDef) and node.name == names[0] and len(names) == 1:
-            return _signature(node, method=False)
+            return _in_function(node, module)
         if isinstance(node, ast.ClassDef) and node.name == names[0]:
             return _in_class(node, module, names[1:])
         if isinstance(node, ast.ImportFrom) and not node.level and is_ours(f"{node.module}."):
@@ -88,6 +88,18 @@ def _in_module(module: ast.Module, names: list[str]) -> Arguments | None:
             if alias is not None:
                 return _from_source(".".join([str(node.module), alias.name, *names[1:]]))
     return None
+
+
+def _in_function(node: ast.FunctionDef, module: ast.Module) -> Arguments | None:
+    """A function's arguments; under ``@builds(Model)`` those of ``Model`` stand for its ``**options``."""
+    own = _signature(node, method=False)
+    marks = [d for d in node.decorator_list if isinstance(d, ast.Call) and ast.unparse(d.func).endswith("builds")]
+    for mark in marks:
+        built = _in_module(module, ast.unparse(mark.args[0]).split("."))
+        if built is None:
+            return None
+        own = {**built, **{name: hint for name, hint in own.items() if name != "**"}}
+    return own
 
 
 def _in_class(node: ast.ClassDef, module: ast.Module, names: list[str]) -> Arguments | None:

@@ -10,19 +10,41 @@ from hmu.errors import CheckpointError, shown
 
 CONFIG = "config.json"
 _LIMIT = 16 << 20  # bytes; vocabularies are the largest part
+_OLD, _PREFIX = "format", "hmu-evaluator-"  # evaluators stated their family so up to version 0.1
 
 
-def read_model_config(folder: Path | str, key: str = "family", expected: str | None = None) -> dict[str, Any]:
-    """The settings in a model folder's ``config.json``.
+def read_model_config(folder: Path | str, family: str, group: str = "backbone") -> dict[str, Any]:
+    """The settings in a model folder's ``config.json``, without its family.
 
     Args:
         folder: the model folder.
-        key: what tells whose settings they are: ``family`` of backbones, ``format`` of evaluators.
-        expected: what ``key`` has to be; None = anything.
+        family: what it has to hold. group: the configuration group of that family, for the message.
 
     Raises:
-        CheckpointError: missing, broken, no settings, or another's (which is named).
+        CheckpointError: missing, broken, no settings, or another family's (which is named).
     """
+    config = _read(folder)
+    stated = config.pop("family", None) or str(config.pop(_OLD, None)).removeprefix(_PREFIX)
+    if stated != family:
+        remedy = f"; choose {group}={shown(stated)}" if isinstance(stated, str) and stated != "None" else ""
+        raise CheckpointError(f"{Path(folder) / CONFIG}: holds a '{shown(stated)}' model, expected '{family}'{remedy}")
+    return config
+
+
+def family_of(folder: Path | str) -> str:
+    """The family that a model folder states.
+
+    Raises:
+        CheckpointError: missing or broken settings, or settings that state none.
+    """
+    config = _read(folder)
+    stated = config.get("family") or str(config.get(_OLD, "")).removeprefix(_PREFIX)
+    if not isinstance(stated, str) or not stated:
+        raise CheckpointError(f"{Path(folder) / CONFIG}: states no family; expected a model folder of ours")
+    return stated
+
+
+def _read(folder: Path | str) -> dict[str, Any]:
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise CheckpointError(
@@ -31,8 +53,4 @@ def read_model_config(folder: Path | str, key: str = "family", expected: str | N
     config = read_json(path, CheckpointError, limit=_LIMIT)
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: holds {shown(config)}, expected the settings of a model; copy the folder again")
-    found = config.get(key)
-    if expected is not None and found != expected:
-        remedy = f"; choose backbone={shown(found)}" if key == "family" and isinstance(found, str) else ""
-        raise CheckpointError(f"{path}: holds a '{shown(found)}' model, expected '{expected}'{remedy}")
     return config

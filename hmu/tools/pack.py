@@ -14,7 +14,7 @@ from types import ModuleType
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.checkpoints.folders import read_model_config
+from hmu.checkpoints.folders import family_of
 from hmu.errors import CheckpointError, shown
 from hmu.outputs import beside, claim_folder
 from hmu.values import Keys as Declared
@@ -46,9 +46,9 @@ def pack(config: DictConfig) -> Path:
     if not (source / "config.json").is_file():
         raise CheckpointError(f"model: '{source}' holds no config.json; give a run folder of train.py or its model/")
     place = claim_folder(target, "target", "pack", overwrite=config.overwrite)
-    family = read_model_config(source).get("family")
+    family = family_of(source)
     with beside(target) as work:
-        if family is None:  # evaluators name none
+        if family == "guo":
             guo.load_pretrained(source).save_pretrained(work, half=True)
         else:
             _backbone(family, source).load_pretrained(source).save_pretrained(work, dtype="float16")

@@ -20,7 +20,7 @@ from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import ResidualOptions, RvqOptions
 from hmu.backbones.salad.authors import is_authors, locate
 from hmu.backbones.salad.native import resolve
-from hmu.checkpoints.folders import CONFIG, read_model_config
+from hmu.checkpoints.folders import CONFIG, family_of
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import sha256
 from hmu.checkpoints.sizes import check_model
@@ -142,7 +142,7 @@ def load_donor(source: str, text: TextEncoder | None) -> MoMask:
     path = resolve(source)
     path = path / "model" if (path / "model" / CONFIG).is_file() else path
     try:
-        family = read_model_config(path).get("family")
+        family = family_of(path)
     except CheckpointError as error:
         raise CheckpointError(
             f"backbone.rvq_from={source}: no model folder of ours; give a trained momask or bamm"

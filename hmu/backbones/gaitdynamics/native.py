@@ -59,11 +59,10 @@ def load_pretrained(folder: Path | str, **replaced: Any) -> GaitDynamics:
         CheckpointError: one line naming file and fault.
     """
     folder = Path(folder)
-    config = read_model_config(folder, expected=FAMILY)
+    config = read_model_config(folder, FAMILY)
     tensors = load_safetensors(folder / WEIGHTS)
     check_model(config, folder / CONFIG, folder / WEIGHTS)
     samples = int(config.pop("samples", 0))
-    config.pop("family")
     try:
         model = GaitDynamics(**{**config, **{key: value for key, value in replaced.items() if value is not None}})
     except TypeError as error:

@@ -49,7 +49,7 @@ def read_config(folder: Path | str, family: str) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, broken, or of another family (which is named).
     """
-    return {key: value for key, value in read_model_config(folder, expected=family).items() if key != "family"}
+    return read_model_config(folder, family)
 
 
 def fill_parts(folder: Path, parts: Parts) -> None:

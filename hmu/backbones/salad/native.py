@@ -91,11 +91,10 @@ def load_pretrained(
         CheckpointError: one line naming file and fault.
     """
     folder = Path(folder)
-    config = read_model_config(folder, expected=FAMILY)
+    config = read_model_config(folder, FAMILY)
     tensors = load_safetensors(folder / WEIGHTS)
     check_model(config, folder / CONFIG, folder / WEIGHTS)
     stored = config.pop("text", None)
-    config.pop("family")
     if stored is not None:
         text = text_from_config(stored, folder / CONFIG)
     config.update({k: v for k, v in (("sampling", sampling), ("variant", variant)) if v is not None})

@@ -141,7 +141,7 @@ def load_pretrained(folder: Path | str, **options: Any) -> GuoEvaluator:
         CheckpointError: a file is missing or broken, or of another kind.
     """
     folder = Path(folder)
-    config = read_model_config(folder, "format", FORMAT)
+    config = read_model_config(folder, "guo", "evaluator")
     if not isinstance(config.get("sizes"), dict) or set(config["sizes"]) != _SHAPES:
         raise CheckpointError(f"{folder / CONFIG}: lacks sizes of the format '{FORMAT}'; copy the folder again")
     words = read_json(folder / "vocabulary.json", CheckpointError)

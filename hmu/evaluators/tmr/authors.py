@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from hmu import documents
-from hmu.backbones.salad.native import resolve
 from hmu.checkpoints.folders import CONFIG, read_model_config
+from hmu.checkpoints.pretrained import resolve
 from hmu.checkpoints.safe import load_plain, load_safetensors, load_tensors, save_safetensors, write_json
 from hmu.errors import CheckpointError, ConfigError, DataError, HmuError, shown
 from hmu.evaluators.tmr.evaluator import PARTS, TMREvaluator
@@ -221,7 +221,7 @@ def load_pretrained(folder: Path | str, text: TextEncoder | None = None, **optio
         CheckpointError: a file is missing or broken, or of another kind.
     """
     folder = Path(folder)
-    config = read_model_config(folder, "format", FORMAT)
+    config = read_model_config(folder, "tmr", "evaluator")
     tensors = load_safetensors(folder / "weights.safetensors")
     split: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
