@@ -105,7 +105,7 @@ class Pretrained(nn.Module):
         return folder
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, **changes: Any) -> Self:
+    def load_pretrained(cls, folder: Path | str, **changes: Any) -> Self:
         """A model from its folder, in evaluation mode and float32.
 
         Args:
@@ -158,7 +158,7 @@ class Pretrained(nn.Module):
         path = resolve(str(checkpoint))
         kept = {name: options[name] for name in cls.adjustable if name in options}
         model = authors(path, **kept)
-        return cls.from_pretrained(path, **kept) if model is None else model
+        return cls.load_pretrained(path, **kept) if model is None else model
 
     def provenance(self) -> dict[str, Any]:
         """Which files the weights came from, with their SHA-256; goes into ``run.json``."""
