@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
@@ -18,14 +17,12 @@ from hmu.evaluation.sets import FORGET_SIDE, PromptSet
 from hmu.evaluation.suite import KEEP, Answers, Model, Suite, embed
 from hmu.evaluators.base import Evaluator
 from hmu.gait.rules import RULES, styles
-from hmu.gait.statistics import NAMES, statistics
+from hmu.gait.statistics import NAMES
 from hmu.metrics.base import EvalSamples
 from hmu.phases import Phase
 
 GOOD = KEEP | {"statistics_gap": "lower", "load_error": "lower", "force_motion_error": "lower", "foot_slide": "lower"}
 GOOD |= dict.fromkeys(NAMES, "same")
-#: by style and statistic: mean, standard deviation, windows that have it
-Table = dict[str, dict[str, tuple[float, float, int]]]
 
 
 def rule_of(concept: Concept) -> str | None:
@@ -120,47 +117,3 @@ def _looked_for(prompts: PromptSet, concept: Concept) -> dict[str, str]:
 
 def _rate(model: str, set_: str, label: str, good: str, values: Sequence[float], n: int) -> Row:
     return summarise(model, set_, "detector_rate", values, n, label=label, share=True, direction=good)
-
-
-def conditions(windows: Mapping[str, Tensor], height: float) -> dict[str, Table]:
-    """Statistics of every style, for a table beside the real windows.
-
-    Args:
-        windows: by who made them (``real``, ``base`` …) ``(n, frames, 63)`` in real units.
-        height: metres of the body that speeds are told for.
-
-    Returns:
-        by maker, style and statistic: mean, standard deviation and number of windows that have it.
-    """
-    return {name: _table(states, height) for name, states in windows.items()}
-
-
-def _table(states: Tensor, height: float) -> Table:
-    values, table = statistics(states, height), Table()
-    for style, members in styles(states).items():
-        table[style] = {}
-        for name in NAMES:
-            mine = values[name][members].double()
-            mine = mine[mine.isfinite()]
-            spread = float(mine.std()) if len(mine) > 1 else float("nan")
-            table[style][name] = (float(mine.mean()) if len(mine) else float("nan"), spread, len(mine))
-    return table
-
-
-def conditions_markdown(tables: Mapping[str, Table]) -> str:
-    """The tables of :func:`conditions` as Markdown: one per style, makers side by side, mean ± standard deviation."""
-    makers = list(tables)
-    lines = ["## Gait by style", "", "Mean ± standard deviation over windows that the rules name so.", ""]
-    for style in RULES:
-        counts = ", ".join(f"{name} {max(n for _, _, n in tables[name][style].values())}" for name in makers)
-        lines += [f"### {style.replace('_', ' ')} ({counts})", "", "| statistic | " + " | ".join(makers) + " |"]
-        lines += ["|---|" + "--:|" * len(makers)]
-        for name in NAMES:
-            cells = [_cell(*tables[maker][style][name]) for maker in makers]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _cell(mean: float, spread: float, count: int) -> str:
-    return "–" if not count else f"{mean:.3g} ± {spread:.2g}" if count > 1 else f"{mean:.3g}"

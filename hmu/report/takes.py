@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
@@ -24,6 +23,7 @@ from hmu.motion import detectors
 from hmu.motion.features import features_to_joints
 from hmu.motion.skeleton import skeleton_for
 from hmu.report.page import Clip, Evaluated, Stick, Take, page
+from hmu.report.samples import plain_first
 from hmu.report.text import LEGEND, SIDES, headline, warnings
 from hmu.run import write_text
 
@@ -76,7 +76,7 @@ def first_takes(
         return [], None
     takes = []
     for prompts, count in zip(sets, shares([len(s) for s in sets], most), strict=True):
-        index = _plain_first(prompts)[:count]
+        index = plain_first(prompts)[:count]
         motions = {model: found[prompts.name].motions[0] for model, found in answers.items()}
         if prompts.real is not None:
             motions["real"] = prompts.real.motion
@@ -115,14 +115,6 @@ def shares(sizes: Sequence[int], most: int) -> list[int]:
             break
         given[min(open_, key=lambda i: given[i])] += 1
     return given
-
-
-def _plain_first(prompts: PromptSet) -> Tensor:
-    """Prompts of the forget set that name no other action come first: there is one thing to see in them."""
-    if prompts.name != "forget" or not prompts.actions:
-        return torch.arange(len(prompts))
-    named = torch.stack([mask.long() for mask in prompts.actions.values()]).sum(0)
-    return torch.argsort(named, stable=True)
 
 
 def _clips(motion: Tensor, lengths: Tensor, concept: Concept) -> list[Clip]:

@@ -13,11 +13,9 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from hmu import console
-from hmu.app import CONFIGS
 from hmu.backbones.base import MotionBackbone
 from hmu.build import get_class, instantiate
 from hmu.checkpoints.finite import refuse_nonfinite
-from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
@@ -56,18 +54,6 @@ def settle_concept(config: DictConfig) -> DictConfig:
         if f"concept.{key}" not in asked:
             settled.concept[key] = value
     return settled
-
-
-def detector_concepts(concept: Concept) -> dict[str, Concept]:
-    """Every concept file that names a kinematic detector, by concept name; ``concept`` as it was composed wins."""
-    found = {}
-    for path in sorted((CONFIGS / "concept").glob("[!_]*.yaml")):
-        node = OmegaConf.load(path)
-        if isinstance(node, DictConfig) and node.get("detector"):
-            found[path.stem] = instantiate(node)
-    if concept.detector is not None:
-        found[concept.name] = concept
-    return found
 
 
 def build_backbone(config: DictConfig, **changes: Any) -> MotionBackbone:

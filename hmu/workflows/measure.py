@@ -20,8 +20,7 @@ from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.data.divide import Partition
 from hmu.errors import ConfigError, shown
-from hmu.evaluation.detecting import joints_of
-from hmu.evaluation.gait import GaitSuite
+from hmu.evaluation.detecting import detector_concepts
 from hmu.evaluation.gallery import gallery_split
 from hmu.evaluation.generation import GenerationCache, processes
 from hmu.evaluation.ncs import answering_for
@@ -29,23 +28,18 @@ from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
 from hmu.evaluation.sets import PromptSet, build_sets
 from hmu.evaluation.size import check_size
-from hmu.evaluation.suite import Answers, Model, Suite
+from hmu.evaluation.suite import Model, Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.edit import Edit, applied, fingerprint
 from hmu.progress import phase
-from hmu.report.closer import look_closer
-from hmu.report.instead import tell
-from hmu.report.takes import first_takes, write_page
-from hmu.report.text import headline, markdown, summary
-from hmu.run import write_text
-from hmu.workflows import gait
+from hmu.report.text import headline, summary
+from hmu.report.write import write_measured
 from hmu.workflows.basis import data_distance
-from hmu.workflows.common import build_evaluator, detector_concepts, leave_process_group, log_report
+from hmu.workflows.common import build_evaluator, leave_process_group, log_report
 from hmu.workflows.reference import check_reference, load_reference
 from hmu.workflows.sides import measured_partition
 
 log = logging.getLogger(__name__)
-SHOWN_PROMPTS = 3
 
 
 def measure(
@@ -93,13 +87,7 @@ def measure(
     with phase("report"):
         results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
         results = replace(results, scoreboard=scoreboard(results) if edits else {})
-        results.save(folder / "metrics.json")
-        closer = look_closer(suite, sets, answers, concept, folder, source.name)
-        write_text(folder / "report.md", "\n".join([markdown(results), *(tell(closer) if closer else [])]))
-        write_page(folder / "report.html", results, *first_takes(sets, answers, concept, backbone.fps), instead=closer)
-        show(results, sets, answers, concept, folder / "samples", backbone.fps)
-        if isinstance(suite, GaitSuite):
-            gait.tell(sets, answers, concept, folder)
+        write_measured(folder, results, suite, sets, answers, concept, backbone.fps)
     log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
     log_report(config, results, folder)
@@ -197,33 +185,6 @@ def _edited(edits: Sequence[tuple[Edit, float]]) -> str:
     """What the edits make of the model: one that was taught the concept alone is not an unlearned one."""
     taught = bool(edits) and all(edit.settings.get("mode") == "specialise" and scale > 0 for edit, scale in edits)
     return "specialised" if taught else "unlearned"
-
-
-def show(
-    results: Results,
-    sets: Sequence[PromptSet],
-    answers: dict[str, dict[str, Answers]],
-    concept: Concept,
-    folder: Path,
-    fps: float,
-) -> None:
-    """Before/after animation of the first forget prompts, and a bar plot of what is seen in the motions."""
-    from hmu.viz.animate import render_gif
-    from hmu.viz.plots import rates_plot
-
-    folder.mkdir(parents=True, exist_ok=True)
-    forget = next((s for s in sets if s.name == "forget"), None)
-    if forget is not None and forget.actions and answers["base"]["forget"].motions[0].shape[-1] == 263:
-        others = torch.stack([mask.long() for mask in forget.actions.values()]).sum(0)
-        plain = torch.argsort(others, stable=True)[:SHOWN_PROMPTS].tolist()  # prompts of the concept alone come first
-        for number, i in enumerate(plain, start=1):
-            length = int(forget.lengths[i])
-            panels = [(name, joints_of(found["forget"].motions[0][i, :length])) for name, found in answers.items()]
-            name = "before_after.gif" if number == 1 else f"before_after_{number}.gif"
-            render_gif(panels, folder / name, fps=fps, caption=forget.captions[i].text)
-    rows = [row for row in results.rows if row.metric == "detector_rate" and row.label]
-    if rows:
-        rates_plot(rows, folder / "detector_rates.png", concept=concept.name)
 
 
 def digest(edit: Edit) -> str:

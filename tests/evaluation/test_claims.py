@@ -13,11 +13,11 @@ import pytest
 from hmu.evaluation import claims
 from hmu.evaluation.claims import few, known_actions, objections, offer, rate, shown_rates
 from hmu.evaluation.results import Results, Row, summarise
+from hmu.report.comparison import build_report
 from hmu.report.page.page import Evaluated, page
 from hmu.report.tables import markdown as tables
 from hmu.report.tables import runs_csv
 from hmu.report.text import headline, markdown
-from hmu.report.write import build_report
 from tests.report.some_runs import write_run
 
 

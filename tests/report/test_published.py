@@ -8,10 +8,10 @@ import yaml
 from hmu.app import CONFIGS
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results, Row
+from hmu.report.comparison import build_report
 from hmu.report.latex import latex
 from hmu.report.published import Published, beside, table_of
 from hmu.report.tables import markdown
-from hmu.report.write import build_report
 from tests.report.some_runs import write_run
 
 HUMAN = {"dataset": "humanml3d", "backbone": "momask", "concept": "violence"}

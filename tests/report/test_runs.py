@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from hmu.errors import ConfigError, DataError
 from hmu.evaluation.results import Results, Row
+from hmu.report.comparison import build_report, write_report
 from hmu.report.front import Point, choose_axes, forget_score, fronts, keep_score, knee, not_beaten
 from hmu.report.latex import latex
 from hmu.report.runs import Line, Run, find_runs, lines_of, read_runs
 from hmu.report.tables import markdown, rows_csv, runs_csv
-from hmu.report.write import build_report, write_report
 from tests.report.some_runs import CHOICES, write_run
 
 

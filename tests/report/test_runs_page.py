@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from hmu.report.comparison import build_report
 from hmu.report.runs_page import page, relative
-from hmu.report.write import build_report
 from tests.report.page.browser import NAMES, Browser, found
 from tests.report.some_runs import write_run
 

@@ -138,7 +138,7 @@ def test_a_suite_that_needs_captions_is_refused_in_one_line(gait, capsys):
 
 def test_windows_do_not_depend_on_the_side_that_asks(gait):
     from hmu.evaluation.suite import Answers
-    from hmu.workflows.gait import windows_of
+    from hmu.report.gait import windows_of
     from tests.evaluation.test_gait import sets_of
 
     sets = sets_of()

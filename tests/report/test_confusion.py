@@ -11,7 +11,7 @@ from hmu.evaluation.ncs import Answering, rank_rows
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, Hit
-from hmu.report.instead import NOTHING, confusion, instead, primary, tell
+from hmu.report.confusion import NOTHING, Confusion, confusion_markdown, confusions, label_of_each
 
 KICK = Concept("kick", ("kick",))
 
@@ -24,39 +24,39 @@ def prompts(count: int = 3) -> PromptSet:
 def test_one_label_per_motion_the_concept_first_then_the_rarest() -> None:
     seen = {"walk": torch.tensor([1, 1, 0, 1]), "kick": torch.tensor([1, 0, 0, 0]), "turn": torch.tensor([0, 0, 0, 1])}
     common = {"walk": 0.75, "kick": 0.25, "turn": 0.2}
-    assert primary(seen, "kick", common, NOTHING) == ["kick", "walk", NOTHING, "turn"]
+    assert label_of_each(seen, "kick", common, NOTHING) == ["kick", "walk", NOTHING, "turn"]
 
 
 def test_confusion_counts_pairs_and_leaves_empty_rows_out_of_the_table() -> None:
-    table = confusion(["kick", "kick", "walk"], ["walk", "kick", "turn"], "kick")
+    table = Confusion.of(["kick", "kick", "walk"], ["walk", "kick", "turn"], "kick")
     assert table.labels[0] == "kick"
-    assert int(table.counts.sum()) == 3
+    assert sum(map(sum, table.counts)) == 3
     index = {label: i for i, label in enumerate(table.labels)}
-    assert int(table.counts[index["kick"], index["walk"]]) == 1
+    assert table.counts[index["kick"]][index["walk"]] == 1
     lines = table.markdown("base", "unlearned")
     assert len(lines) == 4  # head, rule, kick, walk: nothing was a turn before
     assert "turn" in lines[0]
 
 
-def test_everything_is_told_about_a_set() -> None:
+def test_everything_is_reported_about_a_set() -> None:
     motions = {name: [torch.randn(3, 40, 263) * 0.01] for name in ("base", "unlearned")}
     hits = {"base": [[[Hit(0, "1", "he kicks", 0.9)]] * 3], "unlearned": [[[Hit(1, "2", "she walks", 0.9)]] * 3]}
     actions = {"kick": Concept("kick", ("kick",), detector="kick"), "walk": Concept("walk", ("walk",), detector="walk")}
-    told = instead(prompts(), motions, hits, KICK, actions)
-    assert told["captions"]["unlearned"]["labels"] == ["kick", "walk"]
-    assert told["captions"]["unlearned"]["counts"] == [[0, 3], [0, 0]]
-    assert torch.tensor(told["seen"]["unlearned"]["counts"]).sum() == 3
-    assert told["nearest"]["unlearned"] == [{"caption": "she walks", "share": 1.0}]
-    text = "\n".join(tell(told))
+    content = confusions(prompts(), motions, hits, KICK, actions)
+    assert content["captions"]["unlearned"]["labels"] == ["kick", "walk"]
+    assert content["captions"]["unlearned"]["counts"] == [[0, 3], [0, 0]]
+    assert torch.tensor(content["seen"]["unlearned"]["counts"]).sum() == 3
+    assert content["nearest"]["unlearned"] == [{"caption": "she walks", "share": 1.0}]
+    text = "\n".join(confusion_markdown(content))
     assert "| kick | 3 | 3 |" in text
     assert "“she walks” 100 %" in text
 
 
 def test_a_skeleton_without_rules_and_no_gallery_leave_both_tables_out() -> None:
-    told = instead(prompts(), {"base": [torch.zeros(3, 40, 35)]}, {}, KICK, {})
-    assert "seen" not in told
-    assert "captions" not in told
-    assert len(tell(told)) == 2
+    content = confusions(prompts(), {"base": [torch.zeros(3, 40, 35)]}, {}, KICK, {})
+    assert "seen" not in content
+    assert "captions" not in content
+    assert len(confusion_markdown(content)) == 2
 
 
 def test_ranks_become_rows_with_the_best_over_repeats() -> None:

@@ -1,0 +1,216 @@
+"""What is generated in place of the concept: detector labels and nearest captions, before and after, as tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmu.checkpoints.safe import write_json
+from hmu.data.concepts import Concept
+from hmu.escaping import markdown_text
+from hmu.evaluation.detecting import detector_concepts, joints_of, sees_joints
+from hmu.evaluation.sets import PromptSet
+from hmu.evaluation.suite import Answers, Suite
+from hmu.metrics.motion_search import Hit
+from hmu.metrics.ncs import write_records
+from hmu.motion import detectors
+
+NOTHING, OTHER = "(nothing known)", "(another caption)"
+CAPTIONS = 5  # captions that are listed
+#: the two tables of ``instead.json``, and what their labels are
+TABLES = {"seen": "What the detectors see", "captions": "What the nearest real clip's caption names"}
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often the base's label (rows) became the other model's label (columns) on equal prompts and noise.
+
+    Attributes:
+        labels: of rows and columns, the concept first.
+        counts: ``(labels, labels)``.
+    """
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, before: Sequence[str], after: Sequence[str], first: str) -> Confusion:
+        """Count pairs of labels of the same motions; ``first`` comes first, then labels by how often they occur."""
+        if len(before) != len(after):
+            raise ValueError(f"{len(before)} labels before, {len(after)} after: they must be of the same motions")
+        often, pairs = Counter([*before, *after]), Counter(zip(before, after, strict=True))
+        labels = sorted(often, key=lambda label: (label != first, -often[label], label))
+        return cls(tuple(labels), tuple(tuple(pairs[a, b] for b in labels) for a in labels))
+
+    @property
+    def rows(self) -> list[int]:
+        """Labels that the base shows."""
+        return [i for i, row in enumerate(self.counts) if any(row)]
+
+    def columns(self, most: int | None = None) -> list[list[int]]:
+        """Labels that the other model shows, one per column; rare ones share the last beyond ``most``."""
+        totals = [sum(row[j] for row in self.counts) for j in range(len(self.labels))]
+        labels = [j for j, total in enumerate(totals) if total]
+        if most is None:
+            return [[j] for j in labels]
+        labels.sort(key=lambda j: -totals[j])
+        return [[j] for j in labels[:most]] + ([labels[most:]] if labels[most:] else [])
+
+    def markdown(self, before: str, after: str) -> list[str]:
+        """Lines of a table; empty rows and columns are left out, the last column is the row's sum."""
+        columns = [j for (j,) in self.columns()]
+        head = [f"{before} ↓ / {after} →", *(self.labels[j] for j in columns), "sum"]
+        rows = [
+            [self.labels[i], *(str(self.counts[i][j] or "") for j in columns), str(sum(self.counts[i]))]
+            for i in self.rows
+        ]
+        lines = [f"| {' | '.join(map(markdown_text, cells))} |" for cells in (head, *rows)]
+        return [lines[0], "|---|" + "--:|" * (len(head) - 1), *lines[1:]]
+
+
+def label_of_each(hits: Mapping[str, Tensor], first: str, common: Mapping[str, float], none: str) -> list[str]:
+    """One label per row: ``first`` where it was detected, else the least common label that was, else ``none``.
+
+    Args:
+        hits: by label, bool ``(rows,)``.
+        first: the concept. common: how often each label occurs over everything compared. none: for rows without one.
+    """
+    order = sorted(hits, key=lambda label: (label != first, common[label], label))
+    if not order:
+        return []
+    table = torch.stack([hits[label].bool() for label in order], 1)
+    indices = torch.where(table.any(1), table.int().argmax(1), len(order))
+    return [[*order, none][i] for i in indices.tolist()]
+
+
+def detected(motions: Sequence[Tensor], lengths: Tensor, actions: Mapping[str, Concept]) -> dict[str, Tensor]:
+    """Which detector sees what, bool ``(repeats * prompts,)`` by action.
+
+    Args:
+        motions: of every repeat ``(prompts, frames, features)``. lengths: true frames ``(prompts,)``.
+        actions: concepts with a detector, by name.
+    """
+    names = {str(action.detector) for action in actions.values()}
+    hits = [detectors.detect_each(names, joints_of(motion), lengths.numpy()) for motion in motions]
+    return {
+        name: torch.from_numpy(np.concatenate([of_repeat[str(action.detector)] for of_repeat in hits])).bool()
+        for name, action in actions.items()
+    }
+
+
+def named(captions: Sequence[str], actions: Mapping[str, Concept]) -> dict[str, Tensor]:
+    """Which action each caption names, bool ``(captions,)`` by action."""
+    return {k: torch.tensor([bool(a.find(text)) for text in captions], dtype=torch.bool) for k, a in actions.items()}
+
+
+def confusions(
+    prompts: PromptSet,
+    motions: Mapping[str, Sequence[Tensor]],
+    hits: Mapping[str, Sequence[Sequence[Sequence[Hit]]]],
+    concept: Concept,
+    actions: Mapping[str, Concept],
+) -> dict[str, Any]:
+    """The content of ``instead.json``, as plain values.
+
+    Args:
+        prompts: the set.
+        motions: by model, of every repeat ``(prompts, frames, features)``; the first model is the base.
+        hits: by model, per repeat and prompt the clips that a gallery found; empty where none was searched.
+        concept: comes first among the labels.
+        actions: concepts with a detector, by name.
+
+    Returns:
+        ``seen`` and ``captions``: by model other than the first its :class:`Confusion` with the first;
+        ``nearest``: by model the captions found most often first, with their share.
+    """
+    content: dict[str, Any] = {
+        "set": prompts.name,
+        "concept": concept.name,
+        "models": list(motions),
+        "prompts": len(prompts),
+    }
+    if sees_joints(next(iter(motions.values()))[0]):
+        rules = {name: action for name, action in actions.items() if action.detector}
+        found = {model: detected(of_model, prompts.lengths, rules) for model, of_model in motions.items()}
+        content["seen"] = _compared(found, concept.name, NOTHING)
+    best = {m: [h[0].description for repeat in found for h in repeat if h] for m, found in hits.items() if found}
+    if best:
+        known = {**actions, concept.name: concept}
+        content["captions"] = _compared({m: named(texts, known) for m, texts in best.items()}, concept.name, OTHER)
+        content["nearest"] = {
+            model: [{"caption": text, "share": n / len(texts)} for text, n in Counter(texts).most_common(CAPTIONS)]
+            for model, texts in best.items()
+        }
+    return content
+
+
+def _compared(hits: Mapping[str, Mapping[str, Tensor]], first: str, none: str) -> dict[str, Any]:
+    """By model other than the base, the table of its labels against the base's; the base alone against itself."""
+    labels = next(iter(hits.values())).keys()
+    common = {label: float(torch.cat([table[label] for table in hits.values()]).double().mean()) for label in labels}
+    of_each = {model: label_of_each(table, first, common, none) for model, table in hits.items()}
+    base, *others = of_each
+    tables = {model: Confusion.of(of_each[base], of_each[model], first) for model in (others or [base])}
+    return {model: {"labels": list(t.labels), "counts": [list(row) for row in t.counts]} for model, t in tables.items()}
+
+
+def tables_of(content: Mapping[str, Any], key: str) -> dict[str, Confusion]:
+    """The tables ``key`` (``seen``, ``captions``) of ``instead.json``, by model."""
+    return {
+        model: Confusion(tuple(table["labels"]), tuple(map(tuple, table["counts"])))
+        for model, table in content.get(key, {}).items()
+    }
+
+
+def confusion_markdown(content: Mapping[str, Any]) -> list[str]:
+    """Markdown lines of ``instead.json``; none where there is nothing in it."""
+    if not content:
+        return []
+    lines = [f"## What is generated instead ({content['set']}: {content['prompts']} prompts)", ""]
+    for key, words in TABLES.items():
+        for model, table in tables_of(content, key).items():
+            lines += [f"{words}, motion by motion (one label each, the rarer one where several fit):", ""]
+            lines += [*table.markdown(content["models"][0], model), ""]
+    for model, listed in content.get("nearest", {}).items():
+        quoted = "; ".join(f"“{markdown_text(item['caption'])}” {100 * item['share']:.0f} %" for item in listed)
+        lines += [f"Nearest captions of *{markdown_text(model)}*: {quoted}.", ""]
+    return lines
+
+
+def write_confusions(
+    folder: Path,
+    suite: Suite,
+    sets: Sequence[PromptSet],
+    generated: Mapping[str, Mapping[str, Answers]],
+    concept: Concept,
+    dataset: str,
+) -> dict[str, Any]:
+    """Write ``instead.json`` and, with a gallery, ``samples/records_<model>.json`` for the forget set.
+
+    Returns:
+        the content, see :func:`confusions`; empty without a forget set, or where no detector knows the skeleton and
+        no gallery was searched.
+    """
+    forget = next((prompts for prompts in sets if prompts.name == "forget"), None)
+    if forget is None:
+        return {}
+    motions = {model: of_model["forget"].motions for model, of_model in generated.items()}
+    ncs = suite.answering
+    hits = {} if ncs is None else {model: ncs.hits.get((model, "forget"), []) for model in motions}
+    content = confusions(forget, motions, hits, concept, detector_concepts(concept))
+    if not set(TABLES) & set(content):
+        return {}
+    write_json(folder / "instead.json", content)
+    if ncs is not None:
+        for model in (model for model in motions if hits[model]):
+            path = folder / "samples" / f"records_{model}.json"
+            heading = {"dataset_name": dataset, "ckpt": model, "split": suite.split, "gallery": suite.gallery}
+            write_records(path, ncs.records(model, forget), **heading)
+    return content
