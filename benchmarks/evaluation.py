@@ -19,11 +19,11 @@ from torch import Tensor
 from benchmarks.paired import Pair, Timing, arguments, measure, report
 from hmu.app import CONFIGS, register_resolvers
 from hmu.backbones.momask import MoMask
+from hmu.checkpoints.store import Store
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Resampling, count
-from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model, Suite
@@ -139,7 +139,7 @@ class Job:
         self.model._prompts.clear()
         narrow = torch.autocast("cpu", torch.bfloat16) if self.bf16 else nullcontext()
         with self._clock("whole"), tempfile.TemporaryDirectory() as folder, narrow:
-            cache = GenerationCache(Path(folder) / "generated")
+            cache = Store(Path(folder) / "generated")
             model = [Model("base", self.model, "base")]
             suite.run(model, [self.prompts], self.evaluator, KICK, 0, cache)
         return []

@@ -1,4 +1,4 @@
-"""Single cache files that end with their own seal: see :mod:`hmu.checkpoints.sealed`."""
+"""Arrays in single cache files that end with their own seal: see :mod:`hmu.checkpoints.sealed`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import struct
 import uuid
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -38,8 +37,8 @@ def _name_sum(path: Path) -> int:
     return zlib.crc32(f"{path.parent.name}/{path.name}".encode())
 
 
-def write_sealed(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file and its seal atomically.
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array (``.npy`` and a seal) atomically.
 
     Raises:
         DataError: it cannot be written; the old file, if any, is untouched then.
@@ -50,7 +49,7 @@ def write_sealed(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as stream:
                 summing = _Summing(stream, _name_sum(path))
-                write(cast("IO[bytes]", summing))
+                np.save(cast("IO[bytes]", summing), array, allow_pickle=False)
                 stream.write(_END.pack(_MARK, summing.size, summing.sum))
             if path.is_dir():
                 set_aside(path)
@@ -77,10 +76,10 @@ def check_sealed(path: Path) -> int:
         if written != size:
             raise Damaged(path, f"{size} bytes, {written} were written")
         stream.seek(0)
-        found, left = _name_sum(path), size
+        total, left = _name_sum(path), size
         while left and (block := stream.read(min(BLOCK, left))):
-            found, left = zlib.crc32(block, found), left - len(block)
-    if left or found != expected:
+            total, left = zlib.crc32(block, total), left - len(block)
+    if left or total != expected:
         raise Damaged(path, "it is not what was written")
     return size
 
@@ -96,16 +95,6 @@ def sound(path: Path) -> bool:
         log.warning("%s: damaged (%s), made again", path, reason)
         return False
     return True
-
-
-def read_sealed(path: Path) -> bytes | None:
-    """The content of a file that fits into memory; None where there is no sound one."""
-    return path.read_bytes()[: -_END.size] if sound(path) else None
-
-
-def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array (``.npy`` and a seal). Raises as :func:`write_sealed` does."""
-    write_sealed(path, lambda stream: np.save(stream, array, allow_pickle=False))
 
 
 def load_array(path: Path) -> NDArray[Any] | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from hmu.checkpoints.store import Store, content_key
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.evaluation.generation import GenerationCache
 from hmu.evaluators.base import Evaluator
 from hmu.progress import phase
 
@@ -36,12 +36,12 @@ class EmbeddingStore:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._cache = GenerationCache(folder)
-        self._fingerprints: dict[int, str] = {}
+        self._store = Store(folder)
+        self._fingerprints: WeakKeyDictionary[Evaluator, str] = WeakKeyDictionary()
 
     def motion(self, evaluator: Evaluator, motion: Tensor, lengths: Tensor) -> Tensor:
         """:func:`embed` of motions in real units ``(n, frames, features)``: real clips, or generated ones."""
-        if self._cache.folder is None:
+        if self._store.folder is None:
             return embed(evaluator, motion, lengths)
         digest = hashlib.blake2b(repr(tuple(motion.shape)).encode(), digest_size=16)
         digest.update(motion.contiguous().numpy().data)
@@ -72,16 +72,11 @@ class EmbeddingStore:
 
     def _remembered(self, evaluator: Evaluator, shown: Sequence[object], make: Callable[[], Tensor]) -> Tensor:
         with torch.inference_mode():
-            if self._cache.folder is None:
+            if self._store.folder is None:
                 return make().cpu()
-            who = self._fingerprints.setdefault(id(evaluator), "") or evaluator.fingerprint
-            self._fingerprints[id(evaluator)] = who
-            key = hashlib.sha256(json.dumps([who, torch.__version__, list(shown)]).encode()).hexdigest()[:32]
-            found = self._cache.load(key)
-            if found is None:
-                found = make().cpu()
-                self._cache.save(key, found)
-            return found
+            fingerprint = self._fingerprints.get(evaluator) or evaluator.fingerprint
+            self._fingerprints[evaluator] = fingerprint
+            return self._store.get(content_key(fingerprint, torch.__version__, list(shown)), lambda: make().cpu())
 
 
 def _said(captions: Sequence[Caption]) -> list[list[object]]:

@@ -8,10 +8,10 @@ from functools import partial
 
 import torch
 
+from hmu.checkpoints.store import Store
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Measured, Resampling, count, share
-from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
 from hmu.evaluation.suite import KEEP, Answers, Model, Suite, embed
@@ -55,7 +55,7 @@ class GaitSuite(Suite):
         return found
 
     def _ask(
-        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: GenerationCache, done: Phase
+        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: Store, done: Phase
     ) -> Answers:
         # without captions sets of one size are one question, which is answered once (and found in the cache after that)
         blank = replace(prompts, captions=(Caption(""),) * len(prompts))

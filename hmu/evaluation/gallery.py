@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from hmu.checkpoints.sealed_file import load_array, save_array
+from hmu.checkpoints.store import Store, content_key
 from hmu.data.clips import MotionClips
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError
@@ -41,7 +41,8 @@ def build_gallery(source: DatasetSource, split: str, evaluator: Evaluator, cache
         ConfigError: no such split.
     """
     clips = source.clips(gallery_split(source, split))
-    latents = _embeddings(clips, evaluator, cache)
+    key = content_key(clips.fingerprint, evaluator.fingerprint)
+    latents = Store(cache).get(key, lambda: _embeddings(clips, evaluator))
     return Gallery(clips.ids, tuple(clips.texts), latents, cosine=evaluator.name == "tmr")
 
 
@@ -58,12 +59,7 @@ def gallery_split(source: DatasetSource, split: str) -> str:
     return name
 
 
-def _embeddings(clips: MotionClips, evaluator: Evaluator, cache: Path | None) -> torch.Tensor:
-    key = hashlib.sha256(f"{clips.fingerprint}|{evaluator.fingerprint}".encode()).hexdigest()[:32]
-    path = None if cache is None else cache / f"{key}.npy"
-    found = None if path is None else load_array(path)
-    if found is not None:
-        return torch.from_numpy(found)
+def _embeddings(clips: MotionClips, evaluator: Evaluator) -> Tensor:
     device = next(evaluator.parameters()).device
     latents = torch.zeros(len(clips), evaluator.width)
     order = np.argsort(clips.lengths, kind="stable")
@@ -72,6 +68,4 @@ def _embeddings(clips: MotionClips, evaluator: Evaluator, cache: Path | None) ->
             batch = clips.batch(rows).to(device)
             latents[torch.from_numpy(rows)] = evaluator.embed_motion(batch.motion, batch.lengths).float().cpu()
             done.advance(len(rows))
-    if path is not None:
-        save_array(path, latents.numpy())
     return latents

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, distributed
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checkpoints.leftovers import remove_leftovers
-from hmu.checkpoints.sealed import writing
-from hmu.checkpoints.sealed_file import load_array, map_array, save_array
-from hmu.errors import CheckpointError, DataError
+from hmu.checkpoints.store import content_key
+from hmu.errors import CheckpointError
 from hmu.evaluation.sets import PromptSet
 from hmu.text.base import TextCondition
 
@@ -112,63 +106,13 @@ def encode(backbone: MotionBackbone, prompts: PromptSet) -> TextCondition:
         return condition.select(rows)
 
 
-class GenerationCache:
-    """Keeps generated motions on disk, so that a sweep asks the base model once.
+def motions_key(fingerprint: str, prompts: PromptSet, settings: Mapping[str, object]) -> str:
+    """What the motions of a model are kept under: a hash of everything that they depend on.
 
     Args:
-        folder: where; safe to delete. None keeps nothing.
+        fingerprint: of the model.
+        prompts: texts and lengths.
+        settings: seed, sampling and whatever else decides.
     """
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        if folder is not None:
-            remove_leftovers(folder)
-
-    def key(self, fingerprint: str, prompts: PromptSet, settings: Mapping[str, object]) -> str:
-        """Hash of everything the motions depend on."""
-        texts = [c.text for c in prompts.captions]
-        facts = [fingerprint, texts, prompts.lengths.tolist(), dict(settings), torch.__version__]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-    def __contains__(self, key: str) -> bool:
-        return self.folder is not None and (self.folder / f"{key}.npy").is_file()
-
-    def load(self, key: str) -> Tensor | None:
-        """The motions, or None if they were never made (or the file is damaged: it is made again).
-
-        They stay on disk and are read page by page as they are used: ten repeats of a published test split are 27 GB.
-        """
-        found = None if self.folder is None else load_array(self.folder / f"{key}.npy")
-        return None if found is None else torch.from_numpy(found)
-
-    def check_room(self, values: Mapping[str, int]) -> None:
-        """Refuse to start what the disk cannot hold.
-
-        Args:
-            values: numbers to be kept, by key; what is there already takes no more room.
-
-        Raises:
-            DataError: there is too little space.
-        """
-        if self.folder is None:
-            return
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        needed = 4 * sum(size for key, size in values.items() if not (self.folder / f"{key}.npy").is_file())
-        free = shutil.disk_usage(self.folder).free
-        if needed > free:
-            raise DataError(
-                f"{self.folder}: generated motions may need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: "
-                "make room, name another place (paths.cache=), or ask less (suite.repeats=, suite.limits=)"
-            )
-
-    def save(self, key: str, motion: Tensor) -> Tensor:
-        """Write atomically; returns the motions as :meth:`load` gives them, so that they need not stay in memory.
-
-        Raises:
-            DataError: the disk is full, or the folder cannot be written.
-        """
-        if self.folder is None:
-            return motion
-        save_array(self.folder / f"{key}.npy", motion.numpy())
-        return torch.from_numpy(map_array(self.folder / f"{key}.npy"))
+    texts = [caption.text for caption in prompts.captions]
+    return content_key(fingerprint, texts, prompts.lengths.tolist(), dict(settings), torch.__version__)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.store import Store
 from hmu.checks import DAY, require, require_time
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
@@ -22,7 +23,7 @@ from hmu.evaluation.detecting import Hits, look, rates, sees_joints
 from hmu.evaluation.detecting import joints_of as joints_of
 from hmu.evaluation.embedding import EmbeddingStore
 from hmu.evaluation.embedding import embed as embed
-from hmu.evaluation.generation import GenerationCache, encode, found_everywhere, generate, processes
+from hmu.evaluation.generation import encode, found_everywhere, generate, motions_key, processes
 from hmu.evaluation.ncs import Answering
 from hmu.evaluation.recovery import compare
 from hmu.evaluation.results import Row, summarise
@@ -142,7 +143,7 @@ class Suite:
         evaluator: Evaluator,
         concept: Concept,
         seed: int,
-        cache: GenerationCache,
+        cache: Store,
     ) -> tuple[list[Row], dict[str, dict[str, Answers]]]:
         """Ask every model every prompt ``repeats`` times, count, and compare with the base and the reference.
 
@@ -160,7 +161,7 @@ class Suite:
         evaluator: Evaluator,
         concept: Concept,
         seed: int,
-        cache: GenerationCache,
+        cache: Store,
     ) -> tuple[dict[str, list[Measured]], dict[str, dict[str, Answers]]]:
         """As :meth:`run`, before the comparison: what was measured on each model, and the answers."""
         answers = self.ask(models, sets, evaluator, seed, cache)
@@ -201,7 +202,7 @@ class Suite:
         sets: Sequence[PromptSet],
         evaluator: Evaluator,
         seed: int,
-        cache: GenerationCache,
+        cache: Store,
     ) -> dict[str, dict[str, Answers]]:
         """Every model's answers to every set, by model and set; what ``cache`` holds is not generated again.
 
@@ -234,11 +235,11 @@ class Suite:
         return found
 
     def _ask(
-        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: GenerationCache, done: Phase
+        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: Store, done: Phase
     ) -> Answers:
         found, condition = Answers(), None
         for repeat in range(self.repeats):
-            key = self._key(model, prompts, seed + repeat, cache)
+            key = self._key(model, prompts, seed + repeat)
             motion = found_everywhere(cache.load(key))
             if motion is None:
                 condition = encode(model.backbone, prompts) if condition is None else condition
@@ -260,7 +261,7 @@ class Suite:
             found.embeddings.append(self.store.motion(evaluator, motion, prompts.lengths))
         return found
 
-    def _key(self, model: Model, prompts: PromptSet, seed: int, cache: GenerationCache) -> str:
+    def _key(self, model: Model, prompts: PromptSet, seed: int) -> str:
         settings = {
             "seed": seed,
             "guidance": self.guidance,
@@ -268,23 +269,21 @@ class Suite:
             "batch": self.batch_size,
             **model.told,
         }
-        return cache.key(model.fingerprint, prompts, settings)
+        return motions_key(model.fingerprint, prompts, settings)
 
-    def kept(self, models: Sequence[Model], sets: Sequence[PromptSet], seed: int, cache: GenerationCache) -> int:
+    def kept(self, models: Sequence[Model], sets: Sequence[PromptSet], seed: int, cache: Store) -> int:
         """How many of the motions that :meth:`ask` needs ``cache`` holds already."""
         asked = itertools.product(models, sets, range(self.repeats))
-        return sum(len(prompts) for model, prompts, r in asked if self._key(model, prompts, seed + r, cache) in cache)
+        return sum(len(prompts) for model, prompts, r in asked if self._key(model, prompts, seed + r) in cache)
 
-    def _check_room(
-        self, models: Sequence[Model], sets: Sequence[PromptSet], seed: int, cache: GenerationCache
-    ) -> None:
+    def _check_room(self, models: Sequence[Model], sets: Sequence[PromptSet], seed: int, cache: Store) -> None:
         """Refuse before the first forward what the disk cannot hold."""
         missing: dict[str, int] = {}
         for model, prompts in itertools.product(models, sets):
-            size = len(prompts) * int(prompts.lengths.max()) * model.backbone.features
+            size = 4 * len(prompts) * int(prompts.lengths.max()) * model.backbone.features
             for repeat in range(self.repeats):
-                missing.setdefault(self._key(model, prompts, seed + repeat, cache), size)
-        cache.check_room(missing)
+                missing.setdefault(self._key(model, prompts, seed + repeat), size)
+        cache.check_room(missing, "generated motions")
 
     def _count_others(
         self,

@@ -52,7 +52,7 @@ def run(config: DictConfig) -> Path:
         ConfigError: ``reference`` has seen the concept, or the document is missing.
     """
     from hmu.build import instantiate
-    from hmu.evaluation.generation import GenerationCache
+    from hmu.checkpoints.store import Store
     from hmu.evaluation.metaeval import effects, table
     from hmu.evaluation.ncs import answering_for
     from hmu.evaluation.suite import Model
@@ -77,7 +77,7 @@ def run(config: DictConfig) -> Path:
     models = [Model("base", backbone, fingerprint(backbone)), load_reference(config, backbone)]
     evaluator = build_evaluator(config, source).to(torch_device(config.device))
     sides, sets = prompt_sets(config, source, concept, backbone.unit_length)
-    cache = GenerationCache(Path(config.paths.cache) / "generated")
+    cache = Store(Path(config.paths.cache) / "generated")
     suite = instantiate(config.suite)
     galleries = Path(config.paths.cache) / "galleries"
     suite.answering = answering_for(source, suite.gallery, evaluator, suite.gallery_self, galleries)

@@ -13,13 +13,13 @@ from omegaconf import DictConfig
 
 from hmu.backbones.base import MotionBackbone
 from hmu.build import instantiate
+from hmu.checkpoints.store import Store
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import DataError
 from hmu.evaluation.claims import FAR, objections, offer
 from hmu.evaluation.counting import Resampling
 from hmu.evaluation.detecting import joints_of, look, rates, sees_joints
-from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.results import Results, Row
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model, Suite
@@ -81,7 +81,7 @@ def warn_of_no_basis(
     if several or not backbone.reads_text or concept.detector is None or "forget" not in by_name:
         return
     suite: Suite = instantiate(config.suite, repeats=1)
-    cache = GenerationCache(Path(config.paths.cache) / "generated")
+    cache = Store(Path(config.paths.cache) / "generated")
     device = next(backbone.parameters()).device
     model, rows = Model("base", backbone, fingerprint(backbone)), list[Row]()
     context = {"concept": concept.name, "reads_text": True}

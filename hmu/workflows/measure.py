@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from hmu.backbones.base import MotionBackbone
 from hmu.build import instantiate
 from hmu.checkpoints.sealed import check_place
+from hmu.checkpoints.store import Store
 from hmu.choices import choice
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
@@ -22,7 +23,7 @@ from hmu.data.divide import Partition
 from hmu.errors import ConfigError, shown
 from hmu.evaluation.detecting import detector_concepts
 from hmu.evaluation.gallery import gallery_split
-from hmu.evaluation.generation import GenerationCache, processes
+from hmu.evaluation.generation import processes
 from hmu.evaluation.ncs import answering_for
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
@@ -63,7 +64,7 @@ def measure(
     evaluator = build_evaluator(config, source)
     evaluator.to(next(backbone.parameters()).device)
     suite: Suite = instantiate(config.suite)
-    cache = GenerationCache(Path(config.paths.cache) / "generated")
+    cache = Store(Path(config.paths.cache) / "generated")
     count = 1 + bool(edits) + (config.reference is not None)
     check_size(suite, sets, count, backbone.features, evaluator.width, Path(config.paths.cache) / "generated")
     base = fingerprint(backbone)

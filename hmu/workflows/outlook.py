@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 
 from hmu.backbones.base import MotionBackbone
 from hmu.build import instantiate
+from hmu.checkpoints.store import Store
 from hmu.choices import choice
 from hmu.durations import machine
-from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model, Suite
 from hmu.methods.base import Method, TrainedMethod
@@ -76,7 +76,7 @@ def measuring(
     prompts = sum(map(len, sets))
     asked = prompts * len(models) * suite.repeats
     words.append(f"{_many(prompts, 'prompt')} × {_many(len(models), 'model')} × {_many(suite.repeats, 'seed')}")
-    cache = GenerationCache(Path(config.paths.cache) / "generated")
+    cache = Store(Path(config.paths.cache) / "generated")
     there = suite.kept([Model("base", backbone, fingerprint(backbone))], sets, int(config.seed), cache)
     if there:
         words.append(f"{there} of {asked} motions are there already")

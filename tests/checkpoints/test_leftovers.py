@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from hmu.checkpoints.leftovers import DAY, remove_leftovers
+from hmu.checkpoints.store import Store
 from hmu.data.dataset import DatasetSource
 from hmu.data.packed import pack
-from hmu.evaluation.generation import GenerationCache
-from hmu.text.cache import EmbeddingCache
+from hmu.text.cache import CachedTextEncoder
+from tests.text.test_cache import TEXTS, frozen
 
 
 def age(path: Path, seconds: float) -> Path:
@@ -42,9 +43,10 @@ def test_only_old_temporary_names_of_the_right_prefix_go(tmp_path):
 
 
 def test_every_cache_cleans_up_when_it_is_opened(tmp_path):
-    gone = [leftover(tmp_path / "generated"), leftover(tmp_path / "text" / "clip-1", ".x.safetensors.ab.tmp")]
-    GenerationCache(tmp_path / "generated")
-    EmbeddingCache("clip-1", tmp_path / "text")
+    texts = tmp_path / "text" / frozen().fingerprint
+    gone = [leftover(tmp_path / "generated"), leftover(texts, ".x.safetensors.ab.tmp")]
+    Store(tmp_path / "generated")
+    CachedTextEncoder(frozen(), tmp_path / "text").encode(TEXTS)
     gone.append(leftover(tmp_path / "packed", "set-1.0123abcd.tmp", tree=True))
     source = tmp_path / "a.npy"
     np.save(source, np.zeros((50, 3), np.float32))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hmu.checkpoints.store import Store
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.gait import GaitSuite, rule_of
-from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.results import Results, summarise
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model
@@ -74,7 +74,7 @@ def suite(**options) -> GaitSuite:
 def measured(tmp_path, motion: torch.Tensor):
     model = Replay(motion)
     asked = [Model("base", model, "base")]
-    rows, _ = suite().run(asked, sets_of(), GaitFeatures(), CROUCH, 0, GenerationCache(tmp_path))
+    rows, _ = suite().run(asked, sets_of(), GaitFeatures(), CROUCH, 0, Store(tmp_path))
     return {row.key: row for row in rows}, model
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from hmu.checkpoints.store import Store
 from hmu.errors import DataError
 from hmu.evaluation.embedding import EmbeddingStore
-from hmu.evaluation.generation import GenerationCache, encode, found_everywhere, generate, length_batches, processes
+from hmu.evaluation.generation import encode, found_everywhere, generate, length_batches, processes
 from hmu.evaluation.suite import Model
 from tests.evaluation.toy import KICKS, TEXTS, Generating, Words, prompts, suite
 
@@ -23,7 +24,7 @@ def test_batches_hold_prompts_of_similar_length():
 
 def test_each_distinct_text_is_encoded_once_for_all_repeats(tmp_path):
     backbone = Generating()
-    suite(repeats=3).ask([Model("base", backbone, "b")], [prompts()], Words(), 0, GenerationCache(tmp_path / "g"))
+    suite(repeats=3).ask([Model("base", backbone, "b")], [prompts()], Words(), 0, Store(tmp_path / "g"))
     assert backbone.texts == [list(dict.fromkeys(TEXTS))]
     assert len(backbone.calls) == 9
 
@@ -44,7 +45,7 @@ def test_alone_there_is_one_process():
 
 
 def run(folder, backbone, evaluator=None):
-    cache = GenerationCache(folder / "generated")
+    cache = Store(folder / "generated")
     rows, _ = suite(bootstrap=20).run(
         [Model("base", backbone, "b")], [prompts()], evaluator or Words(), KICKS, 0, cache
     )
@@ -62,7 +63,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_numbers(tmp_pa
 
 
 def test_a_full_disk_is_noticed_before_the_first_motion(tmp_path, monkeypatch):
-    backbone, cache = Generating(), GenerationCache(tmp_path / "g")
+    backbone, cache = Generating(), Store(tmp_path / "g")
     asked = ([Model("base", backbone, "b")], [prompts()], Words(), 0, cache)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9 - 100, 100))
@@ -76,7 +77,7 @@ def test_a_full_disk_is_noticed_before_the_first_motion(tmp_path, monkeypatch):
 
 
 def test_motions_stay_on_disk_and_what_is_done_to_them_does_not_reach_it(tmp_path, monkeypatch):
-    cache, motion, load, ways = GenerationCache(tmp_path), torch.randn(3, 4, 5), np.load, []
+    cache, motion, load, ways = Store(tmp_path), torch.randn(3, 4, 5), np.load, []
 
     def watched(file, **how):
         ways.append(how["mmap_mode"])
@@ -134,7 +135,7 @@ def test_without_a_folder_nothing_is_kept():
 
 
 def test_a_variant_or_another_text_encoder_asks_anew(tmp_path):
-    cache, calls = GenerationCache(tmp_path / "g"), []
+    cache, calls = Store(tmp_path / "g"), []
     for variant, text in (("default", "a"), ("upstream", "a"), ("upstream", "b"), ("upstream", "b")):
         backbone = Generating()
         backbone.variant, backbone.text = variant, SimpleNamespace(fingerprint=text)

@@ -1,12 +1,12 @@
 import logging
-import os
 
 import pytest
-import safetensors
 import torch
 
+from hmu.checkpoints.store import Store, content_key
+from hmu.text import cache
 from hmu.text.base import TextCondition, TextEncoder
-from hmu.text.cache import CachedTextEncoder, Embedding, EmbeddingCache
+from hmu.text.cache import CachedTextEncoder
 from hmu.text.compact import CompactTextEncoder
 from hmu.text.precomputed import PrecomputedTextEncoder, condition_from_embeddings
 
@@ -50,16 +50,15 @@ def test_each_text_is_encoded_once_and_order_is_kept(tmp_path):
     assert cached.fingerprint == encoder.fingerprint
 
 
-def test_disk_cache_outlives_the_process_and_memory_limit(tmp_path):
+def test_disk_cache_outlives_the_process_and_memory_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "IN_MEMORY", 2)
     CachedTextEncoder(frozen(), tmp_path).encode(TEXTS)
     encoder = frozen()
     again = CachedTextEncoder(encoder, tmp_path)
-    again.cache.in_memory = 1
     assert same(again.encode(TEXTS), encoder.inner.encode(TEXTS))
-    assert same(again.encode(TEXTS), encoder.inner.encode(TEXTS))
+    assert same(again.encode(TEXTS[:1]), encoder.inner.encode(TEXTS[:1]))
     assert encoder.seen == []
-    assert len(again.cache._recent) == 1
-    assert len(again.cache) == len(set(TEXTS))
+    assert list(again._memory) == TEXTS[:1]
 
 
 def test_other_weights_have_another_cache(tmp_path):
@@ -92,37 +91,38 @@ def test_frozen_encoder_in_train_mode_is_cached_without_dropout():
     assert same(result, encoder.eval().inner.encode(TEXTS))
 
 
-def test_damaged_shard_is_reported_and_replaced(tmp_path, caplog):
+@pytest.mark.parametrize("content", [b"nothing", b"SQLite format 3\0", bytes(1 << 15)])
+def test_a_damaged_file_is_reported_and_replaced(tmp_path, caplog, content):
     CachedTextEncoder(frozen(), tmp_path).encode(TEXTS)
-    (shard,) = tmp_path.rglob("*.safetensors")
-    shard.write_bytes(shard.read_bytes()[:50])
+    (file,) = tmp_path.rglob("*.sqlite")
+    file.write_bytes(content)
     encoder = frozen()
     with caplog.at_level(logging.WARNING):
         assert same(CachedTextEncoder(encoder, tmp_path).encode(TEXTS), encoder.inner.encode(TEXTS))
     assert "damaged (" in caplog.text
     assert len(encoder.seen) == len(set(TEXTS))
+    again = frozen()
+    CachedTextEncoder(again, tmp_path).encode(TEXTS)
+    assert again.seen == []
 
 
-def test_shard_deleted_while_open(tmp_path, caplog):
-    cache = EmbeddingCache("f", tmp_path, in_memory=1)
-    cache.put({text: Embedding(torch.full((2, 3), float(i)), None) for i, text in enumerate(["x", "y"])})
-    for path in tmp_path.rglob("*.safetensors"):
-        path.unlink()
-    assert cache.get(["x", "y"]).keys() == {"y"}
-    assert "vanished" in caplog.text
-
-
-def test_full_disk_keeps_going_in_memory(tmp_path, monkeypatch, caplog):
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+def test_files_of_an_earlier_version_are_left_alone(tmp_path):
     encoder = frozen()
-    cached = CachedTextEncoder(encoder, tmp_path)
+    old = tmp_path / encoder.fingerprint / "1-2-3.safetensors"
+    old.parent.mkdir()
+    old.write_bytes(b"shard")
+    assert same(CachedTextEncoder(encoder, tmp_path).encode(TEXTS), encoder.inner.encode(TEXTS))
+    assert old.read_bytes() == b"shard"
+
+
+def test_a_disk_that_takes_nothing_keeps_going_in_memory(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    encoder = frozen()
+    cached = CachedTextEncoder(encoder, tmp_path / "file")
     for _ in range(2):
         assert same(cached.encode(TEXTS), encoder.inner.encode(TEXTS))
     assert len(encoder.seen) == len(set(TEXTS))
-    assert "No space left" in caplog.text
+    assert caplog.text.count("kept in memory only") == 1
 
 
 def test_precomputed():
@@ -147,37 +147,16 @@ def test_raw_embeddings_carry_gradient():
 
 def test_a_flipped_bit_is_noticed(tmp_path, caplog):
     CachedTextEncoder(frozen(), tmp_path).encode(TEXTS)
-    (shard,) = tmp_path.rglob("*.safetensors")
-    with safetensors.safe_open(shard, framework="pt") as stored:
-        first = stored.get_tensor("tokens")[0].numpy().tobytes()
-    content = bytearray(shard.read_bytes())
-    content[content.index(first)] ^= 1
-    shard.write_bytes(content)
+    (file,) = tmp_path.rglob("*.sqlite")
+    (stored,) = Store(file.parent).load_rows([content_key("kick")]).values()
+    content = bytearray(file.read_bytes())
+    content[content.index(stored["tokens"].numpy().tobytes())] ^= 1
+    file.write_bytes(content)
     encoder = frozen()
     with caplog.at_level(logging.WARNING):
         assert same(CachedTextEncoder(encoder, tmp_path).encode(TEXTS), encoder.inner.encode(TEXTS))
-    assert "its texts are encoded again" in caplog.text
+    assert "damaged (a row is not what was written), made again" in caplog.text
     assert len(encoder.seen) == len(set(TEXTS))  # in the batches of the first time, so to the same bits
-
-
-def test_many_small_shards_are_joined_while_another_process_reads_them(tmp_path, caplog):
-    writer = EmbeddingCache("f", tmp_path, in_memory=1)
-    texts = [str(i) for i in range(70)]
-    for i, text in enumerate(texts):
-        writer.put({text: Embedding(torch.full((1 + i % 3, 2), float(i)), torch.full((2,), -float(i)))})
-    damaged = sorted((tmp_path / "f").glob("*.safetensors"))[0]
-    damaged.write_bytes(b"nothing")
-    opened = EmbeddingCache("f", tmp_path)
-    assert len(list((tmp_path / "f").glob("*.safetensors"))) == 1
-    assert "removed; its texts are encoded again" in caplog.text
-    caplog.clear()
-    for cache in (opened, writer):
-        found = cache.get(texts[1:])
-        assert [found[text].tokens[0, 0].item() for text in texts[1:]] == list(range(1, 70))
-        assert [found[text].pooled[1].item() for text in texts[1:]] == [-float(i) for i in range(1, 70)]
-        assert [len(found[text].tokens) for text in texts[1:]] == [1 + i % 3 for i in range(1, 70)]
-    assert "encoded again" not in caplog.text
-    assert writer.get(["0"]) == {}
 
 
 def test_autocast_does_not_round_what_is_kept():

@@ -12,9 +12,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from hmu.checkpoints.store import Store
 from hmu.data.dataset import DatasetSource
 from hmu.data.reading import GOOD
-from hmu.evaluation.generation import GenerationCache
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model, Suite
 from hmu.methods.edit import fingerprint
@@ -115,7 +115,7 @@ def test_a_base_that_hardly_shows_the_concept_is_told_with_those_it_shows(tmp_pa
     assert torch.equal(torch.get_rng_state(), state)  # the training that follows is the one without this question
     before = len(base.calls)
     model = Model("base", base, fingerprint(base))
-    suite.ask([model], sets, Words(), 3, GenerationCache(tmp_path / "generated"))
+    suite.ask([model], sets, Words(), 3, Store(tmp_path / "generated"))
     assert len(base.calls) == 2 * before  # of the two repeats the first is not generated again
 
 

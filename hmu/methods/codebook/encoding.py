@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import zlib
 from pathlib import Path
@@ -13,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checkpoints.sealed_file import read_sealed, write_sealed
+from hmu.checkpoints.store import Row, Store, content_key
 from hmu.data.clips import DOUBLE_SHARE, MotionClips
-from hmu.methods.codebook.table import NONE, Codes, CodeTable, stack, trimmed
+from hmu.methods.codebook.table import Codes, CodeTable, stack, trimmed
 from hmu.progress import phase
 
 log = logging.getLogger(__name__)
@@ -87,40 +86,23 @@ def encode_cached(
     layers: int | None = None,
     crops: int = 0,
 ) -> CodeTable:
-    """As :func:`encode`, but clips that this data set and these weights have been encoded for before are read back.
-
-    The file is named by the data's fingerprint, the hash of the weights and the settings, and holds the clips of every
-    selection.
+    """As :func:`encode`, but clips that this data set and these weights have been encoded for before are read back, in
+    whatever selection.
     """
     if folder is None:
         return encode(backbone, clips, batch_size, layers=layers, crops=crops)
-    facts = f"{clips.pack.fingerprint}|{clips.unit_length}|{clips.max_frames}|{weights_hash(backbone)}|{layers}|{crops}"
-    path = folder / f"codes-{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npz"
-    known, stored = _read_cache(path)
-    place = {name: row for row, name in enumerate(known)}
-    missing = [i for i, name in enumerate(clips.ids) if name not in place]
-    if missing:
-        fresh = encode(backbone, clips.subset(missing), batch_size, layers=layers, crops=crops)
-        stored = stack([stored, fresh.codes]) if len(known) else fresh.codes
-        known = [*known, *dict.fromkeys(fresh.names)]
-        place = {name: row for row, name in enumerate(known)}
-        stream = io.BytesIO()
-        np.savez_compressed(stream, names=np.array(known, dtype=str), codes=stored)
-        write_sealed(path, lambda file: file.write(stream.getvalue()))
-    log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
+    facts = (clips.pack.fingerprint, clips.unit_length, clips.max_frames, weights_hash(backbone), layers, crops)
     times = max(1, crops)
-    rows = np.array([place[name] for name in clips.ids], dtype=np.int64)[:, None] * times + np.arange(times)
+
+    def make(missing: list[int]) -> list[Row]:
+        log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
+        codes = encode(backbone, clips.subset(missing), batch_size, layers=layers, crops=crops).codes
+        return [{"codes": torch.from_numpy(rows)} for rows in np.split(codes, len(missing))]
+
+    rows = Store(folder).get_rows([content_key(*facts, name) for name in clips.ids], make)
     names, texts = (tuple(x for x in column for _ in range(times)) for column in (clips.ids, clips.texts))
-    return CodeTable(names, tuple(str(i) for i in range(times)) * len(clips), texts, trimmed(stored[rows.ravel()]))
-
-
-def _read_cache(path: Path) -> tuple[list[str], Codes]:
-    empty: Codes = np.full((0, 0, 0), NONE, dtype=np.int16)
-    content = read_sealed(path)
-    if content is None:
-        return [], empty
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        return stored["names"].tolist(), stored["codes"]
+    codes = trimmed(stack([row["codes"].numpy() for row in rows]))
+    return CodeTable(names, tuple(str(i) for i in range(times)) * len(clips), texts, codes)
 
 
 def weights_hash(backbone: MotionBackbone) -> str:
