@@ -13,7 +13,8 @@ from torch import Tensor
 from hmu.errors import ConfigError, DataError
 from hmu.evaluation.results import Row, possible
 from hmu.metrics.base import EvalSamples, MotionMetric, weighted_mean
-from hmu.metrics.intervals import is_share, wilson_interval
+from hmu.metrics.intervals import wilson_interval
+from hmu.metrics.values import Value
 
 log = logging.getLogger(__name__)
 MASKED = ("changed", "changed_hmu")
@@ -89,10 +90,10 @@ def with_draws(row: Row, draws: Tensor | None, prompts: Tensor | None = None) ->
     if draws is None or low is None or high is None:
         return Measured(row, draws, prompts)
     told = replace(row, boot_low=low, boot_high=high)
-    if is_share(row.metric) and 0 <= row.value <= 1:
+    if row.is_share and 0 <= row.value <= 1:
         edges, kind = _share_interval(row, draws), "wilson"
     else:
-        edges, kind = possible(row.metric, low, high), "bootstrap"
+        edges, kind = possible(row.kind, low, high), "bootstrap"
     if edges[0] is not None:
         told = replace(told, low=edges[0], high=edges[1], interval=kind)
     return Measured(told, draws, prompts)
@@ -105,7 +106,7 @@ def _share_interval(row: Row, draws: Tensor) -> tuple[float | None, float | None
     """
     spread = float(draws.double().var())
     count = row.value * (1 - row.value) / spread if spread > 1e-12 else float(row.n)
-    return possible(row.metric, *wilson_interval(row.value * count, count))
+    return possible(row.kind, *wilson_interval(row.value * count, count))
 
 
 @dataclass
@@ -113,6 +114,7 @@ class _Found:
     """What one number of the metric called ``metric`` has gathered over repeats."""
 
     metric: str
+    value: Value
     values: list[float]
     draws: list[Tensor]
     prompts: list[Tensor]
@@ -122,7 +124,7 @@ def count(
     metrics: Mapping[str, MotionMetric],
     repeats: Iterable[EvalSamples],
     resampling: Resampling,
-    row: Callable[[str, Sequence[float]], Row],
+    row: Callable[[Value, Sequence[float]], Row],
     where: str,
 ) -> Iterator[Measured]:
     """Every metric on every repeat.
@@ -131,11 +133,11 @@ def count(
         metrics: by name; one is used if the samples have what it needs.
         repeats: the samples of every repeat, taken once.
         resampling: of prompts.
-        row: makes a row from a metric's name and its values.
+        row: makes a row from what a metric declares and its values.
         where: the set, for messages.
 
     Raises:
-        ConfigError: two metrics give one number.
+        ConfigError: two metrics give one number, or one that its metric does not declare.
     """
     found: dict[str, _Found] = {}
     for number, samples in enumerate(repeats):
@@ -150,8 +152,8 @@ def count(
                 _gather(key, metric, resampling, found)
             except DataError as error:  # a set too small for this metric must not lose the others
                 log.warning("set '%s': %s; left out", where, error)
-    for name, one in found.items():
-        made = row(name, one.values)
+    for one in found.values():
+        made = row(one.value, one.values)
         per_prompt = torch.stack(one.prompts).mean(0) if one.prompts else None
         yield with_draws(made, resampling.centred(made.value, one.draws), per_prompt)
 
@@ -161,7 +163,7 @@ def _gather(key: str, metric: MotionMetric, resampling: Resampling, found: dict[
     per_prompt = metric.per_prompt()
     draws = metric.resampled(resampling.counts) if resampling.draws else {}
     for name, value in measured.items():
-        one = found.setdefault(name, _Found(key, [], [], []))
+        one = found.setdefault(name, _Found(key, metric.value(name), [], [], []))
         if one.metric != key:
             raise ConfigError(f"suite.metrics: '{one.metric}' and '{key}' both give '{name}'; leave one of them out")
         one.values.append(value)

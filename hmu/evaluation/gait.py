@@ -14,15 +14,13 @@ from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Measured, Resampling, count, share
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
-from hmu.evaluation.suite import KEEP, Answers, Model, Suite, embed
+from hmu.evaluation.suite import Answers, Model, Suite, embed
 from hmu.evaluators.base import Evaluator
 from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES
 from hmu.metrics.base import EvalSamples
+from hmu.metrics.values import Value
 from hmu.phases import Phase
-
-GOOD = KEEP | {"statistics_gap": "lower", "load_error": "lower", "force_motion_error": "lower", "foot_slide": "lower"}
-GOOD |= dict.fromkeys(NAMES, "same")
 
 
 def rule_of(concept: Concept) -> str | None:
@@ -83,10 +81,10 @@ class GaitSuite(Suite):
             for motion, embedding in zip(answers.motions, answers.embeddings, strict=True):
                 yield replace(fixed, generated=embedding, states=motion)
 
-        def row(name: str, values: Sequence[float]) -> Row:
-            metric, _, label = name.partition("/")
-            good = GOOD.get(metric, "reference") if keep else "reference"
-            return summarise(model, prompts.name, metric, values, len(prompts), label=label or None, direction=good)
+        def row(value: Value, values: Sequence[float]) -> Row:
+            metric, _, label = value.name.partition("/")
+            value = replace(value, name=metric)
+            return summarise(model, prompts.name, value, values, len(prompts), label=label or None)
 
         for one in count(self.metrics, samples(), resampling, row, prompts.name):
             label, metric = one.row.label, one.row.metric

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from hmu.evaluation.counting import Measured, interval, with_draws
-from hmu.evaluation.results import Row
+from hmu.evaluation.results import Row, declaration
 from hmu.evaluation.sets import FORGET_SIDE
 from hmu.metrics.intervals import t_interval
+from hmu.metrics.values import Value
 
-#: metrics that only say something relative to the base, and the name of that ratio
-RATIOS = {"energy": "energy_ratio"}
 Key = tuple[str, str, str | None]
 
 
@@ -108,11 +107,12 @@ def _ratios(base: Mapping[Key, Measured], table: Mapping[Key, Measured]) -> Iter
     """Rows like ``energy_ratio`` of one model: 1 as the base, near 0 a model that forgets by standing still."""
     for key, one in table.items():
         before = base.get(key)
-        if one.row.metric not in RATIOS or before is None or not before.row.value:
+        if not one.row.ratio_to_base or before is None or not before.row.value:
             continue
         pairs = zip(one.row.values, before.row.values, strict=False)
         values = tuple(u / b for u, b in pairs if b)
-        ratio, name = one.row.value / before.row.value, RATIOS[one.row.metric]
-        row = replace(one.row, metric=name, value=ratio, values=values, low=None, high=None, direction="same")
+        what = Value(one.row.metric, one.row.title).ratio()
+        row = replace(one.row, value=one.row.value / before.row.value, values=values, low=None, high=None)
+        row = replace(row, metric=what.name, direction=what.better, **declaration(what))
         draws = None if one.draws is None or before.draws is None else _ratio(one.draws, before.draws)
         yield with_draws(row, draws).row

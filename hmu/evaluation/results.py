@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hmu.documents import read_json
 from hmu.errors import DataError, shown
-from hmu.metrics.intervals import is_share, is_size, t_interval, wilson_interval
+from hmu.evaluation.sets import FORGET_SIDE
+from hmu.metrics.declared import value_named
+from hmu.metrics.intervals import t_interval, wilson_interval
+from hmu.metrics.values import BETTER, KINDS, Value
 from hmu.run import write_json
 
 SCHEMA = 1
-_NAMES = ("model", "set", "metric", "direction", "interval")  # of a row: text
+_NAMES = ("model", "set", "metric", "direction", "interval", "kind", "title")  # of a row: text
+_LISTS = ("values", "scores", "headline")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One number.
+    """One number, and what its metric declares of it (:class:`~hmu.metrics.values.Value`).
+
+    A row that does not say its ``kind`` (one of version 0.1, or of a reader that has only a name) is what the metrics
+    of ``hmu.metrics`` declare for its name.
 
     Attributes:
         model: ``base``, ``unlearned`` or ``reference``.
@@ -30,6 +37,9 @@ class Row:
             Student's t over repeats, which knows nothing of the choice of prompts; empty where there is none.
         n: prompts; repeats: independent generations of every prompt.
         direction: what is good on this set: ``lower``, ``higher``, ``same`` (as the base) or ``reference``.
+        kind: ``share``, ``size``, ``ratio``, ``unbiased`` or ``number`` (:data:`hmu.metrics.values.KINDS`); title: what
+            people read, label included; scores: where it counts on the scoreboard, ``forget`` and ``keep``; headline:
+            of which of these sides it stands in short tables; ratio_to_base: whether ``<metric>_ratio`` is beside it.
         values: the value of every repeat.
         boot_low, boot_high: 95 % interval under resampling of prompts, None where the metric cannot tell.
         recovery: (value - base) / (reference - base), with the 95 % interval recovery_low, recovery_high of a bootstrap
@@ -56,6 +66,21 @@ class Row:
     recovery_high: float | None = None
     drift: float | None = None
     interval: str = ""
+    kind: str = ""
+    title: str = ""
+    scores: tuple[str, ...] = ()
+    headline: tuple[str, ...] = ()
+    ratio_to_base: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            for key, value in declaration(value_named(self.metric, self.label)).items():
+                object.__setattr__(self, key, value)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it lies in 0 … 1 and people read it in percent."""
+        return self.kind == "share"
 
     @property
     def key(self) -> tuple[str, str, str | None]:
@@ -119,15 +144,18 @@ def _row(found: Any, number: int) -> Row:
     """
     if not isinstance(found, dict):
         raise TypeError(f"row {number} is no mapping")
-    values = found.get("values", ())
-    row = Row(**{**found, "value": math.nan if found["value"] is None else found["value"], "values": tuple(values)})
+    lists = {key: tuple(found[key]) for key in _LISTS if key in found}
+    row = Row(**{**found, "value": math.nan if found["value"] is None else found["value"], **lists})
     for key, value in asdict(row).items():
-        one = value if key == "values" else (value,)
-        if key in _NAMES or (key == "label" and value is not None):
-            fits = isinstance(value, str)
+        one = value if key in _LISTS else (value,)
+        if key == "ratio_to_base":
+            fits = isinstance(value, bool)
+        elif key in _NAMES or key in ("scores", "headline") or (key == "label" and value is not None):
+            fits = all(isinstance(v, str) for v in one)
         else:  # null stands for NaN among the values, and for what is not known elsewhere
             fits = all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in one)
-        if not fits or (value is None and key in ("n", "repeats")):
+        known = {"direction": BETTER, "kind": KINDS}.get(key)
+        if not fits or (value is None and key in ("n", "repeats")) or (known and value not in known):
             raise TypeError(f"row {number} has {key} {shown(repr(value))}")
     return row
 
@@ -140,37 +168,67 @@ def _finite(value: Any) -> Any:
     return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
+def declaration(value: Value) -> dict[str, Any]:
+    """The fields of a row that come from what its metric declares."""
+    return {key: getattr(value, key) for key in ("kind", "title", "scores", "headline", "ratio_to_base")}
+
+
 def summarise(
     model: str,
     set_: str,
-    metric: str,
+    metric: str | Value,
     values: Iterable[float],
     n: int,
     *,
     label: str | None = None,
     share: bool = False,
-    direction: str = "reference",
+    direction: str | None = None,
 ) -> Row:
-    """Turn one metric's value per repeat into a row; ``share``: the values are rates over ``n`` prompts each.
+    """Turn one metric's value per repeat into a row; ``share``: the values are rates of hits over ``n`` prompts each.
 
     Repeats of a prompt are no independent answers: a share counts its prompts once. Student's interval of the others
     knows nothing of 0 and 1; the impossible part is cut off.
+
+    Args:
+        model, set_, values, n, label: see :class:`Row`.
+        metric: what its metric declares, or the name of a number that ``hmu.metrics`` declares.
+        share: whether every prompt is a hit or none, so that Wilson's interval holds without a bootstrap.
+        direction: what is good on this set; None = as declared for sets of its side.
     """
+    value = value_named(metric, label) if isinstance(metric, str) else metric
     listed = tuple(float(v) for v in values)
     finite = [v for v in listed if math.isfinite(v)]
     mean = math.fsum(finite) / len(finite) if finite else math.nan
-    edges, kind = t_interval(finite), "repeats"
+    edges, interval = t_interval(finite), "repeats"
     if share and finite:
-        edges, kind = wilson_interval(mean * n, n), "wilson"
-    low, high = possible(metric, *edges)
-    kind = kind if low is not None else ""
-    return Row(model, set_, metric, mean, low, high, n, len(listed), label, direction, listed, interval=kind)
+        edges, interval = wilson_interval(mean * n, n), "wilson"
+    low, high = possible(value.kind, *edges)
+    good = direction or (value.forget if set_ in FORGET_SIDE else value.better)
+    name, interval = value.name, interval if low is not None else ""
+    row = Row(model, set_, name, mean, low, high, n, len(listed), label, good, listed, interval=interval)
+    return replace(row, **declaration(value))
 
 
-def possible(metric: str, low: float, high: float) -> tuple[float | None, float | None]:
-    """An interval without what the metric cannot be: shares lie in 0 … 1, distances above 0; None where it is NaN."""
-    if is_share(metric) or is_size(metric):
+def possible(kind: str, low: float, high: float) -> tuple[float | None, float | None]:
+    """An interval without what the kind of number cannot be (:mod:`hmu.metrics.values`); None where it is NaN."""
+    if kind in ("share", "size", "ratio"):
         low = max(low, 0.0)
-    if is_share(metric):
+    if kind == "share":
         high = min(high, 1.0)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
+
+
+class Compared(Protocol):
+    """What :func:`relative_change` needs of a row."""
+
+    @property
+    def value(self) -> float: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+
+
+def relative_change(before: Compared, after: Compared) -> float | None:
+    """``after / before - 1``; None from 0, and of an unbiased estimate, which varies around 0."""
+    if before.value == 0 or before.kind == "unbiased":
+        return 0.0 if after.value == before.value else None
+    return after.value / before.value - 1

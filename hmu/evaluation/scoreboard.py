@@ -8,10 +8,6 @@ from typing import Any
 
 from hmu.evaluation.results import Results, Row
 
-#: what is read on the forget side (the concept's own detector rate joins them), and on the retain side
-FORGET = ("fid", "r_precision_1", "ncs@5", "mm_safe_clean")
-KEEP: tuple[str, ...] = ("fid", "r_precision_1", "mm_dist", "diversity", "detector_rate")
-KEEP += ("foot_skate", "contact_share", "jerk", "energy")
 SOMETHING = 0.1  #: a Forget below leaves nothing to hold
 ATTACKS = ("explicit", "paraphrase", "typo", "implicit", "compositional")
 
@@ -19,10 +15,10 @@ ATTACKS = ("explicit", "paraphrase", "typo", "implicit", "compositional")
 def scoreboard(results: Results, model: str = "unlearned") -> dict[str, Any]:
     """The three numbers of ``model``, None where they cannot be told, and what they were made of.
 
-    * ``forget``: median recovery on the forget set over :data:`FORGET` and the concept's detector rate, each clipped to
-      [0, 1]; ``overshoot`` names the metrics beyond 1. Needs a reference.
-    * ``keep``: 1 - mean harm on the retain set over :data:`KEEP`. Harm is the relative change against the base in the
-      bad direction (either direction where a metric should stay), at most 1. Needs no reference.
+    * ``forget``: median recovery on the forget set over the numbers whose metrics declare ``scores`` ``forget``, each
+      clipped to [0, 1]; ``overshoot`` names the metrics beyond 1. Needs a reference.
+    * ``keep``: 1 - mean harm on the retain set over those that declare ``keep``. Harm is the relative change against
+      the base in the bad direction (either direction where a metric should stay), at most 1. Needs no reference.
     * ``hold``: 1 - the largest loss of ``forget`` on any set of :data:`ATTACKS`; ``weakest`` names that set. None
       below :data:`SOMETHING`: a model that has forgotten nothing also loses nothing.
     * ``harmonic``: harmonic mean of the three, for sorting only.
@@ -49,17 +45,29 @@ def scoreboard(results: Results, model: str = "unlearned") -> dict[str, Any]:
 
 
 def recoveries(results: Results, set_: str, model: str = "unlearned") -> dict[str, float]:
-    """Recovery on a set of every metric that decides whether the concept is forgotten, where it can be told."""
-    concept = str(results.context.get("concept", ""))
-    rows = [results.get(model, set_, metric) for metric in FORGET]
-    rows.append(results.get(model, set_, "detector_rate", concept))
-    return {row.metric: row.recovery for row in rows if row is not None and row.recovery is not None}
+    """Recovery on a set of every metric that decides whether the concept is forgotten, where it can be told.
+
+    Of labelled numbers the concept's own counts.
+    """
+    labels = (None, str(results.context.get("concept", "")))
+    return {
+        row.metric: row.recovery
+        for row in results.rows
+        if (row.model, row.set) == (model, set_) and "forget" in row.scores and row.label in labels
+        if row.recovery is not None
+    }
+
+
+def kept_metrics(results: Results) -> list[str]:
+    """What Keep is made of: the numbers of the retain set whose metrics declare ``scores`` ``keep``."""
+    rows = [row for row in results.rows if (row.set, row.label) == ("retain", None) and "keep" in row.scores]
+    return list(dict.fromkeys(row.metric for row in rows))
 
 
 def harms(results: Results, model: str = "unlearned") -> dict[str, float]:
     """By metric, how much worse than the base the retain set is answered, 0 … 1."""
     found = {}
-    for metric in KEEP:
+    for metric in kept_metrics(results):
         before, after = (results.get(name, "retain", metric) for name in ("base", model))
         if before is not None and after is not None and before.value and math.isfinite(before.value + after.value):
             found[metric] = _harm(before, after)

@@ -27,10 +27,11 @@ from hmu.evaluation.generation import encode, found_everywhere, generate, motion
 from hmu.evaluation.ncs import Answering
 from hmu.evaluation.recovery import compare
 from hmu.evaluation.results import Row, summarise
-from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.size import MOTION_SECONDS
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
+from hmu.metrics.values import Value, by_evaluator
 from hmu.phases import Phase
 from hmu.progress import phase
 from hmu.values import Count
@@ -39,10 +40,6 @@ log = logging.getLogger(__name__)
 
 DRAW_SECONDS = 0.001  # no draw over all metrics is faster
 PLENTY = 10_000  # limits are often "above every count": estimates take no more prompts than this for granted
-
-#: what is good on a set that should be kept; on the forget side only the concept's own rate has a direction
-KEEP = {"fid": "lower", "mm_dist": "lower", "kernel_distance": "lower", "detector_rate": "higher", "diversity": "same"}
-KEEP |= {"foot_skate": "lower", "contact_share": "same", "jerk": "same", "energy": "same"}
 
 
 @dataclass(frozen=True)
@@ -298,8 +295,7 @@ class Suite:
         for name, (other, fixed) in others.items():
             near = [self.store.motion(other, motion, prompts.lengths) for motion in answers.motions]
             samples = (replace(fixed, generated=one, repeats=torch.stack(near, 1)) for one in near)
-            for one in count(chosen, samples, resampling, partial(_row, model, prompts), prompts.name):
-                yield replace(one, row=replace(one.row, metric=f"{one.row.metric}@{name}"))
+            yield from count(chosen, samples, resampling, partial(_row, model, prompts, name), prompts.name)
 
     def _embedded(self, wanted: Evaluator, used: Evaluator, prompts: PromptSet, found: Answers) -> Sequence[Tensor]:
         """Embeddings of every repeat by ``wanted``; those at hand where it is the evaluator in use."""
@@ -341,12 +337,11 @@ class Suite:
                     hits.append(look(prompts, joints, concept))
                 yield replace(fixed, generated=embedding, repeats=every, joints=joints)
 
-        yield from count(self.metrics, samples(), resampling, partial(_row, model, prompts), prompts.name)
+        yield from count(self.metrics, samples(), resampling, partial(_row, model, prompts, ""), prompts.name)
         yield from rates(model, prompts, hits, concept, resampling)
 
 
-def _row(model: str, prompts: PromptSet, name: str, values: Sequence[float]) -> Row:
-    good = "higher" if name.startswith(("r_precision", "retrieval")) else KEEP.get(name, "reference")
-    good = "lower" if name.endswith("/MedR") else good
-    good = "reference" if prompts.name in FORGET_SIDE else good
-    return summarise(model, prompts.name, name, values, len(prompts), direction=good)
+def _row(model: str, prompts: PromptSet, evaluator: str, value: Value, values: Sequence[float]) -> Row:
+    """``evaluator``: of a further one, whose numbers carry its name; empty for the suite's own."""
+    value = by_evaluator(value, evaluator) if evaluator else value
+    return summarise(model, prompts.name, value, values, len(prompts))

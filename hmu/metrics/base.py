@@ -13,10 +13,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from hmu.data.captions import Caption
-from hmu.errors import ConfigError, DataError
+from hmu.errors import ConfigError, DataError, shown
+from hmu.metrics.values import Value, resolve
 
 log = logging.getLogger(__name__)
-DIRECTIONS = ("lower", "higher", "towards reference")
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,33 @@ class MotionMetric(Metric):
 
     Attributes:
         inputs: fields of :class:`EvalSamples` that are needed.
-        direction: ``lower``, ``higher`` or ``towards reference`` (neither more nor less than real data) is better,
-            where the set is one to be kept; on a forget set the reading turns round.
+        values: what ``compute`` yields: every name must be covered by one of these declarations.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
-    direction: ClassVar[str] = "lower"
+    values: ClassVar[tuple[Value, ...]] = ()
     keeps: ClassVar[bool] = True  # False where a subclass counts in states of its own
     full_state_update = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         known = {f.name for f in fields(EvalSamples)}
-        if not set(self.inputs) | set(self.optional) <= known or self.direction not in DIRECTIONS:
-            raise ConfigError(f"{type(self).__name__}: inputs {self.inputs} or direction '{self.direction}' unknown")
+        if not set(self.inputs) | set(self.optional) <= known:
+            raise ConfigError(f"{type(self).__name__}: inputs {self.inputs} unknown")
         for name in (*self.inputs, *self.optional, "key") if self.keeps else ():
             self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def value(self, name: str) -> Value:
+        """The declaration of a number that ``compute`` gave.
+
+        Raises:
+            ConfigError: none of ``values`` covers it.
+        """
+        if (found := resolve(self.values, name)) is None:
+            known = ", ".join(value.name for value in self.values) or "none"
+            raise ConfigError(f"{type(self).__name__} gives '{shown(name)}', but its values declare {known}")
+        return found
 
     def update(self, samples: EvalSamples) -> None:
         """Add samples.

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from hmu.errors import ConfigError, DataError, shown
 from hmu.metrics.base import EvalSamples, MotionMetric
+from hmu.metrics.values import Value
 from hmu.motion.detectors import detect_each, names
+
+FORGET, KEEP = ("forget",), ("keep",)
 
 
 class DetectorRate(MotionMetric):
@@ -23,7 +26,13 @@ class DetectorRate(MotionMetric):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("joints", "lengths")
-    direction: ClassVar[str] = "towards reference"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value(
+            "detector_rate", "Asked-for action detected", "higher", kind="share", scores=("keep",), headline=("keep",)
+        ),
+        Value("detector_rate [*]", "‘{}’ detected", "higher", kind="share", scores=FORGET, headline=FORGET),
+        Value("detector_rate/*", "‘{}’ detected", kind="share"),
+    )
     keeps: ClassVar[bool] = False
     hits: Tensor
     seen: Tensor

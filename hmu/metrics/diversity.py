@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hmu.checks import require
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.values import Value
 
 MANY = 2000  #: rows above which a bootstrap looks at ten times as many pairs, not at all of them
 
@@ -77,7 +78,10 @@ class Diversity(MotionMetric):
 
     inputs: ClassVar[tuple[str, ...]] = ("generated",)
     optional: ClassVar[tuple[str, ...]] = ("real",)
-    direction: ClassVar[str] = "towards reference"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value("diversity", better="same", kind="size", scores=("keep",)),
+        Value("diversity_real", "Diversity of real clips", kind="size"),
+    )
 
     def __init__(self, pairs: int | None = 300, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hmu.errors import DataError
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.values import Value
 
 BUDGET, FEWEST = 20_000_000_000, 20  #: multiplications spent on the draws of one bootstrap, and the fewest draws
 
@@ -83,7 +84,9 @@ class FID(MotionMetric):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "real")
-    direction: ClassVar[str] = "lower"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value("fid", "FID", "lower", kind="size", scores=("forget", "keep"), headline=("forget", "keep")),
+    )
 
     def compute(self) -> dict[str, float]:
         """``{"fid": value}``."""

@@ -14,6 +14,7 @@ from hmu.gait.figure import NAMES as POINTS
 from hmu.gait.figure import gait_stick_figure
 from hmu.gait.statistics import GRAVITY, loads
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.values import Value
 
 SMOOTHED = 9  # frames over which velocities are averaged before they are differentiated: 11 Hz at 100 Hz
 STANDING = 0.3  # body weights: a foot that carries more should not move
@@ -33,7 +34,9 @@ class GaitConsistency(MotionMetric):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("states",)
-    direction: ClassVar[str] = "lower"
+    values: ClassVar[tuple[Value, ...]] = tuple(
+        Value(name, better="lower", kind="size") for name in ("load_error", "force_motion_error", "foot_slide")
+    )
 
     def __init__(self, height: float = 1.7) -> None:
         super().__init__()

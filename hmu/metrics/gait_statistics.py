@@ -11,6 +11,7 @@ from hmu.checks import require
 from hmu.gait.rules import styles
 from hmu.gait.statistics import NAMES, statistics
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.values import Value
 
 
 class GaitStatistics(MotionMetric):
@@ -26,7 +27,10 @@ class GaitStatistics(MotionMetric):
 
     inputs: ClassVar[tuple[str, ...]] = ("states",)
     optional: ClassVar[tuple[str, ...]] = ("real_states",)
-    direction: ClassVar[str] = "towards reference"
+    values: ClassVar[tuple[Value, ...]] = (
+        *(Value(name, better="same") for name in NAMES),
+        Value("statistics_gap", better="lower", kind="size"),
+    )
 
     def __init__(self, height: float = 1.7) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from torch import Tensor
 from hmu.checks import require
 from hmu.errors import DataError
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.values import Value
 
 BLOCK = 2048  #: rows whose kernel is computed at once
 
@@ -56,7 +57,7 @@ class KID(MotionMetric):
     """``kernel_distance``: unbiased distance between real and generated embeddings; best for small sets."""
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "real")
-    direction: ClassVar[str] = "lower"
+    values: ClassVar[tuple[Value, ...]] = (Value("kernel_distance", better="lower", kind="unbiased"),)
 
     def __init__(self, degree: int = 3) -> None:
         super().__init__()

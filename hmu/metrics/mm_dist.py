@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.values import Value
 
 
 def distances(text: Tensor, motion: Tensor) -> Tensor:
@@ -19,7 +20,9 @@ class MMDist(MotionMetric):
     """``mm_dist``: mean distance between prompts and their motions ("matching score"), in embedding units."""
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "text")
-    direction: ClassVar[str] = "lower"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value("mm_dist", "MM-Dist", "lower", kind="size", scores=("keep",), headline=("keep",)),
+    )
 
     def compute(self) -> dict[str, float]:
         """``{"mm_dist": mean}``."""

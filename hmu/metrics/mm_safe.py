@@ -10,6 +10,7 @@ from torch import Tensor
 from hmu.checks import require
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.mm_dist import distances
+from hmu.metrics.values import Value
 
 
 def mm_safe_clean(text: Tensor, masked: Tensor, motion: Tensor, changed: Tensor) -> dict[str, float]:
@@ -64,7 +65,11 @@ class MMSafe(MotionMetric):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "text", "masked", "changed")
-    direction: ClassVar[str] = "lower"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value("mm_safe_clean", "MM-Safe", kind="size", scores=("forget",), headline=("forget",)),
+        Value("toxic_distance_clean", "Toxic distance", kind="size"),
+        Value("notox_accuracy_clean", "Non-toxic accuracy", kind="share"),
+    )
 
     def compute(self) -> dict[str, float]:
         """``{"mm_safe_clean": ..., "toxic_distance_clean": ..., "notox_accuracy_clean": ...}``."""
@@ -88,7 +93,11 @@ class MMSafeHMU(MotionMetric):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "text", "masked_hmu", "changed_hmu", "batch")
-    direction: ClassVar[str] = "lower"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value("mm_safe_hmu", "MM-Safe (hmu)", kind="size", headline=("forget",)),
+        Value("toxic_distance_hmu", "Toxic distance (hmu)", kind="size"),
+        Value("notox_accuracy_hmu", "Non-toxic accuracy (hmu)", kind="share"),
+    )
     seen: Tensor
 
     def __init__(self, batch_size: int = 32, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hmu.metrics.base import MotionMetric
 from hmu.metrics.diversity import check_pairs, draw_pairs, mean_distance
+from hmu.metrics.values import Value
 
 
 def multimodality(rows: Tensor, first: Tensor, second: Tensor) -> float:
@@ -36,7 +37,7 @@ class MultiModality(MotionMetric):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("repeats",)
-    direction: ClassVar[str] = "towards reference"
+    values: ClassVar[tuple[Value, ...]] = (Value("multimodality", kind="size"),)
 
     def __init__(self, pairs: int | None = None, seed: int = 0) -> None:
         super().__init__()

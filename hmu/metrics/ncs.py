@@ -11,9 +11,16 @@ from typing import Any
 from hmu.checkpoints.safe import write_json
 from hmu.documents import read_json
 from hmu.errors import DataError
+from hmu.metrics.values import Value
 
 KS = (1, 2, 3, 5, 10)
 Record = Mapping[str, Any]
+VALUES = (
+    Value("ncs@5", "NCS @5", "lower", "lower", kind="share", scores=("forget",)),
+    Value("ncs@*", "NCS @{}", "lower", "lower", kind="share"),
+    Value("min_ncs@*", "NCS, best repeat @{}", "lower", "lower", kind="share"),
+    *(Value(f"{best}{name}_rank", kind="size") for best in ("", "min_") for name in ("mean", "median")),
+)
 
 
 def first_hit(descriptions: Sequence[str], names: Callable[[str], object]) -> int:

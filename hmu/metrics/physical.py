@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hmu.errors import DataError
 from hmu.metrics.base import EvalSamples, MotionMetric, id_keys
+from hmu.metrics.values import Value
 from hmu.motion import kinematics
 
 
@@ -17,13 +18,11 @@ class Physical(MotionMetric):
     """Base: keeps one number per motion, ``compute`` is their mean. Joints ``(n, frames, 22, 3)``, metres, Y up."""
 
     inputs: ClassVar[tuple[str, ...]] = ("joints", "lengths")
-    direction: ClassVar[str] = "towards reference"
     keeps: ClassVar[bool] = False
-    key_name: ClassVar[str] = ""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name in ("values", "key"):
+        for name in ("measured", "key"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, samples: EvalSamples) -> None:
@@ -35,7 +34,7 @@ class Physical(MotionMetric):
         if samples.joints is None or samples.lengths is None:
             raise DataError(f"metric {type(self).__name__} needs 'joints', which these samples do not have")
         found = self.measure(samples.joints.detach().cpu().numpy(), samples.lengths.cpu().numpy(), samples.fps)
-        getattr(self, "values").append(torch.from_numpy(found))  # noqa: B009 (a state, as in the base class)
+        getattr(self, "measured").append(torch.from_numpy(found))  # noqa: B009 (a state, as in the base class)
         if samples.ids is not None:
             getattr(self, "key").append(id_keys(samples.ids))  # noqa: B009
 
@@ -45,7 +44,7 @@ class Physical(MotionMetric):
 
     def per_prompt(self) -> dict[str, Tensor]:
         """The number of every motion."""
-        return {self.key_name: self.needed("values")}
+        return {self.values[0].name: self.needed("measured")}
 
     def compute(self) -> dict[str, float]:
         """Mean over motions."""
@@ -55,8 +54,7 @@ class Physical(MotionMetric):
 class FootSkate(Physical):
     """``foot_skate``: share of frames in which a foot slides along the floor (:func:`kinematics.foot_skate`)."""
 
-    direction: ClassVar[str] = "lower"
-    key_name: ClassVar[str] = "foot_skate"
+    values: ClassVar[tuple[Value, ...]] = (Value("foot_skate", better="lower", kind="share", scores=("keep",)),)
 
     def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
         """Share of frames, ``(n,)``."""
@@ -66,7 +64,7 @@ class FootSkate(Physical):
 class ContactShare(Physical):
     """``contact_share``: share of frames in which a foot stands, mean of both feet."""
 
-    key_name: ClassVar[str] = "contact_share"
+    values: ClassVar[tuple[Value, ...]] = (Value("contact_share", better="same", kind="share", scores=("keep",)),)
 
     def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
         """Share of frames, ``(n,)``."""
@@ -76,7 +74,7 @@ class ContactShare(Physical):
 class Jerk(Physical):
     """``jerk``: mean size of the joints' third derivative, m/s³."""
 
-    key_name: ClassVar[str] = "jerk"
+    values: ClassVar[tuple[Value, ...]] = (Value("jerk", better="same", kind="size", scores=("keep",)),)
 
     def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
         """m/s³, ``(n,)``."""
@@ -86,7 +84,9 @@ class Jerk(Physical):
 class Energy(Physical):
     """``energy``: mean kinetic energy per kilogram, J/kg; evaluations tell ``energy_ratio`` to the base beside it."""
 
-    key_name: ClassVar[str] = "energy"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value("energy", better="same", kind="size", scores=("keep",), ratio_to_base=True),
+    )
 
     def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
         """J/kg, ``(n,)``."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hmu.checks import MOST_SHUFFLES, require
 from hmu.metrics.base import MotionMetric, log
+from hmu.metrics.values import Value
 
 _TIE = 1e-10
 
@@ -75,7 +76,14 @@ class RPrecision(MotionMetric):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "text")
-    direction: ClassVar[str] = "higher"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value(
+            "r_precision_1", "R-precision @1", "higher", kind="share",
+            scores=("forget", "keep"), headline=("forget", "keep"),
+        ),
+        Value("r_precision_all_*", "R-precision among all @{}", "higher", kind="share"),
+        Value("r_precision_*", "R-precision @{}", "higher", kind="share"),
+    )  # fmt: skip
 
     def __init__(self, pool: int | None = 32, top: int = 3, shuffles: int = 10, seed: int = 0) -> None:
         super().__init__()

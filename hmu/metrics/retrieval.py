@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from hmu.checks import MOST_SHUFFLES, require
 from hmu.errors import ConfigError
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.values import Value
 
 KS = (1, 2, 3, 5, 10)
 _TIES = ("mean", "first")
@@ -96,7 +97,12 @@ class Retrieval(MotionMetric):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "text")
-    direction: ClassVar[str] = "higher"
+    values: ClassVar[tuple[Value, ...]] = (
+        Value("retrieval_*/t2m/R*", "Text to motion R@{1}, {0}", "higher", kind="size"),  # in percent already
+        Value("retrieval_*/m2t/R*", "Motion to text R@{1}, {0}", "higher", kind="size"),
+        Value("retrieval_*/t2m/MedR", "Text to motion median rank, {0}", "lower", kind="size"),
+        Value("retrieval_*/m2t/MedR", "Motion to text median rank, {0}", "lower", kind="size"),
+    )
     protocols: ClassVar[tuple[str, ...]] = ("all", "small")
 
     def __init__(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
-from hmu.evaluation.scoreboard import KEEP, harms, recoveries, scoreboard
+from hmu.evaluation.scoreboard import harms, kept_metrics, recoveries, scoreboard
 from hmu.evaluation.sets import FORGET_SIDE
+from hmu.metrics.declared import value_named
 from hmu.report.runs import Line, Run
 
 BOARD = "board"
@@ -73,8 +74,8 @@ def keep_score(results: Results, axis: str) -> float | None:
     if axis == BOARD:
         return 1 - math.fsum(found.values()) / len(found) if found else None
     _, metric = split_axis("keep", axis, ("retain",))
-    if metric not in KEEP:
-        raise ConfigError(f"keep={axis}: expected {BOARD}, or retain/ and one of {', '.join(KEEP)}")
+    if metric not in (known := kept_metrics(results)) and "keep" not in value_named(metric).scores:
+        raise ConfigError(f"keep={axis}: expected {BOARD}, or retain/ and one of {', '.join(known)}")
     return None if metric not in found else 1 - found[metric]
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from hmu.escaping import markdown_text
 from hmu.evaluation.claims import FEW, objections, offer, rate
-from hmu.evaluation.results import Results, Row
+from hmu.evaluation.results import Results, Row, relative_change
 from hmu.evaluation.sets import FORGET_SIDE
-from hmu.metrics.intervals import is_share, relative_change
 
 ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
 SIDES = {
@@ -244,7 +243,7 @@ def _recovery(row: Row | None, referenced: bool) -> str:
     if not referenced or row is None or not math.isfinite(row.value):
         return ""
     if row.recovery is None:
-        return "" if row.metric == "energy_ratio" else "≈"
+        return "" if row.kind == "ratio" else "≈"
     if row.recovery_low is None or row.recovery_high is None:
         return f"{row.recovery:.2f}"
     return f"{row.recovery:.2f} [{row.recovery_low:.2f}, {row.recovery_high:.2f}]"
@@ -254,7 +253,7 @@ def number(row: Row | None) -> str:
     """``value [low, high]`` with sensible digits, shares in percent; † marks an interval over repeats alone."""
     if row is None or not math.isfinite(row.value):
         return "–"
-    share = is_share(row.metric)
+    share = row.is_share
     show = (lambda v: f"{100 * v:.1f} %") if share else (lambda v: f"{v:.3g}" if abs(v) < 1000 else f"{v:.0f}")
     if row.low is None or row.high is None:
         return show(row.value)
@@ -264,7 +263,7 @@ def number(row: Row | None) -> str:
 def _change(before: Row | None, after: Row | None) -> str:
     if before is None or after is None or not (math.isfinite(before.value) and math.isfinite(after.value)):
         return "–"
-    change = relative_change(before.metric, before.value, after.value)
+    change = relative_change(before, after)
     return "–" if change is None else f"{100 * change:+.0f} %" if before.value else "="
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hmu.metrics.intervals import is_share
+from hmu.metrics.declared import is_share
 from hmu.report.page.charts import pair, ranges
 from hmu.report.page.markup import Markup, el
 from hmu.report.page.numbers import Measured, Numbers, metric_name, model_name, set_name, tag, whole

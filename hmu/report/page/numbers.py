@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from hmu.metrics.intervals import is_share
+from hmu.metrics.declared import is_share
 from hmu.report.page.markup import Content, Markup, el
 from hmu.viz.plots import RateRow
 
@@ -52,6 +52,8 @@ class Measured(RateRow, Protocol):
     def n(self) -> int: ...  # noqa: D102
     @property
     def direction(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
 
 
 Key = tuple[str, str, "str | None"]  #: set, metric, label

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hmu.metrics.intervals import relative_change
+from hmu.evaluation.results import relative_change
 from hmu.report.page.markup import Content, Markup, el
 from hmu.report.page.numbers import (
     THIN,
@@ -84,7 +84,7 @@ def _cell(row: Measured | None) -> Markup:
 def _change(before: Measured | None, after: Measured | None) -> str:
     if before is None or after is None:
         return "–"
-    change = relative_change(before.metric, before.value, after.value)
+    change = relative_change(before, after)
     return "–" if change is None else f"{100 * change:+.0f}{THIN}%".replace("-", "−") if before.value else "="
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hmu.metrics.intervals import relative_change
+from hmu.evaluation.results import Row, relative_change
 from hmu.report.page.numbers import metric_name
 
 
@@ -16,8 +16,11 @@ def test_metrics_have_the_names_of_the_field(metric, name):
     assert metric_name(metric) == name
 
 
-def test_a_change_is_told_where_it_means_something():
-    assert relative_change("fid", 2.0, 3.0) == 0.5
-    assert relative_change("detector_rate", 0.0, 0.0) == 0.0
-    assert relative_change("detector_rate", 0.0, 0.5) is None
-    assert relative_change("kernel_distance", -0.01, 0.9) is None
+@pytest.mark.parametrize(
+    ("metric", "before", "after", "change"),
+    [("fid", 2.0, 3.0, 0.5), ("detector_rate", 0.0, 0.0, 0.0), ("detector_rate", 0.0, 0.5, None),
+     ("kernel_distance", -0.01, 0.9, None)],
+)  # fmt: skip
+def test_a_change_is_told_where_it_means_something(metric, before, after, change):
+    rows = (Row(model, "retain", metric, value) for model, value in (("base", before), ("unlearned", after)))
+    assert relative_change(*rows) == change
