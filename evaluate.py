@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.values import Device, Node, Place, Run
+from hmu.keys import Evaluate
 
 
-class Keys(Run):
-    """What ``configs/evaluate.yaml`` holds."""
+def evaluate(config: DictConfig) -> Path:
+    """Measure the model behind ``config.ckpt`` beside its base; the measured folder is left as it is.
 
-    concept: Node
-    evaluator: Node
-    suite: Node
-    logger: Node
-    ckpt: Place
-    scale: float
-    device: Device
-    forget_file: Place | None
-    retain_file: Place | None
-    reference: Place | None
-    trust: Place | Sequence[Place] | None
+    Under torchrun the processes share the generating. A run that was killed goes on where it was when the same command
+    is given again: in a new folder, or in its own one if that is named (``hydra.run.dir=``).
 
+    Returns:
+        the new run folder.
+    """
+    from hmu.workflows.evaluation import Evaluation  # torch and all that is heavy: after the command line was checked
+    from hmu.workflows.measure import measure
 
-def evaluate(config: DictConfig) -> object:
-    """Compare the model behind ``config.ckpt`` with its base (heavy imports only here)."""
-    from hmu.workflows.evaluate import evaluate as workflow
-
-    return workflow(config)
+    job = Evaluation(config)  # with the data, concept, backbone and evaluator of that run, where nothing else is typed
+    job.claim()  # a run folder of its own, or that of the killed run
+    job.check()  # whatever cannot be measured is refused here, in one line
+    run = job.begin()  # run.json; the plan, and how long it will take
+    measure(job, job.edits)  # metrics.json, report.md, report.html, samples/
+    run.finish()
+    return job.folder
 
 
 if __name__ == "__main__":
-    main("evaluate", evaluate, Keys)
+    main("evaluate", evaluate, Evaluate)

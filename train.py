@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.values import Node, Place, Run
+from hmu.keys import Train
 
 
-class Keys(Run):
-    """What ``configs/train.yaml`` holds."""
+def train(config: DictConfig) -> Path:
+    """Train the stages that ``config.stage`` names into a model folder that later commands load.
 
-    evaluator: Node
-    recipes: Node
-    concept: Node
-    trainer: Node
-    logger: Node
-    callbacks: Node
-    subject: str
-    without_evaluator: Node
-    stage: str
-    init: Place | None
-    resume: Place | None
-    partition: Literal["all", "retain", "forget"]
+    Returns:
+        the run folder; the model is in ``model/``.
+    """
+    from hmu.workflows.pretraining import Pretraining  # torch and all that is heavy: after the command line was checked
 
-
-def train(config: DictConfig) -> object:
-    """Train ``config.stage`` and write a model folder that later commands load (heavy imports only here)."""
-    from hmu.workflows.train import train as workflow
-
-    return workflow(config)
+    job = Pretraining(config)  # data, model, recipes, one training for each stage: each built once
+    job.claim()  # a run folder of its own
+    job.check()  # whatever cannot work is refused here, in one line
+    job.begin()  # run.json; what an interrupted run has finished; the plan, and how long it will take
+    for training in job.trainings:
+        job.train(training)  # to its last step; the model is saved after each
+    job.finish()
+    return job.folder
 
 
 if __name__ == "__main__":
-    main("train", train, Keys)
+    main("train", train, Train)

@@ -17,9 +17,10 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from benchmarks.paired import Pair, Timing, arguments, measure, report
-from hmu.app import CONFIGS, register_resolvers
 from hmu.backbones.momask import MoMask
 from hmu.checkpoints.store import Store
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept

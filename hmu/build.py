@@ -11,17 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import hydra.utils
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from hmu.config import CONFIGS_DIR
 from hmu.documents import read_text, read_yaml
 from hmu.errors import CheckpointError, ConfigError, HmuError, shown
+from hmu.tree import is_group as is_group
+from hmu.tree import options as options
+from hmu.tree import tree as tree
 
 #: the keys that tell Hydra what to call, and how
 CALLS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
@@ -129,23 +129,6 @@ def _leaves(node: Any, path: Place) -> Iterator[tuple[Place, Any]]:
 
 
 # -- what the tree names ----------------------------------------------------------------------------------------------
-def tree() -> list[Path]:
-    """The folders that configurations are composed of: ours, registered plug-ins', and those of ``--config-dir``."""
-    if not GlobalHydra.instance().is_initialized():
-        return [CONFIGS_DIR]
-    found = []
-    for entry in GlobalHydra.instance().config_loader().get_search_path().get_path():
-        path = entry.path or ""
-        if path.startswith("pkg://") and not path.startswith(
-            "pkg://hydra."
-        ):  # Hydra's own groups configure Hydra alone
-            package, *inner = path.removeprefix("pkg://").replace("/", ".").split(".")
-            found.append(Path(str(resources.files(package).joinpath(*inner))))
-        elif path.startswith("file://") or (path and "://" not in path):
-            found.append(Path(path.removeprefix("file://")))
-    return [folder for folder in found if folder.is_dir()] or [CONFIGS_DIR]
-
-
 def _named(place: Place, call: Mapping[str, Any]) -> bool:
     """Whether any file of the tree, as any script composes it, makes this very call at ``place``."""
     folders, seen = tuple(tree()), set[Any]()

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
 from hydra.errors import HydraException
 
-from hmu.config import CONFIGS_DIR
 from hmu.config_types import takes_lists, takes_text
 from hmu.errors import ConfigError, shown
-from hmu.help import options
+from hmu.overrides import parsed as parsed_words
+from hmu.overrides import split
+from hmu.tree import is_group, options
 from hmu.values import Keys, annotation
 
 #: options of Hydra's that are followed by a value
@@ -79,12 +79,12 @@ def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -
             _check_option(word)
             options.append(word)
             continue
-        key = word.partition("=")[0].lstrip("+~")
+        key = split(word)[0]
         if not key:
             raise ConfigError(f"'{shown(word)}': expected key=value, without spaces around the =")
         if many and key == "hydra.run.dir":
             raise ConfigError(f"{shown(word)}: is not used by a sweep (-m); give its folder with hydra.sweep.dir=…")
-        if _is_group(key) and given.setdefault(key, word) != word:  # of a single value the last one counts
+        if is_group(key) and given.setdefault(key, word) != word:  # of a single value the last one counts
             raise ConfigError(f"{key} is given twice ({shown(given[key])} and {shown(word)}): give it once")
         found.append(_understood(word, keys, many))
     _check_together(options)
@@ -118,7 +118,7 @@ def _understood(word: str, keys: type[Keys], many: bool) -> str:
     key = name.lstrip("+~")
     if not equals:
         if word.startswith("~"):  # takes a key out
-            if _is_group(key) and (annotation(keys, key) is not None or key == "paths"):
+            if is_group(key) and (annotation(keys, key) is not None or key == "paths"):
                 raise ConfigError(f"no value for {key}: it was taken out of the configuration; give {key}=…")
             return word
         raise ConfigError(
@@ -160,7 +160,7 @@ def _refuse(word: str, key: str) -> NoReturn:
 
 def _parsed(word: str) -> Override | None:
     try:
-        return OverridesParser.create().parse_override(word)
+        return parsed_words([word])[0]
     except HydraException:
         return None
 
@@ -171,7 +171,7 @@ def _check_jobs(word: str, parsed: Override) -> None:
     if parsed.is_interval_sweep():
         raise ConfigError(f"{shown(word)}: a sweep needs single values; write {key}=0,1 or {key}=range(0,1,0.25)")
     if parsed.value_type is ValueType.GLOB_CHOICE_SWEEP:
-        names = options(key) if _is_group(key) else []
+        names = list(options(key))
         if not parsed._value.filter(names):  # type: ignore[union-attr]
             known = f"of {', '.join(names)}" if names else f"({key} is no group of choices); list the values"
             raise ConfigError(f"{shown(word)}: matches none {known}")
@@ -226,14 +226,9 @@ def _is_place(value: str) -> bool:
         return False
 
 
-def _is_group(key: str) -> bool:
-    return bool(key) and (CONFIGS_DIR / key.partition("@")[0]).is_dir()
-
-
 def _check_choice(key: str, parsed: Override) -> None:
     """A group takes the name of one of its files: Hydra itself ends in a stack trace otherwise."""
     kinds = (str, list, dict) if key.partition("@")[0] in _SEVERAL else (str, dict)
     wrong = not parsed.is_sweep_override() and not isinstance(parsed.value(), kinds)
-    if _is_group(key) and wrong and not parsed.is_delete():
-        names = sorted(path.stem for path in (CONFIGS_DIR / key.partition("@")[0]).glob("[!_]*.yaml"))
-        raise ConfigError(f"{shown(parsed.input_line)}: expected one of {', '.join(names)}")
+    if is_group(key) and wrong and not parsed.is_delete():
+        raise ConfigError(f"{shown(parsed.input_line)}: expected one of {', '.join(options(key.partition('@')[0]))}")

@@ -1,41 +1,111 @@
-"""One option of a configuration group as its files stand, for people and tests that come without Hydra."""
+"""Composing: resolvers of the files, single options of a group, for people and tests that come without Hydra."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hmu.app import register_resolvers
+from hmu import folders
 from hmu.build import instantiate
-from hmu.config import CONFIGS_DIR
+from hmu.command_line import understood
+from hmu.config import CONFIGS, check_config
+from hmu.errors import ConfigError
+from hmu.folders import job_name
+from hmu.overrides import choice, standing_in
+from hmu.processes import run_stamp, started
+from hmu.refusals import one_line
+from hmu.values import Keys
 
 
-def composed(group: str, option: str, overrides: tuple[str, ...] = (), **around: Any) -> DictConfig:
-    """``configs/<group>/<option>.yaml`` with everything that it takes in, resolved.
+def register_resolvers() -> None:
+    """Resolvers used in ``configs/``: ``${hmu.stamp:}``, ``${hmu.asset:demo/salad}``, ``${hmu.choice:backbone}`` …"""
+    if OmegaConf.has_resolver("hmu.stamp"):
+        return
+    OmegaConf.register_new_resolver("hmu.stamp", run_stamp)
+    OmegaConf.register_new_resolver("hmu.asset", asset)
+    OmegaConf.register_new_resolver("hmu.choice", lambda group, *, _root_: choice(group, _root_))
+    OmegaConf.register_new_resolver("hmu.root", lambda: os.path.abspath(os.environ.get("HMU_ROOT") or os.getcwd()))
+    OmegaConf.register_new_resolver("hmu.job", job_name)
+
+
+def asset(name: str) -> str:
+    """Path of a file or folder packaged with hmu (small demo weights)."""
+    return str(Path(__file__).resolve().parent / "assets" / name)
+
+
+def option(group: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """``configs/<group>/<name>.yaml`` with everything that it takes in; ``${…}`` that look elsewhere stay as they are.
 
     Args:
-        group: ``method``; option: ``esd``.
+        group: ``method``; name: ``esd``.
         overrides: as on the command line, ``("method.lr=1e-3",)``.
-        around: what its interpolations look up in the rest of a configuration (``paths``, ``dataset``).
     """
     register_resolvers()
-    running = GlobalHydra().is_initialized()
-    with nullcontext() if running else initialize_config_dir(str(CONFIGS_DIR), version_base="1.3"):
-        found = compose(overrides=[f"+{group}={option}", *overrides])
-    base: dict[Any, Any] = {"paths": {"cache": ".", "data": "."}, "seed": 0, **around}
-    root = OmegaConf.merge(base, found)
-    node = OmegaConf.create(OmegaConf.to_container(OmegaConf.select(root, group), resolve=True))
+    with _initialised():
+        node = OmegaConf.select(compose(overrides=[f"+{group}={name}", *overrides]), group)
     assert isinstance(node, DictConfig)
     return node
 
 
-def configured(group: str, option: str, **changes: Any) -> Any:
+def composed(group: str, name: str, overrides: Sequence[str] = (), **around: Any) -> DictConfig:
+    """As :func:`option`, resolved; ``around`` is what it looks up elsewhere (``paths``, ``dataset``)."""
+    base: dict[str, Any] = {"paths": {"cache": ".", "data": "."}, "seed": 0, **around}
+    root = OmegaConf.merge(base, {group: option(group, name, overrides)})
+    node: Any = OmegaConf.to_container(OmegaConf.select(root, group), resolve=True)
+    return DictConfig(node)
+
+
+def configured(group: str, name: str, **changes: Any) -> Any:
     """The same, built; ``changes`` replace arguments: ``configured("method", "esd", steps=3)``.
 
     The numbers of a method, a metric or a model live in its file and nowhere else: this is how Python gets them.
     """
-    return instantiate(composed(group, option), **changes)
+    return instantiate(composed(group, name), **changes)
+
+
+@contextmanager
+def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) -> Iterator[DictConfig]:
+    """A script's configuration as its command line ``words`` compose it; for the block that job is the running one.
+
+    Nothing of Hydra need be initialised, and a process may do any number of jobs one after the other.
+
+    Args:
+        root: ``unlearn``, ``train``, ``evaluate`` or a tool's. folder: of the run; None: as the command line names it.
+
+    Raises:
+        HmuError: as the command line would say it.
+    """
+    register_resolvers()
+    if started() == 1:
+        os.environ.pop("HMU_RUN_STAMP", None)  # the next job has a folder of its own
+    with _initialised():
+        try:
+            config = compose(root, overrides=understood(list(words), Keys), return_hydra_config=True)
+        except HydraException as error:
+            raise ConfigError(one_line(error) or str(error)) from error
+    with standing_in(config):
+        config.hydra.runtime.output_dir = str(folder or config.hydra.run.dir)
+        plain = config.copy()
+        with open_dict(plain):
+            del plain["hydra"]
+        check_config(plain, words)
+        try:
+            yield plain
+        except BaseException as error:
+            folders.end("failed", f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            folders.done()
+
+
+def _initialised() -> AbstractContextManager[object]:
+    running = GlobalHydra().is_initialized()
+    return nullcontext() if running else initialize_config_dir(str(CONFIGS), version_base="1.3")

@@ -14,9 +14,10 @@ from hmu.config_source import arguments as arguments
 from hmu.config_source import is_ours
 from hmu.config_types import keys_misfit, misfit
 from hmu.errors import ConfigError, offered, shown
+from hmu.tree import CONFIGS as CONFIGS
+from hmu.tree import is_group
 from hmu.values import Keys, annotation
 
-CONFIGS_DIR = Path(__file__).resolve().parents[1] / "configs"
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
@@ -56,9 +57,9 @@ def _check_added(config: DictConfig, key: str, keys: type[Keys]) -> None:
     if leaf in _HYDRA_KEYS or (isinstance(built, DictConfig) and "_target_" in built):
         return  # one more thing to build: a callback, a metric
     if not isinstance(node, DictConfig) or "_target_" not in node:
-        if (CONFIGS_DIR / key).is_dir() and key in config:
+        if is_group(key) and key in config:
             raise ConfigError(f"+{key}=…: nothing reads it there; say where it belongs: +{key}@<place>=…")
-        if not (CONFIGS_DIR / key).is_dir():
+        if not is_group(key):
             known = sorted(str(k) for k in (node if isinstance(node, DictConfig) else {}) if k != leaf)
             raise ConfigError(f"unknown key '{key}': nothing reads it; known here: {offered(known, leaf)}")
 

@@ -17,15 +17,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from hmu import folders, progress
 from hmu.durations import Seconds, exact
+from hmu.overrides import in_sweep, parsed, running, split, typed
+from hmu.processes import rank
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +55,6 @@ SILENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
 }
-
-
-def rank() -> int:
-    """This process's rank as torchrun, Lightning or SLURM tell it through the environment; 0 when alone."""
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return 0
 
 
 class Words(logging.Formatter):
@@ -226,8 +217,7 @@ def begin_sweep(overrides: Sequence[str]) -> None:
         overrides: as typed. Of choices that only Hydra can count (``glob``) and of other sweepers the number of jobs is
             unknown.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    swept = [override for override in parsed if override.is_sweep_override()]
+    swept = [override for override in parsed(overrides) if override.is_sweep_override()]
     _swept.clear()
     _swept.update(str(override.key_or_group) for override in swept)
     try:
@@ -239,11 +229,8 @@ def begin_sweep(overrides: Sequence[str]) -> None:
 
 def _own_overrides() -> list[str]:
     """Of the running job of a sweep, the overrides that tell it from the others."""
-    given = list(HydraConfig.get().overrides.task)
-    return [one for one in given if one.lstrip("+~").split("=")[0].split("@")[0] in _swept] or given
+    return [word for word in typed() if split(word)[0].split("@")[0] in _swept] or typed()
 
 
 def _number() -> int | None:
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return None
-    return int(HydraConfig.get().job.num)
+    return int(running().job.num) if in_sweep() else None

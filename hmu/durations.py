@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 from hmu.documents import read_json
@@ -90,15 +89,6 @@ class Seconds:
             write_json(self.path, self.known)
         except (HmuError, OSError):
             self.path = None
-
-
-def machine(device: str = "cpu") -> str:
-    """What speed depends on besides the work: the device, and on a CPU how many threads compute."""
-    if not device.startswith("cpu"):
-        return device
-    import torch
-
-    return f"cpu x{torch.get_num_threads()} of {os.cpu_count()}"
 
 
 def _possible(value: object) -> bool:

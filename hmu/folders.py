@@ -14,8 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hmu.config import CONFIGS_DIR
 from hmu.errors import ConfigError
+from hmu.overrides import running, split, typed
+from hmu.processes import rank
+from hmu.tree import is_group
 
 RECORD = "run.json"
 COMPOSED = ".hydra"
@@ -93,18 +95,19 @@ def end(status: str, problem: str, made: Path | None = None) -> None:
             empty.rmdir()
 
 
-def failed(folder: Path, ours: Any, config: DictConfig, problem: str) -> bool:
-    """Say in a sweep job's folder why it failed, even where it had not begun; a folder of others is left alone.
+def failed(config: DictConfig, problem: str) -> bool:
+    """Say in the running sweep job's folder why it failed, even before it had begun; others' folders are left alone.
 
     Returns:
         whether it was said.
     """
+    folder = Path(running().runtime.output_dir)
     try:
         claim(folder)
     except ConfigError:
         return False
     if not (folder / COMPOSED).is_dir():
-        save_composed(folder, ours, config)
+        save_composed(folder, config)
     record = read(folder)
     seed = record.get("seed", OmegaConf.select(config, "seed"))
     write(folder, {**record, "seed": seed, "status": "failed", "problem": problem})
@@ -112,8 +115,22 @@ def failed(folder: Path, ours: Any, config: DictConfig, problem: str) -> bool:
     return True
 
 
-def save_composed(folder: Path, ours: Any, config: DictConfig) -> None:
+def run_folder(config: DictConfig) -> Path:
+    """The folder of the running job (Hydra's output folder), claimed for it; ``config`` as composed is in ``.hydra/``.
+
+    Raises:
+        ConfigError: the folder is not empty; nothing in it was changed.
+    """
+    folder = Path(running().runtime.output_dir)
+    if rank() == 0:
+        claim(folder)
+        save_composed(folder, config)
+    return folder
+
+
+def save_composed(folder: Path, config: DictConfig) -> None:
     """What Hydra composed, in the files that Hydra itself would write; it does so before anybody has looked."""
+    ours = running()
     (folder / COMPOSED).mkdir(exist_ok=True)
     for name, node in (("config", config), ("hydra", {"hydra": ours}), ("overrides", ours.overrides.task)):
         text = OmegaConf.to_yaml(node) if OmegaConf.is_config(node) else OmegaConf.to_yaml(OmegaConf.create(node))
@@ -161,17 +178,18 @@ def runs_now(record: dict[str, Any]) -> bool:
     return True
 
 
-def job_name(overrides: Sequence[str], number: int) -> str:
-    """The folder of a sweep's job: its number and what is readable of its overrides, ``003-lora-kick-rank_8``.
+def job_name(overrides: Sequence[str] | None = None, number: int | None = None) -> str:
+    """The folder of a sweep's job (the running one): its number and what is readable of its overrides.
 
-    Letters, digits, ``.``, ``_`` and ``-`` only, so that it can be given to ``ckpt=`` and ``edits=`` as it is, and
-    never too long for a disk. The number alone makes it unique.
+    ``003-lora-kick-rank_8``: letters, digits, ``.``, ``_`` and ``-`` only, so that it can be given to ``ckpt=`` and
+    ``edits=`` as it is, and never too long for a disk. The number alone makes it unique.
     """
+    overrides = typed() if overrides is None else overrides
+    number = int(running().job.num) if number is None else number
     parts = []
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
+    for key, value in map(split, overrides):
         key, value = key.split("@")[0], _word(Path(value).name)
-        parts.append(value if (CONFIGS_DIR / key).is_dir() else f"{key.rpartition('.')[2]}_{value}")
+        parts.append(value if is_group(key) else f"{key.rpartition('.')[2]}_{value}")
     name = "-".join(part for part in parts if part)
     if len(name) > LONGEST:
         name = f"{name[: LONGEST - 9].rstrip('-_.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

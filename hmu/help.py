@@ -12,12 +12,9 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
-
-from hmu.config import CONFIGS_DIR
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError
+from hmu.tree import is_group, options
 
 FLAGS = {"-h", "--help", "-?"}
 FEW = 5  # options and examples
@@ -57,9 +54,9 @@ def main_help(root: str, words: Sequence[str]) -> str:
     Raises:
         ConfigError: a word that is no group of the command.
     """
-    text = (CONFIGS_DIR / f"{root}.yaml").read_text(encoding="utf-8")
+    text = (CONFIGS / f"{root}.yaml").read_text(encoding="utf-8")
     groups = [
-        name for name in re.findall(r"^  - (?:optional )?(\w+)(?:@[\w.]+)?:", text, re.MULTILINE) if _is_group(name)
+        name for name in re.findall(r"^  - (?:optional )?(\w+)(?:@[\w.]+)?:", text, re.MULTILINE) if _is_shown(name)
     ]
     asked = [word for word in words if not word.startswith("-") and "=" not in word]
     if asked:
@@ -80,8 +77,8 @@ def main_help(root: str, words: Sequence[str]) -> str:
     return "\n".join([*told, f"Every key with its comment: configs/{root}.yaml"]) + "\n"
 
 
-def _is_group(name: str) -> bool:
-    return name not in ("hydra", "paths", "experiment", "debug", "tuning", "recipe") and (CONFIGS_DIR / name).is_dir()
+def _is_shown(name: str) -> bool:
+    return name not in ("hydra", "paths", "experiment", "debug", "tuning", "recipe") and is_group(name)
 
 
 def _options(names: Sequence[str], keys: dict[str, tuple[str, str]], text: str) -> Iterator[str]:
@@ -92,40 +89,21 @@ def _options(names: Sequence[str], keys: dict[str, tuple[str, str]], text: str) 
             told = f"{comment or ''}{'' if value in ('null', '???') else f'  (default {value})'}".strip()
         else:
             default = re.search(rf"^  - (?:optional )?{name}: (\S+)", text, re.MULTILINE)
-            names_ = options(name)
+            names_ = list(options(name))
             few = " | ".join(names_[:MANY]) + (" | …" if len(names_) > MANY else "")
             told = f"{few}  (default {default[1] if default else 'none'})"
         indent = " " * (width + 4)
         yield from textwrap.wrap(told, 116, initial_indent=f"  {name + '=':<{width}}  ", subsequent_indent=indent)
 
 
-def options(group: str) -> list[str]:
-    """The public choices of a group, those of installed plug-ins too; private ones begin with ``_``."""
-    alone = not GlobalHydra.instance().is_initialized()
-    if alone:
-        initialize_config_dir(str(CONFIGS_DIR), version_base="1.3")
-    try:
-        loader = GlobalHydra.instance().config_loader()
-        found = [name for name in loader.get_group_options(group) if not name.startswith("_")]
-        below = [name for name in loader.get_group_options(group, ObjectType.GROUP) if not name.startswith("_")]
-        return found + [
-            f"{sub}/{name}" for sub in below for name in loader.get_group_options(f"{group}/{sub}") if name[0] != "_"
-        ]
-    finally:
-        if alone:
-            GlobalHydra.instance().clear()
-
-
 def _choices(group: str, groups: Sequence[str]) -> Iterator[str]:
     if group not in groups:
         raise ConfigError(f"--help {group}: no such group of choices here; there are {', '.join(groups)}")
-    names = options(group)
-    width = max(map(len, names), default=0)
+    files = options(group)
+    width = max(map(len, files), default=0)
     yield f"{group}="
-    for name in names:
-        path = CONFIGS_DIR / group / f"{name}.yaml"
-        told = summary(path.read_text(encoding="utf-8")) if path.is_file() else "of an installed plug-in"
-        yield f"  {name:<{width}}  {told}"
+    for name, path in files.items():
+        yield f"  {name:<{width}}  {summary(path.read_text(encoding='utf-8'))}".rstrip()
 
 
 def show(root: str, words: Sequence[str]) -> bool:

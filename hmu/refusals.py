@@ -1,19 +1,62 @@
-"""Hydra's and OmegaConf's refusals in our words: what was typed, what there is instead, what to do."""
+"""Errors in one line: a user's mistakes, a disk's, and Hydra's and OmegaConf's refusals in our words."""
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hmu.errors import offered, shown
+from hmu.errors import HmuError, offered, shown
+from hmu.escaping import terminal_text
 
+_ELSEWHERE = "free space or choose another folder (paths.output=…)"
+_FULL = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 _HELP = "--help lists what there is, --cfg job every key"
 
 
-def told(error: BaseException) -> str | None:
+def one_line(error: Exception) -> str | None:
+    """A user's mistake, or a disk's, in one line; None for a bug."""
+    if isinstance(error, (HmuError, HydraException, OmegaConfBaseException)):
+        return None if _is_bug(error) else _words(error)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        place = f"'{error.filename}'" if error.filename else "a file"
+        return f"cannot write {place}: {error.strerror}; {_ELSEWHERE}"
+    if isinstance(error, OSError) and error.errno is None and " requested and " in str(error):  # numpy's own words
+        return f"cannot write a file: {os.strerror(errno.ENOSPC)} ({error}); {_ELSEWHERE}"
+    if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename is not None:
+        return f"'{shown(error.filename, 200)}': a file is where a folder is needed; choose another place"
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:  # the system's, no bug
+        return f"'{shown(error.filename, 200)}': {error.strerror}; check that path"
+    return None
+
+
+def _is_bug(error: BaseException) -> bool:
+    """An instantiation that failed for a reason that is not the user's keeps its stack trace."""
+    return isinstance(error, InstantiationException) and not isinstance(error.__cause__, (HmuError, type(None)))
+
+
+def _words(error: BaseException) -> str:
+    """An error's message on one line; Hydra's lists of options are kept, its advice on stack traces is not."""
+    cause = error.__cause__
+    if isinstance(cause, HmuError):
+        error = cause
+    if words := _in_our_words(error):
+        return terminal_text(words)
+    lines = [line.strip() for line in str(error).split("Config search path:")[0].splitlines()]
+    kept = [
+        line
+        for line in lines
+        if line and "HYDRA_FULL_ERROR" not in line and not line.startswith(("full_key:", "object_type="))
+    ]
+    return terminal_text(" ".join(kept)) or type(error).__name__
+
+
+def _in_our_words(error: BaseException) -> str | None:
     """A refusal in one line; None for one that needs no other words."""
     text = str(error)
     for pattern, words in _WORDS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import subprocess
 import sys
@@ -14,14 +15,17 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hmu import folders
 from hmu.build import RECEIVED, check_plain
 from hmu.checkpoints.safe import write_bytes
-from hmu.config import CONFIGS_DIR
 from hmu.documents import read_yaml
 from hmu.errors import CheckpointError, shown
-from hmu.folders import whose
 from hmu.moved import renamed
+from hmu.overrides import running
+from hmu.processes import rank
+from hmu.tree import is_group
 
+log = logging.getLogger(__name__)
 _PACKAGES = (
     "torch",
     "lightning",
@@ -59,15 +63,16 @@ def _plain(value: Any) -> Any:
 class RunRecord:
     """``run.json`` of a run folder: versions, git, device, hashes, seeds, timings, peak memory, lineage.
 
-    Written when the run starts (``status: running``) and again at the end, so that an interrupted run can be told.
+    Written when the run starts (``status: running``) and again at the end, so that an interrupted run can be told. Of
+    several processes only the first writes.
     """
 
     def __init__(self, folder: Path, config: DictConfig) -> None:
-        self.folder = folder
+        self.folder, self.writes = folder, rank() == 0
         self.data: dict[str, Any] = {
             "schema": 1,
             "status": "running",
-            **whose(),
+            **folders.whose(),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": {name: _version(name) for name in ("hmu", *_PACKAGES)} | {"python": platform.python_version()},
@@ -77,7 +82,8 @@ class RunRecord:
             "timings": {},
         }
         self._clock = time.perf_counter()
-        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        if self.writes:
+            OmegaConf.save(config, folder / "config.yaml", resolve=True)
         self.save()
 
     def stage(self, name: str) -> None:
@@ -99,7 +105,8 @@ class RunRecord:
 
     def save(self) -> None:
         """Write ``run.json`` atomically."""
-        write_json(self.folder / "run.json", self.data)
+        if self.writes:
+            write_json(self.folder / "run.json", self.data)
 
 
 def load_config(folder: Path) -> DictConfig:
@@ -120,9 +127,8 @@ def load_config(folder: Path) -> DictConfig:
         raise CheckpointError(f"'{path}' is not a configuration")
     content = renamed(content)
     check_plain(content, path)
-    groups = {entry.name for entry in CONFIGS_DIR.iterdir() if entry.is_dir()}
     for key, value in content.items():
-        if key in groups and value is not None and not isinstance(value, dict):
+        if value is not None and not isinstance(value, dict) and is_group(str(key)):
             raise CheckpointError(f"'{path}' is not a configuration: '{key}' is {shown(value)}, expected a mapping")
     try:
         return OmegaConf.create(content, flags={RECEIVED: True})
@@ -159,3 +165,27 @@ def _git() -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
+
+
+def continued_folder(composed: DictConfig, config: DictConfig) -> Path:
+    """The run folder; one whose run was killed is taken up again if it is asked to do exactly the same.
+
+    Args:
+        composed: the configuration as Hydra composed it; config: with what the measured run decides.
+
+    Raises:
+        ConfigError: the folder holds a finished run, one that is running, or one with another configuration.
+    """
+    folder = Path(running().runtime.output_dir)
+    if rank() == 0 and _was_killed(folder, config):
+        log.info("continuing the run in %s; what it has generated is not generated again", folder)
+        return folders.take_up(folder)
+    return folders.run_folder(composed)
+
+
+def _was_killed(folder: Path, config: DictConfig) -> bool:
+    record = folders.read(folder)
+    if record.get("status") not in ("running", "interrupted", "failed") or not (folder / "config.yaml").is_file():
+        return False
+    asked = OmegaConf.to_container(config, resolve=True)
+    return not folders.runs_now(record) and OmegaConf.to_container(load_config(folder), resolve=True) == asked

@@ -45,9 +45,10 @@ def prepare(here: str) -> None:
     """Make this process a user's shell in the folder ``here``, with steps and limits cut."""
     import torch
 
-    import hmu.workflows.evaluate
-    import hmu.workflows.train
-    import hmu.workflows.unlearn  # noqa: F401
+    import hmu.workflows.evaluation
+    import hmu.workflows.measure
+    import hmu.workflows.pretraining
+    import hmu.workflows.unlearning  # noqa: F401
 
     os.chdir(here)
     for name in ("HMU_ROOT", "HMU_RUN_STAMP", "HYDRA_FULL_ERROR", "RANK", "LOCAL_RANK"):

@@ -16,9 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 
-from hmu.app import CONFIGS, register_resolvers
 from hmu.command_line import understood
-from hmu.config import check_config
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS, check_config
 from hmu.help import commands, header, main_help
 from hmu.tools import report
 from hmu.values import Keys

@@ -102,7 +102,7 @@ def plant(folder: Path) -> dict[str, Node]:
         "hydra.utils.get_method": {"path": "payload.go"},
         "omegaconf.OmegaConf.save": {"config": {"a": 1}, "f": str(ran)},
         "hmu.build.instantiate": {"config": {"_target_": "torch.load", "f": str(folder / "x.pt")}},
-        "hmu.workflows.common.instantiate": {"config": {"_target_": "torch.load", "f": str(folder / "x.pt")}},
+        "hmu.workflows.parts.instantiate": {"config": {"_target_": "torch.load", "f": str(folder / "x.pt")}},
         "hmu.run.write_text": {"path": str(ran), "text": "anything"},
         "hmu.run.write_json": {"path": str(ran), "value": 1},
         "hmu.checkpoints.safe.write_bytes": {"path": str(ran), "data": "x"},

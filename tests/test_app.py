@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hmu import app
+from hmu import app, refusals
 from hmu.errors import HmuError
 from tests.conftest import REPOSITORY
 
@@ -63,11 +63,11 @@ def test_a_full_disk_in_numpys_words_is_no_bug(capsys):
 def test_one_line_prefers_the_cause_that_we_raised():
     outer = ValueError("Error instantiating 'x'\nfull_key: a")
     outer.__cause__ = HmuError("say this")
-    assert app.one_line(outer) == "say this"
+    assert refusals._words(outer) == "say this"
 
 
 def test_processes_of_one_distributed_run_share_a_stamp(tmp_path):
-    code = "from hmu.app import run_stamp; print(run_stamp())"
+    code = "from hmu.processes import run_stamp; print(run_stamp())"
     env = {"TORCHELASTIC_RUN_ID": "none", "MASTER_PORT": str(os.getpid()), "TMPDIR": str(tmp_path)}
     stamps = {run("-c", code, env=env).stdout.strip() for _ in range(3)}
     assert len(stamps) == 1

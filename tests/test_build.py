@@ -14,13 +14,14 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hmu.app import CONFIGS, register_resolvers
 from hmu.build import check_plain, check_received, instantiate
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
 from hmu.errors import CheckpointError, HmuError
 from hmu.run import load_config
 from hmu.tools.pack import _backbone
-from hmu.workflows.evaluate import FROM_RUN, with_run
 from hmu.workflows.reference import check_reference
+from hmu.workflows.settling import FROM_RUN, with_run
 from tests.conftest import REPOSITORY
 from tests.hostile import plant
 from tests.workflows.toy import run

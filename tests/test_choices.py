@@ -10,8 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from hmu.app import CONFIGS, register_resolvers
-from hmu.choices import choice, chosen_by
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
+from hmu.overrides import choice, chosen_by
 
 
 @pytest.fixture

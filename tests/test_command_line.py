@@ -10,8 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hmu.app import CONFIGS, register_resolvers
 from hmu.command_line import quoted, understood
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.values import Keys, Place, Text
 

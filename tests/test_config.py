@@ -14,8 +14,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
-from hmu.app import CONFIGS, register_resolvers
-from hmu.config import arguments, check_config, check_targets
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS, arguments, check_config, check_targets
 from hmu.errors import ConfigError
 from hmu.values import Keys
 from tests.commands import of_header
@@ -180,7 +180,8 @@ def test_checking_a_configuration_of_ours_imports_no_torch():
     code = """
 import sys
 from hydra import compose, initialize_config_dir
-from hmu.app import CONFIGS, register_resolvers
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
 from hmu.config import check_config
 from hmu.tools.generate import Keys
 register_resolvers()

@@ -6,7 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hmu.app import CONFIGS, register_resolvers
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
 from hmu.debug import CUTS, cut
 from hmu.errors import ConfigError
 

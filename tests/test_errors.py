@@ -14,14 +14,14 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
+from evaluate import evaluate
 from hmu import app
 from hmu.data.demo import generate
+from hmu.devices import device_of
 from hmu.errors import ConfigError
-from hmu.workflows.evaluate import evaluate
-from hmu.workflows.measure import torch_device
-from hmu.workflows.train import train
-from hmu.workflows.unlearn import unlearn
 from tests.conftest import REPOSITORY
+from train import train
+from unlearn import unlearn
 
 WORKFLOWS = {"unlearn": unlearn, "evaluate": evaluate, "train": train}
 WEIGHTS = REPOSITORY / "hmu" / "assets" / "demo" / "salad"
@@ -197,8 +197,8 @@ def test_gpu_that_is_not_there(call, data):
 @pytest.mark.parametrize("name", ["foo", "cuda:99", "xpu"])
 def test_device_that_cannot_be_used(name):
     with pytest.raises(ConfigError, match=f"device={name} cannot be used here .*auto, cpu or cuda"):
-        torch_device(name)
-    assert torch_device("cpu").type == "cpu"
+        device_of(name)
+    assert device_of("cpu").type == "cpu"
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

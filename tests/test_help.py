@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hmu.config import CONFIGS_DIR
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.help import main_help, options, show, summary
 
-ROOTS = sorted(path.stem for path in CONFIGS_DIR.glob("*.yaml"))
+ROOTS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("root", ROOTS)
@@ -43,14 +43,14 @@ def test_choices_of_a_group_are_the_public_ones_with_what_they_are():
         main_help("unlearn", ["--help", "methods"])
 
 
-@pytest.mark.parametrize("group", sorted(path.name for path in CONFIGS_DIR.iterdir() if path.is_dir()))
+@pytest.mark.parametrize("group", sorted(path.name for path in CONFIGS.iterdir() if path.is_dir()))
 def test_every_choice_says_what_it_is(group):
     if group in ("hydra", "paths"):
         pytest.skip("not chosen by users")
     for name in options(group):
-        if not (CONFIGS_DIR / group / f"{name}.yaml").is_file():
+        if not (CONFIGS / group / f"{name}.yaml").is_file():
             continue
-        told = summary((CONFIGS_DIR / group / f"{name}.yaml").read_text(encoding="utf-8"))
+        told = summary((CONFIGS / group / f"{name}.yaml").read_text(encoding="utf-8"))
         assert 3 <= len(told) <= 160, (group, name, told)
 
 

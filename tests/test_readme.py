@@ -7,7 +7,7 @@ import re
 import pytest
 from hydra.errors import HydraException
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from tests.commands import Command, Unknown, check, of_header, of_readme
 from tests.conftest import REPOSITORY

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hmu.errors import ConfigError
-from hmu.stamp import agree_on
+from hmu.processes import agree_on
 
 STAMP, OTHER = "2026-01-02_03-04-05-678901", "2026-01-02_03-04-06-000001"
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows gives every user a temporary folder")

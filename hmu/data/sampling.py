@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from hmu.errors import DataError
+from hmu.processes import group
 
 BUCKETED_BATCHES = 50  # entries are sorted by length within so many batches: little padding, still well shuffled
 
@@ -34,16 +34,9 @@ class PairedRequest(NamedTuple):
     seed: int
 
 
-def rank_and_world() -> tuple[int, int]:
-    """This process's rank and the number of processes of a distributed run; (0, 1) when alone."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
 def share(indices: Indices) -> Indices:
     """This process's share of a batch; every process gets equally many (a few entries are repeated where needed)."""
-    rank, world = rank_and_world()
+    rank, world = group()
     missing = -len(indices) % world
     return np.concatenate([indices, np.resize(indices, missing)])[rank::world]
 
@@ -115,7 +108,7 @@ class EpochSampler(Sampler[Request]):
 
     def requests(self, epoch: int, first: int = 0) -> Iterator[Request]:
         """The batches of pass ``epoch`` from number ``first`` on."""
-        rank, _ = rank_and_world()
+        rank, _ = group()
         for step, indices in enumerate(self._batches(epoch)):
             if step >= first:
                 yield Request(share(indices), batch_seed(self.seed, 3, epoch, step, rank))
@@ -210,7 +203,7 @@ class PairedSampler(Sampler[PairedRequest]):
 
     def at(self, step: int) -> PairedRequest:
         """The batch of global step ``step`` (this process's share of it)."""
-        rank, _ = rank_and_world()
+        rank, _ = group()
         forget, retain = (side(step * size, size) for side, size in zip(self.sides, self.sizes, strict=True))
         return PairedRequest(share(forget), share(retain), batch_seed(self.seed, 13, step, rank))
 

@@ -11,23 +11,8 @@ from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.store import content_key
 from hmu.errors import CheckpointError
 from hmu.evaluation.sets import PromptSet
+from hmu.processes import group
 from hmu.text.base import TextCondition
-
-
-def processes() -> tuple[int, int]:
-    """This process's rank and their number; ``(0, 1)`` when alone."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
-def found_everywhere(found: Tensor | None) -> Tensor | None:
-    """``found``, if every process has found it: all of them must then do the same next."""
-    if processes()[1] > 1:
-        least = torch.tensor(int(found is not None))
-        distributed.all_reduce(least, distributed.ReduceOp.MIN)
-        return found if int(least) else None
-    return found
 
 
 def length_batches(lengths: Tensor, most: int) -> Iterator[Tensor]:
@@ -62,7 +47,7 @@ def generate(
         condition: of every prompt, as :func:`encode` gives it; None encodes here.
         done: told after every batch how many motions there are more.
     """
-    rank, world = processes()
+    rank, world = group()
     device = next(backbone.parameters()).device
     out = torch.zeros(len(prompts), int(prompts.lengths.max()), backbone.features)
     with torch.inference_mode():

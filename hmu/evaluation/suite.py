@@ -23,7 +23,7 @@ from hmu.evaluation.detecting import Hits, look, rates, sees_joints
 from hmu.evaluation.detecting import joints_of as joints_of
 from hmu.evaluation.embedding import EmbeddingStore
 from hmu.evaluation.embedding import embed as embed
-from hmu.evaluation.generation import encode, found_everywhere, generate, motions_key, processes
+from hmu.evaluation.generation import encode, generate, motions_key
 from hmu.evaluation.ncs import Answering
 from hmu.evaluation.recovery import compare
 from hmu.evaluation.results import Row, summarise
@@ -33,6 +33,7 @@ from hmu.evaluators.base import Evaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.values import Value, by_evaluator
 from hmu.phases import Phase
+from hmu.processes import everywhere, group
 from hmu.progress import phase
 from hmu.values import Count
 
@@ -237,7 +238,7 @@ class Suite:
         found, condition = Answers(), None
         for repeat in range(self.repeats):
             key = self._key(model, prompts, seed + repeat)
-            motion = found_everywhere(cache.load(key))
+            motion = everywhere(cache.load(key))
             if motion is None:
                 condition = encode(model.backbone, prompts) if condition is None else condition
                 motion = generate(
@@ -250,7 +251,7 @@ class Suite:
                     condition=condition,
                     done=done.advance,
                 )
-                if processes()[0] == 0:
+                if group()[0] == 0:
                     motion = cache.save(key, motion)
             else:
                 done.skip(len(prompts))

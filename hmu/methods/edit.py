@@ -11,10 +11,11 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +26,25 @@ from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.methods import edit_files
 
 log = logging.getLogger(__name__)
+_hashed: WeakKeyDictionary[MotionBackbone, tuple[object, str]] = WeakKeyDictionary()  # which state, and its hash
 
 
 def fingerprint(backbone: MotionBackbone) -> str:
-    """SHA-256 of the names, shapes, types and bytes of the weights that edits refer to."""
+    """SHA-256 of the names, shapes, types and bytes of the weights that edits refer to.
+
+    Weights that nobody has written to since (torch counts in-place changes) are not read again.
+    """
+    weights = sorted(backbone.network().state_dict().items())
+    state = tuple((name, value.data_ptr(), value._version) for name, value in weights)
+    if backbone not in _hashed or _hashed[backbone][0] != state:
+        _hashed[backbone] = state, hashed(weights)
+    return _hashed[backbone][1]
+
+
+def hashed(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 of named tensors of any shape: names, shapes, types and bytes."""
     digest = hashlib.sha256()
-    for name, value in sorted(backbone.network().state_dict().items()):
+    for name, value in weights:
         array = value.detach().cpu().contiguous()
         digest.update(f"{name}|{tuple(array.shape)}|{array.dtype}".encode())
         digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -242,12 +256,13 @@ class EditStack:
     Args:
         backbone: the base; nothing changes until :meth:`apply`.
         strict: refuse an edit that was made for other base weights; otherwise only warn.
+        base: :func:`fingerprint` of the backbone, where it is known.
     """
 
-    def __init__(self, backbone: MotionBackbone, *, strict: bool = True) -> None:
+    def __init__(self, backbone: MotionBackbone, *, strict: bool = True, base: str | None = None) -> None:
         self.backbone, self.strict = backbone, strict
         self.edits: list[tuple[Edit, float]] = []
-        self._base = fingerprint(backbone)
+        self._base = base or fingerprint(backbone)
         self._deltas: list[dict[str, Tensor]] = []
         self._originals: dict[str, Tensor] = {}
 
@@ -309,14 +324,17 @@ class EditStack:
 
 @contextmanager
 def applied(
-    backbone: MotionBackbone, edits: Sequence[tuple[Edit, float]], *, strict: bool = True
+    backbone: MotionBackbone, edits: Sequence[tuple[Edit, float]], *, strict: bool = True, base: str | None = None
 ) -> Iterator[EditStack]:
     """The backbone with ``edits`` (edit, strength) inside the block; bit-identical to before after it.
+
+    Args:
+        backbone, strict, base: as of :class:`EditStack`. edits: with their strengths.
 
     Raises:
         CheckpointError: an edit does not fit; the backbone is unchanged then.
     """
-    stack = EditStack(backbone, strict=strict)
+    stack = EditStack(backbone, strict=strict, base=base)
     try:
         for edit, scale in edits:
             stack.apply(edit, scale)

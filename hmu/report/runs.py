@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hmu.choices import chosen_by, mapping, recorded_choices
 from hmu.documents import read_json, read_yaml
 from hmu.errors import DataError
 from hmu.evaluation.results import Results, Row
+from hmu.overrides import chosen_by, mapping, recorded_choices, split
 
 CHOICES = ("dataset", "backbone", "concept", "method")
 #: what a command line says about the machine or the book-keeping, not about the method
@@ -219,7 +219,7 @@ def _overrides(path: Path) -> dict[str, str]:
         listed = read_yaml(path / ".hydra" / "overrides.yaml", limit=2 << 20)
     except DataError:
         return {}
-    pairs = (str(item).lstrip("+~").partition("=")[::2] for item in (listed if isinstance(listed, list) else ()))
+    pairs = (split(str(item)) for item in (listed if isinstance(listed, list) else ()))
     return {key: value for key, value in pairs if key not in ASIDE and key.split(".")[0] not in ASIDE_NODES}
 
 

@@ -43,28 +43,23 @@ def run(config: DictConfig) -> list[Path]:
     Raises:
         ConfigError: a method other than LCR, a backbone without codebooks, or an ``out`` that holds anything.
     """
-    from hmu.build import instantiate
+    from hmu.devices import device_of
     from hmu.methods.lcr import Lcr
-    from hmu.workflows.common import build_backbone, check_match
-    from hmu.workflows.measure import torch_device
-    from hmu.workflows.pairs import check_pair
-    from hmu.workflows.sides import partition
+    from hmu.workflows.job import Job
+    from hmu.workflows.parts import check_match
 
     if not len(config.formats):
         raise ConfigError("formats=[]: expected at least one of csv and parquet")
     out = place_of(config)
     place = claim_folder(out, "out", "codes", overwrite=config.overwrite)
-    method = instantiate(config.method)
+    job = Job(config)
+    method = job.method
     if not isinstance(method, Lcr):
         raise ConfigError(f"method={method.name}: codes are chosen by method=lcr")
-    check_pair(method, config.backbone)
-    source = instantiate(config.dataset)
-    source.prepare()
-    sides = partition(config, source, "train", instantiate(config.concept).for_dataset(source.name))
-    backbone = build_backbone(config).to(torch_device(config.device))
-    check_match(backbone, source.features, source.name)
-    clips = [source.clips("train", ids) for ids in (sides.forget, sides.retain)]
-    table, forget = method.statistics(backbone, clips[0], clips[1], all_layers=True)
+    forget_clips, retain_clips = job.clips
+    backbone = job.backbone.to(device_of(config.device))
+    check_match(backbone, job.source)
+    table, forget = method.statistics(backbone, forget_clips, retain_clips, all_layers=True)
     method.select(backbone, table, forget)
     place.begin([*(f"codes.{name}" for name in config.formats), "codes.yaml", "codes.json"])
     files = [table.save(out / f"codes.{name}") for name in config.formats] + method.save_findings(out)

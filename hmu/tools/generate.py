@@ -135,7 +135,7 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
 
 def reads_text(config: DictConfig) -> bool:
     """Whether the configured backbone, by its class, can be asked with prompts."""
-    from hmu.workflows.pairs import backbone_class
+    from hmu.workflows.compatibility import backbone_class
 
     kind = backbone_class(config.backbone)
     return kind is None or kind.reads_text
@@ -226,12 +226,11 @@ def produce(
 
 def announce(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) -> None:
     """Print what will be made, and how long that may take."""
-    from hmu.choices import choice
-    from hmu.durations import machine
-    from hmu.workflows.outlook import device_name
+    from hmu.devices import of_module, speed_of
+    from hmu.overrides import choice
 
     name = choice("backbone", config) or backbone.name
-    where = machine(device_name(next(backbone.parameters()).device))
+    where = speed_of(of_module(backbone))
     what = f"{name}, {config.steps or 'own'} steps, {config.animation}, {where}"
     prompts, repeats = len({job.number for job in jobs}), int(config.repeats)
     words = f"{prompts} prompt{'s' * (prompts != 1)} × {repeats} seed{'s' * (repeats != 1)}"

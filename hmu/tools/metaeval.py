@@ -51,45 +51,36 @@ def run(config: DictConfig) -> Path:
         CheckpointError: ``base`` or ``reference`` is no model of the same kind.
         ConfigError: ``reference`` has seen the concept, or the document is missing.
     """
-    from hmu.build import instantiate
-    from hmu.checkpoints.store import Store
+    from hmu.devices import device_of
     from hmu.evaluation.metaeval import effects, table
-    from hmu.evaluation.ncs import answering_for
-    from hmu.evaluation.suite import Model
-    from hmu.methods.edit import fingerprint
     from hmu.run import write_json, write_text
-    from hmu.workflows.common import build_backbone, build_evaluator, check_match, seed_everything, settle_concept
-    from hmu.workflows.evaluate import with_run
-    from hmu.workflows.measure import prompt_sets, torch_device
-    from hmu.workflows.reference import check_reference, load_reference
+    from hmu.workflows.job import Job
+    from hmu.workflows.measure import prepare_gallery
+    from hmu.workflows.parts import build_backbone, check_match
 
     out = place_of(config)
     place = claim_folder(out, "out", "metaeval", overwrite=config.overwrite)
-    config = settle_concept(with_run(config))
-    seed_everything(config)
+    job = Job(config)
+    config = job.config
+    job.seed_everything()
     document = _document(config)
-    source = instantiate(config.dataset)
-    source.prepare()
-    concept = instantiate(config.concept).for_dataset(source.name)
-    backbone = build_backbone(config, checkpoint=_weights(str(config.base))).to(torch_device(config.device))
-    check_match(backbone, source.features, source.name)
-    check_reference(config, source, backbone)
-    models = [Model("base", backbone, fingerprint(backbone)), load_reference(config, backbone)]
-    evaluator = build_evaluator(config, source).to(torch_device(config.device))
-    sides, sets = prompt_sets(config, source, concept, backbone.unit_length)
-    cache = Store(Path(config.paths.cache) / "generated")
-    suite = instantiate(config.suite)
-    galleries = Path(config.paths.cache) / "galleries"
-    suite.answering = answering_for(source, suite.gallery, evaluator, suite.gallery_self, galleries)
-    measured, _ = suite.measure(models, sets, evaluator, concept, int(config.seed), cache)
+    source, concept = job.source, job.concept
+    backbone = build_backbone(config, checkpoint=_weights(str(config.base))).to(device_of(config.device))
+    job.backbone = backbone
+    check_match(backbone, source)
+    models = [model for model in (job.base_model, job.reference) if model is not None]
+    evaluator = job.evaluator.to(device_of(config.device))
+    prepare_gallery(job)
+    suite = job.suite
+    measured, _ = suite.measure(models, job.sets, evaluator, concept, job.seed, job.generated)
     found = effects(measured["base"], measured["reference"])
     circumstances = {
         "concept": concept.name,
         "dataset": source.name,
         "evaluator": evaluator.fingerprint,
-        "partition": sides.hash,
+        "partition": job.measured.hash,
         "repeats": suite.repeats,
-        "seed": int(config.seed),
+        "seed": job.seed,
         "base": str(config.base),
         "reference": str(config.reference),
     }

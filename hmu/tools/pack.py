@@ -39,7 +39,6 @@ def pack(config: DictConfig) -> Path:
         ConfigError: ``target`` is not empty; with ``overwrite``, it is no copy that this tool made.
     """
     from hmu.evaluators import guo
-    from hmu.workflows.common import folder_size
 
     source, target = Path(config.model), Path(config.target)
     source = source / "model" if (source / "model").is_dir() else source
@@ -53,7 +52,8 @@ def pack(config: DictConfig) -> Path:
         else:
             _backbone(family, source).load_pretrained(source).save_pretrained(work, dtype="float16")
         place.replace_with(work)
-    log.info("%s: %.2f MB", target, folder_size(target) / 1e6)
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    log.info("%s: %.2f MB", target, size / 1e6)
     return target
 
 

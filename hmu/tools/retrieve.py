@@ -42,21 +42,20 @@ def run(config: DictConfig) -> dict[str, float]:
     Raises:
         ConfigError, DataError: a value, a records file or a motion file that cannot be read.
     """
-    from hmu.build import instantiate
     from hmu.evaluation.embedding import embed
     from hmu.evaluation.gallery import build_gallery, searched_by
     from hmu.metrics.motion_search import search
     from hmu.metrics.ncs import ncs_compute, read_records, write_records
-    from hmu.workflows.common import build_evaluator
+    from hmu.workflows.job import Job
 
     path = Path(config.records)
     out = path if config.out is None else Path(config.out)
     place = None if out == path else claim_files([out], "out", "retrieve", overwrite=config.overwrite)
     heading, records = read_records(path)
-    source = instantiate(config.dataset)
-    concept = instantiate(config.concept).for_dataset(source.name)
-    evaluator = searched_by(build_evaluator(config, source))
-    gallery = build_gallery(source, str(config.gallery), evaluator, Path(config.paths.cache) / "galleries")
+    job = Job(config)
+    source, concept = job.source, job.concept
+    evaluator = searched_by(job.evaluator)
+    gallery = build_gallery(source, str(config.gallery), evaluator, job.cache / "galleries")
     motion, lengths = read_motions(records, path.parent, source.features)
     own = [str(record["name"]) for record in records] if config.exclude_self else None
     found = search(embed(evaluator, motion, lengths, int(config.batch_size)), gallery, int(config.top), own)

@@ -40,9 +40,10 @@ def run(config: DictConfig) -> list[Path]:
         ConfigError: a file that differs, without ``overwrite``, or that this tool did not write.
     """
     from hmu.build import instantiate
+    from hmu.workflows.settling import settle_concept
 
     source: DatasetSource = instantiate(config.dataset)
-    concept: Concept = instantiate(config.concept).for_dataset(source.name)
+    concept: Concept = instantiate(settle_concept(config).concept)
     changes = {key: config[key] for key in ("match", "min_occurrence") if config[key] is not None}
     concept = replace(concept, **_without_exceptions(changes))
     if not len(config.splits):

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hmu.app import EXIT_USER_ERROR
 from hmu.errors import ConfigError
 from hmu.outputs import check_place
+from hmu.overrides import in_sweep, running
 from hmu.report import sweep
 from hmu.written import NOTHING
 
@@ -22,9 +21,8 @@ SWEPT = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
 
 def place_of(config: DictConfig) -> Path:
     """``out``, or in a sweep the running job's folder below it."""
-    ours = HydraConfig.get() if HydraConfig.initialized() else None
     out = Path(config.out)
-    return out / str(ours.job.num) if ours is not None and ours.mode == RunMode.MULTIRUN else out
+    return out / str(running().job.num) if in_sweep() else out
 
 
 class ClaimSweep(Callback):

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from copy import copy
 
 import numpy as np
 from lightning.pytorch.utilities.seed import isolate_rng
-from omegaconf import DictConfig
 
 from hmu.backbones.base import MotionBackbone
-from hmu.build import instantiate
-from hmu.checkpoints.store import Store
-from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
+from hmu.devices import of_module
 from hmu.errors import DataError
 from hmu.evaluation.claims import FAR, objections, offer
 from hmu.evaluation.counting import Resampling
 from hmu.evaluation.detecting import joints_of, look, rates, sees_joints
 from hmu.evaluation.results import Results, Row
-from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Model, Suite
-from hmu.evaluators.base import Evaluator
-from hmu.methods.edit import fingerprint
 from hmu.motion.layout import FeatureLayout
 from hmu.motion.statistics import motion_statistics
+from hmu.processes import started
+from hmu.workflows.job import Job
 
 log = logging.getLogger(__name__)
 LOOKED_AT = 500  #: clips that stand for a data set
@@ -67,36 +60,29 @@ def warn_of_strange_data(backbone: MotionBackbone, source: DatasetSource) -> Non
         )  # fmt: skip
 
 
-def warn_of_no_basis(
-    config: DictConfig, backbone: MotionBackbone, concept: Concept, evaluator: Evaluator, sets: Sequence[PromptSet]
-) -> None:
+def warn_of_no_basis(job: Job) -> None:
     """One line where the base hardly shows the concept, and which ones it does show.
 
     The base is asked the first repeat of what :func:`hmu.workflows.measure.measure` asks it anyway; the cache keeps the
     answers, so nothing is generated twice, and random numbers stay where they were. One of several processes is not
-    kept waiting for this: there the report alone tells.
+    kept waiting for this: there the report alone says it.
     """
-    by_name = {prompts.name: prompts for prompts in sets}
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if several or not backbone.reads_text or concept.detector is None or "forget" not in by_name:
+    sets = {prompts.name: prompts for prompts in job.sets if prompts.name in ("forget", "retain")}
+    concept, backbone = job.concept, job.backbone
+    if started() > 1 or not backbone.reads_text or concept.detector is None or "forget" not in sets:
         return
-    suite: Suite = instantiate(config.suite, repeats=1)
-    cache = Store(Path(config.paths.cache) / "generated")
-    device = next(backbone.parameters()).device
-    model, rows = Model("base", backbone, fingerprint(backbone)), list[Row]()
+    suite = copy(job.suite)
+    suite.repeats = 1
+    evaluator, rows = job.evaluator.to(of_module(backbone)), list[Row]()
     context = {"concept": concept.name, "reads_text": True}
-    for name in ("forget", "retain"):
-        if name not in by_name:
-            continue
-        prompts = by_name[name]
+    for name in sorted(sets):
         with isolate_rng():
-            found = suite.ask([model], [prompts], evaluator.to(device), int(config.seed), cache)["base"][name].motions[
-                0
-            ]
-        if not sees_joints(found):
+            asked = suite.ask([job.base_model], [sets[name]], evaluator, job.seed, job.generated)
+        motion = asked["base"][name].motions[0]
+        if not sees_joints(motion):
             return
-        hits = [look(prompts, joints_of(found), concept)]
-        rows += [one.row for one in rates("base", prompts, hits, concept, Resampling(1, 0))]
+        hits = [look(sets[name], joints_of(motion), concept)]
+        rows += [one.row for one in rates("base", sets[name], hits, concept, Resampling(1, 0))]
         if not objections(Results(context, rows)):
             return  # the base shows the concept: what else it shows need not be known now
     results = Results(context, rows)

@@ -6,155 +6,83 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
-
-from hmu.backbones.base import MotionBackbone
-from hmu.build import instantiate
-from hmu.checkpoints.sealed import check_place
-from hmu.checkpoints.store import Store
-from hmu.choices import choice
-from hmu.data.concepts import Concept
-from hmu.data.dataset import DatasetSource
-from hmu.data.divide import Partition
-from hmu.errors import ConfigError, shown
-from hmu.evaluation.detecting import detector_concepts
-from hmu.evaluation.gallery import gallery_split
-from hmu.evaluation.generation import processes
+from hmu import processes
+from hmu.devices import of_module
 from hmu.evaluation.ncs import answering_for
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
-from hmu.evaluation.sets import PromptSet, build_sets
-from hmu.evaluation.size import check_size
-from hmu.evaluation.suite import Model, Suite
-from hmu.evaluators.base import Evaluator
-from hmu.methods.edit import Edit, applied, fingerprint
+from hmu.evaluation.suite import Model
+from hmu.methods.edit import Edit, applied
 from hmu.progress import phase
 from hmu.report.text import headline, summary
 from hmu.report.write import write_measured
 from hmu.workflows.basis import data_distance
-from hmu.workflows.common import build_evaluator, leave_process_group, log_report
-from hmu.workflows.reference import check_reference, load_reference
-from hmu.workflows.sides import measured_partition
+from hmu.workflows.job import Job
+from hmu.workflows.trainer import log_report
 
 log = logging.getLogger(__name__)
 
 
-def measure(
-    config: DictConfig,
-    backbone: MotionBackbone,
-    edits: Sequence[tuple[Edit, float]],
-    source: DatasetSource,
-    concept: Concept,
-    folder: Path,
-) -> Results | None:
-    """Evaluate ``backbone`` with and without ``edits``; writes ``metrics.json``, the reports and ``samples/``.
+def measure(job: Job, edits: Sequence[tuple[Edit, float]]) -> Results | None:
+    """Evaluate the job's backbone with and without ``edits``; writes ``metrics.json``, the reports and ``samples/``.
 
     Returns:
         the results; None in the other processes of a group, which only help generating.
-
-    Raises:
-        DataError: when the suite's split has no clip on one side.
-        CheckpointError: when ``reference`` is not a run folder of ``train.py``.
     """
-    sides, sets = prompt_sets(config, source, concept, backbone.unit_length)
-    evaluator = build_evaluator(config, source)
-    evaluator.to(next(backbone.parameters()).device)
-    suite: Suite = instantiate(config.suite)
-    cache = Store(Path(config.paths.cache) / "generated")
-    count = 1 + bool(edits) + (config.reference is not None)
-    check_size(suite, sets, count, backbone.features, evaluator.width, Path(config.paths.cache) / "generated")
-    base = fingerprint(backbone)
-    models = [Model("base", backbone, base)]
-    if edits:
-        strength = "+".join(f"{digest(edit)}@{scale}" for edit, scale in edits)
-        models.append(Model("unlearned", backbone, f"{base}+{strength}", lambda: applied(backbone, edits)))
-    if config.reference is not None:
-        models.append(load_reference(config, backbone))
-    galleries = Path(config.paths.cache) / "galleries"
-    suite.answering = answering_for(source, suite.gallery, evaluator, suite.gallery_self, galleries)
-    if processes()[1] > 1:  # they fill the cache together; the first one alone counts
-        suite.ask(models, sets, evaluator, int(config.seed), cache)
-        first = processes()[0] == 0
-        leave_process_group()
+    suite, sets, concept = job.suite, job.sets, job.concept
+    evaluator = job.evaluator.to(of_module(job.backbone))
+    models = models_of(job, edits)
+    prepare_gallery(job)
+    if processes.group()[1] > 1:  # they fill the cache together; the first one alone counts
+        suite.ask(models, sets, evaluator, job.seed, job.generated)
+        first = processes.group()[0] == 0
+        processes.leave()
         if not first:
             return None
-    rows, answers = suite.run(models, sets, evaluator, concept, int(config.seed), cache)
-    context = _context(config, concept, source, sides, evaluator, suite, backbone) | {"edited": _edited(edits)}
-    context["data_distance"] = data_distance(backbone, source)
+    rows, answers = suite.run(models, sets, evaluator, concept, job.seed, job.generated)
     with phase("report"):
-        results = Results({**context, "real_clips": suite.real_rates(sets, concept)}, rows)
+        context = _context(job) | {"edited": _edited(edits), "real_clips": suite.real_rates(sets, concept)}
+        results = Results(context, rows)
         results = replace(results, scoreboard=scoreboard(results) if edits else {})
-        write_measured(folder, results, suite, sets, answers, concept, backbone.fps)
+        write_measured(job.folder, results, suite, sets, answers, concept, job.backbone.fps)
+    job.run.stage("evaluate")
     log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
-    log_report(config, results, folder)
+    log_report(job.config, results, job.folder)
     return results
 
 
-def check_measurable(
-    config: DictConfig, source: DatasetSource, concept: Concept, backbone: MotionBackbone
-) -> tuple[Evaluator, list[PromptSet]]:
-    """Everything :func:`measure` may refuse, before anything expensive: suite, cache, evaluator, splits, reference.
-
-    Returns:
-        the evaluator and the prompt sets.
-
-    Raises:
-        HmuError: as :func:`measure`.
-    """
-    suite: Suite = instantiate(config.suite)
-    backbone.check_steps(suite.steps, "suite.steps")
-    check_place(Path(config.paths.cache))
-    evaluator = build_evaluator(config, source)
-    if suite.gallery is not None:
-        gallery_split(source, str(suite.gallery))
-    _, sets = prompt_sets(config, source, concept, backbone.unit_length)
-    count = 2 + (config.reference is not None)
-    check_size(suite, sets, count, backbone.features, evaluator.width, Path(config.paths.cache) / "generated")
-    if config.reference is not None:
-        check_reference(config, source, backbone)
-        load_reference(config, backbone)
-    return evaluator, sets
+def models_of(job: Job, edits: Sequence[tuple[Edit, float]]) -> list[Model]:
+    """What is asked: the base, the base with the edits if there are any, the reference if there is one."""
+    models = [job.base_model]
+    if edits:
+        strength = "+".join(f"{digest(edit)}@{scale}" for edit, scale in edits)
+        change = partial(applied, job.backbone, edits, base=job.base)
+        models.append(Model("unlearned", job.backbone, f"{job.base}+{strength}", change))
+    return models + ([] if job.reference is None else [job.reference])
 
 
-def prompt_sets(
-    config: DictConfig, source: DatasetSource, concept: Concept, unit: int
-) -> tuple[Partition, list[PromptSet]]:
-    """The partition of the suite's split, and the prompt sets made from it."""
-    actions = detector_concepts(concept)
-    split = str(config.suite.split)
-    sides = measured_partition(config, source, split, concept, actions)
-    sets = build_sets(
-        source.clips(split, sides.forget),
-        source.clips(split, sides.retain),
-        concept,
-        actions,
-        limits=OmegaConf.to_container(config.suite.limits, resolve=True),  # type: ignore[arg-type]
-        unit=unit,
-        seed=int(config.seed),
-    )
-    return sides, sets
+def prepare_gallery(job: Job) -> None:
+    """Give the suite the real clips that answer what is generated, if it asks for them."""
+    suite, folder = job.suite, job.cache / "galleries"
+    suite.answering = answering_for(job.source, suite.gallery, job.evaluator, suite.gallery_self, folder)
 
 
-def _context(
-    config: DictConfig,
-    concept: Concept,
-    source: DatasetSource,
-    sides: Partition,
-    evaluator: Evaluator,
-    suite: Suite,
-    backbone: MotionBackbone,
-) -> dict[str, Any]:
-    seed, counts = int(config.seed), {"forget": len(sides.forget), "retain": len(sides.retain)}
+def _context(job: Job) -> dict[str, Any]:
+    """What the numbers depend on, for ``metrics.json``."""
+    config, source, suite, evaluator, backbone = job.config, job.source, job.suite, job.evaluator, job.backbone
+    sides = job.measured
+    counts = {"forget": len(sides.forget), "retain": len(sides.retain)}
     return {
         "title": f"{config.run_name} on {source.name}",
-        "concept": concept.name,
+        "concept": job.concept.name,
         "dataset": source.name,
         "data_fingerprint": source.fingerprint,
+        "data_distance": data_distance(backbone, source),
         "partition": {"split": suite.split, "hash": sides.hash, **counts},
         "evaluator": evaluator.name,
         "evaluator_fingerprint": evaluator.fingerprint,
@@ -164,14 +92,14 @@ def _context(
         "gallery": suite.gallery,
         "gallery_holds_own_clip": suite.gallery_self if suite.gallery else None,
         "repeats": suite.repeats,
-        "seeds": list(range(seed, seed + suite.repeats)),
+        "seeds": list(range(job.seed, job.seed + suite.repeats)),
         "bootstrap": suite.bootstrap,
         "reference": None if config.reference is None else folder_name(Path(config.reference)),
         "guidance": suite.guidance,
         "steps": suite.steps,
         "batch_size": suite.batch_size,
         "backbone": backbone.name,
-        "made_with": {group: choice(group, config) for group in ("backbone", "method") if choice(group, config)},
+        "made_with": {group: job.name(group) for group in ("backbone", "method") if job.name(group)},
         "reads_text": backbone.reads_text,
     }
 
@@ -194,20 +122,3 @@ def digest(edit: Edit) -> str:
     for name, tensor in sorted(edit.tensors.items()):
         found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
-
-
-def torch_device(name: str) -> torch.device:
-    """``auto`` is the GPU if there is one.
-
-    Raises:
-        ConfigError: no device of torch's, or one that this machine does not have.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        if name.partition(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
-            reason = "no such kind of device"
-        raise ConfigError(f"device={shown(name)} cannot be used here ({reason}): give auto, cpu or cuda") from None

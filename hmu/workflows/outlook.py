@@ -2,104 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import torch
-from omegaconf import DictConfig
 
-from hmu.backbones.base import MotionBackbone
-from hmu.build import instantiate
-from hmu.checkpoints.store import Store
-from hmu.choices import choice
-from hmu.durations import machine
-from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Model, Suite
-from hmu.methods.base import Method, TrainedMethod
-from hmu.methods.edit import fingerprint
+from hmu.devices import of_module, speed_of
+from hmu.methods.base import TrainedMethod
 from hmu.phases import Part
 from hmu.progress import plan
+from hmu.workflows.job import Job
 
 
-def announce_unlearning(
-    config: DictConfig,
-    method: Method,
-    backbone: MotionBackbone,
-    sides: tuple[int, int],
-    dataset: str,
-    sets: Sequence[PromptSet],
-) -> None:
-    """Print the plan of ``unlearn.py``.
-
-    Args:
-        sides: numbers of forget and retain clips. sets: what will be asked; empty with ``evaluate=false``.
-    """
-    where = trained_on(str(config.trainer.accelerator))
-    what = f"{method.name}, {_name(config, backbone)}, {dataset}, {where}"
-    words = [f"{method.name} on {sides[0]} forget and {sides[1]} retain clips of '{dataset}'"]
-    if isinstance(method, TrainedMethod):
-        steps = method.total_steps(sides[0])
-        parts = [Part("preparing clips", what=what), Part("training", steps, "steps", f"{what}, {method.batch_size}")]
+def announce_unlearning(job: Job) -> None:
+    """Print the plan of ``unlearn.py``."""
+    forget, retain = map(len, job.clips)
+    name, dataset = job.method.name, job.source.name
+    what = f"{name}, {_backbone(job)}, {dataset}, {speed_of(job.trainer_device)}"
+    words = [f"{name} on {forget} forget and {retain} retain clips of '{dataset}'"]
+    if isinstance(job.method, TrainedMethod):
+        steps = job.method.total_steps(forget)
+        parts = [
+            Part("preparing clips", what=what),
+            Part("training", steps, "steps", f"{what}, {job.method.batch_size}"),
+        ]
         words.append(f"{steps} steps")
     else:
         parts = [Part("editing", what=what)]
-    models = ["base", "unlearned"] + ["reference"] * (config.reference is not None)
-    parts += measuring(config, backbone, sets, models, words)
+    if job.config.evaluate:
+        parts += _measuring(job, True, words)
     plan(parts, ", ".join(words))
 
 
-def announce_evaluation(
-    config: DictConfig, backbone: MotionBackbone, sets: Sequence[PromptSet], edited: bool, dataset: str
-) -> None:
+def announce_evaluation(job: Job, edited: bool) -> None:
     """Print the plan of ``evaluate.py``; ``edited``: whether there is anything beside the base."""
-    models = ["base"] + ["unlearned"] * edited + ["reference"] * (config.reference is not None)
-    words = [f"{_name(config, backbone)} on '{dataset}'"]
-    parts = list(measuring(config, backbone, sets, models, words))
-    plan(parts, ", ".join(words))
+    words = [f"{_backbone(job)} on '{job.source.name}'"]
+    plan(list(_measuring(job, edited, words)), ", ".join(words))
 
 
-def announce_training(config: DictConfig, name: str, stages: Mapping[str, int], clips: int, dataset: str) -> None:
-    """Print the plan of ``train.py``; ``stages``: steps of each, in order."""
-    where = trained_on(str(config.trainer.accelerator))
+def announce_training(job: Job, name: str, stages: Mapping[str, int], clips: int) -> None:
+    """Print the plan of ``train.py``; ``name``: of the model; ``stages``: steps of each, in order."""
+    where = speed_of(job.trainer_device)
     parts = [Part(f"training {stage}", steps, "steps", f"{name}, {where}") for stage, steps in stages.items()]
     words = ", ".join(f"{stage} {steps} steps" for stage, steps in stages.items())
-    plan(parts, f"{name} on {clips} clips of '{dataset}', {words}")
+    plan(parts, f"{name} on {clips} clips of '{job.source.name}', {words}")
 
 
-def measuring(
-    config: DictConfig, backbone: MotionBackbone, sets: Sequence[PromptSet], models: Sequence[str], words: list[str]
-) -> Iterator[Part]:
+def _measuring(job: Job, edited: bool, words: list[str]) -> Iterator[Part]:
     """The phases of :func:`hmu.workflows.measure.measure`; appends to ``words`` what they are."""
-    if not sets:
-        return
-    suite: Suite = instantiate(config.suite)
-    prompts = sum(map(len, sets))
-    asked = prompts * len(models) * suite.repeats
-    words.append(f"{_many(prompts, 'prompt')} × {_many(len(models), 'model')} × {_many(suite.repeats, 'seed')}")
-    cache = Store(Path(config.paths.cache) / "generated")
-    there = suite.kept([Model("base", backbone, fingerprint(backbone))], sets, int(config.seed), cache)
+    suite, models = job.suite, 1 + edited + (job.config.reference is not None)
+    prompts = sum(map(len, job.sets))
+    asked = prompts * models * suite.repeats
+    words.append(f"{_many(prompts, 'prompt')} × {_many(models, 'model')} × {_many(suite.repeats, 'seed')}")
+    there = suite.kept([job.base_model], job.sets, job.seed, job.generated)
     if there:
         words.append(f"{there} of {asked} motions are there already")
-    where = machine(device_name(next(backbone.parameters()).device))
-    what = f"{_name(config, backbone)}, {suite.steps or 'own'} steps, {where}"
+    what = f"{_backbone(job)}, {suite.steps or 'own'} steps, {speed_of(of_module(job.backbone))}"
     yield Part("generating", asked - there, "motions", what)
-    yield Part("counting", asked, "motions", f"{suite.bootstrap} draws, {machine('cpu')}")
-    yield Part("report", what=_name(config, backbone))
+    yield Part("counting", asked, "motions", f"{suite.bootstrap} draws, {speed_of(torch.device('cpu'))}")
+    yield Part("report", what=_backbone(job))
 
 
-def trained_on(accelerator: str) -> str:
-    """The device that a trainer with this accelerator uses, for what is remembered about speed."""
-    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return machine(device_name(torch.device("cuda" if gpu else "cpu"))) if accelerator != "mps" else "mps"
-
-
-def device_name(device: torch.device) -> str:
-    """``cpu``, or which GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _name(config: DictConfig, backbone: MotionBackbone) -> str:
-    return str(choice("backbone", config) or backbone.name)
+def _backbone(job: Job) -> str:
+    return job.name("backbone") or job.backbone.name
 
 
 def _many(count: int, thing: str) -> str:

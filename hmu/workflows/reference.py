@@ -13,12 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from hmu.backbones.base import MotionBackbone
 from hmu.build import check_received, instantiate
 from hmu.data.dataset import DatasetSource
+from hmu.devices import of_module
 from hmu.errors import CheckpointError, ConfigError, HmuError
 from hmu.evaluation.suite import Model
 from hmu.methods.edit import fingerprint, weights_of
 from hmu.run import load_config
-from hmu.workflows.common import as_plain, build_backbone
 from hmu.workflows.lineage import ancestors, read_record, run_of
+from hmu.workflows.parts import build_backbone
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,8 @@ def _check_data(config: DictConfig, ran: DictConfig, record: dict[str, Any], sou
         )
     if data in (None, source.fingerprint):
         return
-    here = {key: value for key, value in as_plain(config.dataset).items() if key in PLACES}
-    recorded = {key: value for key, value in as_plain(ran.dataset).items() if key not in here}
+    here = {key: value for key, value in _plain(config.dataset).items() if key in PLACES}
+    recorded = {key: value for key, value in _plain(ran.dataset).items() if key not in here}
     check_received(recorded, "dataset", home / "config.yaml", trust=config.get("trust"))
     try:
         same = instantiate(OmegaConf.create({**recorded, **here})).fingerprint == data
@@ -112,8 +113,11 @@ def _check_ancestors(concept: str, stages: Sequence[str], home: Path) -> None:
         )
 
 
-def load_reference(config: DictConfig, backbone: MotionBackbone) -> Model:
+def load_reference(config: DictConfig, backbone: MotionBackbone, base: str) -> Model:
     """The model in ``config.reference``, on the backbone's device.
+
+    Args:
+        config: with ``reference`` and ``backbone``. backbone: what is measured; base: identity of its weights.
 
     Raises:
         CheckpointError: no run folder of ``train.py``, or a model of another family or of other sizes.
@@ -129,11 +133,11 @@ def load_reference(config: DictConfig, backbone: MotionBackbone) -> Model:
         raise CheckpointError(f"reference: '{folder}' is no model of backbone {backbone.name}: {said}") from error
     _check_sizes(backbone, reference, folder)
     identity = fingerprint(reference)
-    if identity == fingerprint(backbone):
+    if identity == base:
         raise ConfigError(
             f"reference: '{folder}' holds the weights of the base itself, which cannot say more: {REMEDY}"
         )
-    return Model("reference", reference.to(next(backbone.parameters()).device), identity)
+    return Model("reference", reference.to(of_module(backbone)), identity)
 
 
 def _model_folder(config: DictConfig) -> Path:
@@ -150,3 +154,8 @@ def _check_sizes(backbone: MotionBackbone, reference: MotionBackbone, folder: Pa
     if unlike or backbone.features != reference.features:
         what = f"'{unlike[0]}' is {other.get(unlike[0])}, not {mine.get(unlike[0])}" if unlike else "other columns"
         raise CheckpointError(f"reference: '{folder}' has other sizes than the backbone ({what}): {REMEDY}")
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(node, resolve=True)
+    return dict(plain)

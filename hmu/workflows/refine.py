@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
-from hmu.build import instantiate
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
@@ -21,7 +19,7 @@ from hmu.data.partition import Partition
 from hmu.data.retrieval_partition import namer, refine_by_retrieval
 from hmu.errors import ConfigError
 from hmu.evaluation.embedding import embed
-from hmu.evaluation.gallery import build_gallery, searched_by
+from hmu.evaluation.gallery import build_gallery
 from hmu.evaluation.generation import generate
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
@@ -29,8 +27,6 @@ from hmu.metrics.motion_search import Gallery, search
 from hmu.phases import Phase
 from hmu.progress import phase
 from hmu.values import Count, Seed
-from hmu.workflows.common import build_evaluator
-from hmu.workflows.measure import torch_device
 
 log = logging.getLogger(__name__)
 MOTIONS = ("generated", "real")
@@ -130,23 +126,3 @@ def _prompts(clips: MotionClips) -> tuple[PromptSet, list[str]]:
     index = torch.tensor([i for i, _ in rows])
     captions = tuple(caption for _, caption in rows)
     return PromptSet("refine", captions, lengths[index], None, {}), [clips.clip_ids[i] for i, _ in rows]
-
-
-def refined(
-    config: DictConfig, sides: Partition, source: DatasetSource, concept: Concept, backbone: MotionBackbone
-) -> Partition:
-    """``sides`` as ``config.refine`` has them; unchanged with ``refine=none``."""
-    if not config.get("refine"):
-        return sides
-    refinement: RetrievalRefinement = instantiate(config.refine)
-    if refinement.motions == "generated":
-        backbone.check_steps(refinement.steps, "refine.steps")
-    evaluator = build_evaluator(config, source)
-    home, accelerator = next(backbone.parameters()).device, config.trainer.accelerator
-    device = torch_device("cuda" if accelerator == "gpu" else accelerator)
-    searched = searched_by(evaluator).to(device)
-    try:
-        cache = Path(config.paths.cache) / "galleries"
-        return refinement(sides, source, concept, backbone.to(device), searched, cache)
-    finally:
-        backbone.to(home)

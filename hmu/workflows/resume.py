@@ -14,12 +14,11 @@ from torch import nn
 
 from hmu.checkpoints.safe import load_tensors
 from hmu.errors import CheckpointError, ConfigError, shown
+from hmu.overrides import relocation
 from hmu.run import load_config
 from hmu.training.pretraining import NOISE
 from hmu.training.resumable import SUFFIX
-from hmu.workflows.common import as_plain
 from hmu.workflows.lineage import read_record
-from hmu.workflows.recorded import relocation
 
 #: top-level keys that say where and how a run is shown, not what is trained
 FREE = {"resume", "paths", "logger", "threads", "hydra", "debug", "trust", "run_name", "subject", "without_evaluator"}
@@ -89,8 +88,8 @@ def interrupted(config: DictConfig) -> Interrupted | None:
 
 def _check_same(config: DictConfig, ran: DictConfig, folder: Path) -> None:
     rewritten = relocation(ran, config, {"paths.root"})
-    theirs = dict(_leaves(rewritten(as_plain(ran))))
-    ours = dict(_leaves(as_plain(OmegaConf.create(OmegaConf.to_container(config, resolve=True)))))
+    theirs = dict(_leaves(rewritten(OmegaConf.to_container(ran, resolve=True))))
+    ours = dict(_leaves(OmegaConf.to_container(config, resolve=True)))
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         if not _decides(key, config) or ours.get(key) == theirs.get(key):
             continue

@@ -56,8 +56,8 @@ def measured_partition(
     lists = lists_of(config)
     if lists is not None:
         members = set(source.split_ids(split))
-        held = [any(clip in members for clip in side) for side in listed_sides(source, *lists)]
-        if any(held):
+        hits = [any(clip in members for clip in side) for side in listed_sides(source, *lists)]
+        if any(hits):
             return partition_from_files(source, split, *lists)
         log.info("forget_file and retain_file hold no clip of '%s': it is divided by the concept's keywords", split)
     return partition_by_concept(source, split, concept, neighbours=neighbours)
@@ -76,17 +76,3 @@ def check_lists(config: DictConfig, source: DatasetSource, split: str) -> None:
             partition_from_files(source, split, *lists)
         except DataError as error:
             raise DataError(f"{error}; what is measured is suite.split={split}") from None
-
-
-def recorded_lists(config: DictConfig, ran: DictConfig) -> DictConfig:
-    """``config`` with the lists of the run that is measured, so that it is measured as it measured itself."""
-    lists = lists_of(ran)
-    if lists is None or lists_of(config) is not None:
-        return config
-    if not all(path.is_file() for path in lists):
-        log.warning("%s and %s of that run are gone: its clips are divided by the concept's keywords", *lists)
-        return config
-    taken = config.copy()
-    for key, path in zip(KEYS, lists, strict=True):
-        OmegaConf.update(taken, key, str(path))
-    return taken

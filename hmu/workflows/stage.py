@@ -28,9 +28,8 @@ from hmu.training.recipe import Recipe
 from hmu.training.resumable import SUFFIX, KeepLatest, WholeFiles
 from hmu.training.steps import Steps
 from hmu.training.trainer import fit
-from hmu.workflows.common import logger_for
 from hmu.workflows.resume import check_state
-from hmu.workflows.trainer import trainer_arguments
+from hmu.workflows.trainer import logger_for, trainer_arguments
 
 log = logging.getLogger(__name__)
 

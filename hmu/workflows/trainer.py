@@ -1,8 +1,9 @@
-"""What a job's configuration says about Lightning: arguments of the trainer, and callbacks."""
+"""What a job's configuration says about Lightning: arguments of the trainer, callbacks, loggers."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -10,11 +11,11 @@ from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
-from hmu.build import instantiate
+from hmu.build import get_class, instantiate
 from hmu.errors import ConfigError, HmuError
+from hmu.evaluation.results import Results
 from hmu.training.callbacks import EarlyStopping
 from hmu.training.trainer import check_trainer
-from hmu.workflows.common import as_plain
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ def trainer_arguments(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: as :func:`callbacks_for`.
     """
-    node = {str(key): as_plain(value) for key, value in config.trainer.items() if key not in ("_target_", "callbacks")}
+    plain: Any = OmegaConf.to_container(config.trainer, resolve=True)
+    node = {str(key): value for key, value in plain.items() if key not in ("_target_", "callbacks")}
     callbacks = callbacks_for(config)
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # one that is asked for is shown
     return node | {"callbacks": callbacks} | ({"enable_progress_bar": True} if bar else {})
@@ -60,7 +62,7 @@ def _callback(key: str, node: Any) -> Callback:
     return made
 
 
-def check_job(config: DictConfig) -> None:
+def check_trainer_of(config: DictConfig) -> None:
     """Refuse trainer and callbacks that cannot work, before any data is read.
 
     Raises:
@@ -74,3 +76,30 @@ def check_job(config: DictConfig) -> None:
             "Lightning's EarlyStopping looks once an epoch, and an unlearning is one epoch: it will stop nothing; "
             "callbacks=early_stopping looks every few steps"
         )
+
+
+def logger_for(config: DictConfig, stage: str | None = None) -> Any:
+    """The configured Lightning logger; a missing package is named with the extra that installs it.
+
+    ``stage``: of several trainings in one run, each keeps curves of its own (a CSV logger empties its folder).
+    """
+    per_stage = {"name": f"{config.logger.name}/{stage}"} if stage and config.logger.get("name") == "logs" else {}
+    try:
+        logger = instantiate(config.logger, **per_stage)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        raise ConfigError(
+            f"logger={config.logger._target_}: {error.__cause__}; "
+            "pip install wandb or 'hmu[tensorboard]', or choose logger=csv"
+        ) from None
+    if hasattr(type(logger), "log_report"):  # looked at elsewhere, without the run folder's config.yaml
+        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+    return logger
+
+
+def log_report(config: DictConfig, results: Results, folder: Path) -> None:
+    """Show an evaluation in the configured logger, if it can: table, animations and plots of the run ``folder``."""
+    target = OmegaConf.select(config, "logger._target_")
+    if target is not None and hasattr(get_class(target), "log_report"):
+        logger_for(config).log_report(results, folder)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hmu.app import asset
 from hmu.backbones.base import MotionBackbone
 from hmu.backbones.salad import load_pretrained
+from hmu.compose import asset
 from hmu.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from hmu.app import register_resolvers
+from hmu.compose import register_resolvers
 from hmu.config import check_targets
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource

@@ -77,7 +77,7 @@ def test_processes_share_each_batch(monkeypatch) -> None:
     alone = drawn(EpochSampler(np.arange(23), 8, shuffle=True, seed=5))
     shares = []
     for rank in range(2):
-        monkeypatch.setattr(sampling, "rank_and_world", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(sampling, "group", lambda rank=rank: (rank, 2))
         shares.append(drawn(EpochSampler(np.arange(23), 8, shuffle=True, seed=5)))
     for batch, a, b in zip(alone, *shares, strict=True):
         assert len(a) == len(b)

@@ -12,8 +12,9 @@ import torch
 from hmu.checkpoints.store import Store
 from hmu.errors import DataError
 from hmu.evaluation.embedding import EmbeddingStore
-from hmu.evaluation.generation import encode, found_everywhere, generate, length_batches, processes
+from hmu.evaluation.generation import encode, generate, length_batches
 from hmu.evaluation.suite import Model
+from hmu.processes import everywhere, group
 from tests.evaluation.toy import KICKS, TEXTS, Generating, Words, prompts, suite
 
 
@@ -40,8 +41,8 @@ def test_conditions_made_before_give_the_same_motions():
 
 
 def test_alone_there_is_one_process():
-    assert processes() == (0, 1)
-    assert found_everywhere(None) is None
+    assert group() == (0, 1)
+    assert everywhere(None) is None
 
 
 def run(folder, backbone, evaluator=None):

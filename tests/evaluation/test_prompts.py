@@ -6,7 +6,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.data.concepts import PROMPTS, Concept
 from hmu.data.words import inflections
 from hmu.evaluation.prompts import misspellings, prompts_for

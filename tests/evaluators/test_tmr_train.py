@@ -9,8 +9,8 @@ import torch
 from hmu.data.captions import Caption
 from hmu.data.demo import generate
 from hmu.evaluators.tmr import build
-from hmu.workflows.train import train
 from tests.workflows.toy import QUIET, run
+from train import train
 
 
 def test_training_writes_a_folder_that_is_loaded(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from tests.conftest import REPOSITORY
 
 DOCS = REPOSITORY / "docs"

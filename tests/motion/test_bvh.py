@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError, DataError
 from hmu.motion.bvh import parse_bvh, read_bvh
 from hmu.motion.features import joints_to_features

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from evaluate import evaluate
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results, summarise
 from hmu.report.loggers import WandbReport
-from hmu.workflows.common import log_report, logger_for
-from hmu.workflows.evaluate import evaluate
-from hmu.workflows.unlearn import unlearn
+from hmu.workflows.trainer import log_report, logger_for
 from tests.workflows.toy import FAST, QUIET, inputs, run
+from unlearn import unlearn
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results, Row
 from hmu.report.comparison import build_report

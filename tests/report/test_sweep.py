@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from hmu.app import run_folder
-from hmu.workflows.unlearn import unlearn
 from tests.conftest import REPOSITORY
 from tests.workflows.toy import QUIET, inputs, run
+from unlearn import unlearn
 
 
 def table(folder: Path) -> list[dict[str, str]]:

@@ -10,7 +10,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from hmu.app import CONFIGS, register_resolvers
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
 from hmu.text.cache import CachedTextEncoder
 from hmu.text.clip import ClipTextEncoder
 from hmu.text.compact import CompactTextEncoder

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 
-from hmu.app import CONFIGS, register_resolvers
 from hmu.backbones.base import MotionBackbone
-from hmu.config import check_config
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS, check_config
 from hmu.errors import CheckpointError, ConfigError, DataError
 from hmu.methods.edit import DeltaEdit
 from hmu.motion.bvh import read_bvh

@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.errors import CheckpointError, ConfigError
 from hmu.gait import columns
 from hmu.gait.mot import read_table

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError, DataError
 from hmu.motion.features import features_to_joints
 from hmu.motion.skeleton import T2M

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from hmu.app import CONFIGS
-from hmu.config import check_config
+from hmu.config import CONFIGS, check_config
 from hmu.errors import ConfigError, DataError
 from hmu.gait.export import export_coordinates, export_forces
 from hmu.gait.mot import read_table

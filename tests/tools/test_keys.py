@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.values import declared
 from tests.commands import checked, keys_of

@@ -5,8 +5,8 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from hmu.app import asset
 from hmu.backbones.salad import load_pretrained
+from hmu.compose import asset
 from hmu.errors import CheckpointError, ConfigError
 from hmu.tools.pack import pack
 

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.tools.sweeping import SWEPT, ClaimSweep, claim_sweep, place_of
 from tests.test_config import ROOTS

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hmu.data.demo import generate
-from hmu.workflows.train import train
 from tests.workflows.toy import QUIET, TOY, run
+from train import train
 
 
 @pytest.fixture(scope="session")

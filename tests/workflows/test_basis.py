@@ -21,6 +21,7 @@ from hmu.methods.edit import fingerprint
 from hmu.motion.statistics import motion_statistics
 from hmu.workflows import basis
 from hmu.workflows.basis import data_distance, warn_of_no_basis, warn_of_strange_data
+from hmu.workflows.job import Job
 from tests.evaluation.toy import KICKS, Generating, Words, prompts
 
 WIDTH = 263
@@ -98,13 +99,15 @@ def asked(share: float, tmp_path: Path, monkeypatch, **change) -> tuple[Generati
         monkeypatch.setattr(basis, name, fake)
     sets = [prompts("forget"), prompts("retain")]
     sets[1].actions["walk"] = torch.ones(5, dtype=torch.bool)  # type: ignore[index]
-    node = {"_target_": "hmu.evaluation.suite.Suite", "metrics": {}, "limits": {"retain": 5}, "repeats": 2}
-    config = OmegaConf.create({"suite": node, "seed": 3, "paths": {"cache": str(tmp_path)}})
-    base = Generating()
+    base, suite = Generating(), Suite({}, {"retain": 5}, repeats=2)
     for key, value in change.items():
         setattr(base, key, value)
-    warn_of_no_basis(config, base, replace(KICKS, detector="kick"), Words(), sets)
-    return base, Suite({}, {"retain": 5}, repeats=2), sets
+    config = OmegaConf.create({"dataset": {"_target_": "hmu.data.dataset.DatasetSource", "name": "demo"}, "seed": 3})
+    config.paths = {"cache": str(tmp_path)}
+    concept = replace(KICKS, detector="kick")
+    warn_of_no_basis(Job(config, backbone=base, concept=concept, evaluator=Words(), sets=sets, suite=suite))
+    assert suite.repeats == 2
+    return base, suite, sets
 
 
 def test_a_base_that_hardly_shows_the_concept_is_told_with_those_it_shows(tmp_path, monkeypatch, caplog) -> None:

@@ -8,9 +8,9 @@ import json
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from hmu.workflows.train import train
-from hmu.workflows.unlearn import unlearn
 from tests.workflows.toy import QUIET, TOY, inputs, run
+from train import train
+from unlearn import unlearn
 
 LR = "{_target_: lightning.pytorch.callbacks.LearningRateMonitor}"
 

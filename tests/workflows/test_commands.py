@@ -14,12 +14,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from hmu import app
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.errors import CheckpointError, DataError, HmuError
-from hmu.workflows.unlearn import unlearn
 from tests.commands import PLACEHOLDER, Command, composed, of_header, of_readme
 from tests.conftest import REPOSITORY
 from tests.workflows.toy import FAST, QUIET, TOY, inputs, run
+from unlearn import unlearn
 
 # detectors_report rewrites a document from a thousand clips: half a minute, tests/tools runs its parts
 ROOTS = ("train", "unlearn", "evaluate", "generate", "doctor", "split", "import_bvh", "pack", "report")

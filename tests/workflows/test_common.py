@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from hmu.app import CONFIGS, register_resolvers
-from hmu.workflows.common import settle_concept
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
+from hmu.workflows.settling import settle_concept
 
 
 @pytest.fixture

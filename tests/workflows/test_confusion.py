@@ -11,8 +11,8 @@ from hmu.evaluation.results import Results
 from hmu.evaluators.tmr import TMREvaluator, save_pretrained
 from hmu.metrics.ncs import ncs_compute, read_records
 from hmu.text.compact import CompactTextEncoder
-from hmu.workflows.unlearn import unlearn
 from tests.workflows.toy import QUIET, inputs, run
+from unlearn import unlearn
 
 
 def toy_tmr(folder: Path) -> Path:

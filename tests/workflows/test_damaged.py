@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hmu.data.packed import MOTION
-from hmu.workflows.unlearn import unlearn
 from tests.checkpoints.damage import DAMAGES, copied, files
 from tests.workflows.test_interrupted import numbers
 from tests.workflows.toy import QUIET, run
+from unlearn import unlearn
 
 KINDS = ("flip", "cut", "empty", "delete", "append", "garbage", "swap")
 SMALL = ["suite.limits={forget:2,retain:2,neighbours:2,paraphrase:1,implicit:1}", "suite.repeats=1", "concept=kick"]

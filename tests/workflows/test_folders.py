@@ -8,7 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from hmu.app import CONFIGS, register_resolvers
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
 
 
 @pytest.mark.parametrize(

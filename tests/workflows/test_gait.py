@@ -10,18 +10,18 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from hmu.app import CONFIGS, register_resolvers
+from evaluate import evaluate
 from hmu.backbones.gaitdynamics import load_pretrained
-from hmu.config import check_targets
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS, check_targets
 from hmu.evaluation.results import Results
 from hmu.gait.statistics import NAMES
 from hmu.gait.trial import write_trial
 from hmu.methods.edit import applied, fingerprint, load_edit
-from hmu.workflows.evaluate import evaluate
-from hmu.workflows.train import train
-from hmu.workflows.unlearn import unlearn
 from tests.gait.conftest import demo_trial
 from tests.workflows.toy import QUIET, run
+from train import train
+from unlearn import unlearn
 
 FAST = ["suite.limits={forget:4,retain:4}", "suite.repeats=2", "suite.batch_size=8", "logger=csv"]
 STYLES = ("walk", "crouch", "stiff_knee", "run")

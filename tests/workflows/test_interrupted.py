@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
-from hmu.workflows import processes
+from hmu.run import continued_folder
 from tests.conftest import REPOSITORY
 from tests.workflows.test_distributed import free_port
 from tests.workflows.toy import inputs
@@ -102,13 +103,11 @@ def test_only_a_killed_run_of_the_same_configuration_is_taken_up(tmp_path, monke
     (tmp_path / "run.json").write_text(json.dumps({"status": status}))
     OmegaConf.save(OmegaConf.create({"seed": 1 + changed}), tmp_path / "config.yaml")
 
-    class Hydra:
-        runtime = OmegaConf.create({"output_dir": str(tmp_path)})
-
-    for module in ("hmu.workflows.processes", "hmu.app"):
-        monkeypatch.setattr(f"{module}.HydraConfig", type("Get", (), {"get": staticmethod(lambda: Hydra)}))
+    hydra = SimpleNamespace(runtime=SimpleNamespace(output_dir=str(tmp_path)))
+    for module in ("hmu.run", "hmu.folders"):
+        monkeypatch.setattr(f"{module}.running", lambda: hydra)
     if goes_on:
-        assert processes.continued_folder(config, config) == tmp_path
+        assert continued_folder(config, config) == tmp_path
     else:
         with pytest.raises(ConfigError, match="already holds a run"):
-            processes.continued_folder(config, config)
+            continued_folder(config, config)

@@ -8,22 +8,22 @@ from importlib import import_module
 
 import pytest
 
-from hmu import app
+from evaluate import evaluate
 from hmu.backbones.salad import load_pretrained
+from hmu.config import CONFIGS
 from hmu.evaluation.results import Results
 from hmu.methods.edit import applied, fingerprint, load_edit
-from hmu.workflows.evaluate import evaluate
-from hmu.workflows.unlearn import unlearn
 from tests.workflows.test_pairs import fits
 from tests.workflows.toy import FAST, QUIET, inputs, run, toy_backbone
+from unlearn import unlearn
 
-METHODS = sorted(p.stem for p in (app.CONFIGS / "method").glob("[!_]*.yaml"))
+METHODS = sorted(p.stem for p in (CONFIGS / "method").glob("[!_]*.yaml"))
 BACKBONES = ["salad_demo", "momask_demo", "bamm_demo"]
 
 
 def brief(method: str) -> list[str]:
     """A training of two steps; edit methods have no length."""
-    family = (app.CONFIGS / "method" / f"{method}.yaml").read_text(encoding="utf-8")
+    family = (CONFIGS / "method" / f"{method}.yaml").read_text(encoding="utf-8")
     return ["method.steps=2", "method.batch_size=4"] if "_trained" in family else []
 
 

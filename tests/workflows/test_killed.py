@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-import hmu.workflows.evaluate
-import hmu.workflows.unlearn  # noqa: F401 (before the forks)
+import hmu.workflows.evaluation
+import hmu.workflows.unlearning  # noqa: F401 (before the forks)
 from hmu.motion.skeleton import T2M
 from tests.conftest import REPOSITORY
 from tests.motion.walker import walker

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from evaluate import evaluate
 from hmu import app
 from hmu.evaluators.guo import GuoEvaluator
-from hmu.workflows.evaluate import evaluate
-from hmu.workflows.unlearn import unlearn
 from tests.report.test_closer import toy_tmr
 from tests.workflows.toy import QUIET, inputs, retain_reference, run
+from unlearn import unlearn
 
 
 def refused(script: str, world: Path, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from hmu.app import CONFIGS, register_resolvers
 from hmu.backbones.base import MotionBackbone
+from hmu.compose import register_resolvers
+from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.methods.base import Method, offers
-from hmu.workflows import pairs
-from hmu.workflows.unlearn import unlearn
+from hmu.workflows import compatibility as pairs
 from tests.workflows.toy import run
+from unlearn import unlearn
 
 
 def method_of(name: str) -> Method:

@@ -11,21 +11,22 @@ import pytest
 import yaml
 from hydra.utils import instantiate
 
+from evaluate import evaluate
 from hmu import app
+from hmu.config import CONFIGS
 from hmu.data.demo import generate
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
-from hmu.workflows.common import build_evaluator
-from hmu.workflows.evaluate import evaluate
-from hmu.workflows.train import train
-from hmu.workflows.unlearn import unlearn
+from hmu.workflows.parts import build_evaluator
 from tests.commands import Command, composed, of_header
 from tests.conftest import REPOSITORY
 from tests.workflows.toy import run
+from train import train
+from unlearn import unlearn
 
 TASKS = {"train": train, "unlearn": unlearn, "evaluate": evaluate}
-ROWS = sorted((app.CONFIGS / "experiment" / "hmu").glob("[!_]*.yaml"))
-TABLES = sorted((app.CONFIGS / "published").glob("*.yaml"))
+ROWS = sorted((CONFIGS / "experiment" / "hmu").glob("[!_]*.yaml"))
+TABLES = sorted((CONFIGS / "published").glob("*.yaml"))
 NUMBERS = re.compile(r"\d+\.\d+")
 
 
@@ -92,7 +93,7 @@ def test_the_document_shows_the_figures_and_the_command_of_every_row(path):
             assert f"| {name} | {' | '.join(numbers)} |" in lines
     for row in table["rows"]:
         assert f"experiment={row['experiment']}" in section
-        assert (app.CONFIGS / "experiment" / f"{row['experiment']}.yaml").is_file()
+        assert (CONFIGS / "experiment" / f"{row['experiment']}.yaml").is_file()
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda p: p.stem)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu import app
 from hmu.run import load_config
-from hmu.workflows.evaluate import with_run
+from hmu.workflows.settling import with_run
 from tests.workflows.toy import run
 
 

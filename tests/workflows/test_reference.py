@@ -20,8 +20,8 @@ from hmu.evaluation.results import Results
 from hmu.methods.edit import fingerprint
 from hmu.run import load_config
 from hmu.workflows.reference import check_reference, load_reference
-from hmu.workflows.unlearn import unlearn
 from tests.workflows.toy import QUIET, inputs, retain_reference, run
+from unlearn import unlearn
 
 
 def test_unlearning_beside_a_reference_reports_recovery(world):

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from hmu.training.pretraining import PretrainingModule
-from hmu.workflows.train import train
 from tests.conftest import REPOSITORY
 from tests.workflows.test_gait import STYLES
 from tests.workflows.toy import QUIET, TOKENS, TOY, run
+from train import train
 
 STEPS, EVERY, KILLED = 5, 2, 3
 WIDTHS = ("word", "text_hidden", "motion_hidden", "movement_hidden", "width")

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError, DataError
-from hmu.workflows.sides import check_lists, lists_of, measured_partition, partition, recorded_lists
+from hmu.workflows.settling import recorded_lists
+from hmu.workflows.sides import check_lists, lists_of, measured_partition, partition
 from tests.data.conftest import FEATURES, write_layout
 
 KICK = Concept("kick", ["kick"])

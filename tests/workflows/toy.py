@@ -11,6 +11,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from hmu import app
+from hmu.config import CONFIGS
 
 QUIET = ["trainer=cpu", "trainer.enable_progress_bar=false", "hydra/job_logging=none", "seed=3"]
 TOY = [
@@ -57,11 +58,11 @@ def run(script: str, task, *overrides: str) -> None:
 
 def toy_backbone(world: Path, name: str) -> Path:
     """The model folder of a toy backbone that every stage of the real command has trained for a step; made once."""
-    from hmu.workflows.train import train
+    from train import train
 
     folder = world / ("backbone" if name == "salad_demo" else f"backbone-{name}")
     if not folder.is_dir():
-        recipe = yaml.safe_load((app.CONFIGS / "recipe" / f"{name}.yaml").read_text(encoding="utf-8"))
+        recipe = yaml.safe_load((CONFIGS / "recipe" / f"{name}.yaml").read_text(encoding="utf-8"))
         small = [
             f"recipes.backbone.{stage}.{key}={value}"
             for stage in recipe
@@ -86,7 +87,7 @@ def inputs(world: Path, backbone: str = "salad_demo") -> list[str]:
 
 def retain_reference(world: Path, *overrides: str) -> Path:
     """The run folder of a toy model that was trained without kicks, by the real command; made once."""
-    from hmu.workflows.train import train
+    from train import train
 
     folder = world / "reference"
     if folder.is_dir() and not overrides:

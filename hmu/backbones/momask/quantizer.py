@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from hmu.backbones.draws import Draws, gumbel
 from hmu.backbones.momask.options import RvqOptions
+from hmu.processes import group
 
 TILE_NOISE = 0.01  # times 1 / sqrt(width): keeps copies of one latent apart
 
@@ -21,12 +22,6 @@ TILE_NOISE = 0.01  # times 1 / sqrt(width): keeps copies of one latent apart
 def nearest(x: Tensor, codebook: Tensor) -> Tensor:
     """Index of the nearest code of every row of ``x`` ``(rows, width)``, by Euclidean distance: ``(rows,)``."""
     return torch.addmm(codebook.square().sum(1)[None], x, codebook.t(), alpha=-2).argmin(1)
-
-
-def _processes() -> int:
-    """Processes that train together."""
-    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if ready else 1
 
 
 class Codebook(nn.Module):
@@ -83,7 +78,7 @@ class Codebook(nn.Module):
     def _replacements(self, x: Tensor, draws: Draws) -> Tensor:
         """Latents of the batch ``(codes, width)``: random ones, or (authors) the first in order."""
         rows = self._draw_rows(x, draws).contiguous()
-        if _processes() > 1:
+        if group()[1] > 1:
             torch.distributed.broadcast(rows, 0)
         return rows
 
@@ -106,8 +101,8 @@ class Codebook(nn.Module):
         total.index_add_(0, ids, x)
         count.index_add_(0, ids, torch.ones_like(x[:, 0]))
         spare, rows = self._replacements(x, draws), len(x)
-        if _processes() > 1:
-            rows *= _processes()
+        if group()[1] > 1:
+            rows *= group()[1]
             torch.distributed.all_reduce(total)
             torch.distributed.all_reduce(count)
         decay = self.options.decay

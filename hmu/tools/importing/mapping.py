@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.documents import read_yaml
 from hmu.errors import ConfigError, HmuError, shown
 

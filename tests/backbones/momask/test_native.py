@@ -107,9 +107,9 @@ def test_configurations_build(name):
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from hmu.config import CONFIGS_DIR, check_targets
+    from hmu.config import CONFIGS, check_targets
 
-    with initialize_config_dir(str(CONFIGS_DIR), version_base=None):
+    with initialize_config_dir(str(CONFIGS), version_base=None):
         config = compose(overrides=[f"+backbone={name}", f"+recipe={name}"])
     check_targets(config)
     recipes = instantiate(config.recipe)
@@ -128,9 +128,9 @@ def test_the_demo_twin_is_small():
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from hmu.config import CONFIGS_DIR
+    from hmu.config import CONFIGS
 
-    with initialize_config_dir(str(CONFIGS_DIR), version_base=None):
+    with initialize_config_dir(str(CONFIGS), version_base=None):
         config = compose(overrides=["+backbone=momask_demo"])
     model = instantiate(config.backbone, checkpoint=None)
     words = 300 * model.text.width  # a vocabulary of that size

@@ -90,9 +90,9 @@ def test_configurations_build(name):
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from hmu.config import CONFIGS_DIR, check_targets
+    from hmu.config import CONFIGS, check_targets
 
-    with initialize_config_dir(str(CONFIGS_DIR), version_base=None):
+    with initialize_config_dir(str(CONFIGS), version_base=None):
         config = compose(overrides=[f"+backbone={name}"])
     check_targets(config)
     changes = {"checkpoint": None} if name == "salad_demo" else {"checkpoint": None, "text": None}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from hmu.app import CONFIGS
+from hmu.config import CONFIGS
 from hmu.config_types import keys_misfit
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError, DataError, HmuError

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from hmu.app import CONFIGS
 from hmu.backbones.base import MotionBackbone
-from hmu.build import get_object, instantiate
-from hmu.errors import ConfigError
+from hmu.build import get_object
+from hmu.compose import configured
+from hmu.documents import read_yaml
+from hmu.errors import ConfigError, HmuError
 from hmu.methods.base import Method
+from hmu.tree import options
 
 Backbone = type[MotionBackbone] | MotionBackbone
 
@@ -39,8 +40,9 @@ def check_fit(method: Method, backbone: Backbone) -> None:
     reason = method.fits(backbone)
     if reason is None:
         return
-    methods = [path.stem for path in _files("method") if _method_fits(path, backbone)]
-    others = [path.stem for path in _files("backbone") if _backbone_fits(path, method)]
+    methods = [name for name in options("method") if _method_fits(name, backbone)]
+    kinds = {name: _default_class(path) for name, path in options("backbone").items()}
+    others = [name for name, kind in kinds.items() if kind is not None and method.fits(kind) is None]
     raise ConfigError(
         f"method={method.name} does not fit backbone {backbone.name}: {reason}; methods that fit {backbone.name}: "
         f"{', '.join(methods) or 'none'}; backbones that {method.name} fits: {', '.join(others) or 'none'}"
@@ -60,32 +62,20 @@ def backbone_class(node: DictConfig) -> type[MotionBackbone] | None:
     return kind if isinstance(kind, type) and issubclass(kind, MotionBackbone) else None
 
 
-def _files(group: str) -> Iterator[Path]:
-    return iter(sorted((CONFIGS / group).glob("[!_]*.yaml")))
-
-
-def default_method(name: str) -> Method:
-    """The method of ``configs/method/<name>.yaml`` as it stands there; only good to be asked what it fits."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    running = GlobalHydra().is_initialized()  # else called as a library
-    with nullcontext() if running else initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        composed = compose(f"method/{name}")
-    root = OmegaConf.merge({"paths": {"cache": "."}}, composed)
-    return instantiate(OmegaConf.create(OmegaConf.to_container(root, resolve=True)["method"]))  # type: ignore[index, call-overload]
-
-
-def _method_fits(path: Path, backbone: Backbone) -> bool:
-    from hydra.errors import HydraException
-
+def _method_fits(name: str, backbone: Backbone) -> bool:
+    """Whether a file of the tree, which may be anybody's, can be asked and fits."""
     try:
-        return default_method(path.stem).fits(backbone) is None
-    except (HydraException, ConfigError):
+        return default_method(name).fits(backbone) is None
+    except (HydraException, HmuError):
         return False
 
 
-def _backbone_fits(path: Path, method: Method) -> bool:
-    node = OmegaConf.load(path)
-    kind = backbone_class(node) if isinstance(node, DictConfig) else None
-    return kind is not None and method.fits(kind) is None
+def default_method(name: str) -> Method:
+    """The method of ``method=<name>`` as it stands in its file; only good to be asked what it fits."""
+    method: Method = configured("method", name)
+    return method
+
+
+def _default_class(path: Path) -> type[MotionBackbone] | None:
+    node = read_yaml(path, ConfigError)
+    return backbone_class(OmegaConf.create(node)) if isinstance(node, dict) else None
