@@ -231,4 +231,5 @@ def _check_choice(key: str, parsed: Override) -> None:
     kinds = (str, list, dict) if key.partition("@")[0] in _SEVERAL else (str, dict)
     wrong = not parsed.is_sweep_override() and not isinstance(parsed.value(), kinds)
     if is_group(key) and wrong and not parsed.is_delete():
-        raise ConfigError(f"{shown(parsed.input_line)}: expected one of {', '.join(options(key.partition('@')[0]))}")
+        names = [name for name in options(key.partition("@")[0]) if "/" not in name]
+        raise ConfigError(f"{shown(parsed.input_line)}: expected one of {', '.join(names)}")
