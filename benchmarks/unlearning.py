@@ -15,11 +15,11 @@ from torch import Tensor
 
 from benchmarks.paired import Pair, Timing, arguments, measure, report
 from hmu.backbones.salad import Salad, build
+from hmu.compose import configured
 from hmu.data.clips import MotionClips
 from hmu.data.dataset import DatasetSource
 from hmu.data.demo import generate
-from hmu.methods.base import Side
-from hmu.methods.esd import Esd
+from hmu.methods.base import Side, TrainedMethod
 from hmu.training.batches import SideCache, plan
 from hmu.training.unlearning import restored
 
@@ -65,7 +65,7 @@ class Steps:
                 found.append(Side(target, self.model.text.encode(texts)))
         return found
 
-    def losses(self, method: Esd, sides: Callable[[int], list[Side]]) -> list[Tensor]:
+    def losses(self, method: TrainedMethod, sides: Callable[[int], list[Side]]) -> list[Tensor]:
         """Loss and gradients of every step (no optimiser step: both ways must see the same weights)."""
         generator, losses = torch.Generator().manual_seed(0), []
         for step in range(self.steps):
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> list[Timing]:
         clips = demo(Path(folder), options.clips).clips("train")
         third = len(clips) // 3
         sides = [clips.subset(range(third)), clips.subset(range(third, len(clips)))]
-        method = Esd(steps=options.steps, batch_size=options.batch, train="cross_kv")
+        method = configured("method", "esd", steps=options.steps, batch_size=options.batch, train="cross_kv")
         with restored(model, method):
             model.requires_grad_(False)
             work = Steps(model, sides, options.batch, options.steps)

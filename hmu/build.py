@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra.utils
+from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from hmu.documents import read_text, read_yaml
@@ -34,11 +35,17 @@ def instantiate(config: Any, **changes: Any) -> Any:
     """What a composed configuration node names, called with its values and with ``changes``.
 
     Raises:
+        HmuError: what the thing itself has against its values, as it said it.
         RuntimeError: the node is one of :func:`hmu.run.load_config`; :func:`check_received` has not seen it.
     """
     if OmegaConf.is_config(config) and config._get_flag(RECEIVED):
         raise RuntimeError("a received configuration is not built: check_received, then take over its plain values")
-    return hydra.utils.instantiate(config, **changes)
+    try:
+        return hydra.utils.instantiate(config, **changes)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, HmuError):
+            raise error.__cause__ from None
+        raise
 
 
 def get_class(target: str) -> type:

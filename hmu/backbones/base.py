@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hmu.data.batch import MotionBatch
+from hmu.data.batch import MotionBatch, stack_padded
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition
 
@@ -31,8 +31,15 @@ class Target:
     def __len__(self) -> int:
         return int(self.lengths.shape[0])
 
+    @classmethod
+    def concat(cls, targets: Sequence[Target]) -> Target:
+        """Targets one under the other; dimension 1 (time) is padded with zeros to the longest."""
+        names = targets[0].tensors
+        stacked = {name: stack_padded([target.tensors[name] for target in targets]) for name in names}
+        return cls(stacked, torch.cat([target.lengths for target in targets]))
+
     def select(self, index: Tensor) -> Target:
-        """Rows ``index`` (int64 tensor), cut to the longest clip among them where the tensor has a time axis."""
+        """Rows ``index`` (int64 tensor); the time axis stays as long as it is."""
         return Target({name: value[index] for name, value in self.tensors.items()}, self.lengths[index])
 
     def to(self, device: torch.device | str) -> Target:

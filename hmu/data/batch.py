@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,3 +44,14 @@ class MotionBatch:
 def length_mask(lengths: Tensor, frames: int) -> Tensor:
     """True where a frame belongs to the clip; ``lengths`` ``(batch,)`` -> bool ``(batch, frames)``."""
     return torch.arange(frames, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def stack_padded(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors ``(batch, frames, ...)`` one under the other, shorter ones padded with zeros (False) at their end.
+
+    Tensors ``(batch,)`` have nothing to pad.
+    """
+    if tensors[0].dim() < 2:
+        return torch.cat(list(tensors))
+    longest = max(t.shape[1] for t in tensors)
+    return torch.cat([torch.cat([t, t.new_zeros(len(t), longest - t.shape[1], *t.shape[2:])], 1) for t in tensors])

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, Target
-from hmu.checks import require, require_memory, require_pair, require_time
+from hmu.checks import require, require_memory
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
+from hmu.methods.edit import Edit
+from hmu.optimisation import Optimisation
 from hmu.text.base import TextCondition
 
-if TYPE_CHECKING:
-    from hmu.methods.edit import Edit
-
-STEP_SECONDS = 0.001  # no step of any model here is faster
 PLANNED = 16  # bytes that planning takes per item of a batch and step: which clip, which caption
 
 
@@ -44,16 +42,22 @@ class Side:
         return Side(self.target.to(device), self.condition.to(device))
 
 
+@dataclass(kw_only=True)
 class Method:
-    """Base of all methods.
+    """Base of all methods: dataclasses whose fields are the keys of ``configs/method/<name>.yaml``.
 
-    ``fits`` refuses a backbone with the reason before anything expensive happens; ``check`` refuses values.
+    Their numbers live in that file; Python gets them with ``configured("method", "esd", steps=3)``
+    (:mod:`hmu.compose`). A mix-in is a dataclass of the same kind that stands before the method among the bases and
+    calls ``super()`` in whatever it extends.
     """
 
     name: ClassVar[str] = "method"
 
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work; extended by every class with fields of its own."""
+
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
-        """None if the method can run on ``backbone``, else one line saying why not."""
+        """None if the method can run on ``backbone``, else one line saying why not, before anything expensive."""
         return None
 
     def check(self, backbone: MotionBackbone) -> None:
@@ -66,9 +70,10 @@ class Method:
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments, as they go into ``edit.json``."""
-        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.init}
 
 
+@dataclass(kw_only=True)
 class EditMethod(Method):
     """A method that computes its edit directly: no gradients, seconds."""
 
@@ -95,72 +100,53 @@ class EditMethod(Method):
         return []
 
 
-class TrainedMethod(Method):
+@dataclass(kw_only=True)
+class TrainedMethod(Optimisation, Method):
     """A method that learns by gradient. One generic LightningModule runs every subclass.
 
     Life cycle: ``setup`` marks the trainable weights (or injects adapters) and keeps a frozen teacher if it needs one;
     ``loss`` is called once a step; ``to_edit`` extracts the small artefact; the base is restored by the caller.
 
     Args:
-        steps: optimiser steps; or give ``epochs`` and leave it None.
-        epochs: passes over the *forget* side (sets the steps when ``steps`` is None).
-        batch_size: clips of each side per step, over all processes.
-        lr: learning rate of AdamW, constant after ``warmup`` steps of linear growth.
-        betas, weight_decay: AdamW.
-        grad_clip: largest gradient norm, None for no clipping.
-        stop_window: steps that the running averages handed to ``should_stop`` cover.
+        stop_window: steps that the running averages of the loss terms cover, which ``should_stop`` is handed.
+        options: see :class:`~hmu.optimisation.Optimisation`; epochs count the forget side, whose last batch is filled.
 
     Raises:
         ConfigError: for a training without length or with numbers out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        steps: int | None = None,
-        epochs: int | None = None,
-        batch_size: int = 32,
-        lr: float = 1e-4,
-        betas: Sequence[float] = (0.9, 0.999),
-        weight_decay: float = 0.0,
-        warmup: int = 0,
-        grad_clip: float | None = None,
-        stop_window: int = 20,
-    ) -> None:
-        if (steps is None) == (epochs is None):
-            raise ConfigError("method: give either steps or epochs (one of them must be null)")
-        for key, value in {"steps": steps, "epochs": epochs}.items():
-            require(f"method.{key}", value, at_least=1, whole=True, null=True)
-        for key, value in {"batch_size": batch_size, "stop_window": stop_window}.items():
-            require(f"method.{key}", value, at_least=1, whole=True)
-        require("method.lr", lr, above=0)
-        require("method.warmup", warmup, at_least=0, whole=True)
-        require("method.weight_decay", weight_decay, at_least=0)
-        require("method.grad_clip", grad_clip, above=0, null=True)
-        self.betas = require_pair("method.betas", betas)
-        require_time("method.steps", steps, steps or 0, STEP_SECONDS, "steps")
-        require_memory("method.batch_size", batch_size, (steps or 1) * batch_size * PLANNED, "the plan of all batches")
-        self.steps, self.epochs, self.batch_size = steps, epochs, batch_size
-        self.lr, self.weight_decay = float(lr), float(weight_decay)
-        self.warmup, self.grad_clip, self.stop_window = warmup, grad_clip, stop_window
+    place: ClassVar[str] = "method"
+    drop_last: ClassVar[bool] = False
 
-    def total_steps(self, forget_clips: int) -> int:
-        """Optimiser steps for a forget side of ``forget_clips`` clips."""
-        if self.steps is not None:
-            return self.steps
-        steps = int(self.epochs or 0) * max(1, -(-forget_clips // self.batch_size))
-        require_time("method.epochs", self.epochs, steps, STEP_SECONDS, "steps")
-        require_memory("method.epochs", self.epochs, steps * self.batch_size * PLANNED, "the plan of all batches")
+    stop_window: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("method.stop_window", self.stop_window, at_least=1, whole=True)
+        self._require_memory("batch_size", self.steps or 1)
+
+    def total_steps(self, clips: int) -> int:
+        """Optimiser steps for a forget side of ``clips`` clips."""
+        steps = super().total_steps(clips)
+        self._require_memory("epochs", steps)
         return steps
 
+    def _require_memory(self, key: str, steps: int) -> None:
+        needed = steps * self.batch_size * PLANNED
+        require_memory(f"method.{key}", getattr(self, key), needed, "the plan of all batches")
+
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
-        """Prepare ``backbone`` in place and return the parameters to optimise, by a name without meaning to others."""
-        raise NotImplementedError
+        """Prepare ``backbone`` in place and return the parameters to optimise, by a name without meaning to others.
+
+        Here: everything is frozen, and nothing trains yet.
+        """
+        backbone.requires_grad_(False)
+        return {}
 
     def loss(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Named scalar terms; ``"loss"`` is minimised, the others are logged."""
+        """Named scalar terms; ``"loss"`` is minimised, the others are logged (a mix-in may weigh them anew)."""
         raise NotImplementedError
 
     def should_stop(self, terms: dict[str, float]) -> str | None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone, State
+from hmu.methods.teacher import Query, Teacher, given
+from hmu.text.base import TextCondition
 
 
 @dataclass(frozen=True)
@@ -20,37 +22,27 @@ class Evidence:
     Attributes:
         backbone: gives the distance in the model's own parametrisation.
         state: the corrupted forget clips.
-        prediction: the student's answer to their captions, with gradient.
-        concept: the frozen teacher's answer to their captions.
-        redirected: the frozen teacher's erased answer, :func:`hmu.methods.teacher.erase_target`; of a backbone without
-            text what one that knows the retain side alone would answer.
+        forget_output: the student's output for their captions, with gradient.
+        teacher_output: what the term's :meth:`ForgetTerm.query` asked for (for :class:`Redirect` on a backbone without
+            text: what a model that knows the retain side alone would output).
     """
 
     backbone: MotionBackbone
     state: State
-    prediction: Tensor
-    concept: Tensor | None
-    redirected: Tensor | None
+    forget_output: Tensor
+    teacher_output: Tensor
 
-    def true_loss(self) -> Tensor:
-        """The student's distance to the model's true target ``(batch,)``."""
-        return self.backbone.distance(self.prediction, self.state.answer, self.state)
-
-    def base_loss(self) -> Tensor:
-        """The teacher's distance to the model's true target ``(batch,)``."""
-        assert self.concept is not None
-        return self.backbone.distance(self.concept, self.state.answer, self.state)
+    def distance(self, output: Tensor) -> Tensor:
+        """Of an output to the model's true target ``(batch,)``."""
+        return self.backbone.distance(output, self.state.answer, self.state)
 
 
 class ForgetTerm:
-    """One meaning of forgetting.
+    """One meaning of forgetting."""
 
-    Attributes:
-        needs_concept, needs_redirected: which answers of the teacher it reads.
-    """
-
-    needs_concept = False
-    needs_redirected = False
+    def query(self, teacher: Teacher, state: State, condition: TextCondition) -> Query:
+        """What it needs of the frozen original: its output for the forget captions."""
+        return teacher.output(state, condition)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """How much is forgotten, per item ``(batch,)``."""
@@ -60,21 +52,25 @@ class ForgetTerm:
 class Ascent(ForgetTerm):
     """The true loss itself, as published for contrastive LoRA: unbounded, diverges when trained long."""
 
+    def query(self, teacher: Teacher, state: State, condition: TextCondition) -> Query:
+        """Nothing of the teacher."""
+        return given(lambda: state.answer)
+
     def __call__(self, evidence: Evidence) -> Tensor:
         """``L``."""
-        return evidence.true_loss()
+        return evidence.distance(evidence.forget_output)
 
 
 @dataclass(frozen=True)
 class Hinge(ForgetTerm):
     """The true loss up to ``(1 + margin)`` times the original model's on the same state; no gradient beyond."""
 
-    margin: float = 1.0
-    needs_concept = True
+    margin: float
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """``min(L, (1 + margin) L0)``."""
-        return torch.minimum(evidence.true_loss(), (1 + self.margin) * evidence.base_loss())
+        limit = (1 + self.margin) * evidence.distance(evidence.teacher_output)
+        return torch.minimum(evidence.distance(evidence.forget_output), limit)
 
 
 @dataclass(frozen=True)
@@ -84,21 +80,24 @@ class Npo(ForgetTerm):
     The substitution is Diffusion-DPO's (Wallace et al. 2023). The gradient fades as ``L - L0`` grows past ``1 / beta``.
     """
 
-    beta: float = 10.0
-    needs_concept = True
+    beta: float
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """``2 / beta * log sigmoid(beta (L - L0))``, at most 0."""
-        gap = evidence.true_loss() - evidence.base_loss()
+        gap = evidence.distance(evidence.forget_output) - evidence.distance(evidence.teacher_output)
         return 2 / self.beta * torch.nn.functional.logsigmoid(self.beta * gap)
 
 
+@dataclass(frozen=True)
 class Redirect(ForgetTerm):
-    """Minus the distance to the teacher's erased answer (anchor and ``eta`` as in ESD): says where to go, at most 0."""
+    """Minus the distance to :func:`~hmu.methods.teacher.erase_target`: says where to go, at most 0."""
 
-    needs_redirected = True
+    eta: float
+
+    def query(self, teacher: Teacher, state: State, condition: TextCondition) -> Query:
+        """The erased target."""
+        return teacher.erased(state, condition, self.eta)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """``-d(out(x_t, c), out0(x_t, a) - eta (out0(x_t, c) - out0(x_t, empty)))``."""
-        assert evidence.redirected is not None
-        return -evidence.backbone.distance(evidence.prediction, evidence.redirected, evidence.state)
+        return -evidence.backbone.distance(evidence.forget_output, evidence.teacher_output, evidence.state)

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,25 +63,26 @@ class Lcr(EditMethod):
 
     name: ClassVar[str] = "lcr"
 
-    codes: int = 16
-    layers: Sequence[int] = (0,)
-    ranking: str = "log_odds"
-    prior: float = 10.0
-    min_support: float = 0.02
-    destination: str = "nearest"
-    target_code: int | None = None
-    noise: str = "none"
-    alpha: float = 1.0
-    lists: Sequence[str] | None = None
-    table: str | None = None
-    crops: int = 0
-    cache: str | None = None
-    batch_size: int = 24
-    variant: Variant = "default"
-    _choices: dict[int, Choice] = field(default_factory=dict, init=False, repr=False)
-    _report: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    codes: int
+    layers: Sequence[int]
+    ranking: str
+    prior: float
+    min_support: float
+    destination: str
+    target_code: int | None
+    noise: str
+    alpha: float
+    lists: Sequence[str] | None
+    table: str | None
+    crops: int
+    cache: str | None
+    batch_size: int
+    variant: Variant
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._choices: dict[int, Choice] = {}
+        self._report: dict[str, Any] = {}
         check_choice("ranking", self.ranking, ("log_odds", "z_score"))
         check_choice("destination", self.destination, ("nearest", "code", "orthogonal"))
         check_choice("noise", self.noise, ("none", "edit", "sample"))

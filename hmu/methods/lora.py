@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from hmu.backbones.base import MotionBackbone
-from hmu.checks import check_variant, require
+from hmu.backbones.base import MotionBackbone, State
+from hmu.checks import require
 from hmu.errors import ConfigError
 from hmu.methods import adapters
-from hmu.methods.base import Side, TrainedMethod, check_choice
+from hmu.methods.base import Side, check_choice
 from hmu.methods.edit import AdapterEdit, fingerprint
 from hmu.methods.forgetting import Ascent, Evidence, ForgetTerm, Hinge, Npo, Redirect
-from hmu.methods.memory import Memory
-from hmu.methods.teacher import Teacher, answers, drop_condition
-from hmu.methods.upstream import salad_fork as upstream
-from hmu.values import Variant
+from hmu.methods.replay import Replay
+from hmu.methods.teacher import Query, given, predict_jointly
+from hmu.methods.teacher_method import Objective, TeacherMethod
+from hmu.methods.upstream import salad_fork
 
 log = logging.getLogger(__name__)
 
 
-class Lora(TrainedMethod):
+@dataclass(kw_only=True)
+class Lora(TeacherMethod):
     """Train adapters on the backbone's linear layers.
 
     ``contrastive``: ``loss = retain - lambda_forget * forget``. ``specialise``: the backbone's own training loss on the
@@ -40,95 +41,45 @@ class Lora(TrainedMethod):
         dropout: dropout in front of the adapters.
         lambda_forget: weight of the forget term.
         forget: ``ascent`` (published, unbounded), ``hinge``, ``npo``, ``redirect``: :mod:`hmu.methods.forgetting`.
+            A backbone that reads no text is redirected to :meth:`MotionBackbone.expected` of the retain clips so far.
         margin: of ``hinge``: how many times the original loss is added at most.
         beta: of ``npo``: sharpness of its bound.
-        eta, anchor: of ``redirect``: as in :class:`~hmu.methods.esd.Esd`. A backbone that reads no text is redirected
-            to what one that knows the retain side alone would answer, :meth:`MotionBackbone.expected`.
-        preserve: what retain clips hold the model to: ``target`` (the true one, as published) or ``teacher``.
-        unconditional: share of retain items whose caption is dropped, so that the unconditional answer is kept too.
         stop_retain: stop when the running true loss on retain clips exceeds this multiple of its start; None = never.
         stop_forget: stop when the running true loss on forget clips exceeds this multiple of its start; None = never.
-        variant: ``default``, or ``upstream`` = the SALAD fork's loss as it runs (noise as velocity, linear betas).
-        options: optimiser and length, see :class:`~hmu.methods.base.TrainedMethod`.
+        options: see :class:`~hmu.methods.teacher_method.TeacherMethod`; ``eta`` and ``anchor`` are those of
+            ``redirect``, and the published ``preserve`` is ``target``.
 
     Raises:
         ConfigError: for values that cannot work.
     """
 
-    name = "lora"
+    name: ClassVar[str] = "lora"
 
-    def __init__(
-        self,
-        *,
-        mode: Literal["contrastive", "specialise", "negate"] = "contrastive",
-        strength: float = 1.0,
-        rank: int = 16,
-        alpha: float = 16.0,
-        dropout: float = 0.0,
-        lambda_forget: float = 1.0,
-        forget: Literal["ascent", "hinge", "npo", "redirect"] = "redirect",
-        margin: float = 1.0,
-        beta: float = 10.0,
-        eta: float = 1.0,
-        anchor: str | None = "",
-        preserve: Literal["teacher", "target"] = "teacher",
-        unconditional: float = 0.1,
-        stop_retain: float | None = 2.0,
-        stop_forget: float | None = None,
-        variant: Variant = "default",
-        steps: int | None = None,
-        epochs: int | None = None,
-        batch_size: int = 32,
-        lr: float = 1e-3,
-        betas: Sequence[float] = (0.9, 0.999),
-        weight_decay: float = 1e-6,
-        warmup: int = 0,
-        grad_clip: float | None = 1.0,
-        stop_window: int = 20,
-    ) -> None:
-        super().__init__(
-            steps=steps,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            betas=betas,
-            weight_decay=weight_decay,
-            warmup=warmup,
-            grad_clip=grad_clip,
-            stop_window=stop_window,
-        )
-        check_choice("mode", mode, ("contrastive", "specialise", "negate"))
-        check_choice("preserve", preserve, ("teacher", "target"))
-        check_choice("forget", forget, ("ascent", "hinge", "npo", "redirect"))
-        require("method.rank", rank, at_least=1, whole=True)
-        for key, value in {"alpha": alpha, "margin": margin, "beta": beta, "strength": strength}.items():
-            require(f"method.{key}", value, above=0)
-        for key, value in {"dropout": dropout, "unconditional": unconditional}.items():
-            require(f"method.{key}", value, at_least=0, below=1)
-        require("method.lambda_forget", lambda_forget, at_least=0)
-        require("method.eta", eta)
-        for key, limit in {"stop_retain": stop_retain, "stop_forget": stop_forget}.items():
-            require(f"method.{key}", limit, above=0, null=True)
-        self.variant = check_variant("method.variant", variant)
-        if mode != "contrastive" and self.variant == "upstream":
-            raise ConfigError(f"method.variant={variant} is a contrastive loss; use method.mode=contrastive with it")
-        self.mode, self.strength = mode, float(strength)
-        self.rank, self.alpha, self.dropout = int(rank), float(alpha), float(dropout)
-        self.lambda_forget, self.forget = float(lambda_forget), forget
-        self.margin, self.beta, self.eta, self.anchor = float(margin), float(beta), float(eta), anchor or ""
-        self.preserve, self.unconditional = preserve, float(unconditional)
-        self.stop_retain, self.stop_forget = stop_retain, stop_forget
-        terms: dict[str, ForgetTerm] = {
-            "ascent": Ascent(),
-            "hinge": Hinge(self.margin),
-            "npo": Npo(self.beta),
-            "redirect": Redirect(),
-        }
-        self._term = terms[forget]
-        self._teacher: Teacher | None = None
-        self._first: dict[str, float] | None = None
-        self._seen = Memory()
-        self._base = ""
+    mode: Literal["contrastive", "specialise", "negate"]
+    strength: float
+    rank: int
+    alpha: float
+    dropout: float
+    lambda_forget: float
+    forget: Literal["ascent", "hinge", "npo", "redirect"]
+    margin: float
+    beta: float
+    stop_retain: float | None
+    stop_forget: float | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("mode", self.mode, ("contrastive", "specialise", "negate"))
+        check_choice("forget", self.forget, ("ascent", "hinge", "npo", "redirect"))
+        require("method.rank", self.rank, at_least=1, whole=True)
+        for key in ("alpha", "margin", "beta", "strength"):
+            require(f"method.{key}", getattr(self, key), above=0)
+        require("method.dropout", self.dropout, at_least=0, below=1)
+        require("method.lambda_forget", self.lambda_forget, at_least=0)
+        for key in ("stop_retain", "stop_forget"):
+            require(f"method.{key}", getattr(self, key), above=0, null=True)
+        if self.mode != "contrastive" and self.variant == "upstream":
+            raise ConfigError("method.variant=upstream is a contrastive loss; use method.mode=contrastive with it")
 
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
         """A backbone needs ``adapter_targets``; ``upstream`` a diffusion process, ``redirect`` text or ``expected``."""
@@ -136,15 +87,16 @@ class Lora(TrainedMethod):
             if not backbone.adapter_targets:
                 return f"{backbone.name} offers no linear layers for adapters (adapter_targets is empty)"
             silent = not backbone.reads_text and type(backbone).expected is MotionBackbone.expected
-            if self.mode == "contrastive" and self._term.needs_redirected and silent:
+            if self.mode == "contrastive" and self.forget == "redirect" and silent:
                 return (
                     "it reads no text and tells no expected answer, so method.forget=redirect has nowhere to point; "
                     "use method.forget=hinge or npo with method.preserve=target"
                 )
-        return upstream.fits(backbone) if self.variant == "upstream" else None
+        return super().fits(backbone)
 
     def check(self, backbone: MotionBackbone) -> None:
         """A rank beyond both sides of every layer means nothing more than the largest useful one."""
+        super().check(backbone)
         sizes = [adapters.size_of(backbone, name) for name in backbone.adapter_targets]
         largest = max(sizes, key=min, default=None)
         if largest is not None and self.rank > min(largest):
@@ -154,89 +106,89 @@ class Lora(TrainedMethod):
             )
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
-        """Freeze the teacher (``contrastive`` has one), inject the adapters, say how many parameters train."""
-        self._base, self._first = fingerprint(backbone), None
-        self._teacher = Teacher(backbone, self.anchor) if self.mode == "contrastive" else None
-        self._seen = Memory()
+        """Inject the adapters, say how many parameters train."""
+        self._base = fingerprint(backbone)
+        self._start: dict[str, float] = {}
+        self._replay = Replay()
+        super().setup(backbone)
         log.info("LoRA rank %d trains %s", self.rank, adapters.share(*adapters.count(backbone, self.rank)))
         return adapters.inject(backbone, self.rank, self.alpha, self.dropout)
-
-    @property
-    def teacher(self) -> Teacher:
-        """The frozen original.
-
-        Raises:
-            RuntimeError: before :meth:`setup`.
-        """
-        if self._teacher is None:
-            raise RuntimeError("setup(backbone) has not been called")
-        return self._teacher
-
-    def to(self, device: torch.device) -> None:
-        """Move the teacher, if there is one."""
-        if self._teacher is not None:
-            self._teacher.to(device)
 
     def teardown(self, backbone: MotionBackbone) -> None:
         """Take the adapters off."""
         adapters.remove(backbone.network())
+        super().teardown(backbone)
 
-    def loss(
-        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """``loss``, its two parts, and the true losses of both sides (``forget_loss``, ``retain_loss``).
+    @property
+    def asks_teacher(self) -> bool:
+        """Only a contrast needs the frozen original."""
+        return self.mode == "contrastive"
 
-        ``specialise`` and ``negate`` have one term: the training loss of the forget items, without the retain side.
-        """
+    def objective(self) -> Objective:
+        """The loss of the mode, or the fork's."""
         if self.mode != "contrastive":
-            return {"loss": backbone.loss(forget.target, forget.condition, generator).mean()}
+            return self.learning
         if self.variant == "upstream":
-            return upstream.lora_loss(backbone, forget, retain, self.lambda_forget, generator)
+            return salad_fork.ContrastiveLoss(self.lambda_forget)
+        terms: dict[str, ForgetTerm] = {
+            "ascent": Ascent(),
+            "hinge": Hinge(self.margin),
+            "npo": Npo(self.beta),
+            "redirect": Redirect(self.eta),
+        }
+        self._term = terms[self.forget]
+        return self.contrast
+
+    def learning(
+        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """``loss``: the training loss of the forget items, without the retain side."""
+        return {"loss": backbone.loss(forget.target, forget.condition, generator).mean()}
+
+    def contrast(
+        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """``loss``, its two parts, and the true losses of both sides (``forget_loss``, ``retain_loss``)."""
         noisy = backbone.corrupt(forget.target, generator)
-        condition = drop_condition(retain.condition, self.teacher.null, self.unconditional, generator)
-        kept = (backbone.corrupt(retain.target, generator), condition)
-        lesson = self.teacher.teach(
-            noisy,
-            forget.condition,
-            kept if self.preserve == "teacher" else None,
-            eta=self.eta,
-            redirect=self._term.needs_redirected and backbone.reads_text,
-            ask_concept=self._term.needs_concept,
+        request = self.retain_request(backbone, retain, generator)
+        teacher_output, retain_target = self.teacher.predict(
+            self._forget_query(backbone, noisy, forget, retain), self.retain_target(request)
         )
-        redirected = lesson.redirected
-        if self._term.needs_redirected and not backbone.reads_text:
-            redirected = backbone.expected(noisy, self._seen.add(retain.target))
-        mine, held = answers(backbone, [(noisy, forget.condition), kept])
-        forgotten = self._term(Evidence(backbone, noisy, mine, lesson.concept, redirected)).mean()
-        true = backbone.distance(held, kept[0].answer, kept[0]).mean()
-        retained = true if lesson.kept is None else backbone.distance(held, lesson.kept, kept[0]).mean()
+        forget_output, retain_output = predict_jointly(backbone, [(noisy, forget.condition), request])
+        state = request[0]
+        forgotten = self._term(Evidence(backbone, noisy, forget_output, teacher_output)).mean()
+        retained = backbone.distance(retain_output, retain_target, state).mean()
         return {
             "loss": retained - self.lambda_forget * forgotten,
-            "retain": retained.detach(),
-            "forget": forgotten.detach(),
-            "retain_loss": true.detach(),
-            "forget_loss": backbone.distance(mine.detach(), noisy.answer, noisy).mean(),
+            "retain": retained,
+            "forget": forgotten,
+            "retain_loss": backbone.distance(retain_output.detach(), state.answer, state).mean(),
+            "forget_loss": backbone.distance(forget_output.detach(), noisy.answer, noisy).mean(),
         }
+
+    def _forget_query(self, backbone: MotionBackbone, noisy: State, forget: Side, retain: Side) -> Query:
+        if self.forget == "redirect" and not backbone.reads_text:
+            clips = self._replay.add(retain.target)
+            return given(lambda: backbone.expected(noisy, clips))
+        return self._term.query(self.teacher, noisy, forget.condition)
 
     def should_stop(self, terms: dict[str, float]) -> str | None:
         """Stop when retain clips get much worse (divergence), or forget clips bad enough.
 
         The true losses of both sides, averaged over ``stop_window`` steps, are compared with their first such average.
         """
-        watched = {"retain_loss": self.stop_retain, "forget_loss": self.stop_forget}
-        if any(key not in terms for key in watched):
-            return None
-        if self._first is None:
-            self._first = {key: terms[key] for key in watched}
-        for key, limit in watched.items():
-            if limit is not None and terms[key] > limit * self._first[key]:
-                return f"{key} {terms[key]:.4g} exceeds {limit:g} times its start {self._first[key]:.4g}"
-        return None
+        for key, limit in {"retain_loss": self.stop_retain, "forget_loss": self.stop_forget}.items():
+            if key not in terms:
+                continue
+            start = self._start.setdefault(key, terms[key])
+            if limit is not None and terms[key] > limit * start:
+                return f"{key} {terms[key]:.4g} exceeds {limit:g} times its start {start:.4g}"
+        return super().should_stop(terms)
 
     def to_edit(self, backbone: MotionBackbone) -> AdapterEdit:
         """The adapters' factors; of ``negate`` with the sign turned (of ``B``, as a weight changes by ``B A``)."""
-        found = adapters.factors(backbone.network())
+        factors = adapters.factors(backbone.network())
         if self.mode == "negate":
-            found = {name: (a, -self.strength * b) for name, (a, b) in found.items()}
+            factors = {name: (a, -self.strength * b) for name, (a, b) in factors.items()}
         facts: dict[str, Any] = {"method": self.name, "base": self._base, "settings": self.settings}
-        return AdapterEdit(found, alpha=self.alpha, dropout=self.dropout, **facts)
+        return AdapterEdit(factors, alpha=self.alpha, dropout=self.dropout, **facts)

@@ -38,8 +38,8 @@ class Rece(Uce):
 
     name: ClassVar[str] = "rece"
 
-    rounds: int = 1
-    adversary_ridge: float = 1e-3
+    rounds: int
+    adversary_ridge: float
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,15 +1,16 @@
-"""The frozen teacher, and the batching that lets teacher and student answer everything in one forward each."""
+"""The frozen teacher, and the batching that lets teacher and student predict everything in one forward each."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, State
+from hmu.data.batch import stack_padded
 from hmu.text.base import TextCondition, concat_conditions
 
 Request = tuple[State, TextCondition]
@@ -32,8 +33,8 @@ def teacher_of(backbone: MotionBackbone) -> MotionBackbone:
     return twin
 
 
-def answers(backbone: MotionBackbone, requests: Sequence[Request]) -> list[Tensor]:
-    """What the network answers to several batches, in one forward; each answer has its own batch's frames.
+def predict_jointly(backbone: MotionBackbone, requests: Sequence[Request]) -> list[Tensor]:
+    """The network's outputs for several batches, in one forward; each has its own batch's frames.
 
     A condition of one prompt stands for all items of its state.
     """
@@ -48,30 +49,18 @@ def answers(backbone: MotionBackbone, requests: Sequence[Request]) -> list[Tenso
 
 def concat_states(states: Sequence[State]) -> State:
     """Stack states along the batch, padding the time axis (dimension 1) to the longest; padding is not valid."""
-    longest = max(state.valid.shape[1] for state in states)
-
-    def stack(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([_pad_time(tensor, longest) for tensor in tensors])
-
     return State(
-        inputs=stack([s.inputs for s in states]),
+        inputs=stack_padded([s.inputs for s in states]),
         time=torch.cat([s.time for s in states]),
-        answer=stack([s.answer for s in states]),
-        valid=stack([s.valid for s in states]),
+        answer=stack_padded([s.answer for s in states]),
+        valid=stack_padded([s.valid for s in states]),
     )
 
 
-def _pad_time(tensor: Tensor, longest: int) -> Tensor:
-    missing = longest - tensor.shape[1]
-    if missing == 0:
-        return tensor
-    return torch.cat([tensor, tensor.new_zeros(tensor.shape[0], missing, *tensor.shape[2:])], 1)
-
-
 def erase_target(anchor: Tensor, concept: Tensor, null: Tensor, eta: float) -> Tensor:
-    """What an erased model should answer to the concept: ``out0(a) - eta (out0(c) - out0(empty))``.
+    """What an erased model should output for the concept: ``out0(a) - eta (out0(c) - out0(empty))``.
 
-    Gandikota et al. 2023, with an anchor prompt ``a`` (published: the empty one). All three are answers of the *frozen*
+    Gandikota et al. 2023, with an anchor prompt ``a`` (published: the empty one). All three are outputs of the *frozen*
     model to the same ``x_t``, in any one parametrisation: at a given ``x_t`` noise, velocity and sample are affine
     images of each other. With the empty anchor ``eta = 0`` makes the concept mean nothing, above 0 repels.
     """
@@ -79,18 +68,21 @@ def erase_target(anchor: Tensor, concept: Tensor, null: Tensor, eta: float) -> T
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """The teacher's answers for one step.
+class Query:
+    """A target that a training step needs: what the teacher must predict for it, and what is made of that.
 
     Attributes:
-        redirected: :func:`erase_target` on the forget state, if asked for.
-        concept: the answer to the forget captions, if asked for or needed.
-        kept: the answer on the retain state, if asked for.
+        requests: states and captions the teacher is asked about.
+        combine: the target ``(batch, frames, ...)``, made of one output per request.
     """
 
-    redirected: Tensor | None
-    concept: Tensor | None
-    kept: Tensor | None
+    requests: tuple[Request, ...]
+    combine: Callable[..., Tensor]
+
+
+def given(target: Callable[[], Tensor]) -> Query:
+    """A target that no teacher is needed for."""
+    return Query((), target)
 
 
 class Teacher:
@@ -111,48 +103,34 @@ class Teacher:
         """Move the frozen network (what is shared with the student moves with it)."""
         self.backbone.network().to(device)
 
-    @torch.no_grad()
-    def teach(
-        self,
-        noisy: State,
-        concept: TextCondition,
-        kept: Request | None,
-        *,
-        eta: float,
-        redirect: bool = True,
-        ask_concept: bool = False,
-    ) -> Lesson:
-        """All answers that a step needs, from one batched forward; prompts without effect are not asked.
+    def output(self, state: State, condition: TextCondition) -> Query:
+        """Asks for the teacher's own output."""
+        return Query(((state, condition),), lambda output: output)
 
-        Args:
-            noisy, concept: the forget state and its captions.
-            kept: the retain state and its captions, where the teacher's answer is wanted.
-            eta: negative guidance; 0 saves the forward on the concept.
-            redirect: whether the erased answer is wanted.
-            ask_concept: whether the answer to the forget captions is wanted for its own sake.
-        """
-        requests: dict[str, Request] = {}
-        if redirect:
-            requests["anchor"] = (noisy, self.anchor)
-        if ask_concept or (redirect and eta != 0):
-            requests["concept"] = (noisy, concept)
-        if redirect and eta != 0 and self.anchor is not self.null:
-            requests["null"] = (noisy, self.null)
-        if kept is not None:
-            requests["kept"] = kept
-        if not requests:
-            return Lesson(None, None, None)
-        got = dict(zip(requests, answers(self.backbone, list(requests.values())), strict=True))
-        redirected = got.get("anchor")
-        if redirected is not None and eta != 0:
-            redirected = erase_target(redirected, got["concept"], got.get("null", redirected), eta)
-        return Lesson(redirected, got.get("concept"), got.get("kept"))
+    def erased(self, noisy: State, concept: TextCondition, eta: float) -> Query:
+        """Asks for :func:`erase_target` on a forget state and its captions; ``eta`` 0 needs the anchor alone."""
+        if eta == 0:
+            return self.output(noisy, self.anchor)
+        requests = ((noisy, self.anchor), (noisy, concept), (noisy, self.null))
+        return Query(requests, lambda anchor, own, null: erase_target(anchor, own, null, eta))
+
+    @torch.no_grad()
+    def predict(self, *queries: Query) -> list[Tensor]:
+        """The target of each query, from one batched forward in which nothing is asked twice."""
+        distinct = {_key(request): request for query in queries for request in query.requests}
+        predicted = predict_jointly(self.backbone, list(distinct.values())) if distinct else []
+        outputs = dict(zip(distinct, predicted, strict=True))
+        return [query.combine(*(outputs[_key(request)] for request in query.requests)) for query in queries]
+
+
+def _key(request: Request) -> tuple[int, int]:
+    return id(request[0]), id(request[1])
 
 
 def drop_condition(
     condition: TextCondition, null: TextCondition, share: float, generator: torch.Generator | None
 ) -> TextCondition:
-    """Replace each prompt by the empty one with probability ``share`` (what trains the unconditional answer).
+    """Replace each prompt by the empty one with probability ``share`` (what trains the unconditional output).
 
     ``null`` holds one prompt and is not longer than ``condition`` after padding.
     """

@@ -57,22 +57,23 @@ class Uce(EditMethod):
 
     name: ClassVar[str] = "uce"
 
-    target: str = "anchor"
-    anchor: str | None = ""
-    concept_tokens: str = "all"
-    preserve_tokens: str = "all"
-    forget_texts: Sequence[str] | None = None
-    retain_texts: Sequence[str] | None = None
-    retain_limit: int | None = None
-    erase_weight: float = 1.0
-    preserve_weight: float = 1.0
-    regulariser: float = 0.01
-    weighting: str = "mean"
-    strength: float = 1.0
-    layers: Sequence[str] | None = None
-    variant: Variant = "default"
+    target: str
+    anchor: str | None
+    concept_tokens: str
+    preserve_tokens: str
+    forget_texts: Sequence[str] | None
+    retain_texts: Sequence[str] | None
+    retain_limit: int | None
+    erase_weight: float
+    preserve_weight: float
+    regulariser: float
+    weighting: str
+    strength: float
+    layers: Sequence[str] | None
+    variant: Variant
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("target", self.target, ("anchor", "projection", "direction"))
         check_choice("concept_tokens", self.concept_tokens, CHOICES)
         check_choice("preserve_tokens", self.preserve_tokens, CHOICES)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from hmu.backbones.base import MotionBackbone, Target
 from hmu.data.dataset import MotionClips
@@ -49,56 +49,41 @@ def plan(clips: int, batch: int, steps: int, seed: int) -> Tensor:
     return torch.stack([decks[: steps * batch], captions]).view(2, steps, batch)
 
 
-class SideCache(Sequence[Side]):
+class SideCache(Dataset[Side]):
     """Minibatches by step. Clips that the plan uses are encoded once, in chunks; prompts once by the backbone's cache.
 
     Args:
         backbone: encodes targets and prompts; nothing in it may train meanwhile.
         clips: the side's clips.
-        chosen: this process's part of :func:`plan`, ``(2, steps, batch)``.
+        steps: this process's part of :func:`plan`, ``(2, steps, batch)``.
     """
 
-    def __init__(self, backbone: MotionBackbone, clips: MotionClips, chosen: Tensor) -> None:
+    def __init__(self, backbone: MotionBackbone, clips: MotionClips, steps: Tensor) -> None:
         self.backbone, self.clips = backbone, clips
-        self.used, self.rows = torch.unique(chosen[0], return_inverse=True)
-        self.texts = self._texts(chosen)
+        self.used, self.rows = torch.unique(steps[0], return_inverse=True)
+        self.texts = self._texts(steps)
         by_length = torch.argsort(torch.as_tensor(clips.lengths)[self.used], stable=True)  # little padding in a chunk
         with phase("encoding clips", len(self.used), "clips") as done:
             parts = []
             for chunk in by_length.split(CHUNK):
                 parts.append(self._encode(self.used[chunk]))
                 done.advance(len(chunk))
-        self.target = concat_targets(parts).select(torch.argsort(by_length))
+        self.target = Target.concat(parts).select(torch.argsort(by_length))
 
     def _encode(self, indices: Tensor) -> Target:
         device = next(self.backbone.parameters()).device
         with torch.no_grad():
             return self.backbone.encode_target(self.clips.batch(indices.tolist()).to(device)).to("cpu")
 
-    def _texts(self, chosen: Tensor) -> list[list[str]]:
-        steps = zip(chosen[0].tolist(), chosen[1].tolist(), strict=True)
-        return [[self.clips.caption(i, k).text for i, k in zip(*step, strict=True)] for step in steps]
+    def _texts(self, steps: Tensor) -> list[list[str]]:
+        pairs = steps.permute(1, 2, 0).tolist()  # by step: clip and caption of each item
+        return [[self.clips.caption(clip, which).text for clip, which in step] for step in pairs]
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def __getitem__(self, step: int) -> Side:  # type: ignore[override]
+    def __getitem__(self, step: int) -> Side:
         """The minibatch of ``step``."""
         with torch.no_grad():
             condition = self.backbone.encode_text(self.texts[step])
         return Side(self.target.select(self.rows[step]), condition)
-
-
-def concat_targets(targets: Sequence[Target]) -> Target:
-    """Stack targets along the batch, padding dimension 1 (time) with zeros to the longest."""
-    names = targets[0].tensors.keys()
-
-    def stack(tensors: list[Tensor]) -> Tensor:
-        if tensors[0].dim() < 2:
-            return torch.cat(tensors)
-        longest = max(t.shape[1] for t in tensors)
-        padded = [torch.cat([t, t.new_zeros(len(t), longest - t.shape[1], *t.shape[2:])], 1) for t in tensors]
-        return torch.cat(padded)
-
-    stacked = {name: stack([target.tensors[name] for target in targets]) for name in names}
-    return Target(stacked, torch.cat([target.lengths for target in targets]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
 import torch
@@ -13,22 +13,11 @@ from hmu.backbones.base import MotionBackbone
 from hmu.data.batch import MotionBatch
 from hmu.errors import CheckpointError, ConfigError
 from hmu.training.divergence import LOOK, Diverged, LossWatch
+from hmu.training.optimiser import adamw
 from hmu.training.recipe import Recipe
 from hmu.training.resumable import noise_state, of_all_processes, set_noise_state
 
 NOISE = "hmu_noise"  # where a checkpoint holds the states of the sources of random numbers, by process
-
-
-class Staged(Protocol):
-    """What can be pretrained: named stages, each with an objective and the parameters it updates."""
-
-    stages: tuple[str, ...]
-
-    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Terms of the stage's objective; ``"loss"`` is minimised."""
-
-    def stage_parameters(self, stage: str) -> Iterable[nn.Parameter]:
-        """What the stage updates."""
 
 
 class PretrainingModule(L.LightningModule):
@@ -151,13 +140,7 @@ class PretrainingModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW under the recipe's warm-up and decay."""
-        recipe = self.recipe
-        parameters = list(self.model.stage_parameters(self.stage))  # type: ignore[operator]
-        optimizer = torch.optim.AdamW(
-            parameters, lr=recipe.lr, betas=(recipe.betas[0], recipe.betas[1]), weight_decay=recipe.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.factor(step, self.total_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return adamw(self.model.stage_parameters(self.stage), self.recipe, self.total_steps)  # type: ignore[operator]
 
     def configure_gradient_clipping(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, StackDataset
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.finite import first_nonfinite
@@ -24,29 +24,13 @@ from hmu.methods.edit import Edit, weights_of
 from hmu.progress import phase
 from hmu.training.batches import SideCache, plan
 from hmu.training.divergence import Diverged
+from hmu.training.optimiser import adamw
 from hmu.training.steps import Steps
 from hmu.training.trainer import fit
 
 log = logging.getLogger(__name__)
 
 Pair = tuple[Side, Side]
-
-
-class Pairs(Dataset[Pair]):
-    """The steps of a run in order: one forget and one retain minibatch each, this process's share of them.
-
-    Args:
-        forget, retain: both sides' caches, built for the same number of steps.
-    """
-
-    def __init__(self, forget: SideCache, retain: SideCache) -> None:
-        self.forget, self.retain = forget, retain
-
-    def __len__(self) -> int:
-        return len(self.forget)
-
-    def __getitem__(self, step: int) -> Pair:
-        return self.forget[step], self.retain[step]
 
 
 class UnlearningModule(L.LightningModule):
@@ -123,14 +107,8 @@ class UnlearningModule(L.LightningModule):
             log.warning("stopped after %d steps: %s", self.global_step + 1, reason)
 
     def configure_optimizers(self) -> Any:
-        """AdamW, linear warm-up, then a constant rate."""
-        method = self.method
-        optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=method.lr, betas=method.betas, weight_decay=method.weight_decay
-        )
-        grow = method.warmup + 1
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / grow))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """AdamW with the method's numbers."""
+        return adamw(self.trained.values(), self.method, self.trainer.max_steps)
 
     def transfer_batch_to_device(self, batch: Pair, device: torch.device, dataloader_idx: int) -> Pair:
         """Our typed sides know how to move themselves."""
@@ -246,7 +224,7 @@ def cache_sides(
     seed: int,
     rank: int,
     world: int,
-) -> Pairs:
+) -> StackDataset[Any]:
     """Plan the run, and compute once what its steps need.
 
     Raises:
@@ -261,4 +239,4 @@ def cache_sides(
     for number, clips in enumerate((forget, retain)):
         chosen = plan(len(clips), method.batch_size, steps, seed * 2 + number)[:, :, rank::world]
         caches.append(SideCache(backbone, clips, chosen))
-    return Pairs(*caches)
+    return StackDataset(*caches)

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from torch import nn
 
@@ -45,11 +44,8 @@ class Pretraining(Job):
         for stage, node in (self.config.recipes.get(self.kind) or {}).items():
             try:
                 recipes[str(stage)] = instantiate(node, _convert_="all")
-            except InstantiationException as error:
-                if not isinstance(error.__cause__, ConfigError):
-                    raise
-                place = f"recipes.{self.kind}.{stage}."
-                raise ConfigError(str(error.__cause__).replace("recipe.", place)) from error
+            except ConfigError as error:
+                raise ConfigError(str(error).replace("recipe.", f"recipes.{self.kind}.{stage}.")) from error
         return recipes
 
     @cached_property

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.build import get_class, instantiate
-from hmu.errors import ConfigError, HmuError
+from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
 from hmu.training.callbacks import EarlyStopping
 from hmu.training.trainer import check_trainer
@@ -52,7 +52,7 @@ def _callback(key: str, node: Any) -> Callback:
     try:
         made = instantiate(node) if OmegaConf.is_dict(node) else node
     except InstantiationException as error:
-        if error.__cause__ is None or isinstance(error.__cause__, HmuError):
+        if error.__cause__ is None:
             raise
         raise ConfigError(f"{key}: {' '.join(str(error.__cause__).split())}") from error
     if not isinstance(made, Callback):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hmu.compose import configured
 from hmu.errors import ConfigError
-from hmu.methods.esd import Esd
-from hmu.methods.finetune import Finetune
-from hmu.methods.lcr import Lcr
-from hmu.methods.lora import Lora
-from hmu.methods.rece import Rece
-from hmu.methods.uce import Uce
 from tests.methods.fake import FakeBackbone
+from tests.methods.make import esd, lora
 
 NAN, INF, HUGE = float("nan"), float("inf"), 10**12
 TRAINED = {
@@ -55,30 +51,30 @@ LCR = {
     "lists": [[], "codes.yaml"],
 }
 WRONG = {
-    Lora: LORA | TRAINED,
-    Esd: {"eta": [INF], "preserve_weight": [-1.0], "unconditional": [1.0, -0.5]} | TRAINED,
-    Finetune: {"unconditional": [1.0, NAN]} | TRAINED,
-    Uce: UCE,
-    Rece: {"rounds": [-1, HUGE], "adversary_ridge": [0.0]} | UCE,
-    Lcr: LCR,
+    "lora": LORA | TRAINED,
+    "esd": {"eta": [INF], "preserve_weight": [-1.0], "unconditional": [1.0, -0.5]} | TRAINED,
+    "finetune": {"unconditional": [1.0, NAN]} | TRAINED,
+    "uce": UCE,
+    "rece": {"rounds": [-1, HUGE], "adversary_ridge": [0.0]} | UCE,
+    "lcr": LCR,
 }
 CASES = [(kind, key, value) for kind, keys in WRONG.items() for key, values in keys.items() for value in values]
 
 
 @pytest.mark.parametrize(("kind", "key", "value"), CASES, ids=lambda v: getattr(v, "__name__", str(v)))
 def test_refused_with_its_key(kind, key, value):
-    length = {"steps": 5} if kind in (Lora, Esd, Finetune) else {}
+    length = {"steps": 5} if kind in ("lora", "esd", "finetune") else {}
     with pytest.raises(ConfigError, match=rf"^method\.{key}=") as caught:
-        kind(**length | {key: value})
+        configured("method", kind, **length | {key: value})
     assert "\n" not in str(caught.value)
 
 
 def test_what_only_the_backbone_can_tell():
     backbone = FakeBackbone()
-    Lora(steps=1, rank=2).check(backbone)
+    lora(steps=1, rank=2).check(backbone)
     with pytest.raises(
         ConfigError, match=r"method\.rank=100000: the largest adapted layer of .* has \d+ x \d+ weights"
     ):
-        Lora(steps=1, rank=100_000).check(backbone)
+        lora(steps=1, rank=100_000).check(backbone)
     with pytest.raises(ConfigError, match=r"method\.train=everything"):
-        Esd(steps=1, train="everything").check(backbone)
+        esd(steps=1, train="everything").check(backbone)

@@ -11,9 +11,10 @@ from hmu.errors import ConfigError
 from hmu.methods.closed_form import Group, Scales, adversarial_map, collect, solve, wanted
 from hmu.methods.edit import applied, fingerprint, load_edit
 from hmu.methods.prompt_rows import aims, chosen, input_groups, prompt_rows, side_rows
-from hmu.methods.rece import Rece, recovered
+from hmu.methods.rece import recovered
 from hmu.methods.uce import Uce, captions_of, without_direction
 from hmu.methods.upstream import closed_form as upstream_edits
+from tests.methods.make import rece, uce
 
 from .fake import FakeBackbone, FakeClips
 from .fake_edits import KICK, PooledBackbone, WordBackbone
@@ -143,14 +144,14 @@ def test_pooled_prompts_have_one_row_each_whatever_is_asked_for():
 
 # -- the methods -------------------------------------------------------------------------------------------------------
 METHODS = {
-    "uce": lambda **o: Uce(**o),
-    "uce projection": lambda **o: Uce(target="projection", **o),
-    "uce direction": lambda **o: Uce(target="direction", **o),
-    "uce content": lambda **o: Uce(concept_tokens="content", preserve_weight=5.0, **o),
-    "uce averaged": lambda **o: Uce(concept_tokens="averaged", retain_limit=2, **o),
-    "uce few texts": lambda **o: Uce(forget_texts=["kicks"], retain_texts=["walks", "waves"], weighting="sum", **o),
-    "rece": lambda **o: Rece(rounds=2, **o),
-    "rece projection": lambda **o: Rece(target="projection", **o),
+    "uce": lambda **o: uce(**o),
+    "uce projection": lambda **o: uce(target="projection", **o),
+    "uce direction": lambda **o: uce(target="direction", **o),
+    "uce content": lambda **o: uce(concept_tokens="content", preserve_weight=5.0, **o),
+    "uce averaged": lambda **o: uce(concept_tokens="averaged", retain_limit=2, **o),
+    "uce few texts": lambda **o: uce(forget_texts=["kicks"], retain_texts=["walks", "waves"], weighting="sum", **o),
+    "rece": lambda **o: rece(rounds=2, **o),
+    "rece projection": lambda **o: rece(target="projection", **o),
 }
 
 
@@ -192,9 +193,9 @@ def test_without_the_direction_both_sides_mean_the_same():
 
 def test_rece_without_rounds_is_uce_and_with_rounds_says_what_the_adversary_found():
     backbone = WordBackbone()
-    plain, none = edited(Uce(), backbone), edited(Rece(rounds=0), backbone)
+    plain, none = edited(uce(), backbone), edited(rece(rounds=0), backbone)
     assert all(torch.equal(plain.tensors[name], none.tensors[name]) for name in plain.tensors)
-    told = edited(Rece(rounds=3), backbone).settings["solved"]
+    told = edited(rece(rounds=3), backbone).settings["solved"]
     (values,) = (value for key, value in told.items() if "adversary" in key)
     assert len(values) == 3
 
@@ -203,9 +204,9 @@ def test_the_weights_mean_the_same_for_any_number_of_captions():
     backbone = PooledBackbone()
     few, many = ["a person kicks"], ["a person kicks"] * 7
     kept = ["a person walks", "a person waves"]
-    once, often = (Uce().deltas(backbone, texts, kept)[0] for texts in (few, many))
+    once, often = (uce().deltas(backbone, texts, kept)[0] for texts in (few, many))
     torch.testing.assert_close(once["first"], often["first"])
-    once, often = (Uce(weighting="sum").deltas(backbone, texts, kept)[0] for texts in (few, many))
+    once, often = (uce(weighting="sum").deltas(backbone, texts, kept)[0] for texts in (few, many))
     assert not torch.allclose(once["first"], often["first"])
 
 
@@ -219,7 +220,7 @@ def test_upstream_on_pooled_layers_is_the_port():
         "target": "projection",
     }
     erased, kept = ["kicks", "waves"], ["walks", "stands", "a person"]
-    deltas, _ = Rece(variant="upstream", rounds=2, **options).deltas(backbone, erased, kept)
+    deltas, _ = rece(variant="upstream", rounds=2, **options).deltas(backbone, erased, kept)
     (problem, _) = collect(backbone, ["first", "second", "third"], erased, kept, "", ("all", "all"))
     weights = {
         n: upstream_edits.solve(problem, n, Scales(0.1, 0.5, 0.1), "projection", problem.concept, w)
@@ -232,7 +233,7 @@ def test_upstream_on_pooled_layers_is_the_port():
 
 def test_upstream_on_words_is_the_fork():
     backbone = WordBackbone()
-    deltas, _ = Uce(variant="upstream", strength=3.0).deltas(backbone, ["kicks"], ["walks"])
+    deltas, _ = uce(variant="upstream", strength=3.0).deltas(backbone, ["kicks"], ["walks"])
     with torch.no_grad():
         means = [backbone.denoiser.word_emb(backbone.encode_text([t]).tokens).mean(1)[0] for t in ("kicks", "walks")]
     direction, weight = (means[0] - means[1]).double(), backbone.denoiser.cross_attn.Wk.weight.detach().double()
@@ -241,9 +242,9 @@ def test_upstream_on_words_is_the_fork():
 
 
 def test_only_named_layers_are_edited():
-    assert set(edited(Uce(layers=["Wv"]), WordBackbone()).tensors) == {"cross_attn.Wv.weight"}
+    assert set(edited(uce(layers=["Wv"]), WordBackbone()).tensors) == {"cross_attn.Wv.weight"}
     with pytest.raises(ConfigError, match=r"'Wx'.*cross_attn\.Wk"):
-        edited(Uce(layers=["Wx"]), WordBackbone())
+        edited(uce(layers=["Wx"]), WordBackbone())
 
 
 def test_captions_are_taken_once():
@@ -251,12 +252,12 @@ def test_captions_are_taken_once():
 
 
 def test_a_backbone_without_projections_is_refused():
-    assert "no linear layers" in str(Uce().fits(FakeBackbone))
-    assert "no linear layers" in str(Uce().fits(FakeBackbone()))
-    assert Uce().fits(WordBackbone) is None
-    assert Rece().fits(WordBackbone()) is None
-    assert "no RECE" in str(Rece(variant="upstream").fits(WordBackbone()))
-    assert Rece(variant="upstream").fits(PooledBackbone()) is None
+    assert "no linear layers" in str(uce().fits(FakeBackbone))
+    assert "no linear layers" in str(uce().fits(FakeBackbone()))
+    assert uce().fits(WordBackbone) is None
+    assert rece().fits(WordBackbone()) is None
+    assert "no RECE" in str(rece(variant="upstream").fits(WordBackbone()))
+    assert rece(variant="upstream").fits(PooledBackbone()) is None
 
 
 @pytest.mark.parametrize(
@@ -272,11 +273,11 @@ def test_a_backbone_without_projections_is_refused():
 )
 def test_impossible_values_are_refused(options, what):
     with pytest.raises(ConfigError, match=what):
-        Uce(**options)
+        uce(**options)
 
 
 def test_impossible_rounds_are_refused():
     with pytest.raises(ConfigError, match="rounds"):
-        Rece(rounds=-1)
+        rece(rounds=-1)
     with pytest.raises(ConfigError, match="direction"):
-        Rece(target="direction")
+        rece(target="direction")

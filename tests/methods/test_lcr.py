@@ -19,6 +19,7 @@ from hmu.methods.codebook.rows import joined_lists
 from hmu.methods.codebook.table import CodeTable, trimmed
 from hmu.methods.edit import applied, fingerprint
 from hmu.methods.lcr import Lcr
+from tests.methods.make import lcr
 
 from .fake import FakeBackbone
 from .fake_edits import CODES, KICK, LAYERS, UNIT, CodeBackbone, CodeClips
@@ -96,7 +97,7 @@ def test_only_the_layers_that_are_ranked_are_encoded():
     backbone, clips = CodeBackbone(), CodeClips(["kicks", "walks"], 9)
     everything = encode(backbone, clips)
     assert np.array_equal(encode(backbone, clips, layers=1).codes, everything.codes[:, :1])
-    asked = Lcr(layers=[0]).statistics(backbone, clips, clips)[0], Lcr().statistics(backbone, clips, clips, True)[0]
+    asked = lcr(layers=[0]).statistics(backbone, clips, clips)[0], lcr().statistics(backbone, clips, clips, True)[0]
     assert [found.layers for found in asked] == [1, LAYERS]
 
 
@@ -201,7 +202,7 @@ def test_ties_go_to_the_smaller_code():
 def test_only_listed_rows_change_and_the_base_comes_back(options, tmp_path):
     backbone = CodeBackbone()
     before = fingerprint(backbone)
-    method = Lcr(codes=2, **options)
+    method = lcr(codes=2, **options)
     edit = edited(method, backbone)
     assert edit.base == before
     told = edit.settings["codes_found"]["layers"]
@@ -217,7 +218,7 @@ def test_only_listed_rows_change_and_the_base_comes_back(options, tmp_path):
 
 def test_listed_codes_become_the_nearest_code_that_retain_clips_use():
     backbone = CodeBackbone()
-    method = Lcr(codes=2)
+    method = lcr(codes=2)
     edit = edited(method, backbone)
     (facts,) = edit.settings["codes_found"]["layers"].values()
     found, mask = method.statistics(backbone, *sides())
@@ -233,21 +234,21 @@ def test_listed_codes_become_the_nearest_code_that_retain_clips_use():
 
 def test_one_code_for_all_is_the_most_used_safe_one_or_the_asked_one():
     backbone = CodeBackbone()
-    edit = edited(Lcr(codes=2, destination="code"), backbone)
+    edit = edited(lcr(codes=2, destination="code"), backbone)
     (facts,) = edit.settings["codes_found"]["layers"].values()
     new = backbone.books.codebook0 + edit.tensors["codebook0"]
     assert torch.equal(new[facts["codes"][0]], new[facts["codes"][1]])
     other = next(c for c in range(CODES) if c not in facts["codes"])
-    asked = edited(Lcr(codes=2, destination="code", target_code=other), backbone)
+    asked = edited(lcr(codes=2, destination="code", target_code=other), backbone)
     row = backbone.books.codebook0[other]
     torch.testing.assert_close((backbone.books.codebook0 + asked.tensors["codebook0"])[facts["codes"][0]], row)
     with pytest.raises(ConfigError, match="itself to be replaced"):
-        edited(Lcr(codes=2, destination="code", target_code=facts["codes"][0]), backbone)
+        edited(lcr(codes=2, destination="code", target_code=facts["codes"][0]), backbone)
 
 
 def test_orthogonal_rows_lose_their_common_part():
     backbone = CodeBackbone()
-    edit = edited(Lcr(codes=3, layers=[1], destination="orthogonal"), backbone)
+    edit = edited(lcr(codes=3, layers=[1], destination="orthogonal"), backbone)
     (facts,) = edit.settings["codes_found"]["layers"].values()
     mean = backbone.books.codebook1[facts["codes"]].mean(0)
     left = (backbone.books.codebook1 + edit.tensors["codebook1"])[facts["codes"]] @ mean
@@ -256,18 +257,18 @@ def test_orthogonal_rows_lose_their_common_part():
 
 def test_noise_per_sample_is_a_deviation_per_replaced_code():
     backbone = CodeBackbone()
-    edit = edited(Lcr(codes=2, noise="sample", alpha=0.5), backbone)
+    edit = edited(lcr(codes=2, noise="sample", alpha=0.5), backbone)
     (facts,) = edit.settings["codes_found"]["layers"].values()
     with applied(backbone, [(edit, 1.0)]):
         noise = backbone.codebook_noise()["noise0"].clone()
     assert noise.nonzero()[:, 0].tolist() == sorted(facts["codes"])
     assert float(noise.max()) == pytest.approx(0.5 * float(backbone.books.codebook0.std()), rel=1e-5)
     assert not bool(backbone.codebook_noise()["noise0"].any())
-    assert "noise per decoded token" in str(Lcr(noise="sample").fits(CodeBackbone(noisy=False)))
+    assert "noise per decoded token" in str(lcr(noise="sample").fits(CodeBackbone(noisy=False)))
 
 
 def test_equal_seeds_give_equal_noise():
-    backbone, method = CodeBackbone(), Lcr(codes=2, noise="edit")
+    backbone, method = CodeBackbone(), lcr(codes=2, noise="edit")
     one, same, other = (edited(method, backbone, seed).tensors["codebook0"] for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -279,59 +280,59 @@ def test_lists_of_several_concepts_are_joined(tmp_path):
     paths = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
     assert joined_lists(paths) == [[3, 1, 5], [2]]
     assert joined_lists(paths, keep_duplicates=True) == [[3, 1, 1, 5], [2]]
-    edit = edited(Lcr(lists=[str(p) for p in paths], layers=[0, 2]), CodeBackbone())
+    edit = edited(lcr(lists=[str(p) for p in paths], layers=[0, 2]), CodeBackbone())
     assert edit.settings["codes_found"]["layers"]["0"]["codes"] == [3, 1, 5]
     with pytest.raises(ConfigError, match="codes of 2 layers"):
-        edited(Lcr(lists=[str(p) for p in paths]), CodeBackbone())
+        edited(lcr(lists=[str(p) for p in paths]), CodeBackbone())
     (tmp_path / "c.yaml").write_text("a: 1\n")
     with pytest.raises(ConfigError, match="one list of codes per layer"):
         joined_lists([tmp_path / "c.yaml"])
 
 
 def test_findings_can_be_joined_again(tmp_path):
-    backbone, method = CodeBackbone(), Lcr(codes=3, layers=[0, 1])
+    backbone, method = CodeBackbone(), lcr(codes=3, layers=[0, 1])
     edit = edited(method, backbone)
     files = method.save_findings(tmp_path)
     lists = yaml.safe_load(files[0].read_text())
     assert lists == [sorted(layer["codes"]) for layer in edit.settings["codes_found"]["layers"].values()]
     assert json.loads(files[1].read_text())["forget_rows"] == 12
-    again = edited(Lcr(lists=[str(files[0])], layers=[0, 1]), backbone)
+    again = edited(lcr(lists=[str(files[0])], layers=[0, 1]), backbone)
     assert all(torch.equal(again.tensors[name], edit.tensors[name]) for name in edit.tensors)
 
 
 def test_a_given_table_replaces_the_pass_over_the_data(tmp_path):
     backbone = CodeBackbone()
-    method = Lcr(codes=2)
+    method = lcr(codes=2)
     found, _ = method.statistics(backbone, *sides())
     path = found.save(tmp_path / "codes.csv")
     count = backbone.encoded_batches
-    edit = edited(Lcr(codes=2, table=str(path)), backbone)
+    edit = edited(lcr(codes=2, table=str(path)), backbone)
     assert backbone.encoded_batches == count
     assert torch.equal(edit.tensors["codebook0"], edited(method, backbone).tensors["codebook0"])
     table(3).save(tmp_path / "other.csv")
     with pytest.raises(DataError, match="no clip of the forget side"):
-        edited(Lcr(table=str(tmp_path / "other.csv")), backbone)
+        edited(lcr(table=str(tmp_path / "other.csv")), backbone)
 
 
 def test_layers_that_share_a_codebook_change_it_together():
     backbone = CodeBackbone()
     backbone.codebooks = lambda: {"codebook0": backbone.books.codebook0}  # type: ignore[method-assign]
     backbone.encode_codes = lambda batch, layers=None: CodeBackbone.encode_codes(CodeBackbone(), batch, layers)  # type: ignore[method-assign]
-    edit = edited(Lcr(codes=2, layers=[0, 1]), backbone)
+    edit = edited(lcr(codes=2, layers=[0, 1]), backbone)
     listed = {code for layer in edit.settings["codes_found"]["layers"].values() for code in layer["codes"]}
     assert set(edit.tensors) == {"codebook0"}
     assert set(edit.tensors["codebook0"].abs().sum(1).nonzero()[:, 0].tolist()) == listed
 
 
 def test_a_backbone_without_codebooks_is_refused_with_the_reason():
-    assert "no codebook" in str(Lcr().fits(FakeBackbone))
-    assert Lcr().fits(CodeBackbone) is None
-    assert Lcr(noise="sample").fits(CodeBackbone()) is None
+    assert "no codebook" in str(lcr().fits(FakeBackbone))
+    assert lcr().fits(CodeBackbone) is None
+    assert lcr(noise="sample").fits(CodeBackbone()) is None
 
 
 def test_layers_that_do_not_exist_are_named():
     with pytest.raises(ConfigError, match=f"layers 0 to {LAYERS - 1}"):
-        edited(Lcr(layers=[5]), CodeBackbone())
+        edited(lcr(layers=[5]), CodeBackbone())
 
 
 @pytest.mark.parametrize(
@@ -347,10 +348,10 @@ def test_layers_that_do_not_exist_are_named():
 )
 def test_impossible_values_are_refused(options, what):
     with pytest.raises(ConfigError, match=what):
-        Lcr(**options)
+        lcr(**options)
 
 
 def test_nothing_to_choose_is_said():
     with pytest.raises(ConfigError, match="lower it"):
-        Lcr(min_support=0.99).edit(CodeBackbone(), *sides(60)[::-1], KICK)
+        lcr(min_support=0.99).edit(CodeBackbone(), *sides(60)[::-1], KICK)
     assert codes_module.NONE == -1

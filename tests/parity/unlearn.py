@@ -23,7 +23,7 @@ from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
 from hmu.methods import adapters
 from hmu.methods.edit import AdapterEdit, applied
-from hmu.methods.teacher import answers, erase_target
+from hmu.methods.teacher import erase_target, predict_jointly
 from hmu.methods.upstream import salad_fork as upstream
 from hmu.text.base import TextCondition
 from tests.parity.checks import Check, compare, exact
@@ -290,7 +290,7 @@ def _formulas(
     mine, concept, empty = outputs
     valid = length_mask(base.latent_lengths(arrays.tensor("forget_m_lens")), noisy.inputs.shape[1])
     masked = State(noisy.inputs, noisy.time, noisy.answer, valid)
-    null, asked = answers(base, [(masked, texts[1]), (masked, texts[0])])
+    null, asked = predict_jointly(base, [(masked, texts[1]), (masked, texts[0])])
     answer = student.predict(masked, texts[0])
     noise = [base.diffusion.to_noise(out, noisy.inputs, noisy.time) for out in outputs]
     ours: dict[str, list[float]] = {"formula_loss": [], "formula_loss_masked_zeroed": [], "formula_loss_eps_space": []}

@@ -10,15 +10,13 @@ from torch.utils.data import DataLoader
 
 from hmu.errors import CheckpointError, ConfigError
 from hmu.methods.edit import DeltaEdit, load_edit
-from hmu.methods.esd import Esd
-from hmu.methods.finetune import Finetune
-from hmu.methods.lora import Lora
 from hmu.training.divergence import LOOK, Diverged, LossWatch
 from hmu.training.pretraining import PretrainingModule
-from hmu.training.recipe import Recipe
 from hmu.training.resumable import KeepLatest, WholeFiles
 from hmu.training.unlearning import run_method
 from tests.methods.fake import FakeBackbone, FakeClips
+from tests.methods.make import esd, finetune, lora
+from tests.training.make import recipe
 
 QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -54,7 +52,7 @@ class Breaking(nn.Module):
 
 
 def fit(model: Breaking, steps: int, tmp_path, every: int = 1000) -> PretrainingModule:
-    module = PretrainingModule(model, "only", Recipe(steps=steps), steps, where="recipes.backbone.only")
+    module = PretrainingModule(model, "only", recipe(steps=steps), steps, where="recipes.backbone.only")
     module.log_dict = module.log = lambda *_, **__: None  # type: ignore[method-assign]
     saver = KeepLatest(tmp_path / "only.ckpt", every)
     trainer = L.Trainer(max_steps=steps, callbacks=[saver], plugins=[WholeFiles()], **QUIET)
@@ -84,9 +82,9 @@ def test_ruined_weights_never_reach_a_checkpoint(tmp_path):
 
 
 METHODS = {
-    "lora": lambda lr: Lora(steps=30, batch_size=4, lr=lr, rank=4, stop_retain=None, grad_clip=None),
-    "esd": lambda lr: Esd(steps=30, batch_size=4, lr=lr, train="all", grad_clip=None),
-    "finetune": lambda lr: Finetune(steps=30, batch_size=4, lr=lr, grad_clip=None),
+    "lora": lambda lr: lora(steps=30, batch_size=4, lr=lr, rank=4, stop_retain=None, grad_clip=None),
+    "esd": lambda lr: esd(steps=30, batch_size=4, lr=lr, train="all", grad_clip=None),
+    "finetune": lambda lr: finetune(steps=30, batch_size=4, lr=lr, grad_clip=None),
 }
 
 
@@ -102,12 +100,12 @@ def test_an_unlearning_that_diverges_names_step_and_key_and_restores_the_base(na
 def test_the_last_step_is_checked_too():
     """The loss of the only step is fine; what it leaves behind is not."""
     with pytest.raises(Diverged, match=r"the weight '.*' is not finite at step 1"):
-        run_method(Finetune(steps=1, batch_size=4, lr=1e30, weight_decay=1e30), FakeBackbone(), *clips())
+        run_method(finetune(steps=1, batch_size=4, lr=1e30, weight_decay=1e30), FakeBackbone(), *clips())
 
 
 def test_numbers_that_the_optimiser_cannot_hold_are_said_too():
     with pytest.raises(ConfigError, match="lower lr or weight_decay"):
-        run_method(Finetune(steps=1, batch_size=4, lr=1e300), FakeBackbone(), *clips())
+        run_method(finetune(steps=1, batch_size=4, lr=1e300), FakeBackbone(), *clips())
 
 
 def test_edits_that_are_no_numbers_are_neither_written_nor_read(tmp_path):

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from hmu.errors import ConfigError
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.recipe import Recipe
+from tests.training.make import recipe
 
 
 class Two(nn.Module):
@@ -42,8 +43,8 @@ class Noting(PretrainingModule):
         self.norms = [float(p.grad.norm()) for p in self.model.parameters()]
 
 
-def norms_after_a_step(model: nn.Module, recipe: Recipe) -> list[float]:
-    module = Noting(model, "only", recipe, 1)
+def norms_after_a_step(model: nn.Module, numbers: Recipe) -> list[float]:
+    module = Noting(model, "only", numbers, 1)
     module.log_dict = module.log = lambda *_, **__: None  # type: ignore[method-assign]
     trainer = L.Trainer(
         max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -54,14 +55,14 @@ def norms_after_a_step(model: nn.Module, recipe: Recipe) -> list[float]:
 
 
 def test_all_gradients_together_or_part_by_part():
-    together = norms_after_a_step(Parts(), Recipe(steps=1, grad_clip=0.5))
+    together = norms_after_a_step(Parts(), recipe(steps=1, grad_clip=0.5))
     assert together == pytest.approx([0.3, 0.4], rel=1e-4)
-    apart = norms_after_a_step(Parts(), Recipe(steps=1, grad_clip=0.5, clip_parts=True))
+    apart = norms_after_a_step(Parts(), recipe(steps=1, grad_clip=0.5, clip_parts=True))
     assert apart == pytest.approx([0.5, 0.5], rel=1e-4)
-    free = norms_after_a_step(Parts(), Recipe(steps=1, clip_parts=True))
+    free = norms_after_a_step(Parts(), recipe(steps=1, clip_parts=True))
     assert free == pytest.approx([300, 400])
 
 
 def test_parts_of_a_model_without_parts_are_refused():
     with pytest.raises(ConfigError, match="clip_parts=true, but Two has no parts"):
-        PretrainingModule(Two(), "only", Recipe(steps=1, grad_clip=0.5, clip_parts=True), 1)
+        PretrainingModule(Two(), "only", recipe(steps=1, grad_clip=0.5, clip_parts=True), 1)

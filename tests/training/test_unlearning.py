@@ -12,12 +12,10 @@ import torch
 
 from hmu.errors import ConfigError
 from hmu.methods.edit import applied, load_edit
-from hmu.methods.esd import Esd
-from hmu.methods.finetune import Finetune
-from hmu.methods.lora import Lora
 from hmu.training.batches import SideCache, plan
 from hmu.training.unlearning import run_method
 from tests.methods.fake import FakeBackbone, FakeClips
+from tests.methods.make import esd, finetune, lora
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,9 +102,11 @@ def test_cached_minibatches_are_those_of_the_plan():
 
 # -- runs ----------------------------------------------------------------------------------------------------------
 METHODS = {
-    "esd": lambda: Esd(steps=120, batch_size=12, lr=2e-2, eta=0.0, train="all"),
-    "lora": lambda: Lora(steps=120, batch_size=12, lr=3e-2, eta=0.0, rank=4, alpha=8.0),
-    "hinge": lambda: Lora(steps=120, batch_size=12, lr=3e-2, forget="hinge", rank=4, alpha=8.0, stop_retain=None),
+    "esd": lambda: esd(steps=120, batch_size=12, lr=2e-2, eta=0.0, train="all"),
+    "lora": lambda: lora(steps=120, batch_size=12, lr=3e-2, eta=0.0, rank=4, alpha=8.0),
+    "hinge": lambda: lora(
+        steps=120, batch_size=12, lr=3e-2, forget="hinge", lambda_forget=1.0, rank=4, alpha=8.0, stop_retain=None
+    ),
 }
 
 
@@ -135,7 +135,7 @@ def test_the_concept_goes_the_rest_stays_and_the_base_comes_back(name, tmp_path)
 
 def test_equal_seeds_give_equal_edits():
     def run(seed: int) -> dict[str, torch.Tensor]:
-        return run_method(Lora(steps=5, batch_size=4, rank=2), FakeBackbone(), *clips(), seed=seed).tensors
+        return run_method(lora(steps=5, batch_size=4, rank=2), FakeBackbone(), *clips(), seed=seed).tensors
 
     first, second, other = run(0), run(0), run(1)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -143,7 +143,7 @@ def test_equal_seeds_give_equal_edits():
 
 
 def test_plain_ascent_is_stopped_before_it_wrecks_the_model():
-    method = Lora(
+    method = lora(
         steps=400, batch_size=8, lr=5e-2, rank=4, forget="ascent", preserve="target", stop_forget=2.0, stop_window=5
     )
     edit = run_method(method, trained_base(), *clips(), seed=0)
@@ -153,14 +153,14 @@ def test_plain_ascent_is_stopped_before_it_wrecks_the_model():
 
 
 def test_finetune_runs_by_epochs():
-    edit = run_method(Finetune(epochs=2, batch_size=4), FakeBackbone(), *clips(), seed=0)
+    edit = run_method(finetune(steps=None, epochs=2, batch_size=4), FakeBackbone(), *clips(), seed=0)
     assert edit.settings["training"]["steps"] == 4  # two passes over five forget clips
 
 
 def test_an_exception_in_training_still_restores_the_base(monkeypatch):
     backbone = FakeBackbone()
     before = state(backbone)
-    method = Lora(steps=5, batch_size=4, rank=2)
+    method = lora(steps=5, batch_size=4, rank=2)
 
     def fail(*_: object) -> None:
         raise RuntimeError("no")
@@ -175,7 +175,7 @@ def test_an_exception_in_training_still_restores_the_base(monkeypatch):
 
 def test_a_method_that_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="does not fit backbone fake"):
-        run_method(Esd(steps=1, variant="upstream"), FakeBackbone(), *clips())
+        run_method(esd(steps=1, variant="upstream"), FakeBackbone(), *clips())
 
 
 def test_two_processes_share_every_batch_and_agree(tmp_path):
@@ -187,14 +187,14 @@ def test_two_processes_share_every_batch_and_agree(tmp_path):
             sys.path.insert(0, {str(ROOT)!r})
             import torch
             torch.set_num_threads(1)
-            from hmu.methods.lora import Lora
+            from tests.methods.make import lora
             from hmu.training.unlearning import run_method
             from tests.methods.fake import FakeBackbone, FakeClips
 
             trainer = dict(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
                            enable_progress_bar=False, enable_model_summary=False)
             forget, retain = FakeClips(["kicks"], 5, seed=1), FakeClips(["walks", "waves"], 24, seed=2)
-            edit = run_method(Lora(steps=6, batch_size=8, rank=2, lr=1e-2), FakeBackbone(), forget, retain, trainer, 0)
+            edit = run_method(lora(steps=6, batch_size=8, rank=2, lr=1e-2), FakeBackbone(), forget, retain, trainer, 0)
             rank = os.environ.get("LOCAL_RANK", "0")
             torch.save(dict(edit.tensors), {str(tmp_path)!r} + f"/rank{{rank}}.pt")
             torch.save(sorted(i for batch in retain.batches for i in batch), {str(tmp_path)!r} + f"/used{{rank}}.pt")

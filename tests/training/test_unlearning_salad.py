@@ -12,11 +12,9 @@ from hmu.backbones.salad.model import Salad
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.methods.edit import applied, fingerprint
-from hmu.methods.esd import Esd
-from hmu.methods.finetune import Finetune
-from hmu.methods.lora import Lora
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.training.unlearning import run_method
+from tests.methods.make import esd, finetune, lora
 
 
 class Letters(TextEncoder):
@@ -63,13 +61,13 @@ def clips(text: str, count: int, seed: int) -> SimpleNamespace:
 
 
 METHODS = {
-    "esd": lambda: Esd(steps=2, batch_size=2, anchor="a person stands"),
-    "esd all": lambda: Esd(steps=2, batch_size=2, train="all", preserve="target"),
-    "esd upstream": lambda: Esd(steps=2, batch_size=2, variant="upstream", preserve_weight=0.1, dropout=True),
-    "lora": lambda: Lora(steps=2, batch_size=2, rank=2),
-    "lora hinge": lambda: Lora(steps=2, batch_size=2, rank=2, forget="hinge", preserve="target"),
-    "lora upstream": lambda: Lora(steps=2, batch_size=2, rank=2, variant="upstream"),
-    "finetune": lambda: Finetune(steps=2, batch_size=2),
+    "esd": lambda: esd(steps=2, batch_size=2, anchor="a person stands"),
+    "esd all": lambda: esd(steps=2, batch_size=2, train="all", preserve="target"),
+    "esd upstream": lambda: esd(steps=2, batch_size=2, variant="upstream", preserve_weight=0.1, dropout=True),
+    "lora": lambda: lora(steps=2, batch_size=2, rank=2),
+    "lora hinge": lambda: lora(steps=2, batch_size=2, rank=2, forget="hinge", preserve="target"),
+    "lora upstream": lambda: lora(steps=2, batch_size=2, rank=2, variant="upstream"),
+    "finetune": lambda: finetune(steps=2, batch_size=2),
 }
 
 

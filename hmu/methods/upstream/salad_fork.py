@@ -8,17 +8,16 @@ length mask; ESD has no ``eta``. Kept to reproduce figures, not to be used other
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone, State, Target
 from hmu.data.batch import length_mask
+from hmu.methods.base import Side
 from hmu.methods.teacher import Teacher, erase_target
-
-if TYPE_CHECKING:
-    from hmu.methods.base import Side
 
 
 def fits(backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
@@ -68,13 +67,13 @@ def square(prediction: Tensor, answer: Tensor) -> Tensor:
 
 def contrast(retain: tuple[Tensor, Tensor], forget: tuple[Tensor, Tensor], weight: float) -> dict[str, Tensor]:
     """``MSE(retain) - weight MSE(forget)``; each side is ``(prediction, answer)``."""
-    kept, forgotten = square(*retain), square(*forget)
-    return {"loss": kept - weight * forgotten, "retain": kept.detach(), "forget": forgotten.detach()}
+    retained, forgotten = square(*retain), square(*forget)
+    return {"loss": retained - weight * forgotten, "retain": retained.detach(), "forget": forgotten.detach()}
 
 
-def neutralise(prediction: Tensor, null: Tensor, kept: tuple[Tensor, Tensor], weight: float) -> dict[str, Tensor]:
+def neutralise(prediction: Tensor, null: Tensor, retain: tuple[Tensor, Tensor], weight: float) -> dict[str, Tensor]:
     """``MSE(out(x_t, c), out0(x_t, empty)) + weight MSE(out(x_t', c'), answer)``."""
-    erase, preserve = square(prediction, null), square(*kept)
+    erase, preserve = square(prediction, null), square(*retain)
     return {"loss": erase + weight * preserve, "erase": erase.detach(), "preserve": preserve.detach()}
 
 
@@ -83,35 +82,43 @@ def self_guided(concept: Tensor, null: Tensor, eta: float) -> Tensor:
     return square(concept, erase_target(null, concept, null, eta).detach())
 
 
-def lora_loss(
-    backbone: MotionBackbone, forget: Side, retain: Side, weight: float, generator: torch.Generator | None
-) -> dict[str, Tensor]:
-    """The fork's contrastive loss for one step."""
-    process = process_of(backbone, "linear")
-    sides = []
-    for side in (retain, forget):
-        state, noise = draw(backbone, side.target, process, generator)
-        sides.append((backbone.predict(state, side.condition), noise))
-    return contrast(sides[0], sides[1], weight)
+@dataclass(frozen=True)
+class ContrastiveLoss:
+    """The fork's LoRA loss of one step: ``MSE(retain) - weight MSE(forget)`` against noise, under linear betas."""
+
+    weight: float
+
+    def __call__(
+        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """``loss``, ``retain`` and ``forget``."""
+        process = process_of(backbone, "linear")
+        sides = []
+        for side in (retain, forget):
+            state, noise = draw(backbone, side.target, process, generator)
+            sides.append((backbone.predict(state, side.condition), noise))
+        return contrast(sides[0], sides[1], self.weight)
 
 
-def esd_loss(
-    backbone: MotionBackbone,
-    teacher: Teacher,
-    forget: Side,
-    retain: Side,
-    weight: float,
-    generator: torch.Generator | None,
-) -> dict[str, Tensor]:
-    """The fork's erasing loss for one step; its network is given the length mask, its means run over padding."""
-    process = process_of(backbone)
-    noisy, _ = draw(backbone, forget.target, process, generator)
-    kept, noise = draw(backbone, retain.target, process, generator)
-    with torch.no_grad():
-        null = answer(teacher.backbone, noisy, forget.target.lengths, teacher.null.expand(len(forget)))
-    mine = answer(backbone, noisy, forget.target.lengths, forget.condition)
-    held = answer(backbone, kept, retain.target.lengths, retain.condition)
-    return neutralise(mine, null, (held, noise), weight)
+@dataclass(frozen=True)
+class ErasingLoss:
+    """The fork's erasing loss of one step; its network is given the length mask, its means run over padding."""
+
+    teacher: Teacher
+    weight: float
+
+    def __call__(
+        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """``loss``, ``erase`` and ``preserve``."""
+        process = process_of(backbone)
+        noisy, _ = draw(backbone, forget.target, process, generator)
+        state, noise = draw(backbone, retain.target, process, generator)
+        with torch.no_grad():
+            null = answer(self.teacher.backbone, noisy, forget.target.lengths, self.teacher.null.expand(len(forget)))
+        forget_output = answer(backbone, noisy, forget.target.lengths, forget.condition)
+        retain_output = answer(backbone, state, retain.target.lengths, retain.condition)
+        return neutralise(forget_output, null, (retain_output, noise), self.weight)
 
 
 def answer(backbone: MotionBackbone, state: State, lengths: Tensor, condition: Any) -> Tensor:

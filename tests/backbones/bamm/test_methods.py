@@ -11,18 +11,16 @@ import torch
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.methods.edit import applied, fingerprint
-from hmu.methods.esd import Esd
-from hmu.methods.finetune import Finetune
-from hmu.methods.lora import Lora
 from hmu.training.unlearning import run_method
+from tests.methods.make import esd, finetune, lora
 
 from .conftest import SIZES, motions, seeded, tiny
 
 METHODS = {
-    "esd": lambda: Esd(steps=2, batch_size=2, anchor="a person walks", preserve_weight=0.5),
-    "esd all": lambda: Esd(steps=2, batch_size=2, train="all", preserve="target"),
-    "lora": lambda: Lora(steps=2, batch_size=2, rank=2),
-    "finetune": lambda: Finetune(steps=2, batch_size=2),
+    "esd": lambda: esd(steps=2, batch_size=2, anchor="a person walks", preserve_weight=0.5),
+    "esd all": lambda: esd(steps=2, batch_size=2, train="all", preserve="target"),
+    "lora": lambda: lora(steps=2, batch_size=2, rank=2),
+    "finetune": lambda: finetune(steps=2, batch_size=2),
 }
 
 

@@ -11,12 +11,10 @@ from hmu.data.divide import partition_by_concept
 from hmu.gait.source import GaitSource
 from hmu.gait.trial import write_trial
 from hmu.methods.edit import applied, fingerprint, load_edit
-from hmu.methods.esd import Esd
-from hmu.methods.finetune import Finetune
-from hmu.methods.lora import Lora
 from hmu.training.unlearning import run_method
 from tests.backbones.gaitdynamics.conftest import toy
 from tests.gait.conftest import demo_trial
+from tests.methods.make import esd, finetune, lora
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +31,11 @@ def sides(tmp_path_factory):
 @pytest.mark.parametrize(
     "method",
     [
-        Lora(rank=2, alpha=2.0, forget="hinge", steps=2, batch_size=2, lr=1e-2),
-        Lora(rank=2, alpha=2.0, forget="npo", steps=2, batch_size=2, lr=1e-2, dropout=0.05),
-        Lora(rank=2, alpha=2.0, forget="redirect", preserve="target", steps=2, batch_size=2, lr=1e-2),
-        Lora(mode="specialise", rank=2, alpha=2.0, steps=2, batch_size=2, lr=1e-2),
-        Finetune(train="attention", steps=2, batch_size=2, lr=1e-2),
+        lora(rank=2, alpha=2.0, forget="hinge", steps=2, batch_size=2, lr=1e-2),
+        lora(rank=2, alpha=2.0, forget="npo", steps=2, batch_size=2, lr=1e-2, dropout=0.05),
+        lora(rank=2, alpha=2.0, forget="redirect", preserve="target", steps=2, batch_size=2, lr=1e-2),
+        lora(mode="specialise", rank=2, alpha=2.0, steps=2, batch_size=2, lr=1e-2),
+        finetune(train="attention", steps=2, batch_size=2, lr=1e-2),
     ],
     ids=["hinge", "npo", "redirect", "specialise", "finetune"],
 )
@@ -59,14 +57,14 @@ def test_a_method_that_needs_words_is_refused_by_name(sides):
     from hmu.errors import ConfigError
 
     with pytest.raises(ConfigError, match="gaitdynamics offers all, attention, rest"):
-        run_method(Esd(train="cross", steps=1, batch_size=2), toy(), *sides)
+        run_method(esd(train="cross", steps=1, batch_size=2), toy(), *sides)
 
 
 def test_specialise_learns_the_forget_side_alone_and_negate_stores_its_opposite(sides):
     found = {}
     for mode in ("specialise", "negate"):
         torch.manual_seed(0)  # the adapters' first values come from the global generator
-        method = Lora(mode=mode, strength=0.5, rank=2, alpha=4.0, steps=3, batch_size=2, lr=1e-2)
+        method = lora(mode=mode, strength=0.5, rank=2, alpha=4.0, steps=3, batch_size=2, lr=1e-2)
         found[mode] = run_method(method, toy(decoder={"window": 150}), *sides, seed=0, concept="crouch_gait")
     learned, taken = (found[mode].deltas(toy(decoder={"window": 150})) for mode in ("specialise", "negate"))
     assert learned.keys() == taken.keys() == {f"{name}.weight" for name in toy().adapter_targets}
@@ -81,7 +79,7 @@ def test_specialise_reads_no_retain_clip(sides):
 
     def learn(other):
         torch.manual_seed(0)
-        method = Lora(mode="specialise", rank=2, alpha=4.0, steps=2, batch_size=2, lr=1e-2)
+        method = lora(mode="specialise", rank=2, alpha=4.0, steps=2, batch_size=2, lr=1e-2)
         return run_method(method, toy(decoder={"window": 150}), forget, other, seed=0).tensors
 
     with_retain, with_itself = learn(retain), learn(forget)
@@ -89,20 +87,20 @@ def test_specialise_reads_no_retain_clip(sides):
 
 
 def test_redirect_needs_an_answer_to_point_to(monkeypatch):
-    assert Lora(rank=2, steps=1).fits(toy()) is None
+    assert lora(rank=2, steps=1).fits(toy()) is None
     monkeypatch.delattr(GaitDynamics, "expected")
-    reason = Lora(rank=2, steps=1).fits(toy())
+    reason = lora(rank=2, steps=1).fits(toy())
     assert reason is not None
     assert "reads no text" in reason
     assert "hinge" in reason
-    assert Lora(rank=2, steps=1, forget="hinge").fits(toy()) is None
-    assert Lora(rank=2, steps=1, mode="specialise").fits(toy()) is None
+    assert lora(rank=2, steps=1, forget="hinge").fits(toy()) is None
+    assert lora(rank=2, steps=1, mode="specialise").fits(toy()) is None
 
 
 def test_several_adapters_act_together_each_with_its_strength(sides, tmp_path):
     model, edits = toy(decoder={"window": 150}), []
     for number in range(2):
-        method = Lora(mode="specialise", rank=1 + number, alpha=2.0, steps=2, batch_size=2, lr=1e-2)
+        method = lora(mode="specialise", rank=1 + number, alpha=2.0, steps=2, batch_size=2, lr=1e-2)
         edit = run_method(method, model, *sides, seed=number, concept="crouch_gait")
         edits.append(load_edit(edit.save(tmp_path / f"edit{number}")))
     assert [edit.rank for edit in edits] == [1, 2]
@@ -116,7 +114,7 @@ def test_several_adapters_act_together_each_with_its_strength(sides, tmp_path):
 def test_an_adapter_for_another_network_is_refused(sides, tmp_path):
     from hmu.errors import CheckpointError
 
-    method = Lora(mode="specialise", rank=2, steps=1, batch_size=2)
+    method = lora(mode="specialise", rank=2, steps=1, batch_size=2)
     edit = run_method(method, toy(decoder={"window": 150}), *sides, seed=0)
     with pytest.raises(CheckpointError), applied(toy(decoder={"window": 150, "latent_dim": 8}), [(edit, 1.0)]):
         pass

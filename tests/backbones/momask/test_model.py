@@ -13,9 +13,8 @@ from hmu.errors import ConfigError
 from hmu.methods import adapters
 from hmu.methods.base import Side
 from hmu.methods.edit import DeltaEdit, applied
-from hmu.methods.esd import Esd
-from hmu.methods.lora import Lora
-from hmu.methods.teacher import answers, teacher_of
+from hmu.methods.teacher import predict_jointly, teacher_of
+from tests.methods.make import esd, lora
 
 from .conftest import motions, seeded, tiny
 
@@ -138,7 +137,7 @@ def test_divergence_moves_the_prediction_to_the_answer():
 def test_answers_to_joined_states_are_those_of_each(model):
     sides = [side(model), side(model, (24, 16))]
     states = [model.corrupt(s.target, seeded(i)) for i, s in enumerate(sides)]
-    joint = answers(model, [(state, s.condition) for state, s in zip(states, sides, strict=True)])
+    joint = predict_jointly(model, [(state, s.condition) for state, s in zip(states, sides, strict=True)])
     for state, s, got in zip(states, sides, joint, strict=True):
         alone = model.predict(state, s.condition)
         torch.testing.assert_close(got[state.valid], alone[state.valid], atol=1e-5, rtol=1e-4)
@@ -164,7 +163,7 @@ def test_adapters_on_every_projection_receive_gradient(unlearn):
 def test_trained_methods_run(unlearn, method):
     model = tiny(unlearn=unlearn)
     model.text.requires_grad_(False)
-    how = Esd(steps=1, train="all") if method == "esd" else Lora(steps=1, rank=2, forget="redirect")
+    how = esd(steps=1, train="all") if method == "esd" else lora(steps=1, rank=2, forget="redirect")
     trained = how.setup(model)
     terms = how.loss(model, side(model), side(model, (32, 16)), seeded())
     terms["loss"].backward()

@@ -10,13 +10,13 @@ from torch.utils.data import DataLoader
 
 from hmu.backbones.momask import build
 from hmu.training.pretraining import PretrainingModule
-from hmu.training.recipe import Recipe
+from tests.training.make import recipe
 
 from .conftest import motions, seeded, tiny
 
 
 def fit(model, stage: str, ema: float | None = None) -> None:
-    recipe = Recipe(steps=2, batch_size=3, lr=1e-3, ema=ema)
+    numbers = recipe(steps=2, batch_size=3, lr=1e-3, ema=ema)
     batches = DataLoader([motions([40, 24, 32])] * 2, batch_size=None)
     trainer = L.Trainer(
         max_steps=2,
@@ -30,7 +30,7 @@ def fit(model, stage: str, ema: float | None = None) -> None:
     )
     model.prepare_stage(stage, [])
     model.train()
-    trainer.fit(PretrainingModule(model, stage, recipe, 2), batches, batches)
+    trainer.fit(PretrainingModule(model, stage, numbers, 2), batches, batches)
     model.eval()
 
 

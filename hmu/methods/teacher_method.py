@@ -1,0 +1,100 @@
+"""Methods that ask the frozen original what to say instead, and what to go on saying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hmu.backbones.base import MotionBackbone
+from hmu.checks import check_variant, require
+from hmu.methods.base import Side, TrainedMethod, check_choice
+from hmu.methods.teacher import Query, Request, Teacher, drop_condition, given
+from hmu.methods.upstream import salad_fork
+from hmu.values import Variant
+
+#: the terms of one step, from backbone, forget side, retain side and source of noise
+Objective = Callable[[MotionBackbone, Side, Side, torch.Generator | None], dict[str, Tensor]]
+
+
+@dataclass(kw_only=True)
+class TeacherMethod(TrainedMethod):
+    """Training that redirects the forget side, and holds the retain side, by outputs of the frozen original.
+
+    Args:
+        eta: negative guidance. 0 is neutral, above 0 repels. (The convention "1 is neutral" is this one plus 1.)
+        anchor: prompt that replaces the concept; empty = unconditional, as published.
+        preserve: what retain clips hold the model to: ``teacher`` (its own former output) or ``target`` (the true one).
+        unconditional: share of retain items whose caption is dropped, so that the unconditional output is kept too.
+        variant: ``default``, or ``upstream`` = the loss of the SALAD fork as it runs: :mod:`hmu.methods.upstream`.
+        options: see :class:`~hmu.methods.base.TrainedMethod`.
+    """
+
+    eta: float
+    anchor: str | None
+    preserve: Literal["teacher", "target"]
+    unconditional: float
+    variant: Variant
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("preserve", self.preserve, ("teacher", "target"))
+        require("method.eta", self.eta)
+        require("method.unconditional", self.unconditional, at_least=0, below=1)
+        self.anchor = self.anchor or ""
+        self.variant = check_variant("method.variant", self.variant)
+        self._teacher: Teacher | None = None
+
+    def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
+        """``upstream`` needs a backbone with an explicit diffusion process."""
+        return super().fits(backbone) or (salad_fork.fits(backbone) if self.variant == "upstream" else None)
+
+    def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
+        """Freeze the teacher, choose the objective, mark the weights."""
+        self._teacher = Teacher(backbone, self.anchor or "") if self.asks_teacher else None
+        self._objective = self.objective()
+        return super().setup(backbone)
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether there is a frozen original at all."""
+        return True
+
+    def objective(self) -> Objective:
+        """The loss of this method's variant; chosen once, when the teacher is there."""
+        raise NotImplementedError
+
+    def loss(
+        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """The terms of the chosen objective."""
+        return self._objective(backbone, forget, retain, generator)
+
+    @property
+    def teacher(self) -> Teacher:
+        """The frozen original.
+
+        Raises:
+            RuntimeError: before :meth:`setup`, or for a method that asks none.
+        """
+        if self._teacher is None:
+            raise RuntimeError("there is no teacher: setup(backbone) has not been called, or this method asks none")
+        return self._teacher
+
+    def to(self, device: torch.device) -> None:
+        """Move the teacher."""
+        super().to(device)
+        if self._teacher is not None:
+            self._teacher.to(device)
+
+    def retain_request(self, backbone: MotionBackbone, retain: Side, generator: torch.Generator | None) -> Request:
+        """A corrupted retain batch with its captions, some of them dropped."""
+        condition = drop_condition(retain.condition, self.teacher.null, self.unconditional, generator)
+        return backbone.corrupt(retain.target, generator), condition
+
+    def retain_target(self, request: Request) -> Query:
+        """What the model is held to on a retain batch."""
+        return given(lambda: request[0].answer) if self.preserve == "target" else self.teacher.output(*request)

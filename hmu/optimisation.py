@@ -1,0 +1,69 @@
+"""How long and how fast something learns: the numbers that pretraining and every trained method have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hmu.checks import require, require_pair, require_time
+from hmu.errors import ConfigError
+
+STEP_SECONDS = 0.001  # no step of any model here is faster
+
+
+@dataclass(kw_only=True)
+class Optimisation:
+    """AdamW with its length and its learning rate.
+
+    Args:
+        steps: optimiser steps; or give ``epochs`` and leave it None.
+        epochs: passes over the clips (a method counts those of the *forget* side); sets the steps when that is None.
+        batch_size: clips or windows per step, over all processes (a method takes so many of each side).
+        lr: peak learning rate.
+        betas, weight_decay: AdamW.
+        warmup: steps of linear growth up to ``lr``.
+        grad_clip: largest gradient norm, None for no clipping.
+
+    Raises:
+        ConfigError: for a training without length or with numbers out of range; the line names ``<place>.<argument>``.
+    """
+
+    place: ClassVar[str]  #: what messages call it
+    drop_last: ClassVar[bool]  #: whether the last, incomplete batch of an epoch is left out
+
+    steps: int | None
+    epochs: int | None
+    batch_size: int
+    lr: float
+    betas: Sequence[float]
+    weight_decay: float
+    warmup: int
+    grad_clip: float | None
+
+    def __post_init__(self) -> None:
+        place = self.place
+        if (self.steps is None) == (self.epochs is None):
+            raise ConfigError(f"{place}.steps and {place}.epochs: give one of the two (the other must be null)")
+        for key in ("steps", "epochs"):
+            require(f"{place}.{key}", getattr(self, key), at_least=1, whole=True, null=True)
+        require(f"{place}.batch_size", self.batch_size, at_least=1, whole=True)
+        require(f"{place}.lr", self.lr, above=0)
+        require(f"{place}.weight_decay", self.weight_decay, at_least=0)
+        require(f"{place}.warmup", self.warmup, at_least=0, whole=True)
+        require(f"{place}.grad_clip", self.grad_clip, above=0, null=True)
+        self.betas = require_pair(f"{place}.betas", self.betas)
+        require_time(f"{place}.steps", self.steps, self.steps or 0, STEP_SECONDS, "steps")
+
+    def total_steps(self, clips: int) -> int:
+        """Optimiser steps for ``clips`` clips; an epoch has one step at least."""
+        if self.steps is not None:
+            return self.steps
+        batches = clips // self.batch_size if self.drop_last else -(-clips // self.batch_size)
+        steps = int(self.epochs or 0) * max(1, batches)
+        require_time(f"{self.place}.epochs", self.epochs, steps, STEP_SECONDS, "steps")
+        return steps
+
+    def factor(self, step: int, total: int) -> float:
+        """The learning rate at ``step`` of ``total`` as a share of ``lr``: linear growth, then constant."""
+        return min(1.0, (step + 1) / (self.warmup + 1))
