@@ -30,6 +30,7 @@ from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model, Suite
 from hmu.evaluators.guo import GuoEvaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
+from hmu.motion.representation import HUMANML3D
 from hmu.text.base import TextCondition, TextEncoder
 
 PEOPLE = ("a person", "someone", "a man", "a woman", "the figure")
@@ -102,7 +103,7 @@ class Job:
         real = torch.randn(prompts, int(lengths.max()), 263) * 0.1
         texts = tuple(Caption(text) for text in captions(prompts))
         ids = tuple(map(str, range(prompts)))
-        self.prompts = PromptSet("forget", texts, lengths, MotionBatch(real, lengths, texts, ids), {})
+        self.prompts = PromptSet("forget", texts, lengths, MotionBatch(real, lengths, texts, ids), {}, HUMANML3D)
         self.metrics = hmu_metrics()
 
     def watch(self) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hmu.data.batch import MotionBatch, stack_padded
 from hmu.errors import ConfigError
+from hmu.motion.representation import Representation, skeleton_representation
 from hmu.text.base import TextCondition
 
 PROMPTS = 256  # encoded at a time
@@ -72,7 +73,7 @@ class MotionBackbone(nn.Module):
     Attributes:
         stages: names of the trainable stages in training order, e.g. ``("vae", "denoiser")``.
         unlearn_group: the parameter group that methods train where they are not told which.
-        features: columns of the motion representation (263, 251, ...).
+        features: columns of the motion :attr:`representation` (263, 251, ...).
         fps: frames per second.
         unit_length: generated lengths are multiples of this many frames.
         min_frames, max_frames: limits of a generated clip.
@@ -88,6 +89,11 @@ class MotionBackbone(nn.Module):
     min_frames: int = 40
     max_frames: int = 196
     reads_text: bool = True
+
+    @property
+    def representation(self) -> Representation:
+        """What the generated columns are; HumanML3D's or KIT's by their number, unless the backbone says otherwise."""
+        return skeleton_representation(self.features, self.fps)
 
     # -- statistics -------------------------------------------------------------------------------------------
     def normalisation(self) -> tuple[Tensor, Tensor] | None:

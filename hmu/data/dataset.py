@@ -25,6 +25,7 @@ from hmu.data.reading import MAX_KEPT, build_entries, reading_rule
 from hmu.data.soundness import check_limits, check_shape, read_statistic, told, unused
 from hmu.documents import read_lines
 from hmu.errors import ConfigError, DataError
+from hmu.motion.representation import Representation, skeleton_representation
 
 __all__ = ["DatasetSource", "Entry", "MotionClips"]
 
@@ -49,12 +50,14 @@ class DatasetSource:
         rule: reading rule, see :data:`hmu.data.reading.RULES`.
         strict: any missing or broken file is an error (all are listed at once); otherwise they are skipped and counted.
         requirements: what ``python -m hmu.tools.doctor`` checks; not used here.
+        representation: what the columns are; None = HumanML3D's or KIT's, by their number.
 
     Raises:
         ConfigError: an impossible value.
     """
 
     longest: ClassVar[int | None] = MAX_KEPT - 1  #: no ``max_frames`` beyond; None = any
+    measured_by: ClassVar[str] = ""  #: the suite and the evaluator that its motions need; empty = the configured ones
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class DatasetSource:
         rule: str = "clean",
         strict: bool = True,
         requirements: Sequence[Mapping[str, Any]] = (),
+        representation: Representation | None = None,
     ) -> None:
         if root is None and generator is None:
             raise ConfigError(
@@ -81,6 +85,7 @@ class DatasetSource:
         check_limits(name, min_frames, max_frames, unit_length, self.longest)
         check_shape(name, splits, fps, features)
         self.name, self.fps, self.features, self.unit_length = name, float(fps), features, unit_length
+        self.representation = representation or skeleton_representation(features, float(fps))
         self.min_frames, self.max_frames, self.strict = min_frames, max_frames, strict
         self.cache_dir, self.generator = Path(cache_dir), generator
         self.motion_dir, self.text_dir, self.splits = motion_dir, text_dir, tuple(splits)

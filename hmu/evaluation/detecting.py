@@ -14,9 +14,6 @@ from hmu.documents import read_yaml
 from hmu.evaluation.counting import Measured, Resampling, share, with_draws
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import BOTH_SIDES, FORGET_SIDE, PromptSet
-from hmu.motion import detectors
-from hmu.motion.features import features_to_joints
-from hmu.motion.skeleton import skeleton_for
 
 Hits = dict[str, Tensor]  # by action, which motions show it: float64 (n,), 0 or 1
 
@@ -29,16 +26,6 @@ def detector_concepts(concept: Concept) -> dict[str, Concept]:
     return actions if concept.detector is None else actions | {concept.name: concept}
 
 
-def sees_joints(motion: Tensor) -> bool:
-    """Whether rules and physics know the skeleton of these features: the 22 joints only."""
-    return motion.shape[-1] == 263
-
-
-def joints_of(motion: Tensor) -> Tensor:
-    """Features in real units ``(..., frames, features)`` to joints ``(..., frames, joints, 3)``, metres."""
-    return features_to_joints(motion, skeleton_for(motion.shape[-1]))
-
-
 def _wanted(prompts: PromptSet, concept: Concept) -> set[str]:
     """Actions whose rate should stay: those that captions ask for, on sets that should be kept or partly kept."""
     if prompts.name in FORGET_SIDE and prompts.name not in BOTH_SIDES:
@@ -46,13 +33,14 @@ def _wanted(prompts: PromptSet, concept: Concept) -> set[str]:
     return set(prompts.actions) - {concept.name}
 
 
-def look(prompts: PromptSet, joints: Tensor, concept: Concept) -> Hits:
-    """Run the rules of the concept and of every asked-for action on joints ``(n, frames, 22, 3)``."""
-    labels = _wanted(prompts, concept) | ({concept.name} if concept.detector else set())
-    lengths = prompts.lengths.numpy()
-    rules = {label: str(concept.detector) if label == concept.name else label for label in sorted(labels)}
-    seen = detectors.detect_each(set(rules.values()), joints, lengths)
-    return {label: torch.from_numpy(seen[rule]).double() for label, rule in rules.items()}
+def look(prompts: PromptSet, motion: Tensor, concept: Concept) -> Hits:
+    """Run the rules of the concept and of every asked-for action on motions ``(n, frames, features)`` in real units."""
+    representation = prompts.representation
+    rule = representation.rule(concept)
+    labels = _wanted(prompts, concept) | ({concept.name} if rule else set())
+    rules = {label: str(rule) if label == concept.name else label for label in sorted(labels)}
+    hits = representation.detect(set(rules.values()), motion, prompts.lengths)
+    return {label: hits[rule].double() for label, rule in rules.items()}
 
 
 def rates(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -16,16 +17,12 @@ from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
 from hmu.evaluation.suite import Answers, Model, Suite, embed
 from hmu.evaluators.base import Evaluator
+from hmu.gait.representation import GAIT
 from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES
 from hmu.metrics.base import EvalSamples
 from hmu.metrics.values import Value
 from hmu.phases import Phase
-
-
-def rule_of(concept: Concept) -> str | None:
-    """The kinematic rule (:data:`hmu.gait.rules.RULES`) that a concept's keywords name; None where there is none."""
-    return next((name for name in RULES if concept.find(name.replace("_", " "))), None)
 
 
 class GaitSuite(Suite):
@@ -38,8 +35,10 @@ class GaitSuite(Suite):
     Args:
         metrics: torchmetrics that look at ``generated``, ``real``, ``states`` or ``real_states``.
         limits: windows per set; equal numbers are generated only once.
-        repeats, guidance, steps, batch_size, split, bootstrap: as there; ``guidance`` is not read.
+        repeats, guidance, steps, batch_size, split, bootstrap, pages: as there; ``guidance`` is not read.
     """
+
+    captioned: ClassVar[bool] = False
 
     def real_rates(self, sets: Sequence[PromptSet], concept: Concept) -> dict[str, dict[str, float]]:
         """What the rules see in the real windows of each set, by set and style (the concept by its own name)."""
@@ -75,7 +74,7 @@ class GaitSuite(Suite):
         concept: Concept,
         resampling: Resampling,
     ) -> Iterator[Measured]:
-        own, keep = rule_of(concept), prompts.name not in FORGET_SIDE
+        own, keep = GAIT.rule(concept), prompts.name not in FORGET_SIDE
 
         def samples() -> Iterator[EvalSamples]:
             for motion, embedding in zip(answers.motions, answers.embeddings, strict=True):
@@ -107,7 +106,7 @@ class GaitSuite(Suite):
 
 def _looked_for(prompts: PromptSet, concept: Concept) -> dict[str, str]:
     """Rules by the label of their row: the concept on the forget side, the other styles elsewhere."""
-    own = rule_of(concept)
+    own = GAIT.rule(concept)
     if prompts.name in FORGET_SIDE:
         return {} if own is None else {concept.name: own}
     return {name: name for name in RULES if name != own}

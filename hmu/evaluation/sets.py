@@ -14,6 +14,7 @@ from hmu.data.concepts import PROMPTS, Concept
 from hmu.data.dataset import MotionClips
 from hmu.errors import DataError
 from hmu.evaluation.prompts import prompts_for
+from hmu.motion.representation import Representation
 
 REAL_SETS = ("forget", "retain", "neighbours")
 FORGET_SIDE = ("forget", *PROMPTS)  #: sets that ask for the concept
@@ -29,6 +30,7 @@ class PromptSet:
         captions: one per prompt; lengths: frames to generate ``(prompts,)``.
         real: real motions of the same prompts, in the same order, or None for hand-written prompts.
         actions: per action with a detector, which prompts name it ``(prompts,)`` bool.
+        representation: what motions that answer the prompts are.
     """
 
     name: str
@@ -36,6 +38,7 @@ class PromptSet:
     lengths: Tensor
     real: MotionBatch | None
     actions: Mapping[str, Tensor]
+    representation: Representation
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -47,7 +50,8 @@ class PromptSet:
             picked = self.real.motion[index], self.real.lengths[index]
             real = MotionBatch(*picked, tuple(self.captions[i] for i in index), tuple(self.real.ids[i] for i in index))
         captions = tuple(self.captions[i] for i in index.tolist())
-        return PromptSet(self.name, captions, self.lengths[index], real, {k: v[index] for k, v in self.actions.items()})
+        actions = {name: mask[index] for name, mask in self.actions.items()}
+        return replace(self, captions=captions, lengths=self.lengths[index], real=real, actions=actions)
 
 
 def build_sets(
@@ -55,6 +59,7 @@ def build_sets(
     retain: MotionClips,
     concept: Concept,
     actions: Mapping[str, Concept],
+    representation: Representation,
     *,
     limits: Mapping[str, int],
     unit: int,
@@ -67,6 +72,7 @@ def build_sets(
     Args:
         forget, retain: the two sides of the test split.
         actions: concepts that have a kinematic detector, by name: what a caption asks for, and what is counted.
+        representation: of the data set.
         limits: largest number of prompts per set (0 leaves the set out), the same for all models: clips are drawn with
             ``seed``, of a list of prompts the first are taken.
         unit: generated lengths are cut to a multiple of this many frames.
@@ -78,22 +84,26 @@ def build_sets(
     if unknown:
         raise DataError(f"suite.limits: unknown set {sorted(unknown)}; known: {', '.join((*REAL_SETS, *PROMPTS))}")
     sets = [
-        _from_clips("forget", forget, concept, actions, unit),
-        _from_clips("retain", retain, concept, actions, unit),
+        _from_clips("forget", forget, concept, actions, representation, unit),
+        _from_clips("retain", retain, concept, actions, representation, unit),
     ]
     near = _neighbours(sets[1], concept, actions)
     if near is not None:
         sets.append(near)
-    lengths = sets[0].lengths
     for name in PROMPTS:
         prompts = prompts_for(concept, name, actions) if limits.get(name, 0) > 0 else ()
         if prompts:
-            sets.append(_from_prompts(name, prompts, lengths, concept, actions, seed))
+            sets.append(_from_prompts(name, prompts, sets[0], concept, actions, seed))
     return [_limit(s, limits[s.name], seed) for s in sets if limits.get(s.name, 0) > 0 and len(s)]
 
 
 def _from_clips(
-    name: str, clips: MotionClips, concept: Concept, actions: Mapping[str, Concept], unit: int
+    name: str,
+    clips: MotionClips,
+    concept: Concept,
+    actions: Mapping[str, Concept],
+    representation: Representation,
+    unit: int,
 ) -> PromptSet:
     # a forget clip is asked for by a caption that names the concept, if it has one
     chosen = []
@@ -104,7 +114,7 @@ def _from_clips(
     real = clips.batch(torch.arange(len(clips)))
     lengths = real.lengths // unit * unit
     real = replace(real, captions=captions, lengths=lengths, motion=real.motion[:, : int(lengths.max())])
-    return PromptSet(name, captions, lengths, real, action_masks(captions, actions))
+    return PromptSet(name, captions, lengths, real, action_masks(captions, actions), representation)
 
 
 def action_masks(captions: Sequence[Caption], actions: Mapping[str, Concept]) -> dict[str, Tensor]:
@@ -134,18 +144,18 @@ def _neighbours(retain: PromptSet, concept: Concept, actions: Mapping[str, Conce
 def _from_prompts(
     name: str,
     prompts: Sequence[str],
-    lengths: Tensor,
+    forget: PromptSet,
     concept: Concept,
     actions: Mapping[str, Concept],
     seed: int,
 ) -> PromptSet:
-    generator = torch.Generator().manual_seed(seed)
+    generator, lengths = torch.Generator().manual_seed(seed), forget.lengths
     drawn = lengths[torch.randint(len(lengths), (len(prompts),), generator=generator)]
     captions = tuple(Caption(text) for text in prompts)
     asked = action_masks(captions, actions) if name in BOTH_SIDES else {}
     if concept.detector is not None:
         asked[concept.name] = torch.ones(len(prompts), dtype=torch.bool)
-    return PromptSet(name, captions, drawn, None, asked)
+    return PromptSet(name, captions, drawn, None, asked, forget.representation)
 
 
 def _limit(prompts: PromptSet, most: int, seed: int) -> PromptSet:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,8 +20,7 @@ from hmu.checks import DAY, require, require_time
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
 from hmu.evaluation.counting import Measured, Resampling, count
-from hmu.evaluation.detecting import Hits, look, rates, sees_joints
-from hmu.evaluation.detecting import joints_of as joints_of
+from hmu.evaluation.detecting import Hits, look, rates
 from hmu.evaluation.embedding import EmbeddingStore
 from hmu.evaluation.embedding import embed as embed
 from hmu.evaluation.generation import encode, generate, motions_key
@@ -81,6 +81,10 @@ class Answers:
     embeddings: list[Tensor] = field(default_factory=list)
 
 
+#: adds to a report: sets, answers by model and set, concept, folder of samples -> lines of Markdown
+Pages = Callable[[Sequence[PromptSet], Mapping[str, Mapping[str, Answers]], Concept, Path], list[str]]
+
+
 class Suite:
     """Which numbers, on which prompts, how often.
 
@@ -95,10 +99,13 @@ class Suite:
             intervals then know the repeats only.
         gallery: real clips that answer what was generated (NCS, nearest captions): ``train``, ``test``, ``all``, or
             None for none; gallery_self: whether a prompt's own clip may be among its answers.
+        pages: adds to the report what this kind of motion needs besides, a :data:`Pages`.
 
     Raises:
         ConfigError: for a suite that measures nothing, and for values below what their meaning allows.
     """
+
+    captioned: ClassVar[bool] = True  #: whether models are asked by captions, which their data must have
 
     def __init__(
         self,
@@ -112,6 +119,7 @@ class Suite:
         bootstrap: Annotated[int, ">= 0"] = 200,
         gallery: str | None = None,
         gallery_self: bool = False,
+        pages: Pages | None = None,
     ) -> None:
         for key, value in {"repeats": repeats, "batch_size": batch_size}.items():
             require(f"suite.{key}", value, at_least=1, whole=True)
@@ -130,7 +138,7 @@ class Suite:
         require_time("suite.bootstrap", bootstrap, bootstrap, DRAW_SECONDS, "draws", limit=DAY)
         self.metrics, self.limits, self.repeats = dict(metrics), dict(limits), repeats
         self.guidance, self.steps, self.batch_size, self.split = guidance, steps, batch_size, split
-        self.bootstrap, self.gallery, self.gallery_self = bootstrap, gallery, gallery_self
+        self.bootstrap, self.gallery, self.gallery_self, self.pages = bootstrap, gallery, gallery_self, pages
         self.answering: Answering | None = None  # whoever knows the data set gives it
         self.store = EmbeddingStore(None)
 
@@ -226,8 +234,8 @@ class Suite:
         """
         found: dict[str, dict[str, float]] = {}
         for prompts in sets:
-            if prompts.real is not None and sees_joints(prompts.real.motion):
-                hits = [look(prompts, joints_of(prompts.real.motion), concept)]
+            if prompts.real is not None and prompts.representation.rules:
+                hits = [look(prompts, prompts.real.motion, concept)]
                 seen = rates("real", prompts, hits, concept, Resampling(1, 0))
                 found[prompts.name] = {one.row.label or "all": one.row.value for one in seen}
         return found
@@ -329,13 +337,13 @@ class Suite:
         concept: Concept,
         resampling: Resampling,
     ) -> Iterator[Measured]:
-        every, hits = torch.stack(answers.embeddings, 1), list[Hits]()
+        every, hits, known = torch.stack(answers.embeddings, 1), list[Hits](), prompts.representation
 
         def samples() -> Iterator[EvalSamples]:
             for motion, embedding in zip(answers.motions, answers.embeddings, strict=True):
-                joints = joints_of(motion) if sees_joints(motion) else None  # of one repeat at a time
-                if joints is not None:
-                    hits.append(look(prompts, joints, concept))
+                joints = known.joints(motion) if known.smpl_joints else None  # of one repeat at a time
+                if known.rules:
+                    hits.append(look(prompts, motion, concept))
                 yield replace(fixed, generated=embedding, repeats=every, joints=joints)
 
         yield from count(self.metrics, samples(), resampling, partial(_row, model, prompts, ""), prompts.name)

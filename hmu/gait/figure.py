@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -12,6 +10,7 @@ from hmu.gait.columns import FPS
 from hmu.gait.skeleton import JOINTS, SEGMENTS, TORSO_ABOVE_PELVIS, Skeleton, forward
 from hmu.gait.states import to_osim
 from hmu.gait.statistics import CONTACT, GRAVITY
+from hmu.motion.stick import Figure
 
 # Winter 2009: the neck (C7) and the middle of the head, as shares of body height above the lumbar joint
 NECK, HEAD = 0.25, 0.32
@@ -34,26 +33,12 @@ EDGES: tuple[tuple[int, int], ...] = tuple(
 SIDES = (1,) * 5 + (-1,) * 5 + (0,) * 3
 
 
-@dataclass(frozen=True)
-class StickFigure:
-    """Points and arrows of windows, metres, x forward, y up, z to the right.
-
-    Attributes:
-        positions: joints in the order of :data:`NAMES` ``(..., frames, 14, 3)``; the floor is at y = 0.
-        edges: pairs of joints that are joined.
-        arrows: ground-reaction forces of the right and the left foot, tail and head ``(..., frames, 2, 2, 3)``; a foot
-            without contact has an arrow of no length at its heel. One body weight is :data:`ARROW` metres long.
-    """
-
-    positions: Tensor
-    edges: tuple[tuple[int, int], ...]
-    arrows: Tensor
-
-
-def gait_stick_figure(windows: Tensor, height: Tensor | float = HEIGHT, fps: float = FPS) -> StickFigure:
+def gait_stick_figure(windows: Tensor, height: Tensor | float = HEIGHT, fps: float = FPS) -> Figure:
     """The figure of windows ``(..., frames, 63)`` in real units, for an average skeleton of ``height`` metres.
 
-    The root starts above the origin; the lowest point of the loaded feet is put on the floor.
+    Joints in the order of :data:`NAMES`; x forward, y up, z to the right. The root starts above the origin; the lowest
+    point of the loaded feet is put on the floor. Arrows are the ground-reaction forces of the right and the left foot:
+    one body weight is :data:`ARROW` metres long, a foot without contact has an arrow of no length at its heel.
     """
     states = windows.double()
     tall = torch.as_tensor(height, dtype=states.dtype).expand(states.shape[:-2])
@@ -67,7 +52,7 @@ def gait_stick_figure(windows: Tensor, height: Tensor | float = HEIGHT, fps: flo
     joints = torch.cat([pose.joints, _trunk(pose.joints, pose.segments)], -2) * tall[..., None, None, None]
     force = torch.stack([states[..., columns.FORCE_COLUMNS[side]] for side in "rl"], -2)
     joints[..., 1] -= _floor(joints, force[..., 1])[..., None, None]
-    return StickFigure(joints, EDGES, _arrows(states, joints, force, tall))
+    return Figure(joints, _arrows(states, joints, force, tall))
 
 
 def _trunk(joints: Tensor, segments: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from hmu.data.reading import EntryTable
 from hmu.errors import ConfigError, DataError
 from hmu.gait.columns import FEATURES, FPS, WINDOW
 from hmu.gait.convert import MOTION, PEOPLE, SPLITS, TEXT, Reading, convert_tree
+from hmu.gait.representation import GAIT
 from hmu.gait.windows import trial_files
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class GaitSource(DatasetSource):
     """
 
     longest: ClassVar[int | None] = None
+    measured_by: ClassVar[str] = "gait"
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class GaitSource(DatasetSource):
             splits=SPLITS,
             strict=strict,
             requirements=requirements,
+            representation=GAIT,
         )
         self.generator = self._fill
 

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hmu.checkpoints.safe import write_json
 from hmu.data.concepts import Concept
 from hmu.escaping import markdown_text
-from hmu.evaluation.detecting import detector_concepts, joints_of, sees_joints
+from hmu.evaluation.detecting import detector_concepts
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Answers, Suite
 from hmu.metrics.motion_search import Hit
 from hmu.metrics.ncs import write_records
-from hmu.motion import detectors
+from hmu.motion.representation import Representation
 
 NOTHING, OTHER = "(nothing known)", "(another caption)"
 CAPTIONS = 5  # captions that are listed
@@ -90,19 +89,18 @@ def label_of_each(hits: Mapping[str, Tensor], first: str, common: Mapping[str, f
     return [[*order, none][i] for i in indices.tolist()]
 
 
-def detected(motions: Sequence[Tensor], lengths: Tensor, actions: Mapping[str, Concept]) -> dict[str, Tensor]:
-    """Which detector sees what, bool ``(repeats * prompts,)`` by action.
+def detected(
+    motions: Sequence[Tensor], lengths: Tensor, actions: Mapping[str, Concept], representation: Representation
+) -> dict[str, Tensor]:
+    """Which rule sees what, bool ``(repeats * prompts,)`` by action.
 
     Args:
-        motions: of every repeat ``(prompts, frames, features)``. lengths: true frames ``(prompts,)``.
-        actions: concepts with a detector, by name.
+        motions: of every repeat ``(prompts, frames, features)`` in real units. lengths: true frames ``(prompts,)``.
+        actions: concepts by name; those without a rule are left out. representation: of the motions.
     """
-    names = {str(action.detector) for action in actions.values()}
-    hits = [detectors.detect_each(names, joints_of(motion), lengths.numpy()) for motion in motions]
-    return {
-        name: torch.from_numpy(np.concatenate([of_repeat[str(action.detector)] for of_repeat in hits])).bool()
-        for name, action in actions.items()
-    }
+    rules = {name: rule for name, action in actions.items() if (rule := representation.rule(action)) is not None}
+    hits = [representation.detect(set(rules.values()), motion, lengths) for motion in motions]
+    return {name: torch.cat([of_repeat[rule] for of_repeat in hits]).bool() for name, rule in rules.items()}
 
 
 def named(captions: Sequence[str], actions: Mapping[str, Concept]) -> dict[str, Tensor]:
@@ -136,9 +134,9 @@ def confusions(
         "models": list(motions),
         "prompts": len(prompts),
     }
-    if sees_joints(next(iter(motions.values()))[0]):
-        rules = {name: action for name, action in actions.items() if action.detector}
-        found = {model: detected(of_model, prompts.lengths, rules) for model, of_model in motions.items()}
+    representation = prompts.representation
+    if representation.captioned and representation.rules:
+        found = {m: detected(of_model, prompts.lengths, actions, representation) for m, of_model in motions.items()}
         content["seen"] = _compared(found, concept.name, NOTHING)
     best = {m: [h[0].description for repeat in found for h in repeat if h] for m, found in hits.items() if found}
     if best:

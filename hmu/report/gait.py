@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
-from hmu.evaluation.gait import rule_of
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Answers
 from hmu.gait.cycles import gait_cycles
 from hmu.gait.figure import HEIGHT, gait_stick_figure
+from hmu.gait.representation import GAIT
 from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES, statistics
 from hmu.report.samples import animation_name
@@ -29,6 +29,15 @@ def windows_of(sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, A
     real = [prompts.real.motion for prompts in sets if prompts.real is not None and prompts.name != "neighbours"]
     largest = max(sets, key=len).name
     return {"real": torch.cat(real)} | {model: torch.cat(found[largest].motions) for model, found in generated.items()}
+
+
+def write_pages(
+    sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, Answers]], concept: Concept, samples: Path
+) -> list[str]:
+    """What ``configs/suite/gait.yaml`` adds to a report: pictures in ``samples``, and the returned Markdown."""
+    windows = windows_of(sets, generated)
+    write_gait_samples(samples, windows, concept)
+    return ["", gait_markdown(windows)]
 
 
 def by_style(windows: Tensor, height: float = HEIGHT) -> Table:
@@ -83,10 +92,10 @@ def write_gait_samples(folder: Path, windows: Mapping[str, Tensor], concept: Con
         concept: what was unlearned. height: metres of the body that is drawn.
     """
     models = {name: found for name, found in windows.items() if name != "real"}
-    rule = rule_of(concept)
-    order = torch.arange(len(models["base"]))
-    if rule is not None:  # windows of the concept come first
-        order = torch.argsort(~RULES[rule](models["base"]), stable=True)
+    judge, base = GAIT.judge(concept), models["base"]
+    order = torch.arange(len(base))
+    if judge is not None:  # windows of the concept come first
+        order = torch.argsort(~judge(base, torch.full((len(base),), base.shape[1])), stable=True)
     for number, i in enumerate(order[:ANIMATIONS].tolist(), start=1):
         panels = [(name, gait_stick_figure(found[i], height)) for name, found in models.items()]
         gait_gif(panels, folder / animation_name(number), caption="equal noise")

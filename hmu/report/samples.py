@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
-from hmu.evaluation.detecting import joints_of, sees_joints
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Answers
@@ -41,10 +40,11 @@ def write_samples(
 ) -> None:
     """Animate the first forget prompts, models side by side, and plot the rates at which actions are detected."""
     forget = next((prompts for prompts in sets if prompts.name == "forget"), None)
-    if forget is not None and forget.actions and sees_joints(generated["base"]["forget"].motions[0]):
+    if forget is not None and forget.actions and forget.representation.smpl_joints:
         for number, i in enumerate(plain_first(forget)[:ANIMATIONS].tolist(), start=1):
             length = int(forget.lengths[i])
-            panels = [(name, joints_of(found["forget"].motions[0][i, :length])) for name, found in generated.items()]
+            motions = {name: found["forget"].motions[0][i, :length] for name, found in generated.items()}
+            panels = [(name, forget.representation.joints(motion)) for name, motion in motions.items()]
             render_gif(panels, folder / animation_name(number), fps=fps, caption=forget.captions[i].text)
     rows = [row for row in results.rows if row.metric == "detector_rate" and row.label]
     if rows:

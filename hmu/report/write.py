@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hmu.data.concepts import Concept
-from hmu.evaluation.gait import GaitSuite
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Answers, Suite
 from hmu.report.confusion import confusion_markdown, write_confusions
-from hmu.report.gait import gait_markdown, windows_of, write_gait_samples
 from hmu.report.samples import write_samples
 from hmu.report.takes import first_takes, write_page
 from hmu.report.text import markdown
@@ -43,8 +41,6 @@ def write_measured(
     sections = [markdown(results), *confusion_markdown(content)]
     write_page(folder / "report.html", results, *first_takes(sets, generated, concept, fps), instead=content)
     write_samples(samples, results, sets, generated, concept, fps)
-    if isinstance(suite, GaitSuite):
-        windows = windows_of(sets, generated)
-        sections += ["", gait_markdown(windows)]
-        write_gait_samples(samples, windows, concept)
+    if suite.pages is not None:
+        sections += suite.pages(sets, generated, concept, samples)
     write_text(folder / "report.md", "\n".join(sections))

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 from hmu.checkpoints.safe import write_bytes
 from hmu.errors import DataError
 from hmu.gait.cycles import POINTS, Cycles
-from hmu.gait.figure import EDGES, NAMES, SIDES, StickFigure
+from hmu.gait.figure import EDGES, NAMES, SIDES
+from hmu.motion.stick import Figure
 from hmu.viz import scene
 from hmu.viz.animate import _frame, _palette
 from hmu.viz.draw import SUPERSAMPLING
@@ -40,7 +41,7 @@ Floats = NDArray[np.float64]
 class _Walker:
     """One window prepared for drawing, projected at once."""
 
-    def __init__(self, figure: StickFigure, fps: float, size: tuple[int, int]) -> None:
+    def __init__(self, figure: Figure, fps: float, size: tuple[int, int]) -> None:
         step = max(1, round(fps / FPS))
         joints, arrows = (part.detach().cpu().numpy()[::step] for part in (figure.positions, figure.arrows))
         if joints.ndim != 3:
@@ -93,7 +94,7 @@ def _arrow(pen: ImageDraw.ImageDraw, tail: Floats, head: Floats, width: int) -> 
 
 
 def gait_frames(
-    panels: Sequence[tuple[str, StickFigure]],
+    panels: Sequence[tuple[str, Figure]],
     *,
     caption: str = "",
     fps: float = 100.0,
@@ -119,7 +120,7 @@ def gait_frames(
         yield image
 
 
-def gait_gif(panels: Sequence[tuple[str, StickFigure]], path: Path | str, **options: Any) -> Path:
+def gait_gif(panels: Sequence[tuple[str, Figure]], path: Path | str, **options: Any) -> Path:
     """Write :func:`gait_frames` as an endless GIF in real time, atomically; ``options`` as there."""
     frames = list(gait_frames(panels, **options))
     palette = _palette(frames)
@@ -158,7 +159,7 @@ def cycle_plot(groups: Mapping[str, Cycles], path: Path | str, *, title: str = "
     return _write(figure, path)
 
 
-def pressure_plot(groups: Mapping[str, StickFigure], path: Path | str, *, title: str = "", most: int = 12) -> Path:
+def pressure_plot(groups: Mapping[str, Figure], path: Path | str, *, title: str = "", most: int = 12) -> Path:
     """Paths of the centres of pressure seen from above, relative to where each window's pelvis starts.
 
     Args:

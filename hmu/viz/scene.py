@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from hmu.errors import DataError
 from hmu.motion.skeleton import T2M, Skeleton
+from hmu.motion.stick import CHAIN_WIDTHS as CHAIN_WIDTHS
+from hmu.motion.stick import HEAD_RADIUS as HEAD_RADIUS
 
 Floats = NDArray[np.float64]
 Colour = tuple[int, int, int]
@@ -22,8 +24,6 @@ FAINT: Colour = (135, 140, 150)
 # By chain as skeletons list them: right leg, left leg, spine, right arm, left arm. Warm is right, cool is left.
 CHAIN_COLOURS: tuple[Colour, ...] = ((208, 76, 66), (44, 112, 178), (58, 63, 76), (235, 140, 70), (66, 165, 190))
 TORSO: Colour = (150, 156, 170)
-CHAIN_WIDTHS: tuple[float, ...] = (0.085, 0.085, 0.075, 0.06, 0.06)  # metres
-HEAD_RADIUS = 0.1  # metres
 
 
 @dataclass(frozen=True)

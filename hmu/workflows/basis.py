@@ -14,7 +14,7 @@ from hmu.devices import of_module
 from hmu.errors import DataError
 from hmu.evaluation.claims import FAR, objections, offer
 from hmu.evaluation.counting import Resampling
-from hmu.evaluation.detecting import joints_of, look, rates, sees_joints
+from hmu.evaluation.detecting import look, rates
 from hmu.evaluation.results import Results, Row
 from hmu.motion.layout import FeatureLayout
 from hmu.motion.statistics import motion_statistics
@@ -69,7 +69,9 @@ def warn_of_no_basis(job: Job) -> None:
     """
     sets = {prompts.name: prompts for prompts in job.sets if prompts.name in ("forget", "retain")}
     concept, backbone = job.concept, job.backbone
-    if started() > 1 or not backbone.reads_text or concept.detector is None or "forget" not in sets:
+    if started() > 1 or not backbone.reads_text or "forget" not in sets:
+        return
+    if sets["forget"].representation.rule(concept) is None:
         return
     suite = copy(job.suite)
     suite.repeats = 1
@@ -79,9 +81,7 @@ def warn_of_no_basis(job: Job) -> None:
         with isolate_rng():
             asked = suite.ask([job.base_model], [sets[name]], evaluator, job.seed, job.generated)
         motion = asked["base"][name].motions[0]
-        if not sees_joints(motion):
-            return
-        hits = [look(sets[name], joints_of(motion), concept)]
+        hits = [look(sets[name], motion, concept)]
         rows += [one.row for one in rates("base", sets[name], hits, concept, Resampling(1, 0))]
         if not objections(Results(context, rows)):
             return  # the base shows the concept: what else it shows need not be known now

@@ -211,6 +211,7 @@ class Job:
             self.source.clips(self.suite.split, self.measured.retain),
             self.concept,
             self.actions,
+            self.source.representation,
             limits=self.suite.limits,
             unit=self.backbone.unit_length,
             seed=self.seed,

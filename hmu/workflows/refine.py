@@ -24,6 +24,7 @@ from hmu.evaluation.generation import generate
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, search
+from hmu.motion.representation import Representation
 from hmu.phases import Phase
 from hmu.progress import phase
 from hmu.values import Count, Seed
@@ -76,7 +77,8 @@ class RetrievalRefinement:
         """
         clips = source.clips(sides.split, sides.forget)
         gallery = build_gallery(source, self.gallery, evaluator, cache)
-        prompts, names = _prompts(clips) if self.motions == "generated" else (None, list(clips.clip_ids))
+        generated = self.motions == "generated"
+        prompts, names = _prompts(clips, backbone.representation) if generated else (None, list(clips.clip_ids))
         most = max(names.count(name) for name in set(names)) * (self.repeats if prompts is not None else 1)
         if most < self.least:
             raise ConfigError(
@@ -119,10 +121,11 @@ class RetrievalRefinement:
         ]
 
 
-def _prompts(clips: MotionClips) -> tuple[PromptSet, list[str]]:
+def _prompts(clips: MotionClips, representation: Representation) -> tuple[PromptSet, list[str]]:
     """Every caption of every clip with the clip's length, and the clip that each belongs to."""
     rows = [(i, caption) for i in range(len(clips)) for caption in clips.captions(i)]
     lengths = torch.from_numpy(clips.lengths).clamp(max=clips.max_frames) // clips.unit_length * clips.unit_length
     index = torch.tensor([i for i, _ in rows])
     captions = tuple(caption for _, caption in rows)
-    return PromptSet("refine", captions, lengths[index], None, {}), [clips.clip_ids[i] for i, _ in rows]
+    prompts = PromptSet("refine", captions, lengths[index], None, {}, representation)
+    return prompts, [clips.clip_ids[i] for i, _ in rows]

@@ -11,8 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from hmu.build import get_class
 from hmu.compose import option
 from hmu.errors import CheckpointError, ConfigError
-from hmu.evaluation.gait import GaitSuite
-from hmu.gait.source import GaitSource
 from hmu.overrides import keys, take_over, typed
 from hmu.run import load_config
 from hmu.workflows.sides import KEYS, lists_of
@@ -91,12 +89,15 @@ def _alike(name: object) -> str:
 
 
 def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluator")) -> DictConfig:
-    """On gait ``suite=gait evaluator=gait``, unless the command line chooses others; its single keys are kept.
+    """The suite and the evaluator that the data need (``measured_by``), unless the command line chooses others.
+
+    Single keys of the command line (``suite.repeats=1``) are kept.
 
     Raises:
-        ConfigError: a suite that needs text was chosen for gait, or a key that its suite does not have.
+        ConfigError: a suite that asks by captions was chosen for data without, or a key that the suite does not have.
     """
-    if not issubclass(get_class(config.dataset._target_), GaitSource):
+    name = get_class(config.dataset._target_).measured_by  # type: ignore[attr-defined]
+    if not name:
         return config
     given = keys(typed())
     changed = config.copy()
@@ -104,11 +105,11 @@ def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluato
     for group in groups:
         if group in given:
             continue
-        changed[group] = option(group, "gait")
+        changed[group] = option(group, name)
         for key in (key for key in given if key.startswith(f"{group}.")):
             if key.split(".")[1] not in changed[group]:
-                raise ConfigError(f"{key}: gait is measured with {group}=gait, which has no such key")
+                raise ConfigError(f"{key}: {name} is measured with {group}={name}, which has no such key")
             OmegaConf.update(changed, key, OmegaConf.select(config, key), merge=False)
-    if not issubclass(get_class(changed.suite._target_), GaitSuite):
-        raise ConfigError("the chosen suite asks by captions, and gait has none: use suite=gait")
+    if get_class(changed.suite._target_).captioned:  # type: ignore[attr-defined]
+        raise ConfigError(f"the chosen suite asks by captions, and {name} has none: use suite={name}")
     return changed

@@ -9,11 +9,12 @@ from hmu.checkpoints.store import Store
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.evaluation.gait import GaitSuite, rule_of
+from hmu.evaluation.gait import GaitSuite
 from hmu.evaluation.results import Results, summarise
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model
 from hmu.evaluators.gait import GaitFeatures
+from hmu.gait.representation import GAIT
 from hmu.gait.standard import standard
 from hmu.metrics.fid import FID
 from hmu.metrics.gait_consistency import GaitConsistency
@@ -35,7 +36,7 @@ def prompts(name: str, motion: torch.Tensor, label: str) -> PromptSet:
     captions = tuple(Caption(label, (f"{label}/NOUN",), 0.0, 0.0) for _ in motion)
     lengths = torch.full((len(motion),), motion.shape[1])
     real = MotionBatch(motion, lengths, captions, tuple(f"{name}{i}" for i in range(len(motion))))
-    return PromptSet(name, captions, lengths, real, {})
+    return PromptSet(name, captions, lengths, real, {}, GAIT)
 
 
 def sets_of() -> list[PromptSet]:
@@ -79,9 +80,9 @@ def measured(tmp_path, motion: torch.Tensor):
 
 
 def test_the_rule_of_a_concept_is_the_one_its_keywords_name():
-    assert rule_of(CROUCH) == "crouch"
-    assert rule_of(Concept("stiff_knee_gait", ["stiff knee"])) == "stiff_knee"
-    assert rule_of(Concept("limp", ["limp"])) is None
+    assert GAIT.rule(CROUCH) == "crouch"
+    assert GAIT.rule(Concept("stiff_knee_gait", ["stiff knee"])) == "stiff_knee"
+    assert GAIT.rule(Concept("limp", ["limp"])) is None
 
 
 def test_a_model_that_only_crouches(tmp_path):

@@ -13,7 +13,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.demo import generate
 from hmu.data.divide import partition_by_concept
 from hmu.errors import ConfigError, DataError
-from hmu.evaluation.detecting import joints_of, look
+from hmu.evaluation.detecting import look
 from hmu.evaluation.sets import FORGET_SIDE, build_sets
 from hmu.evaluation.suite import Suite
 
@@ -34,7 +34,9 @@ def source(tmp_path_factory) -> DatasetSource:
 def sets(source: DatasetSource, limits: dict[str, int], concept: Concept = KICK):
     sides = partition_by_concept(source, "test", concept)
     clips = source.clips("test", sides.forget), source.clips("test", sides.retain)
-    return {s.name: s for s in build_sets(*clips, concept, {"kick": KICK, "walk": WALK}, limits=limits, unit=4, seed=0)}
+    actions = {"kick": KICK, "walk": WALK}
+    built = build_sets(*clips, concept, actions, source.representation, limits=limits, unit=4, seed=0)
+    return {prompts.name: prompts for prompts in built}
 
 
 def test_every_kind_of_prompt_has_a_set_where_a_limit_asks_for_it(source):
@@ -59,7 +61,7 @@ def test_compositional_prompts_ask_for_two_actions_and_both_are_looked_for(sourc
     assert set(found["compositional"].actions) == {"kick", "walk"}
     assert bool(found["compositional"].actions["kick"].all())
     clips = source.clips("test").batch([0, 1])
-    still = joints_of(clips.motion[:, :1]).expand(2, int(found["compositional"].lengths.max()), 22, 3)
+    still = clips.motion[:, :1].expand(2, int(found["compositional"].lengths.max()), -1)
     assert set(look(found["compositional"], still, KICK)) == {"kick", "walk"}
     assert set(look(found["explicit"], still, KICK)) == {"kick"}
 

@@ -14,10 +14,11 @@ from hmu.evaluation import size
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.size import check_size
 from hmu.evaluation.suite import Suite
+from hmu.motion.representation import HUMANML3D
 
 
 def prompts(count: int = 100, frames: int = 200) -> PromptSet:
-    return PromptSet("forget", (Caption("a person kicks"),) * count, torch.full((count,), frames), None, {})
+    return PromptSet("forget", (Caption("a person kicks"),) * count, torch.full((count,), frames), None, {}, HUMANML3D)
 
 
 def check(tmp_path, **wanted) -> None:

@@ -15,6 +15,7 @@ from hmu.evaluation.suite import Suite
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.mm_dist import MMDist
 from hmu.metrics.mm_safe import MMSafe
+from hmu.motion.representation import skeleton_representation
 from hmu.text.base import TextCondition
 from tests.methods.fake import FakeBackbone
 
@@ -83,7 +84,14 @@ class Generating(FakeBackbone):
 
 
 def prompts(name: str = "retain", lengths: Sequence[int] = (8, 16, 12, 20, 8)) -> PromptSet:
-    return PromptSet(name, tuple(Caption(text) for text in TEXTS), torch.tensor(lengths), None, {})
+    return PromptSet(
+        name,
+        tuple(Caption(text) for text in TEXTS),
+        torch.tensor(lengths),
+        None,
+        {},
+        skeleton_representation(Generating.features),
+    )
 
 
 def suite(repeats: int = 2, **more: object) -> Suite:

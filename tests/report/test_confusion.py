@@ -11,14 +11,15 @@ from hmu.evaluation.ncs import Answering, rank_rows
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, Hit
+from hmu.motion.representation import HUMANML3D, Representation, skeleton_representation
 from hmu.report.confusion import NOTHING, Confusion, confusion_markdown, confusions, label_of_each
 
 KICK = Concept("kick", ("kick",))
 
 
-def prompts(count: int = 3) -> PromptSet:
+def prompts(count: int = 3, representation: Representation = HUMANML3D) -> PromptSet:
     captions = tuple(Caption("a man kicks") for _ in range(count))
-    return PromptSet("forget", captions, torch.full((count,), 40), None, {})
+    return PromptSet("forget", captions, torch.full((count,), 40), None, {}, representation)
 
 
 def test_one_label_per_motion_the_concept_first_then_the_rarest() -> None:
@@ -53,7 +54,7 @@ def test_everything_is_reported_about_a_set() -> None:
 
 
 def test_a_skeleton_without_rules_and_no_gallery_leave_both_tables_out() -> None:
-    content = confusions(prompts(), {"base": [torch.zeros(3, 40, 35)]}, {}, KICK, {})
+    content = confusions(prompts(3, skeleton_representation(35)), {"base": [torch.zeros(3, 40, 35)]}, {}, KICK, {})
     assert "seen" not in content
     assert "captions" not in content
     assert len(confusion_markdown(content)) == 2

@@ -15,9 +15,11 @@ from hmu.data.concepts import Concept
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Answers
+from hmu.gait.representation import GAIT
 from hmu.motion.features import features_to_joints, joints_to_features
+from hmu.motion.representation import skeleton_representation
 from hmu.motion.skeleton import KIT, T2M
-from hmu.report.takes import GAIT, first_takes, shares, write_page
+from hmu.report.takes import first_takes, shares, write_page
 from tests.motion.walker import walker
 from tests.report.page.web_sample import rows
 
@@ -29,7 +31,8 @@ def prompt_set(name: str, texts: list[str], motion: torch.Tensor, real: bool) ->
     captions = tuple(Caption(text) for text in texts)
     batch = MotionBatch(motion, lengths, captions, tuple(map(str, range(len(texts))))) if real else None
     named = {"walk": torch.tensor(["walk" in text for text in texts])}
-    return PromptSet(name, captions, lengths, batch, named)
+    known = GAIT if motion.shape[-1] == GAIT.features else skeleton_representation(motion.shape[-1])
+    return PromptSet(name, captions, lengths, batch, named, known)
 
 
 def same(sets: list[PromptSet], motions: list[torch.Tensor]) -> dict[str, dict[str, Answers]]:
@@ -78,10 +81,10 @@ def test_gait_windows_come_with_forces():
     prompts = prompt_set("forget", ["crouch", "crouch", "walk"], windows, real=True)
     crouch = Concept(name="crouch", keywords=("crouch",))
     takes, stick = first_takes([prompts], same([prompts], [windows]), crouch, fps=100.0, most=2)
-    assert stick is GAIT
+    assert stick == GAIT.stick
     assert [take.prompt for take in takes] == ["window 1", "window 2"]
     clip = takes[0].clips["unlearned"]
-    assert clip.points(stick.joints).shape == (150, len(clip.joints[0]) + 4, 3)
+    assert clip.points(stick.joints).shape == (146, len(clip.joints[0]) + 4, 3)
     assert isinstance(clip.seen, bool)
 
 

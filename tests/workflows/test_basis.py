@@ -18,6 +18,7 @@ from hmu.data.reading import GOOD
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Model, Suite
 from hmu.methods.edit import fingerprint
+from hmu.motion.representation import HUMANML3D
 from hmu.motion.statistics import motion_statistics
 from hmu.workflows import basis
 from hmu.workflows.basis import data_distance, warn_of_no_basis, warn_of_strange_data
@@ -95,9 +96,8 @@ def asked(share: float, tmp_path: Path, monkeypatch, **change) -> tuple[Generati
         shown = {"forget": {"kick": share}, "retain": {"kick": 0.0, "walk": 1.0}}[wanted.name]
         return {label: (torch.arange(len(joints)) < value * len(joints)).double() for label, value in shown.items()}
 
-    for name, fake in (("look", seen), ("sees_joints", lambda motion: True), ("joints_of", lambda motion: motion)):
-        monkeypatch.setattr(basis, name, fake)
-    sets = [prompts("forget"), prompts("retain")]
+    monkeypatch.setattr(basis, "look", seen)
+    sets = [replace(prompts(name), representation=HUMANML3D) for name in ("forget", "retain")]
     sets[1].actions["walk"] = torch.ones(5, dtype=torch.bool)  # type: ignore[index]
     base, suite = Generating(), Suite({}, {"retain": 5}, repeats=2)
     for key, value in change.items():

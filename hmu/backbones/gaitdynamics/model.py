@@ -29,6 +29,7 @@ from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.gait.columns import FPS, ROOT_COLUMNS
 from hmu.gait.normaliser import MinMax, range_of
+from hmu.gait.representation import GAIT
 from hmu.gait.skeleton import Skeleton
 from hmu.text.base import TextCondition
 
@@ -58,6 +59,7 @@ class GaitDynamics(MotionBackbone):
     unit_length = 1
     fps = FPS
     reads_text = False
+    representation = GAIT
 
     def __init__(
         self,

@@ -6,51 +6,15 @@ import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hmu.errors import DataError
-from hmu.motion.skeleton import Skeleton
-from hmu.viz.scene import CHAIN_WIDTHS, HEAD_RADIUS
+from hmu.motion.stick import Stick
 
 STEP = 0.001  # metres; what a screen can show of a person is coarser
-_SIDES = (1, -1, 0, 1, -1)  # of the chains as skeletons list them; 1 is right
-
-
-@dataclass(frozen=True)
-class Stick:
-    """How joints are joined to a figure: any skeleton will do.
-
-    Attributes:
-        joints: number of joints; joint 0 is the root, which the camera follows and whose path is drawn.
-        bones: pairs of joints.
-        fps: frames per second of the motions.
-        widths: thickness per bone in metres; empty = thin everywhere.
-        sides: per bone 1 (right), -1 (left) or 0, which gives it its shade; empty = all 0.
-        head: joint that gets a ball, or None; head_radius: of the ball in metres.
-    """
-
-    joints: int
-    bones: tuple[tuple[int, int], ...]
-    fps: float
-    widths: tuple[float, ...] = ()
-    sides: tuple[int, ...] = ()
-    head: int | None = None
-    head_radius: float = HEAD_RADIUS
-
-    @classmethod
-    def of(cls, skeleton: Skeleton, fps: float | None = None) -> Stick:
-        """The figure of one of the two skeletons of the field, at its own rate unless ``fps`` is given."""
-        joined = [
-            (bone, CHAIN_WIDTHS[chain], _SIDES[chain])
-            for chain, joints in enumerate(skeleton.chains)
-            for bone in pairwise(joints)
-        ]
-        bones, widths, sides = zip(*joined, strict=True)
-        return cls(skeleton.joints, bones, fps or skeleton.fps, widths, sides, skeleton.index("head"))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from hmu.motion.stick import Stick
 from hmu.report.page import board, charts
 from hmu.report.page.instead import instead
 from hmu.report.page.markup import Markup, el, render
-from hmu.report.page.motions import Stick, Take, pack
+from hmu.report.page.motions import Take, pack
 from hmu.report.page.numbers import TAUGHT, THIN, Measured, Numbers, kind, model_name, set_name
 from hmu.report.page.tables import circumstances, tables
 

@@ -1,0 +1,61 @@
+"""How the joints of a representation are joined to the figure that pages and animations draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor
+
+from hmu.motion.skeleton import Skeleton
+
+#: metres, by chain as skeletons list them: right leg, left leg, spine, right arm, left arm
+CHAIN_WIDTHS: tuple[float, ...] = (0.085, 0.085, 0.075, 0.06, 0.06)
+HEAD_RADIUS = 0.1  # metres
+_SIDES = (1, -1, 0, 1, -1)  # of the same chains; 1 is right
+
+
+@dataclass(frozen=True)
+class Stick:
+    """How joints are joined to a figure: any skeleton will do.
+
+    Attributes:
+        joints: number of joints; joint 0 is the root, which the camera follows and whose path is drawn.
+        bones: pairs of joints.
+        fps: frames per second of the motions.
+        widths: thickness per bone in metres; empty = thin everywhere.
+        sides: per bone 1 (right), -1 (left) or 0, which gives it its shade; empty = all 0.
+        head: joint that gets a ball, or None; head_radius: of the ball in metres.
+    """
+
+    joints: int
+    bones: tuple[tuple[int, int], ...]
+    fps: float
+    widths: tuple[float, ...] = ()
+    sides: tuple[int, ...] = ()
+    head: int | None = None
+    head_radius: float = HEAD_RADIUS
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, fps: float | None = None) -> Stick:
+        """The figure of one of the two skeletons of the field, at its own rate unless ``fps`` is given."""
+        joined = [
+            (bone, CHAIN_WIDTHS[chain], _SIDES[chain])
+            for chain, joints in enumerate(skeleton.chains)
+            for bone in pairwise(joints)
+        ]
+        bones, widths, sides = zip(*joined, strict=True)
+        return cls(skeleton.joints, bones, fps or skeleton.fps, widths, sides, skeleton.index("head"))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Motions as a :class:`Stick` shows them, metres, y up, floor at y = 0.
+
+    Attributes:
+        positions: joints ``(..., frames, joints, 3)``.
+        arrows: tail and tip of each arrow (a ground reaction force, say) ``(..., frames, arrows, 2, 3)``; may be none.
+    """
+
+    positions: Tensor
+    arrows: Tensor
