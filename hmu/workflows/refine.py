@@ -78,7 +78,7 @@ class RetrievalRefinement:
         clips = source.clips(sides.split, sides.forget)
         gallery = build_gallery(source, self.gallery, evaluator, cache)
         generated = self.motions == "generated"
-        prompts, names = _prompts(clips, backbone.representation) if generated else (None, list(clips.clip_ids))
+        prompts, names = _prompts(clips, source.representation) if generated else (None, list(clips.clip_ids))
         most = max(names.count(name) for name in set(names)) * (self.repeats if prompts is not None else 1)
         if most < self.least:
             raise ConfigError(

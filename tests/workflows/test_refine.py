@@ -14,6 +14,7 @@ from hmu.data.concepts import Concept
 from hmu.data.partition import Partition
 from hmu.errors import ConfigError
 from hmu.evaluators.base import Evaluator
+from hmu.motion.representation import HUMANML3D
 from hmu.workflows import refine
 from hmu.workflows.refine import RetrievalRefinement
 
@@ -57,7 +58,7 @@ class Batch:
 
 
 class Source:
-    name, splits = "toy", ("train",)
+    name, splits, representation = "toy", ("train",), HUMANML3D
 
     def clips(self, split: str, ids=None) -> Clips:
         return Clips(tuple(TEXTS) if ids is None else tuple(ids))
