@@ -25,11 +25,13 @@ from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Resampling, count
+from hmu.evaluation.generation import Model
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Model, Suite
+from hmu.evaluation.suite import Suite
 from hmu.evaluators.guo import GuoEvaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
+from hmu.metrics.values import Value
 from hmu.motion.representation import HUMANML3D
 from hmu.text.base import TextCondition, TextEncoder
 
@@ -182,8 +184,8 @@ class Job:
         }
 
 
-def _row(name: str, values: Sequence[float]) -> Row:
-    return summarise("base", "forget", name, values, 0)
+def _row(value: Value, values: Sequence[float]) -> Row:
+    return summarise("base", "forget", value, values, 0)
 
 
 def hmu_metrics() -> dict[str, MotionMetric]:

@@ -17,7 +17,6 @@ from hmu.metrics.intervals import wilson_interval
 from hmu.metrics.values import Value
 
 log = logging.getLogger(__name__)
-MASKED = ("changed", "changed_hmu")
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,8 @@ def count(
         for key, metric in metrics.items():
             if not samples.has(metric.inputs) or ("repeats" in metric.inputs and number):
                 continue  # multimodality looks at all repeats at once
-            if any(name in metric.inputs and not bool(getattr(samples, name).any()) for name in MASKED):
-                continue  # nothing was masked: these prompts do not name the concept
+            if not metric.applies(samples):
+                continue
             metric.reset()
             metric.update(samples)
             try:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 import torch
 
-from hmu.checkpoints.store import Store
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Measured, Resampling, count, share
+from hmu.evaluation.generation import Generated
+from hmu.evaluation.inputs import OF_GAIT, OF_WINDOWS
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
-from hmu.evaluation.suite import Answers, Model, Suite, embed
-from hmu.evaluators.base import Evaluator
+from hmu.evaluation.suite import Suite
 from hmu.gait.representation import GAIT
 from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES
-from hmu.metrics.base import EvalSamples
+from hmu.metrics.base import EvalSamples, Provider
 from hmu.metrics.values import Value
-from hmu.phases import Phase
 
 
 class GaitSuite(Suite):
@@ -39,6 +38,8 @@ class GaitSuite(Suite):
     """
 
     captioned: ClassVar[bool] = False
+    of_set: ClassVar[Mapping[str, Provider]] = OF_GAIT
+    of_repeat: ClassVar[Mapping[str, Provider]] = OF_WINDOWS
 
     def real_rates(self, sets: Sequence[PromptSet], concept: Concept) -> dict[str, dict[str, float]]:
         """What the rules see in the real windows of each set, by set and style (the concept by its own name)."""
@@ -51,53 +52,30 @@ class GaitSuite(Suite):
                 }
         return found
 
-    def _ask(
-        self, model: Model, prompts: PromptSet, evaluator: Evaluator, seed: int, cache: Store, done: Phase
-    ) -> Answers:
-        # without captions sets of one size are one question, which is answered once (and found in the cache after that)
-        blank = replace(prompts, captions=(Caption(""),) * len(prompts))
-        return super()._ask(model, blank, evaluator, seed, cache, done)
+    def asked(self, prompts: PromptSet) -> PromptSet:
+        """Without captions: sets of one size are one question, which is answered once (and found in the cache then)."""
+        return replace(prompts, captions=(Caption(""),) * len(prompts))
 
-    def _fixed(self, prompts: PromptSet, evaluator: Evaluator, concept: Concept) -> EvalSamples:
-        ids = tuple(f"{i}" for i in range(len(prompts)))
-        if prompts.real is None:
-            return EvalSamples(ids=ids, lengths=prompts.lengths)
-        real = embed(evaluator, prompts.real.motion, prompts.real.lengths)
-        return EvalSamples(real=real, real_states=prompts.real.motion, ids=ids, lengths=prompts.lengths)
-
-    def _count(
-        self,
-        model: str,
-        prompts: PromptSet,
-        answers: Answers,
-        fixed: EvalSamples,
-        concept: Concept,
-        resampling: Resampling,
+    def counted(
+        self, model: str, generated: Generated, shared: EvalSamples, resampling: Resampling
     ) -> Iterator[Measured]:
+        """A forget set reports all windows; a set that is kept reports each style but the concept's by itself."""
+        prompts, concept = shared["prompts"], shared["concept"]
         own, keep = GAIT.rule(concept), prompts.name not in FORGET_SIDE
-
-        def samples() -> Iterator[EvalSamples]:
-            for motion, embedding in zip(answers.motions, answers.embeddings, strict=True):
-                yield replace(fixed, generated=embedding, states=motion)
 
         def row(value: Value, values: Sequence[float]) -> Row:
             metric, _, label = value.name.partition("/")
             value = replace(value, name=metric)
             return summarise(model, prompts.name, value, values, len(prompts), label=label or None)
 
-        for one in count(self.metrics, samples(), resampling, row, prompts.name):
+        samples = self.samples(shared, generated.motions, generated.embeddings)
+        for one in count(self.metrics, samples, resampling, row, prompts.name):
             label, metric = one.row.label, one.row.metric
-            # a forget set tells of all windows; a set that is kept tells of each other style by itself
             if (label is None and (not keep or metric not in (*NAMES, "statistics_gap"))) or (
                 keep and label is not None and label != own
             ):
                 yield one
-        yield from self._rates(model, prompts, answers, concept, resampling)
-
-    def _rates(
-        self, model: str, prompts: PromptSet, answers: Answers, concept: Concept, resampling: Resampling
-    ) -> Iterator[Measured]:
-        hits = [styles(motion) for motion in answers.motions]
+        hits = [styles(motion) for motion in generated.motions]
         every = torch.ones(len(prompts), dtype=torch.bool)
         for label, rule in _looked_for(prompts, concept).items():
             made = partial(_rate, model, prompts.name, label, "lower" if label == concept.name else "same")

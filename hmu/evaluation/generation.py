@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, distributed
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checkpoints.store import content_key
+from hmu.checkpoints.store import Store, content_key
 from hmu.errors import CheckpointError
 from hmu.evaluation.sets import PromptSet
-from hmu.processes import group
+from hmu.evaluation.size import NUMBER
+from hmu.phases import Phase
+from hmu.processes import everywhere, group
 from hmu.text.base import TextCondition
 
 
@@ -101,3 +107,106 @@ def motions_key(fingerprint: str, prompts: PromptSet, settings: Mapping[str, obj
     """
     texts = [caption.text for caption in prompts.captions]
     return content_key(fingerprint, texts, prompts.lengths.tolist(), dict(settings), torch.__version__)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One column of the table.
+
+    Attributes:
+        name: ``base``, ``unlearned`` or ``reference``.
+        backbone: the generator; change: applied while it is asked (the edit), a context manager.
+        fingerprint: identity of backbone and change together, for the cache of generated motions.
+    """
+
+    name: str
+    backbone: MotionBackbone
+    fingerprint: str
+    change: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    @cached_property
+    def settings(self) -> dict[str, object]:
+        """What its motions depend on besides ``fingerprint``, which covers the edited network only."""
+        backbone = self.backbone
+        plain = {k: v for k, v in vars(backbone).items() if isinstance(v, str | bool) and not k.startswith("_")}
+        plain.pop("training")
+        text = getattr(backbone, "text", None)
+        return {
+            "settings": plain,  # variant …
+            "sampling": repr(getattr(backbone, "sampling", None)),  # the backbone's own guidance, scheduler …
+            "weights": repr(backbone.provenance()),
+            "text": None if text is None else text.fingerprint,
+        }
+
+
+@dataclass
+class Generated:
+    """Of one model for one set, by repeat: motions ``(n, frames, features)`` and their embeddings ``(n, width)``."""
+
+    motions: list[Tensor] = field(default_factory=list)
+    embeddings: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often and how every model is asked.
+
+    Attributes:
+        repeats: generations of every prompt, with seeds ``seed, seed + 1, …``.
+        seed: of the noise; batch_size, guidance, steps: see :func:`generate`.
+        cache: what it holds is not generated again.
+    """
+
+    repeats: int
+    seed: int
+    batch_size: int
+    guidance: float | None
+    steps: int | None
+    cache: Store
+
+    def key(self, model: Model, prompts: PromptSet, repeat: int) -> str:
+        """What the motions of one repeat are kept under."""
+        settings: dict[str, object] = {"seed": self.seed + repeat, "guidance": self.guidance, "steps": self.steps}
+        settings |= {"batch": self.batch_size, **model.settings}
+        return motions_key(model.fingerprint, prompts, settings)
+
+    def motions(self, model: Model, prompts: PromptSet, done: Phase) -> Iterator[Tensor]:
+        """Motions ``(n, frames, features)`` of every repeat, while the model is changed."""
+        condition = None
+        for repeat in range(self.repeats):
+            key = self.key(model, prompts, repeat)
+            motion = everywhere(self.cache.load(key))
+            if motion is None:
+                condition = encode(model.backbone, prompts) if condition is None else condition
+                motion = generate(
+                    model.backbone,
+                    prompts,
+                    seed=self.seed + repeat,
+                    batch_size=self.batch_size,
+                    guidance=self.guidance,
+                    steps=self.steps,
+                    condition=condition,
+                    done=done.advance,
+                )
+                if group()[0] == 0:
+                    motion = self.cache.save(key, motion)
+            else:
+                done.skip(len(prompts))
+            yield motion
+
+    def kept(self, models: Sequence[Model], sets: Sequence[PromptSet]) -> int:
+        """How many of the motions the cache holds already."""
+        asked = itertools.product(models, sets, range(self.repeats))
+        return sum(len(prompts) for model, prompts, r in asked if self.key(model, prompts, r) in self.cache)
+
+    def check_room(self, models: Sequence[Model], sets: Sequence[PromptSet]) -> None:
+        """Refuse before the first forward what the disk cannot hold.
+
+        Raises:
+            DataError: there is too little space.
+        """
+        sizes: dict[str, int] = {}
+        for model, prompts in itertools.product(models, sets):
+            size = NUMBER * len(prompts) * int(prompts.lengths.max()) * model.backbone.features
+            sizes |= {self.key(model, prompts, repeat): size for repeat in range(self.repeats)}
+        self.cache.check_room(sizes, "generated motions")

@@ -25,8 +25,8 @@ STORED = 10  # hits per motion that records keep
 
 
 @dataclass
-class Answering:
-    """Searches the gallery for every answer of the sets that ask for the concept.
+class NcsGallery:
+    """Searches the gallery for every motion that was generated for a set that asks for the concept.
 
     Attributes:
         gallery: real clips; evaluator: embeds motions in the gallery's space.
@@ -94,9 +94,9 @@ def _share(model: str, set_: str, metric: str, values: Sequence[float], n: int) 
     return summarise(model, set_, metric, values, n, share=True, direction="lower")
 
 
-def answering_for(
+def ncs_gallery(
     source: DatasetSource, split: str | None, evaluator: Evaluator, include_self: bool, cache: Path | None
-) -> Answering | None:
+) -> NcsGallery | None:
     """The gallery that a suite asks for; of two evaluators TMR's space is searched. None for ``split`` None.
 
     Args:
@@ -107,4 +107,4 @@ def answering_for(
     if split is None:
         return None
     searched = searched_by(evaluator)
-    return Answering(build_gallery(source, split, searched, cache), searched, exclude_self=not include_self)
+    return NcsGallery(build_gallery(source, split, searched, cache), searched, exclude_self=not include_self)

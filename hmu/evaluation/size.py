@@ -5,14 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hmu.checks import duration, require_memory
 from hmu.errors import ConfigError, DataError
 from hmu.evaluation.sets import PromptSet
-
-if TYPE_CHECKING:
-    from hmu.evaluation.suite import Suite
 
 #: seconds that the fastest model here takes for a motion on the fastest machine
 MOTION_SECONDS = 0.001
@@ -21,7 +18,14 @@ NUMBER = 4  # bytes of a number of a motion or an embedding
 DRAWN = 16  # bytes of a draw of the bootstrap per prompt
 
 
-def check_size(suite: Suite, sets: Sequence[PromptSet], models: int, features: int, width: int, folder: Path) -> None:
+class Asks(Protocol):
+    """How often a suite asks, and how often it draws prompts for its intervals."""
+
+    repeats: int
+    bootstrap: int
+
+
+def check_size(suite: Asks, sets: Sequence[PromptSet], models: int, features: int, width: int, folder: Path) -> None:
     """Refuse an evaluation that cannot end here.
 
     Args:

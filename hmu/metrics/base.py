@@ -4,61 +4,80 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import Metric
 
-from hmu.data.captions import Caption
 from hmu.errors import ConfigError, DataError, shown
 from hmu.metrics.values import Value, resolve
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class EvalSamples:
-    """Answers to the prompts of one set, or of a part of it; all rows in one order. Absent fields are None.
+class Absent(KeyError):
+    """An input that these samples do not have."""
 
-    Attributes:
-        generated: motion embeddings of the generated motions ``(n, width)``.
-        real: motion embeddings of real motions of the same kind of prompts ``(m, width)``; ``m`` may differ from ``n``.
-        text: embeddings of the prompts ``(n, width)``.
-        sentence: vectors whose cosines say which prompts mean the same ``(n, any)``; no evaluator's space.
-        masked: embeddings of the prompts without the concept's words (definition ``clean``) ``(n, width)``.
-        changed: which prompts the masking changed, bool ``(n,)``.
-        masked_hmu, changed_hmu: the same by the published substring rule.
-        batch: evaluation batch that each prompt fell into, int64 ``(n,)``; only the published MM-Safe reads it.
-        repeats: embeddings of several motions per prompt ``(n, repeats, width)``.
-        joints: generated joints, metres, Y up ``(n, frames, joints, 3)``; lengths: true frames ``(n,)``.
-        states, real_states: generated and real windows of gait in real units ``(n, frames, 63)``, ``(m, frames, 63)``.
-        captions: the prompts; ids: a name per prompt, by which results become independent of order; fps: of the joints.
+
+class EvalSamples(Mapping[str, Any]):
+    """What metrics look at: inputs by name, of all prompts of one set or a part of them; all rows in one order.
+
+    An input is a value, or a provider: a function of these samples that computes it when somebody first asks. What is
+    None is absent. A metric may bring providers of its own (:attr:`MotionMetric.providers`); these are there already:
+
+    * ``generated``, ``real``: embeddings of generated motions ``(n, width)`` and of real ones of the same kind of
+      prompts ``(m, width)``; ``text``: of the prompts ``(n, width)``; ``repeats``: of several motions per prompt
+      ``(n, repeats, width)``.
+    * ``masked``, ``changed``: embeddings of the prompts without the concept's words ``(n, width)``, and which prompts
+      that changed, bool ``(n,)``; ``masked_hmu``, ``changed_hmu``: the same by the published substring rule.
+    * ``sentence``: vectors whose cosines say which prompts mean the same ``(n, any)``; no evaluator's space.
+    * ``joints``: metres, Y up ``(n, frames, joints, 3)``; ``lengths``: true frames ``(n,)``; ``fps``: 20 if absent.
+    * ``states``, ``real_states``: generated and real windows of gait in real units ``(n, frames, 63)``.
+    * ``motion``: generated motions in real units ``(n, frames, features)``; ``captions``: the prompts; ``ids``: a name
+      per prompt, by which results become independent of order; ``prompts``, ``concept``, ``evaluator``, ``store``.
+
+    Args:
+        shared: samples whose inputs are these samples' too, where they have none of that name: of the same set.
+        inputs: values and providers by name.
     """
 
-    generated: Tensor | None = None
-    real: Tensor | None = None
-    text: Tensor | None = None
-    sentence: Tensor | None = None
-    masked: Tensor | None = None
-    changed: Tensor | None = None
-    masked_hmu: Tensor | None = None
-    changed_hmu: Tensor | None = None
-    batch: Tensor | None = None
-    repeats: Tensor | None = None
-    joints: Tensor | None = None
-    lengths: Tensor | None = None
-    states: Tensor | None = None
-    real_states: Tensor | None = None
-    captions: Sequence[Caption] | None = None
-    ids: Sequence[str] | None = None
-    fps: float = 20.0
+    def __init__(self, shared: EvalSamples | None = None, /, **inputs: Any) -> None:
+        self._shared, self._inputs = shared, inputs
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._inputs and self._shared is not None:
+            return self._shared[name]
+        value = self._inputs.get(name)
+        if callable(value) and not isinstance(value, Module):
+            value = self._inputs[name] = self._computed(name, value)
+        if value is None:
+            raise Absent(name)
+        return value
+
+    def _computed(self, name: str, provider: Provider) -> Any:
+        try:
+            return provider(self)
+        except Absent:
+            return None  # what it is made of is absent
+        except KeyError as error:  # a mistake of the provider's is no absence
+            raise RuntimeError(f"the provider of input '{name}' failed: KeyError {error}") from error
+
+    def __iter__(self) -> Iterator[str]:
+        names = dict.fromkeys([*(self._shared or ()), *self._inputs])
+        return (name for name in names if self.get(name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
     def has(self, names: Sequence[str]) -> bool:
-        """Whether none of these fields is absent."""
-        return all(getattr(self, name) is not None for name in names)
+        """Whether none of these inputs is absent."""
+        return all(self.get(name) is not None for name in names)
+
+
+Provider = Callable[[EvalSamples], Any]  #: what computes an input; None where there is none
 
 
 class MotionMetric(Metric):
@@ -67,21 +86,20 @@ class MotionMetric(Metric):
     ``compute`` returns ``{name: value}``. It does not depend on batch size, and with ``ids`` not on order either.
 
     Attributes:
-        inputs: fields of :class:`EvalSamples` that are needed.
+        inputs: names of :class:`EvalSamples` that are needed; optional: that are kept where there are any.
+        providers: what computes inputs that only this metric knows, by name; asked once per repeat.
         values: what ``compute`` yields: every name must be covered by one of these declarations.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
+    providers: ClassVar[Mapping[str, Provider]] = {}
     values: ClassVar[tuple[Value, ...]] = ()
     keeps: ClassVar[bool] = True  # False where a subclass counts in states of its own
     full_state_update = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        known = {f.name for f in fields(EvalSamples)}
-        if not set(self.inputs) | set(self.optional) <= known:
-            raise ConfigError(f"{type(self).__name__}: inputs {self.inputs} unknown")
         for name in (*self.inputs, *self.optional, "key") if self.keeps else ():
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -102,18 +120,30 @@ class MotionMetric(Metric):
         Raises:
             DataError: a needed field is absent, or rows do not fit.
         """
-        missing = [name for name in self.inputs if getattr(samples, name) is None]
-        if missing:
-            raise DataError(f"metric {type(self).__name__} needs '{missing[0]}', which these samples do not have")
-        rows = {n: len(getattr(samples, n)) for n in self.inputs if not n.startswith("real")}
+        self.require(samples)
+        rows = {name: len(samples[name]) for name in self.inputs if not name.startswith("real")}
         if len(set(rows.values())) > 1:
             raise DataError(f"metric {type(self).__name__}: rows differ: {rows}")
         for name in (*self.inputs, *self.optional):
-            value = getattr(samples, name)
-            if value is not None:
-                getattr(self, name).append(value.detach())
-        if rows and samples.ids is not None:
-            getattr(self, "key").append(id_keys(samples.ids))  # noqa: B009 (a state: torch's types say tensor or module)
+            if name in samples:
+                self.append(name, samples[name].detach())
+        if rows and "ids" in samples:
+            self.append("key", id_keys(samples["ids"]))
+
+    def append(self, state: str, rows: Tensor) -> None:
+        """Add rows ``(n, …)`` to a state that is a list."""
+        parts: list[Tensor] = getattr(self, state)
+        parts.append(rows)
+
+    def require(self, samples: EvalSamples) -> None:
+        """Raises DataError where one of ``inputs`` is absent."""
+        missing = [name for name in self.inputs if name not in samples]
+        if missing:
+            raise DataError(f"metric {type(self).__name__} needs '{missing[0]}', which these samples do not have")
+
+    def applies(self, samples: EvalSamples) -> bool:
+        """Whether samples that have all ``inputs`` say anything; where not, they are left out."""
+        return True
 
     def per_prompt(self) -> dict[str, Tensor]:
         """By name, float64 ``(n,)``: every prompt's contribution where ``compute`` is their mean (NaN: not counted).

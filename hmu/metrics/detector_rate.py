@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hmu.errors import ConfigError, DataError, shown
+from hmu.errors import ConfigError, shown
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.values import Value
 from hmu.motion.detectors import detect_each, names
@@ -48,10 +48,9 @@ class DetectorRate(MotionMetric):
 
     def update(self, samples: EvalSamples) -> None:
         """Look at the joints; only counts are kept."""
-        if samples.joints is None or samples.lengths is None:
-            raise DataError("metric DetectorRate needs 'joints' and 'lengths', which these samples do not have")
-        joints, lengths = samples.joints.detach().cpu().numpy(), samples.lengths.detach().cpu().numpy()
-        seen = detect_each(self.labels, joints, lengths, samples.fps)
+        self.require(samples)
+        joints, lengths = (samples[name].detach().cpu().numpy() for name in self.inputs)
+        seen = detect_each(self.labels, joints, lengths, samples.get("fps", 20.0))
         found = [int(seen[label].sum()) for label in self.labels]
         self.hits += torch.tensor(found, dtype=torch.int64, device=self.hits.device)
         self.seen += len(joints)

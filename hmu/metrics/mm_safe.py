@@ -71,6 +71,10 @@ class MMSafe(MotionMetric):
         Value("notox_accuracy_clean", "Non-toxic accuracy", kind="share"),
     )
 
+    def applies(self, samples: EvalSamples) -> bool:
+        """Where no prompt names the concept nothing is masked."""
+        return bool(samples["changed"].any())
+
     def compute(self) -> dict[str, float]:
         """``{"mm_safe_clean": ..., "toxic_distance_clean": ..., "notox_accuracy_clean": ...}``."""
         values = mm_safe_clean(*self._rows())
@@ -88,11 +92,12 @@ class MMSafe(MotionMetric):
 class MMSafeHMU(MotionMetric):
     """``mm_safe_hmu``, ``toxic_distance_hmu``, ``notox_accuracy_hmu`` as published, for comparison with its tables.
 
-    Depends on the batches by definition: rows carry their batch (``samples.batch``), or fall into batches of
+    Depends on the batches by definition: rows carry their batch (input ``batch``), or fall into batches of
     ``batch_size`` in the order in which they come.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("generated", "text", "masked_hmu", "changed_hmu", "batch")
+    inputs: ClassVar[tuple[str, ...]] = ("generated", "text", "masked_hmu", "changed_hmu")
+    optional: ClassVar[tuple[str, ...]] = ("batch",)
     values: ClassVar[tuple[Value, ...]] = (
         Value("mm_safe_hmu", "MM-Safe (hmu)", kind="size", headline=("forget",)),
         Value("toxic_distance_hmu", "Toxic distance (hmu)", kind="size"),
@@ -108,12 +113,16 @@ class MMSafeHMU(MotionMetric):
 
     def update(self, samples: EvalSamples) -> None:
         """Add samples; those without batch numbers are counted off."""
-        if samples.batch is None and samples.generated is not None:
-            count = len(samples.generated)
+        if "batch" not in samples and "generated" in samples:
+            count = len(samples["generated"])
             numbers = (torch.arange(count) + int(self.seen)) // self.batch_size
-            samples = EvalSamples(**{**vars(samples), "batch": numbers.to(samples.generated.device)})
+            samples = EvalSamples(samples, batch=numbers.to(samples["generated"].device))
             self.seen += count
         super().update(samples)
+
+    def applies(self, samples: EvalSamples) -> bool:
+        """Where no prompt names the concept nothing is masked."""
+        return bool(samples["changed_hmu"].any())
 
     def compute(self) -> dict[str, float]:
         """``{"mm_safe_hmu": ..., "toxic_distance_hmu": ..., "notox_accuracy_hmu": ...}``."""

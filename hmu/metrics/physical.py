@@ -31,12 +31,11 @@ class Physical(MotionMetric):
         Raises:
             DataError: no joints, or joints of another skeleton.
         """
-        if samples.joints is None or samples.lengths is None:
-            raise DataError(f"metric {type(self).__name__} needs 'joints', which these samples do not have")
-        found = self.measure(samples.joints.detach().cpu().numpy(), samples.lengths.cpu().numpy(), samples.fps)
-        getattr(self, "measured").append(torch.from_numpy(found))  # noqa: B009 (a state, as in the base class)
-        if samples.ids is not None:
-            getattr(self, "key").append(id_keys(samples.ids))  # noqa: B009
+        self.require(samples)
+        joints, lengths = (samples[name].detach().cpu().numpy() for name in self.inputs)
+        self.append("measured", torch.from_numpy(self.measure(joints, lengths, samples.get("fps", 20.0))))
+        if "ids" in samples:
+            self.append("key", id_keys(samples["ids"]))
 
     def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
         """One number per motion, float64 ``(n,)``."""

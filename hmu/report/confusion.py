@@ -15,8 +15,9 @@ from hmu.checkpoints.safe import write_json
 from hmu.data.concepts import Concept
 from hmu.escaping import markdown_text
 from hmu.evaluation.detecting import detector_concepts
+from hmu.evaluation.generation import Generated
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Answers, Suite
+from hmu.evaluation.suite import Suite
 from hmu.metrics.motion_search import Hit
 from hmu.metrics.ncs import write_records
 from hmu.motion.representation import Representation
@@ -186,7 +187,7 @@ def write_confusions(
     folder: Path,
     suite: Suite,
     sets: Sequence[PromptSet],
-    generated: Mapping[str, Mapping[str, Answers]],
+    generated: Mapping[str, Mapping[str, Generated]],
     concept: Concept,
     dataset: str,
 ) -> dict[str, Any]:
@@ -200,7 +201,7 @@ def write_confusions(
     if forget is None:
         return {}
     motions = {model: of_model["forget"].motions for model, of_model in generated.items()}
-    ncs = suite.answering
+    ncs = suite.ncs
     hits = {} if ncs is None else {model: ncs.hits.get((model, "forget"), []) for model in motions}
     content = confusions(forget, motions, hits, concept, detector_concepts(concept))
     if not set(TABLES) & set(content):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
+from hmu.evaluation.generation import Generated
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Answers
 from hmu.gait.cycles import gait_cycles
 from hmu.gait.figure import HEIGHT, gait_stick_figure
 from hmu.gait.representation import GAIT
@@ -24,7 +24,7 @@ ANIMATIONS = 3  # windows in animations
 Table = dict[str, dict[str, tuple[float, float, int]]]
 
 
-def windows_of(sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, Answers]]) -> dict[str, Tensor]:
+def windows_of(sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, Generated]]) -> dict[str, Tensor]:
     """Windows ``(n, frames, 63)`` by who made them: ``real`` ones of all sets, models in their largest set."""
     real = [prompts.real.motion for prompts in sets if prompts.real is not None and prompts.name != "neighbours"]
     largest = max(sets, key=len).name
@@ -32,7 +32,7 @@ def windows_of(sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, A
 
 
 def write_pages(
-    sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, Answers]], concept: Concept, samples: Path
+    sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, Generated]], concept: Concept, samples: Path
 ) -> list[str]:
     """What ``configs/suite/gait.yaml`` adds to a report: pictures in ``samples``, and the returned Markdown."""
     windows = windows_of(sets, generated)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
+from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Answers
 from hmu.viz.animate import render_gif
 from hmu.viz.plots import rates_plot
 
@@ -34,7 +34,7 @@ def write_samples(
     folder: Path,
     results: Results,
     sets: Sequence[PromptSet],
-    generated: Mapping[str, Mapping[str, Answers]],
+    generated: Mapping[str, Mapping[str, Generated]],
     concept: Concept,
     fps: float,
 ) -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
+from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Answers
 from hmu.motion.representation import Representation
 from hmu.report.page import Clip, Evaluated, Stick, Take, page
 from hmu.report.samples import plain_first
@@ -50,7 +50,7 @@ def write_page(
 
 def first_takes(
     sets: Sequence[PromptSet],
-    answers: Mapping[str, Mapping[str, Answers]],
+    answers: Mapping[str, Mapping[str, Generated]],
     concept: Concept,
     fps: float,
     most: int = SHOWN,

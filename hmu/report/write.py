@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hmu.data.concepts import Concept
+from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Answers, Suite
+from hmu.evaluation.suite import Suite
 from hmu.report.confusion import confusion_markdown, write_confusions
 from hmu.report.samples import write_samples
 from hmu.report.takes import first_takes, write_page
@@ -21,7 +22,7 @@ def write_measured(
     results: Results,
     suite: Suite,
     sets: Sequence[PromptSet],
-    generated: Mapping[str, Mapping[str, Answers]],
+    generated: Mapping[str, Mapping[str, Generated]],
     concept: Concept,
     fps: float,
 ) -> None:

@@ -22,9 +22,10 @@ from hmu.devices import moved, of_module, of_trainer
 from hmu.errors import ConfigError
 from hmu.evaluation.detecting import detector_concepts
 from hmu.evaluation.gallery import gallery_split, searched_by
+from hmu.evaluation.generation import Model
 from hmu.evaluation.sets import PromptSet, build_sets
 from hmu.evaluation.size import check_size
-from hmu.evaluation.suite import Model, Suite
+from hmu.evaluation.suite import Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.base import EditMethod, Method, TrainedMethod
 from hmu.methods.edit import fingerprint

@@ -12,10 +12,10 @@ from typing import Any
 
 from hmu import processes
 from hmu.devices import of_module
-from hmu.evaluation.ncs import answering_for
+from hmu.evaluation.generation import Model
+from hmu.evaluation.ncs import ncs_gallery
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
-from hmu.evaluation.suite import Model
 from hmu.methods.edit import Edit, applied
 from hmu.progress import phase
 from hmu.report.text import headline, summary
@@ -69,7 +69,7 @@ def models_of(job: Job, edits: Sequence[tuple[Edit, float]]) -> list[Model]:
 def prepare_gallery(job: Job) -> None:
     """Give the suite the real clips that answer what is generated, if it asks for them."""
     suite, folder = job.suite, job.cache / "galleries"
-    suite.answering = answering_for(job.source, suite.gallery, job.evaluator, suite.gallery_self, folder)
+    suite.ncs = ncs_gallery(job.source, suite.gallery, job.evaluator, suite.gallery_self, folder)
 
 
 def _context(job: Job) -> dict[str, Any]:

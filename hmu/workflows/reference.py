@@ -15,7 +15,7 @@ from hmu.build import check_received, instantiate
 from hmu.data.dataset import DatasetSource
 from hmu.devices import of_module
 from hmu.errors import CheckpointError, ConfigError, HmuError
-from hmu.evaluation.suite import Model
+from hmu.evaluation.generation import Model
 from hmu.methods.edit import fingerprint, weights_of
 from hmu.run import load_config
 from hmu.workflows.lineage import ancestors, read_record, run_of

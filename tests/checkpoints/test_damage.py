@@ -12,7 +12,7 @@ import torch
 from hmu.checkpoints.store import ROWS, Store
 from hmu.data.dataset import DatasetSource
 from hmu.evaluation.gallery import build_gallery
-from hmu.evaluation.suite import Model
+from hmu.evaluation.generation import Model
 from hmu.gait import demo as gait_demo
 from hmu.gait.source import GaitSource
 from hmu.methods.codebook.encoding import encode_cached

@@ -53,7 +53,8 @@ def test_weighted_frechet_is_the_distance_of_the_drawn_rows(rows, width):
 def test_a_kernel_distance_of_rows_drawn_twice_stays_unbiased():
     generator = torch.Generator().manual_seed(0)
     metric = KID()
-    metric.update(EvalSamples(*torch.randn(2, 60, 3, generator=generator), ids=tuple(map(str, range(60)))))
+    generated, real = torch.randn(2, 60, 3, generator=generator)
+    metric.update(EvalSamples(generated=generated, real=real, ids=tuple(map(str, range(60)))))
     draws = metric.resampled(Resampling(60, 400).counts)["kernel_distance"]
     assert abs(float(draws.mean()) - metric.compute()["kernel_distance"]) < 0.2 * float(draws.std())
 

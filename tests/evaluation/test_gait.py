@@ -10,9 +10,9 @@ from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.gait import GaitSuite
+from hmu.evaluation.generation import Model
 from hmu.evaluation.results import Results, summarise
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Model
 from hmu.evaluators.gait import GaitFeatures
 from hmu.gait.representation import GAIT
 from hmu.gait.standard import standard

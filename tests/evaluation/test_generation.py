@@ -12,8 +12,7 @@ import torch
 from hmu.checkpoints.store import Store
 from hmu.errors import DataError
 from hmu.evaluation.embedding import EmbeddingStore
-from hmu.evaluation.generation import encode, generate, length_batches
-from hmu.evaluation.suite import Model
+from hmu.evaluation.generation import Model, encode, generate, length_batches
 from hmu.processes import everywhere, group
 from tests.evaluation.toy import KICKS, TEXTS, Generating, Words, prompts, suite
 

@@ -68,7 +68,7 @@ def pick(s: EvalSamples, rows: torch.Tensor) -> EvalSamples:
             return value[rows]
         return tuple(value[i] for i in rows.tolist()) if isinstance(value, tuple) else value
 
-    return EvalSamples(**{name: take(value) for name, value in vars(s).items()})
+    return EvalSamples(**{name: take(value) for name, value in s.items()})
 
 
 def value(metric: MotionMetric, parts: list[EvalSamples]) -> dict[str, float]:
@@ -206,7 +206,7 @@ def test_mm_safe_hmu_counts_whole_batches_and_divides_by_everything() -> None:
 def test_mm_safe_hmu_counts_off_batches_when_none_are_given() -> None:
     s = samples()
     given_ = value(MMSafeHMU(), [s])
-    plain = EvalSamples(**{**vars(s), "batch": None, "ids": None})
+    plain = EvalSamples(**{**s, "batch": None, "ids": None})
     parts = [pick(plain, rows) for rows in torch.arange(COUNT).split(11)]
     assert value(MMSafeHMU(batch_size=32), parts) == pytest.approx(given_)
 

@@ -25,11 +25,9 @@ def motions(count: int = 6, still: bool = False) -> EvalSamples:
 
 
 def take(whole: EvalSamples, rows: list[int]) -> EvalSamples:
-    assert whole.joints is not None
-    assert whole.lengths is not None
-    longest = int(whole.lengths[rows].max())  # as a loader would pad this batch
+    longest = int(whole["lengths"][rows].max())  # as a loader would pad this batch
     ids = tuple(f"m{i}" for i in rows)
-    return EvalSamples(joints=whole.joints[rows, :longest], lengths=whole.lengths[rows], ids=ids)
+    return EvalSamples(joints=whole["joints"][rows, :longest], lengths=whole["lengths"][rows], ids=ids)
 
 
 @pytest.mark.parametrize("kind", ALL)

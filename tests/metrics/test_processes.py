@@ -18,7 +18,7 @@ PHYSICAL = {"foot_skate": FootSkate, "contact_share": ContactShare, "jerk": Jerk
 
 def everything() -> EvalSamples:
     generator = torch.Generator().manual_seed(1)
-    whole = vars(samples())
+    whole = dict(samples())
     joints = torch.rand(COUNT, 1, 22, 3, generator=generator) + torch.randn(
         COUNT, 12, 22, 3, generator=generator
     ).cumsum(1)

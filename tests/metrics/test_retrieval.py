@@ -29,9 +29,8 @@ def samples(count: int, seed: int = 0) -> EvalSamples:
 
 
 def part(whole: EvalSamples, index: torch.Tensor) -> EvalSamples:
-    assert whole.ids is not None
-    rows = {n: getattr(whole, n)[index] for n in ("text", "generated", "sentence")}
-    return EvalSamples(**rows, ids=tuple(whole.ids[i] for i in index))
+    rows = {n: whole[n][index] for n in ("text", "generated", "sentence")}
+    return EvalSamples(**rows, ids=tuple(whole["ids"][i] for i in index))
 
 
 METRICS = (
@@ -61,7 +60,7 @@ def test_names_and_direction_of_the_scores() -> None:
     assert set(metric.compute()) == {f"retrieval_all/{way}/{name}" for way in ("t2m", "m2t") for name in names}
     perfect = samples(12)
     exact = Retrieval("all")
-    exact.update(EvalSamples(text=perfect.text, generated=perfect.text, ids=perfect.ids))
+    exact.update(EvalSamples(**{**perfect, "generated": perfect["text"]}))
     assert exact.compute()["retrieval_all/t2m/R01"] == 100
     assert exact.compute()["retrieval_all/t2m/MedR"] == 1
 

@@ -7,7 +7,7 @@ import torch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Resampling
-from hmu.evaluation.ncs import Answering, rank_rows
+from hmu.evaluation.ncs import NcsGallery, rank_rows
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, Hit
@@ -75,7 +75,7 @@ def test_answers_of_the_forget_side_are_searched_and_recorded() -> None:
         name, width = "tmr", 2
 
     latents = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    answering = Answering(Gallery(("1", "2"), ("a kick", "a walk"), latents), Identity())
+    answering = NcsGallery(Gallery(("1", "2"), ("a kick", "a walk"), latents), Identity())
     embeddings = [torch.tensor([[1.0, 0.1], [0.1, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0]] * 3)]
     none = Resampling(3, 0)
     rows = {one.row.metric: one.row for one in answering.measured("base", prompts(), embeddings, KICK, none)}

@@ -12,9 +12,9 @@ import torch
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
+from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Answers
 from hmu.gait.representation import GAIT
 from hmu.motion.features import features_to_joints, joints_to_features
 from hmu.motion.representation import skeleton_representation
@@ -35,8 +35,8 @@ def prompt_set(name: str, texts: list[str], motion: torch.Tensor, real: bool) ->
     return PromptSet(name, captions, lengths, batch, named, known)
 
 
-def same(sets: list[PromptSet], motions: list[torch.Tensor]) -> dict[str, dict[str, Answers]]:
-    answers = {s.name: Answers([m, m]) for s, m in zip(sets, motions, strict=True)}
+def same(sets: list[PromptSet], motions: list[torch.Tensor]) -> dict[str, dict[str, Generated]]:
+    answers = {s.name: Generated([m, m]) for s, m in zip(sets, motions, strict=True)}
     return {"base": answers, "unlearned": answers}
 
 

@@ -15,8 +15,9 @@ from torch import nn
 from hmu.checkpoints.store import Store
 from hmu.data.dataset import DatasetSource
 from hmu.data.reading import GOOD
+from hmu.evaluation.generation import Model
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Model, Suite
+from hmu.evaluation.suite import Suite
 from hmu.methods.edit import fingerprint
 from hmu.motion.representation import HUMANML3D
 from hmu.motion.statistics import motion_statistics

@@ -137,10 +137,10 @@ def test_a_suite_that_needs_captions_is_refused_in_one_line(gait, capsys):
 
 
 def test_windows_do_not_depend_on_the_side_that_asks(gait):
-    from hmu.evaluation.suite import Answers
+    from hmu.evaluation.generation import Generated
     from hmu.report.gait import windows_of
     from tests.evaluation.test_gait import sets_of
 
     sets = sets_of()
-    answers = {"base": {s.name: Answers([s.real.motion]) for s in sets}}
+    answers = {"base": {s.name: Generated([s.real.motion]) for s in sets}}
     assert torch.equal(windows_of(sets, answers)["base"], max(sets, key=len).real.motion)
