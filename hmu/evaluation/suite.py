@@ -263,7 +263,7 @@ def check_metric(key: str, name: str, metric: object) -> None:
     """
     if not isinstance(metric, MotionMetric):
         raise ConfigError(f"{key}: expected a metric, +metric@suite.metrics.{name}=…")
-    unknown = [entry for entry in (*metric.inputs, *metric.optional) if entry not in {*KNOWN, *metric.providers}]
+    unknown = [entry for entry in metric.inputs if entry not in {*KNOWN, *metric.providers}]
     if unknown:
         raise ConfigError(
             f"{key}: nobody provides its input '{unknown[0]}'; bring it as {type(metric).__name__}.providers"
