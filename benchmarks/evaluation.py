@@ -30,6 +30,7 @@ from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Suite
 from hmu.evaluators.guo import GuoEvaluator
+from hmu.evaluators.guo.evaluator import PUBLISHED
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.values import Value
 from hmu.motion.representation import HUMANML3D
@@ -100,7 +101,7 @@ class Job:
         sizes = {} if published else {"rvq": {"codes": 8, "code_dim": 16, "width": 16}, "masked": TOY, "residual": TOY}
         self.model = MoMask(text=tower, sampling={"steps": steps}, **sizes).eval()
         small = {} if published else {"word": 8, "text_hidden": 8, "motion_hidden": 8, "movement_hidden": 8, "width": 8}
-        self.evaluator = GuoEvaluator(**small).eval()
+        self.evaluator = GuoEvaluator(**{**PUBLISHED, **small}).eval()
         lengths = torch.randint(10, 50, (prompts,), generator=torch.Generator().manual_seed(1)) * 4  # 40 to 196 frames
         real = torch.randn(prompts, int(lengths.max()), 263) * 0.1
         texts = tuple(Caption(text) for text in captions(prompts))

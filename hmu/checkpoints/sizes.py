@@ -19,12 +19,13 @@ _WIDTHS = {
 }  # fmt: skip
 #: numbers of layers: each has a tensor at least
 _COUNTS = {"depth", "down", "layers", "n_extra_layers", "n_layers", "quantizers"}
-_FRAMES = Whole(1, 100_000)
-#: settings of a motion backbone beside those of its parts
+_FRAMES, _SIZE = Whole(1, 100_000), Whole(1, 65_536)
+#: settings of a model beside those of its parts
 _MODEL: dict[str, Kind] = {
     "features": Whole(1, 4096), "fps": Real(1, 1000), "text_width": Whole(1, 65_536), "min_frames": _FRAMES,
     "max_frames": _FRAMES, "feat_bias": Real(0, 1e6), "latent_scale": Real(0, 1e6), "chains": Chains(),
-    "samples": Whole(0, 2**53),
+    "samples": Whole(0, 2**53), "width": _SIZE, "word": _SIZE, "text_hidden": _SIZE, "motion_hidden": _SIZE,
+    "movement_hidden": _SIZE, "movement_latent": _SIZE, "ff": _SIZE, "layers": Whole(1, 999), "heads": Whole(1, 256),
 }  # fmt: skip
 _MAY_BE_NULL = {"text_width", "latent_scale", "chains"}
 

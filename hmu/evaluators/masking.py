@@ -8,9 +8,22 @@ from dataclasses import replace
 
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
+from hmu.data.tagger import tag
+from hmu.errors import ConfigError
 
 CENSORED = "***"
 UNKNOWN = "unk/OTHER"
+
+
+def check_definition(definition: str) -> str:
+    """``definition``, if MM-Safe has it.
+
+    Raises:
+        ConfigError: naming those it has.
+    """
+    if definition not in ("clean", "hmu"):
+        raise ConfigError(f"MM-Safe has the definitions 'clean' and 'hmu', not '{definition}'")
+    return definition
 
 
 def mask_substrings(framed: Sequence[str], terms: Sequence[str]) -> list[str]:
@@ -47,6 +60,4 @@ def tagged(caption: Caption) -> Caption:
     """The caption with tokens: its own, or those of the rule tagger where nobody tagged it."""
     if caption.tokens:
         return caption
-    from hmu.data.tagger import tag  # needed for free prompts only
-
     return replace(caption, tokens=tuple(tag(caption.text)))

@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -38,32 +39,35 @@ def pack(config: DictConfig) -> Path:
         CheckpointError: ``model`` is not a model folder of ours.
         ConfigError: ``target`` is not empty; with ``overwrite``, it is no copy that this tool made.
     """
-    from hmu.evaluators import guo
-
     source, target = Path(config.model), Path(config.target)
     source = source / "model" if (source / "model").is_dir() else source
     if not (source / "config.json").is_file():
         raise CheckpointError(f"model: '{source}' holds no config.json; give a run folder of train.py or its model/")
     place = claim_folder(target, "target", "pack", overwrite=config.overwrite)
-    family = family_of(source)
+    model = _reader(family_of(source), source).load_pretrained(source)
     with beside(target) as work:
-        if family == "guo":
-            guo.load_pretrained(source).save_pretrained(work, half=True)
-        else:
-            _backbone(family, source).load_pretrained(source).save_pretrained(work, dtype="float16")
+        model.save_pretrained(work, dtype="float16")
         place.replace_with(work)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     log.info("%s: %.2f MB", target, size / 1e6)
     return target
 
 
-def _backbone(family: object, source: Path) -> ModuleType:
-    """The module that reads the model folders of a family, by its name, so that a new family needs no entry here."""
-    if not isinstance(family, str) or not family.isidentifier() or find_spec(f"hmu.backbones.{family}") is None:
-        raise CheckpointError(
-            f"{source / 'config.json'}: family '{shown(family)}' is none of hmu's backbones; a newer version?"
-        )
-    return import_module(f"hmu.backbones.{family}.native")
+def _reader(family: str, source: Path) -> Any:
+    """What reads a family's folders: the class of that name which its package exports, so that none is listed here."""
+    for group in ("backbones", "evaluators"):
+        package = f"hmu.{group}.{family}"
+        if family.isidentifier() and find_spec(package) is not None:
+            exported = vars(import_module(package)).values()
+            own = [kind for kind in exported if isinstance(kind, type) and getattr(kind, "name", None) == family]
+            return next((kind for kind in own if hasattr(kind, "load_pretrained")), None) or _native(package)
+    raise CheckpointError(
+        f"{source / 'config.json'}: family '{shown(family)}' is none of hmu's models; a newer version?"
+    )
+
+
+def _native(package: str) -> ModuleType:
+    return import_module(f"{package}.native")
 
 
 if __name__ == "__main__":

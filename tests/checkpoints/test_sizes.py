@@ -10,7 +10,6 @@ from hmu.backbones.salad import build as build_salad
 from hmu.backbones.salad.native import save_pretrained
 from hmu.errors import HmuError
 from hmu.evaluators.guo import build as build_guo
-from hmu.evaluators.guo import save_pretrained as save_guo
 from tests.backbones.momask.conftest import tiny as tiny_momask
 from tests.backbones.salad.conftest import tiny as tiny_salad
 from tests.evaluators.test_guo import small
@@ -23,7 +22,7 @@ def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     save_pretrained(tiny_salad(), root / "salad")
     tiny_momask().save_pretrained(root / "momask")
-    save_guo(small(), root / "guo")
+    small().save_pretrained(root / "guo")
     return {name: (root / name, json.loads((root / name / "config.json").read_text())) for name in BUILD}
 
 
@@ -44,9 +43,9 @@ def folders(tmp_path_factory):
         ("momask", ("residual", "ff_size"), 60_000),
         ("momask", ("length", "hidden"), [10**9, 1, 1]),
         ("momask", ("features",), None),
-        ("guo", ("sizes", "movement_hidden"), 10**9),
-        ("guo", ("sizes", "width"), {"x": 1}),
-        ("guo", ("sizes", "max_frames"), 6.5),
+        ("guo", ("movement_hidden",), 10**9),
+        ("guo", ("width",), {"x": 1}),
+        ("guo", ("max_frames",), 6.5),
     ],
 )
 def test_a_size_that_the_weights_cannot_have_is_refused_before_it_is_made(folders, name, keys, value):

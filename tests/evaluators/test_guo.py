@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from hmu.compose import composed
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.errors import CheckpointError, ConfigError, DataError
-from hmu.evaluators.guo import GuoEvaluator, Vocabulary, build, load_pretrained, save_pretrained
+from hmu.evaluators.guo import GuoEvaluator, Vocabulary, build
+from hmu.evaluators.guo.evaluator import PUBLISHED
 from hmu.evaluators.guo.vocabulary import pad_tokens
 from hmu.evaluators.masking import mask_caption, mask_substrings
 
@@ -27,7 +30,7 @@ CAPTIONS = (
 def small(**options: object) -> GuoEvaluator:
     torch.manual_seed(0)
     sizes = {"word": 6, "text_hidden": 8, "motion_hidden": 10, "movement_hidden": 12, "movement_latent": 7, "width": 5}
-    evaluator = GuoEvaluator(FEATURES, **sizes, **options)  # type: ignore[arg-type]
+    evaluator = GuoEvaluator(FEATURES, **{**PUBLISHED, **sizes, **options})  # type: ignore[arg-type]
     evaluator.prepare(torch.zeros(FEATURES), torch.ones(FEATURES), CAPTIONS)
     return evaluator.eval()
 
@@ -161,7 +164,7 @@ def test_prepare_averages_groups_and_weighs_root_and_contacts() -> None:
 @pytest.mark.parametrize("half", [False, True])
 def test_saved_folder_gives_the_same_embeddings(tmp_path: Path, half: bool) -> None:
     evaluator, data = small(), batch()
-    save_pretrained(evaluator, tmp_path, half=half)
+    evaluator.save_pretrained(tmp_path, dtype="float16" if half else "float32")
     loaded = build(checkpoint=str(tmp_path))
     tolerance = 2e-3 if half else 0.0
     assert torch.allclose(
@@ -172,6 +175,29 @@ def test_saved_folder_gives_the_same_embeddings(tmp_path: Path, half: bool) -> N
     assert torch.allclose(loaded.embed_text(CAPTIONS), evaluator.embed_text(CAPTIONS), atol=tolerance)
     assert (loaded.fingerprint == evaluator.fingerprint) is not half
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_folders_of_version_01_are_read(tmp_path: Path) -> None:
+    evaluator = small(margin=3.0)
+    evaluator.save_pretrained(tmp_path, dtype="float16")
+    stored = json.loads((tmp_path / "config.json").read_text())
+    widths = ("features", "word", "text_hidden", "motion_hidden", "movement_hidden", "movement_latent", "width")
+    sizes = {name: stored[name] for name in (*widths, "max_frames")}
+    old = {"format": "hmu-evaluator-guo", "version": 1, "sizes": {**sizes, "unit_length": 4}}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    (tmp_path / "vocabulary.json").write_text(json.dumps(stored["words"]))
+    loaded = GuoEvaluator.load_pretrained(tmp_path)
+    assert torch.allclose(loaded.embed_text(CAPTIONS), evaluator.embed_text(CAPTIONS), atol=2e-3)
+    assert loaded.margin == 10.0  # such folders do not state it
+    old["sizes"]["unit_length"] = 8  # type: ignore[index]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    with pytest.raises(CheckpointError, match="lacks sizes"):
+        GuoEvaluator.load_pretrained(tmp_path)
+
+
+def test_the_published_settings_are_those_of_the_file() -> None:
+    given = composed("evaluator", "guo")
+    assert {name: given[name] for name in PUBLISHED} == PUBLISHED
 
 
 def test_fingerprint_changes_with_any_weight_or_word() -> None:
@@ -185,13 +211,15 @@ def test_fingerprint_changes_with_any_weight_or_word() -> None:
 def test_broken_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no evaluator there"):
         build(checkpoint=str(tmp_path))
-    save_pretrained(small(), tmp_path)
-    (tmp_path / "vocabulary.json").write_text('["sos", "eos", "unk"]')
-    with pytest.raises(CheckpointError, match="fit together"):
-        load_pretrained(tmp_path)
+    small().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for words in (["sos", "eos", "unk"], 3, [["sos"]]):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "words": words}))
+        with pytest.raises(CheckpointError, match=r"word_vectors|another version"):
+            GuoEvaluator.load_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"config\.json"):
-        load_pretrained(tmp_path)
+        GuoEvaluator.load_pretrained(tmp_path)
     (tmp_path / "text_mot_match").mkdir()
     (tmp_path / "config.json").unlink()
     with pytest.raises(CheckpointError, match="glove"):

@@ -16,7 +16,8 @@ from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.errors import CheckpointError, ConfigError, DataError
 from hmu.evaluators.both import EvaluatorPair
-from hmu.evaluators.tmr import TMREvaluator, build, from_authors, load_pretrained, save_pretrained
+from hmu.evaluators.tmr import TMREvaluator, build, from_authors
+from hmu.evaluators.tmr.evaluator import PUBLISHED
 from hmu.evaluators.tmr.objectives import contrastive, false_negatives, reconstruction
 from hmu.evaluators.tmr.tables import token_table
 from hmu.text.base import TextEncoder
@@ -34,7 +35,7 @@ def compact() -> CompactTextEncoder:
 
 def small(text: TextEncoder | None = None, **options: object) -> TMREvaluator:
     torch.manual_seed(0)
-    evaluator = TMREvaluator(FEATURES, text or compact(), **{**SMALL, **options})  # type: ignore[arg-type]
+    evaluator = TMREvaluator(FEATURES, text or compact(), **{**PUBLISHED, **SMALL, **options})  # type: ignore[arg-type]
     evaluator.prepare(torch.zeros(FEATURES), torch.ones(FEATURES), CAPTIONS)
     return evaluator.eval()
 
@@ -156,7 +157,7 @@ def test_masked_embeddings_change_only_where_the_concept_is_named(definition: st
 @pytest.mark.parametrize("half", [False, True])
 def test_saved_folder_gives_the_same_embeddings(tmp_path: Path, half: bool) -> None:
     evaluator, data = small(), batch()
-    save_pretrained(evaluator, tmp_path, half=half, decoder=not half)
+    evaluator.save_pretrained(tmp_path, dtype="float16" if half else "float32")
     loaded = build(checkpoint=str(tmp_path))
     tolerance = 2e-2 if half else 1e-6
     ours, theirs = (e.embed_motion(data.motion, data.lengths) for e in (loaded, evaluator))
@@ -165,15 +166,33 @@ def test_saved_folder_gives_the_same_embeddings(tmp_path: Path, half: bool) -> N
     assert (loaded.fingerprint == evaluator.fingerprint) is not half
 
 
+def test_folders_of_version_01_are_read(tmp_path: Path) -> None:
+    evaluator = small(threshold=0.9)
+    evaluator.save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    old = {"format": "hmu-evaluator-tmr", "version": 1, "settings": stored["parts"], "text": stored["text"]}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    loaded = TMREvaluator.load_pretrained(tmp_path)
+    assert loaded.fingerprint == evaluator.fingerprint
+    assert loaded.threshold == PUBLISHED["threshold"]  # such folders do not state it
+    assert build(tmp_path, threshold=None).threshold == 0  # null turns the filter off
+
+
+def test_what_is_adjusted_wins_and_everything_else_stays(tmp_path: Path) -> None:
+    small(threshold=0.9, unit=False, vae=False).save_pretrained(tmp_path)
+    loaded = build(tmp_path, text=compact(), width=64, threshold=0.7, temperature=0.2)
+    assert (loaded.width, loaded.threshold, loaded.temperature, loaded.unit, loaded.vae) == (8, 0.7, 0.2, False, False)
+
+
 def test_broken_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no TMR there"):
         build(checkpoint=str(tmp_path))
-    save_pretrained(small(), tmp_path)
+    small().save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    config["settings"]["motion_encoder"]["heads"] = 3
+    config["parts"]["motion_encoder"]["heads"] = 3
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="heads"):
-        load_pretrained(tmp_path)
+        TMREvaluator.load_pretrained(tmp_path)
     (tmp_path / "last_weights").mkdir()
     with pytest.raises(CheckpointError, match="motion_encoder"):
         build(checkpoint=str(tmp_path), text=BagOfWords())
@@ -221,9 +240,9 @@ def test_a_language_model_reads_captions(tmp_path: Path) -> None:
     assert torch.allclose(condition.tokens[1, :3], text.encode(["walk"]).tokens[0], atol=1e-6)
     assert torch.allclose(condition.pooled.norm(dim=1), torch.ones(2))
     evaluator = small(text, sentences=text)
-    save_pretrained(evaluator, tmp_path / "saved")
+    evaluator.save_pretrained(tmp_path / "saved")
     assert json.loads((tmp_path / "saved" / "config.json").read_text())["text"] is None
-    loaded = load_pretrained(tmp_path / "saved", text)
+    loaded = build(tmp_path / "saved", text=text)
     assert torch.allclose(loaded.embed_text(CAPTIONS), evaluator.embed_text(CAPTIONS), atol=1e-6)
     assert not any(p.requires_grad for p in text.parameters())
     with pytest.raises(CheckpointError, match="no such folder"):

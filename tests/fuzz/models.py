@@ -132,14 +132,14 @@ def tmr_ours(folder: Path) -> Sample:
     from hmu.evaluators.tmr import authors as files
     from tests.evaluators.test_tmr import small
 
-    return _ours(folder, lambda path: files.save_pretrained(small(), path), lambda path: files.build(str(path)))
+    return _ours(folder, lambda path: small().save_pretrained(path), lambda path: files.build(str(path)))
 
 
 def guo_ours(folder: Path) -> Sample:
-    from hmu.evaluators.guo import build, save_pretrained
+    from hmu.evaluators.guo import build
     from tests.evaluators.test_guo import small
 
-    return _ours(folder, lambda path: save_pretrained(small(), path), lambda path: build(str(path)))
+    return _ours(folder, lambda path: small().save_pretrained(path), lambda path: build(str(path)))
 
 
 def salad_ours(folder: Path) -> Sample:

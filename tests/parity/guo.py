@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hmu.evaluators.guo import GuoEvaluator
 from hmu.evaluators.guo.authors import ENCODERS, from_encoders, load_encoders
+from hmu.evaluators.guo.evaluator import PUBLISHED
 from hmu.evaluators.guo.networks import MovementDecoder
 from hmu.evaluators.guo.vocabulary import CLASSES
 from tests.parity.checks import Check, compare, exact
@@ -158,6 +159,7 @@ def _full_modules(sizes: Mapping[str, Any]) -> dict[str, nn.Module]:
         movement_hidden=sizes["dim_movement_enc_hidden"],
         movement_latent=sizes["dim_movement_latent"],
         width=sizes["dim_coemb_hidden"],
+        **PUBLISHED,
     )
     return {name: getattr(evaluator, name) for name in ENCODERS}
 

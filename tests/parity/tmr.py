@@ -14,11 +14,10 @@ from torch.nn import functional as F
 from hmu.data.batch import length_mask
 from hmu.evaluators.tmr import TMREvaluator
 from hmu.evaluators.tmr.authors import from_authors, load_parts
-from hmu.evaluators.tmr.evaluator import PARTS
+from hmu.evaluators.tmr.evaluator import PUBLISHED
 from hmu.evaluators.tmr.networks import positions
 from hmu.evaluators.tmr.objectives import contrastive, false_negatives, gaussian_kl, sample_latent
-from hmu.evaluators.tmr.settings import authors_objective, authors_settings
-from hmu.evaluators.tmr.stage import joint_terms
+from hmu.evaluators.tmr.settings import PARTS, authors_objective, authors_settings
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.precomputed import PrecomputedTextEncoder
 from tests.parity.checks import Check, compare, exact
@@ -139,7 +138,7 @@ def _terms(evaluator: TMREvaluator, arrays: Arrays, dtype: torch.dtype, sampled:
     noise = None
     if sampled:
         noise = (stored(arrays, "loss_text_eps", dtype), stored(arrays, "loss_motion_eps", dtype))
-    return joint_terms(evaluator, motion, mask, latents, noise, stored(arrays, "sent_emb", dtype))
+    return evaluator.joint_terms(motion, mask, latents, noise, stored(arrays, "sent_emb", dtype))
 
 
 def _losses(evaluator: TMREvaluator, arrays: Arrays) -> Iterator[Check]:
@@ -229,12 +228,16 @@ def empty(model: Mapping[str, Any]) -> TMREvaluator:
     with torch.device("meta"):
         return TMREvaluator(
             features=model["motion_encoder"]["nfeats"],
+            text=None,
             text_width=model["text_encoder"]["nfeats"],
             width=model["motion_encoder"]["latent_dim"],
-            heads=model["motion_encoder"]["num_heads"],
             parts=authors_settings({"model": model}),
             vae=model["motion_encoder"].get("vae", True),
-            **authors_objective({"model": {k: v for k, v in model.items() if k != "lmd"}}),
+            **{
+                **PUBLISHED,
+                "heads": model["motion_encoder"]["num_heads"],
+                **authors_objective({"model": {k: v for k, v in model.items() if k != "lmd"}}),
+            },
         )
 
 

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from hmu.data.batch import length_mask
 from hmu.evaluators.tmr.authors import from_parts
-from hmu.evaluators.tmr.evaluator import PARTS, TMREvaluator
+from hmu.evaluators.tmr.evaluator import TMREvaluator
+from hmu.evaluators.tmr.settings import PARTS
 from tests.parity.checks import Check, compare
 from tests.parity.guo import F32, F64, Arrays, as_tensor, formula, formula_checks, read_json
 from tests.parity.tmr import empty

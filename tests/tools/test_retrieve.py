@@ -17,11 +17,12 @@ from tests.evaluators.test_tmr import small
 
 
 def configuration(folder: Path, **changes: object) -> OmegaConf:
-    from hmu.evaluators.tmr import TMREvaluator, save_pretrained
+    from hmu.evaluators.tmr import TMREvaluator
+    from hmu.evaluators.tmr.evaluator import PUBLISHED
 
     write_layout(folder / "data")
-    evaluator = TMREvaluator(FEATURES, small().text, width=8, ff=8, layers=1, heads=2)
-    save_pretrained(evaluator, folder / "tmr")
+    sizes = {**PUBLISHED, "width": 8, "ff": 8, "layers": 1, "heads": 2}
+    TMREvaluator(FEATURES, small().text, **sizes).save_pretrained(folder / "tmr")
     dataset = {"_target_": "hmu.data.dataset.DatasetSource", "name": "tiny", "root": str(folder / "data")}
     dataset |= {"features": FEATURES, "cache_dir": str(folder / "cache"), "strict": False}
     config = {

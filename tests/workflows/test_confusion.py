@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from hmu.evaluation.results import Results
-from hmu.evaluators.tmr import TMREvaluator, save_pretrained
+from hmu.evaluators.tmr import TMREvaluator
+from hmu.evaluators.tmr.evaluator import PUBLISHED
 from hmu.metrics.ncs import ncs_compute, read_records
 from hmu.text.compact import CompactTextEncoder
 from tests.workflows.toy import QUIET, inputs, run
@@ -18,8 +19,7 @@ from unlearn import unlearn
 def toy_tmr(folder: Path) -> Path:
     torch.manual_seed(0)
     text = CompactTextEncoder(["kick", "walk"], width=8, layers=1, heads=2, buckets=32)
-    evaluator = TMREvaluator(263, text, width=8, ff=8, layers=1, heads=2)
-    save_pretrained(evaluator, folder)
+    TMREvaluator(263, text, **{**PUBLISHED, "width": 8, "ff": 8, "layers": 1, "heads": 2}).save_pretrained(folder)
     return folder
 
 

@@ -9,6 +9,7 @@ import pytest
 from evaluate import evaluate
 from hmu import app
 from hmu.evaluators.guo import GuoEvaluator
+from hmu.evaluators.guo.evaluator import PUBLISHED
 from tests.report.test_closer import toy_tmr
 from tests.workflows.toy import QUIET, inputs, retain_reference, run
 from unlearn import unlearn
@@ -36,7 +37,7 @@ def kit(tmp_path_factory) -> Path:
     """A tiny evaluator of 251 columns."""
     folder = tmp_path_factory.mktemp("kit")
     sizes = {"word": 16, "text_hidden": 8, "motion_hidden": 8, "movement_hidden": 8, "movement_latent": 8, "width": 8}
-    GuoEvaluator(features=251, **sizes).save_pretrained(folder)
+    GuoEvaluator(features=251, **PUBLISHED, **sizes).save_pretrained(folder)
     return folder
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +12,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.checks import check_variant
+from hmu.checkpoints.folders import CONFIG
+from hmu.checks import check_variant, require
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.errors import ConfigError, DataError
-from hmu.evaluators.base import Evaluator
+from hmu.documents import read_json
+from hmu.errors import CheckpointError, ConfigError, DataError, shown
+from hmu.evaluators.base import TrainedEvaluator
 from hmu.evaluators.guo.networks import MotionEncoder, MovementDecoder, MovementEncoder, TextEncoder
-from hmu.evaluators.guo.stages import WINDOW, decomp_stage, match_stage
-from hmu.evaluators.guo.vocabulary import (
-    CLASSES,
-    EOS,
-    SOS,
-    UNK,
-    Vocabulary,
-    load_glove,
-    pad_tokens,
-    random_vectors,
-)
-from hmu.evaluators.masking import mask_caption, mask_substrings, tagged
+from hmu.evaluators.guo.objectives import WINDOW, match_all_terms, match_terms, movement_terms, random_windows
+from hmu.evaluators.guo.vocabulary import CLASSES, EOS, SOS, UNK, Vocabulary, framed_tokens, load_glove, random_vectors
+from hmu.evaluators.masking import check_definition, mask_caption, mask_substrings, tagged
 from hmu.motion.layout import FeatureLayout
 
 CONTACTS = 4
-_NEGATIVES = ("shift", "all")
+NEGATIVES = ("shift", "all")
+#: the published training, which neither the authors' files nor folders of version 0.1 state
+PUBLISHED: Mapping[str, Any] = {
+    "max_frames": 196, "learn_words": False, "word_dropout": 0.0, "words_seed": 0, "margin": 10.0,
+    "negatives": "shift", "feat_bias": 25.0, "variant": "default",
+}  # fmt: skip
 
 
-class GuoEvaluator(Evaluator):
+class GuoEvaluator(TrainedEvaluator):
     """Movement convolutions, a motion BiGRU and a text BiGRU (Guo et al., CVPR 2022, "text_mot_match").
 
     Args:
         features: columns of the motion representation.
-        word, text_hidden, motion_hidden, movement_hidden, movement_latent, width: layer widths; the defaults are the
-            published ones.
-        unit_length: frames per movement token (the convolutions fix it at 4).
+        word, text_hidden, motion_hidden, movement_hidden, movement_latent, width: layer widths.
         max_frames: longest motion; shorter batches are padded towards it, so that a result never depends on the batch.
-        glove: the authors' folder of word vectors; None = a vocabulary of the data's own tokens (:meth:`prepare`).
         learn_words: train the word vectors in the stage ``match`` instead of keeping them fixed.
         word_dropout: share of caption words replaced by ``unk`` while training, so that masked captions are not alien.
         words_seed: seed of word vectors that no folder gives.
@@ -56,67 +51,77 @@ class GuoEvaluator(Evaluator):
             statistics hold (5, applied twice by accident).
         variant: ``default`` zeroes normalised motion beyond each length; ``upstream`` leaves the padding as given, adds
             none, as the published evaluation does.
+        glove: the authors' folder of word vectors; None = a vocabulary of the data's own tokens (:meth:`prepare`).
+        words: the vocabulary where there is no such folder; none = the markers only.
     """
 
     name = "guo"
     stages = ("decomp", "match")
+    unit_length = 4  # frames per movement token, fixed by the convolutions
+    stored = (
+        "movement_encoder", "movement_decoder", "motion_encoder", "text_encoder", "word_vectors", "mean", "std"
+    )  # fmt: skip
+    training_only = ("movement_decoder.*",)
+    unstored = ("glove",)
+    adjustable = ("learn_words", "word_dropout", "words_seed", "margin", "negatives", "feat_bias", "variant")
 
     def __init__(
         self,
-        features: int = 263,
-        word: int = 300,
-        text_hidden: int = 512,
-        motion_hidden: int = 1024,
-        movement_hidden: int = 512,
-        movement_latent: int = 512,
-        width: int = 512,
-        unit_length: int = 4,
-        max_frames: int = 196,
+        features: int,
+        word: int,
+        text_hidden: int,
+        motion_hidden: int,
+        movement_hidden: int,
+        movement_latent: int,
+        width: int,
+        max_frames: int,
+        learn_words: bool,
+        word_dropout: float,
+        words_seed: int,
+        margin: float,
+        negatives: str,
+        feat_bias: float,
+        variant: str,
         glove: str | Path | None = None,
-        learn_words: bool = False,
-        word_dropout: float = 0.0,
-        words_seed: int = 0,
-        margin: float = 10.0,
-        negatives: str = "shift",
-        feat_bias: float = 25.0,
-        variant: str = "default",
+        words: Sequence[str] = (),
     ) -> None:
-        super().__init__()
-        if negatives not in _NEGATIVES:
-            raise ConfigError(f"evaluator.negatives={negatives}: expected one of {', '.join(_NEGATIVES)}")
-        if unit_length != 4 or max_frames % 4 or max_frames <= 0:
-            raise ConfigError("evaluator: unit_length is 4 by construction, max_frames a multiple of it")
-        self.features, self.width, self.word = features, width, word
-        self.unit_length, self.max_frames = unit_length, max_frames
-        self.margin, self.negatives = margin, negatives
+        super().__init__(features, width)
+        if negatives not in NEGATIVES:
+            raise ConfigError(f"evaluator.negatives={shown(negatives)}: expected one of {', '.join(NEGATIVES)}")
+        require("evaluator.max_frames", max_frames, at_least=4, whole=True)
+        if max_frames % self.unit_length:
+            raise ConfigError(f"evaluator.max_frames={max_frames}: expected a multiple of {self.unit_length}")
+        require("evaluator.feat_bias", feat_bias, above=0)
+        self.word, self.text_hidden, self.motion_hidden = word, text_hidden, motion_hidden
+        self.movement_hidden, self.movement_latent, self.max_frames = movement_hidden, movement_latent, max_frames
+        self.margin, self.negatives, self.feat_bias = margin, negatives, feat_bias
         self.variant = check_variant("evaluator.variant", variant)
-        self.feat_bias = feat_bias
         self.learn_words, self.word_dropout, self.words_seed = learn_words, word_dropout, words_seed
         self.movement_encoder = MovementEncoder(features - CONTACTS, movement_hidden, movement_latent)
         self.movement_decoder = MovementDecoder(movement_latent, movement_hidden, features)
         self.motion_encoder = MotionEncoder(movement_latent, motion_hidden, width)
         self.text_encoder = TextEncoder(word, len(CLASSES), text_hidden, width)
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("std", torch.ones(features))
         self.has_own_words = glove is None
-        self.set_vocabulary(*((Vocabulary((SOS, EOS, UNK)), None) if glove is None else load_glove(glove)))
+        own = Vocabulary(tuple(words) or (SOS, EOS, UNK))
+        self.set_vocabulary(*((own, None) if glove is None else load_glove(glove)))
         self.movement_encoder.eval()
 
-    # -- what comes from data ----------------------------------------------------------------------------------------
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Use these statistics, each ``(features,)``; DataError if the width or the values cannot be."""
-        mean, std = torch.as_tensor(mean), torch.as_tensor(std)
-        if mean.shape != (self.features,) or std.shape != (self.features,):
-            raise DataError(
-                f"evaluator statistics have shapes {tuple(mean.shape)}, {tuple(std.shape)}, not ({self.features},)"
-            )
-        if not bool((std > 0).all() and torch.isfinite(std).all() and torch.isfinite(mean).all()):
-            raise DataError("evaluator statistics: every std must be finite and greater than 0, every mean finite")
-        self.mean.copy_(mean)
-        self.std.copy_(std)
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Known words, in row order of the word vectors."""
+        return self.vocabulary.words
 
+    @classmethod
+    def upgrade(cls, config: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Folders of version 0.1 state widths as ``sizes``, and words in a file of their own."""
+        if "sizes" not in config:
+            return config
+        sizes = config["sizes"]
+        if not isinstance(sizes, dict) or sizes.pop("unit_length", None) != cls.unit_length:
+            raise CheckpointError(f"{folder / CONFIG}: lacks sizes of an evaluator of this kind; copy the folder again")
+        return {**PUBLISHED, **sizes, "words": read_json(folder / "vocabulary.json", CheckpointError)}
+
+    # -- what comes from data ----------------------------------------------------------------------------------------
     def set_vocabulary(self, vocabulary: Vocabulary, vectors: Tensor | None = None) -> None:
         """Use these words; ``vectors`` ``(words, word)``, or None for seeded random ones."""
         if vectors is None:
@@ -138,8 +143,7 @@ class GuoEvaluator(Evaluator):
         """
         mean, std = (torch.tensor(np.asarray(x), dtype=torch.float64).flatten() for x in (mean, std))
         if len(std) == self.features:
-            layout = FeatureLayout.of(self.features)
-            for name, columns in layout.groups:
+            for name, columns in FeatureLayout.of(self.features).groups:
                 strength = 1.0 if name in ("positions", "rotations", "velocities") else self.feat_bias
                 std[columns] = std[columns].mean() / strength
         self.set_statistics(mean, std)
@@ -148,7 +152,7 @@ class GuoEvaluator(Evaluator):
 
     # -- embedding ---------------------------------------------------------------------------------------------------
     def embed_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """See :meth:`Evaluator.embed_motion`. Lengths are cut to whole tokens of 4 frames.
+        """As :meth:`Evaluator.embed_motion`, ``(batch, width)``. Lengths are cut to whole tokens of 4 frames.
 
         Raises:
             DataError: a clip shorter than 4 or longer than ``max_frames`` frames, or a wrong number of columns.
@@ -157,7 +161,9 @@ class GuoEvaluator(Evaluator):
         return self.motion_encoder(self.movement(normalised), lengths // self.unit_length)  # type: ignore[no-any-return]
 
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """Real units -> normalised, zero beyond each length (``ours``), wide enough for the convolutions' reach."""
+        """Real units ``(batch, frames, features)`` -> normalised, wide enough for the convolutions' reach; zero beyond
+        each length unless ``variant=upstream``.
+        """
         self._check(motion, lengths)
         normalised = (motion.to(self.mean) - self.mean) / self.std
         if self.variant == "upstream":
@@ -165,9 +171,9 @@ class GuoEvaluator(Evaluator):
         longest = int(lengths.max())
         # The last token reads up to three frames beyond the clip, unless the array ends there. The published arrays end
         # at max_frames, so four zero frames are enough to reproduce them for every clip, whatever its batch.
-        wanted = min(self.max_frames, longest + self.unit_length)
-        normalised = F.pad(normalised[:, :wanted], (0, 0, 0, max(0, wanted - normalised.shape[1])))
-        return normalised.masked_fill(~length_mask(lengths, wanted)[..., None], 0)
+        frames = min(self.max_frames, longest + self.unit_length)
+        normalised = F.pad(normalised[:, :frames], (0, 0, 0, max(0, frames - normalised.shape[1])))
+        return normalised.masked_fill(~length_mask(lengths, frames)[..., None], 0)
 
     def movement(self, normalised: Tensor) -> Tensor:
         """Normalised motion ``(batch, frames, features)`` -> movement tokens ``(batch, frames // 4, latent)``."""
@@ -176,98 +182,102 @@ class GuoEvaluator(Evaluator):
     def _check(self, motion: Tensor, lengths: Tensor) -> None:
         if motion.dim() != 3 or motion.shape[-1] != self.features:
             raise DataError(f"the evaluator reads (batch, frames, {self.features}) motions, got {tuple(motion.shape)}")
-        shortest, longest = int(lengths.min()), int(lengths.max())
-        if shortest < self.unit_length or longest > min(motion.shape[1], self.max_frames):
-            limit = min(motion.shape[1], self.max_frames)
+        shortest, longest, limit = int(lengths.min()), int(lengths.max()), min(motion.shape[1], self.max_frames)
+        if shortest < self.unit_length or longest > limit:
             raise DataError(
                 f"motion lengths lie between {shortest} and {longest} frames, the evaluator reads 4 to {limit}"
             )
 
     def embed_text(self, captions: Sequence[Caption]) -> Tensor:
-        """See :meth:`Evaluator.embed_text`. At most 20 tokens are read, framed by begin and end markers."""
-        framed = [pad_tokens(tagged(caption).tokens) for caption in captions]
-        return self.embed_tokens([tokens for tokens, _ in framed], torch.tensor([count for _, count in framed]))
+        """As :meth:`Evaluator.embed_text`, ``(batch, width)``. At most 20 tokens are read, framed by begin and end
+        markers.
+        """
+        return self.embed_tokens(*framed_tokens(captions))
 
     def embed_tokens(self, framed: Sequence[Sequence[str]], lengths: Tensor) -> Tensor:
-        """Framed tokens (``sos/OTHER`` ... ``unk/OTHER``, equally many per row) and counts -> ``(batch, width)``."""
-        longest = int(lengths.max())
-        rows, classes = self.vocabulary.encode([tokens[:longest] for tokens in framed])
-        return self.encode_text(rows.to(self.mean.device), classes.to(self.mean.device), lengths)
+        """Framed tokens (``sos/OTHER`` ... ``unk/OTHER``, equally many per row) and counts ``(batch,)`` -> ``(batch,
+        width)``.
+        """
+        return self.encode_text(*self._rows(framed, lengths), lengths)
+
+    def _rows(self, framed: Sequence[Sequence[str]], lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Word rows and classes, both int64 ``(batch, tokens)``, on this device."""
+        rows, classes = self.vocabulary.encode([tokens[: int(lengths.max())] for tokens in framed])
+        return rows.to(self.mean.device), classes.to(self.mean.device)
 
     def encode_text(self, rows: Tensor, classes: Tensor, lengths: Tensor) -> Tensor:
-        """Word rows and classes, int64 ``(batch, tokens)``, and token counts -> ``(batch, width)``."""
+        """Word rows and classes, int64 ``(batch, tokens)``, and token counts ``(batch,)`` -> ``(batch, width)``."""
         onehot = F.one_hot(classes, len(CLASSES)).to(self.mean)
         return self.text_encoder(F.embedding(rows, self.word_vectors), onehot, lengths)  # type: ignore[no-any-return]
 
     def embed_text_masked(
         self, captions: Sequence[Caption], concept: Concept, definition: str = "clean", terms: Sequence[str] = ()
     ) -> tuple[Tensor, Tensor]:
-        """Embeddings of the captions without the concept's words, and which captions changed.
+        """As :meth:`Evaluator.embed_text_masked`, ``(batch, width)`` and bool ``(batch,)``.
 
         Args:
             captions: any captions.
             concept: whose words are masked with ``definition="clean"`` (whole words, inflections).
             definition: ``clean``, or ``hmu`` = the published substring rule on ``terms`` (default: its keywords).
             terms: forbidden substrings of the definition ``hmu``.
-
-        Returns:
-            embeddings ``(batch, width)`` and bool ``(batch,)``.
         """
-        if definition == "clean":
+        if check_definition(definition) == "clean":
             masked = [mask_caption(tagged(caption), concept) for caption in captions]
             return self.embed_text([m for m, _ in masked]), torch.tensor([changed for _, changed in masked])
-        if definition != "hmu":
-            raise ConfigError(f"MM-Safe has the definitions 'clean' and 'hmu', not '{definition}'")
-        framed = [pad_tokens(tagged(caption).tokens) for caption in captions]
-        censored = [mask_substrings(tokens, tuple(terms) or tuple(concept.keywords)) for tokens, _ in framed]
-        changed = torch.tensor([new != old for new, (old, _) in zip(censored, framed, strict=True)])
-        width = min(len(tokens) for tokens in censored)
-        lengths = torch.tensor([min(count, width) for _, count in framed])
-        return self.embed_tokens(censored, lengths), changed
+        framed, counts = framed_tokens(captions)
+        censored = [mask_substrings(tokens, tuple(terms) or tuple(concept.keywords)) for tokens in framed]
+        changed = torch.tensor([new != old for new, old in zip(censored, framed, strict=True)])
+        return self.embed_tokens(censored, counts.clamp(max=min(map(len, censored)))), changed
 
     # -- training ----------------------------------------------------------------------------------------------------
     def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Terms of a stage's objective; ``"loss"`` is minimised (see :mod:`hmu.evaluators.guo.objectives`)."""
-        stages = (decomp_stage, match_stage)
-        return stages[self._stage_index(stage)](self, batch, generator)
+        """Movement auto-encoder on one random window of every clip (``decomp``), or captions against motions
+        (``match``), scalars; see :mod:`hmu.evaluators.guo.objectives`.
+        """
+        losses = {"decomp": self._decomp, "match": self._match}
+        return losses[self.known_stage(stage)](batch, generator)
+
+    def _decomp(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
+        normalised = (batch.motion.to(self.mean) - self.mean) / self.std
+        normalised = normalised.masked_fill(~length_mask(batch.lengths, normalised.shape[1])[..., None], 0)
+        windows = random_windows(normalised, batch.lengths, WINDOW, generator)
+        self.movement_encoder.train(self.training)
+        latents = self.movement(windows)
+        self.movement_encoder.eval()
+        return movement_terms(windows, self.movement_decoder(latents), latents)
+
+    def _match(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
+        with torch.no_grad():  # the movement encoder is frozen and drops nothing out
+            tokens = self.movement(self.normalise(batch.motion, batch.lengths))
+        motion = self.motion_encoder(tokens, batch.lengths // self.unit_length)
+        framed, counts = framed_tokens(batch.captions)
+        rows, classes = self._rows(framed, counts)
+        if self.training and self.word_dropout > 0:
+            rows, classes = self.vocabulary.drop(rows, classes, self.word_dropout, generator)
+        text = self.encode_text(rows, classes, counts)
+        if self.negatives == "all" or len(batch) < 2:
+            return match_all_terms(text, motion, self.margin)
+        device = torch.device("cpu") if generator is None else generator.device
+        shift = int(torch.randint(1, len(batch), (1,), generator=generator, device=device))
+        return match_terms(text, motion, shift, self.margin)
 
     def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
         """What a stage updates: the movement auto-encoder, or the two encoders (and learned word vectors)."""
-        self._stage_index(stage)
-        if stage == "decomp":
-            yield from self.movement_encoder.parameters()
-            yield from self.movement_decoder.parameters()
-            return
-        yield from self.text_encoder.parameters()
-        yield from self.motion_encoder.parameters()
-        if self.learn_words:
+        decomp = self.known_stage(stage) == "decomp"
+        for part in self.stored[:2] if decomp else ("text_encoder", "motion_encoder"):
+            yield from getattr(self, part).parameters()
+        if self.learn_words and not decomp:
             yield self.word_vectors
 
     def stage_window(self, stage: str) -> int | None:
         """Frames of a training window; None = whole clips."""
-        return (WINDOW, None)[self._stage_index(stage)]
-
-    def optimizer_defaults(self, stage: str) -> dict[str, float | int | None]:
-        """Published optimiser settings (Adam)."""
-        batch, epochs, clip = ((128, 270, None), (32, 300, 0.5))[self._stage_index(stage)]
-        return {"lr": 1e-4, "weight_decay": 0.0, "batch_size": batch, "epochs": epochs, "grad_clip": clip}
+        return WINDOW if self.known_stage(stage) == "decomp" else None
 
     def clip_gradients(self, stage: str, largest: float) -> None:
-        """Bound the gradient norm part by part: as published each encoder of ``match`` separately (``clip_parts``).
-
-        Learned word vectors count as a part of the text encoder; ``decomp`` has one part, the auto-encoder.
-        """
-        if self._stage_index(stage) == 0:
-            nn.utils.clip_grad_norm_(list(self.stage_parameters(stage)), largest)
-            return
-        words = [self.word_vectors] if self.learn_words else []
-        nn.utils.clip_grad_norm_([*self.text_encoder.parameters(), *words], largest)
-        nn.utils.clip_grad_norm_(self.motion_encoder.parameters(), largest)
-
-    def _stage_index(self, stage: str) -> int:
-        if stage not in self.stages:
-            raise ConfigError(f"the evaluator has the stages {', '.join(self.stages)}, not '{stage}'")
-        return self.stages.index(stage)
+        """Bound the gradient norm part by part: as published each encoder of ``match`` separately (``clip_parts``)."""
+        parameters, motion = list(self.stage_parameters(stage)), set(self.motion_encoder.parameters())
+        for own in (False, True):
+            nn.utils.clip_grad_norm_([p for p in parameters if (p in motion) is own], largest)
 
     def train(self, mode: bool = True) -> GuoEvaluator:
         """As in torch, but the movement encoder drops out nothing outside its own stage."""
@@ -275,21 +285,12 @@ class GuoEvaluator(Evaluator):
         self.movement_encoder.eval()
         return self
 
-    def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
-        """Write a folder that :func:`hmu.evaluators.guo.load_pretrained` reads.
-
-        ``half`` stores weights in float16 and leaves out the movement decoder, which only training ``decomp`` needs.
-        """
-        from hmu.evaluators.guo.authors import save_pretrained  # files builds evaluators, so it imports this module
-
-        save_pretrained(self, folder, half=half, decoder=not half)
-
     @property
     def fingerprint(self) -> str:
         """SHA-256 over weights, statistics, word vectors and words."""
         variant = "ours" if self.variant == "default" else self.variant  # its old spelling: fingerprints stay
         digest = hashlib.sha256(f"{self.name} {variant} {self.max_frames}".encode())
-        digest.update("\n".join(self.vocabulary.words).encode())
+        digest.update("\n".join(self.words).encode())
         for name, tensor in sorted(self.state_dict().items()):
             if not name.startswith("movement_decoder."):
                 digest.update(name.encode())

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+WINDOW = 24  # frames of the stage ``decomp``
+
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distance of rows with the published epsilon inside: ``sqrt(sum (a - b + 1e-6)^2)``, ``(batch,)``."""

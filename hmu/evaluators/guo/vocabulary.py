@@ -12,7 +12,9 @@ from torch import Tensor
 
 from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.words import read_word_index
+from hmu.data.captions import Caption
 from hmu.errors import DataError
+from hmu.evaluators.masking import tagged
 
 SOS, EOS, UNK = "sos", "eos", "unk"
 MAX_TOKENS = 20
@@ -48,6 +50,12 @@ def pad_tokens(tokens: Sequence[str], most: int = MAX_TOKENS) -> tuple[list[str]
     framed = [f"{SOS}/OTHER", *tokens[:most], f"{EOS}/OTHER"]
     count = len(framed)
     return framed + [f"{UNK}/OTHER"] * (most + 2 - count), count
+
+
+def framed_tokens(captions: Sequence[Caption]) -> tuple[list[list[str]], Tensor]:
+    """Framed tokens of every caption (tagged by rule where it has none), and how many of them are read ``(batch,)``."""
+    pairs = [pad_tokens(tagged(caption).tokens) for caption in captions]
+    return [tokens for tokens, _ in pairs], torch.tensor([count for _, count in pairs])
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,18 @@ class Vocabulary:
         pairs = torch.tensor([[self.lookup(token) for token in tokens] for tokens in framed], dtype=torch.int64)
         pairs = pairs.reshape(len(framed), -1, 2)
         return pairs[..., 0], pairs[..., 1]
+
+    def drop(
+        self, rows: Tensor, classes: Tensor, share: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Rows and classes, int64 ``(batch, tokens)``, a ``share`` of the words replaced by ``unk``/OTHER; the markers
+        at begin and end stay.
+        """
+        device = torch.device("cpu") if generator is None else generator.device
+        draw = torch.rand(rows.shape, generator=generator, device=device).to(rows.device)
+        framing = torch.tensor([self.index[SOS], self.index[EOS]], device=rows.device)
+        dropped = (draw < share) & ~torch.isin(rows, framing)
+        return rows.masked_fill(dropped, self.index[UNK]), classes.masked_fill(dropped, _OTHER)
 
 
 def load_glove(folder: Path | str) -> tuple[Vocabulary, Tensor]:

@@ -13,109 +13,127 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.prompts import fit_vocabulary
-from hmu.checks import check_variant
+from hmu.checkpoints.folders import CONFIG
+from hmu.checkpoints.pretrained import WEIGHTS as WEIGHTS_FILE
+from hmu.checkpoints.safe import load_safetensors
+from hmu.checks import check_variant, require
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError, DataError
-from hmu.evaluators.base import Evaluator
-from hmu.evaluators.masking import CENSORED, mask_caption
+from hmu.evaluators.base import TrainedEvaluator
+from hmu.evaluators.masking import CENSORED, check_definition, mask_caption
 from hmu.evaluators.tmr.networks import MAX_POSITIONS, Decoder, Encoder
-from hmu.evaluators.tmr.objectives import WEIGHTS
-from hmu.evaluators.tmr.stage import joint_stage
+from hmu.evaluators.tmr.objectives import (
+    WEIGHTS,
+    contrastive,
+    false_negatives,
+    latent_kl,
+    reconstruction,
+    sample_latent,
+    term_weights,
+)
+from hmu.evaluators.tmr.settings import PARTS, our_settings, widths
 from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.owner import ReadsText
 from hmu.text.stored import storable
 from hmu.text.words_bag import BagOfWords
 
+Latent = tuple[Tensor, Tensor | None]  # mean and log-variance, each ``(batch, width)``
 EPSILON = 1e-12  # of the published normaliser
-PARTS = ("motion_encoder", "text_encoder", "motion_decoder")
+#: the published sizes and training, where the authors' files, or folders of version 0.1, do not state them
+PUBLISHED: Mapping[str, Any] = {
+    "ff": 1024, "layers": 6, "heads": 4, "dropout": 0.1, "unit": True, "temperature": 0.1, "threshold": 0.8,
+    "weights": WEIGHTS, "variant": "default",
+}  # fmt: skip
 
 
-class TMREvaluator(Evaluator):
+class TMREvaluator(ReadsText, TrainedEvaluator):
     """Motion and text encoders with a shared latent, and a motion decoder that training needs (TMR, ICCV 2023).
 
     Args:
         features: columns of the motion representation.
         text: encoder of captions into tokens; trained along if it is a compact one; None: :meth:`embed_tokens` only.
-        sentences: encoder whose ``pooled`` vectors say which captions mean the same; None: content words.
-        text_width: width of a token where ``text`` is None.
-        width, ff, layers, heads, dropout, activation: of the transformers; the defaults are the published ones.
-        parts: per network (``motion_encoder``, ``text_encoder``, ``motion_decoder``) what differs: ``ff``, ``layers`` …
-        vae: latents have a variance while training.
+        width, ff, layers, heads, dropout, activation: of the transformers.
         unit: embeddings have unit length, so that Euclidean distances order as cosines do; False: the latent mean.
         temperature, threshold: of the contrastive term; captions with ``cosine > 2 threshold - 1`` are no negatives.
-        weights: of the terms ``recons``, ``kl``, ``latent`` and ``contrastive``.
+        weights: of the terms ``recons``, ``kl``, ``latent`` and ``contrastive``, as published where they are not given.
         variant: ``default`` averages the reconstruction over real frames and validates without noise; ``upstream``
             averages over the padded array and always samples.
+        sentences: encoder whose ``pooled`` vectors say which captions mean the same; None: content words.
+        text_width: width of a token where ``text`` is None.
+        parts: per network (``motion_encoder``, ``text_encoder``, ``motion_decoder``) what differs: ``ff``, ``layers`` …
+        vae: latents have a variance while training.
     """
 
     name = "tmr"
     stages = ("joint",)
+    stored = (*PARTS, "text", "mean", "std")
+    training_only = ("motion_decoder.*",)
+    unstored = ("sentences",)
+    adjustable = ("text", "sentences", "unit", "temperature", "threshold", "weights", "variant")
 
     def __init__(
         self,
-        features: int = 263,
-        text: TextEncoder | None = None,
+        features: int,
+        text: TextEncoder | None,
+        width: int,
+        ff: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        unit: bool,
+        temperature: float,
+        threshold: float | None,
+        weights: Mapping[str, float],
+        variant: str,
         sentences: TextEncoder | None = None,
-        text_width: int = 768,
-        width: int = 256,
-        ff: int = 1024,
-        layers: int = 6,
-        heads: int = 4,
-        dropout: float = 0.1,
+        text_width: int = 0,
         activation: str = "gelu",
         parts: Mapping[str, Mapping[str, Any]] | None = None,
         vae: bool = True,
-        unit: bool = True,
-        temperature: float = 0.1,
-        threshold: float | None = 0.8,
-        weights: Mapping[str, float] | None = None,
-        variant: str = "default",
     ) -> None:
-        super().__init__()
-        _check(activation, temperature)
-        self.features, self.width, self.unit = features, width, unit
+        super().__init__(features, width)
+        if activation not in ("gelu", "relu"):
+            raise ConfigError(f"evaluator.activation={activation}: expected gelu or relu")
+        require("evaluator.temperature", temperature, above=0)
+        self.unit, self.vae = unit, vae
         self.variant = check_variant("evaluator.variant", variant)
-        self.temperature, self.threshold = float(temperature), threshold
-        self.weights = term_weights(weights)
+        self.temperature, self.threshold, self.weights = float(temperature), threshold or 0.0, term_weights(weights)
         self.text_width = text_width if text is None else text.width
         self.text = text
         self.sentences = BagOfWords() if sentences is None else sentences
         shape = {"ff": ff, "layers": layers, "heads": heads, "dropout": dropout, "activation": activation}
-        self.vae = vae
         self.parts = {name: {**shape, **dict((parts or {}).get(name, {}))} for name in PARTS}
+        for name in shape:  # what a folder states beside the parts: those of the motion encoder
+            setattr(self, name, self.parts["motion_encoder"][name])
         for part in self.parts.values():
             if width % part["heads"]:
                 raise ConfigError(f"evaluator: width={width} is not a multiple of heads={part['heads']}; change one")
         self.motion_encoder = Encoder(features, width, vae=vae, **self.parts["motion_encoder"])
         self.text_encoder = Encoder(self.text_width, width, vae=vae, **self.parts["text_encoder"])
         self.motion_decoder = Decoder(features, width, **self.parts["motion_decoder"])
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("std", torch.ones(features))
+
+    @classmethod
+    def upgrade(cls, config: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Settings of the networks are checked. Folders of version 0.1 state those only, no widths."""
+        key = "parts" if "parts" in config else "settings"
+        parts = our_settings(config.get(key), folder / CONFIG, key)
+        if key == "parts":
+            return {**config, "parts": parts}
+        weights = load_safetensors(folder / WEIGHTS_FILE)
+        sizes = {**widths(weights, str(folder / WEIGHTS_FILE)), **parts["motion_encoder"]}
+        return {**PUBLISHED, **sizes, "parts": parts, "text": config.get("text")}
 
     # -- what comes from data ----------------------------------------------------------------------------------------
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Use these statistics, each ``(features,)``; DataError if the width or the values cannot be."""
-        mean, std = torch.as_tensor(mean), torch.as_tensor(std)
-        if mean.shape != (self.features,) or std.shape != (self.features,):
-            shapes = f"{tuple(mean.shape)}, {tuple(std.shape)}"
-            raise DataError(f"TMR's statistics have shapes {shapes}, expected ({self.features},)")
-        if not bool((std > 0).all() and torch.isfinite(std).all() and torch.isfinite(mean).all()):
-            raise DataError("TMR's statistics: every std must be finite and greater than 0, every mean finite")
-        self.mean.copy_(mean)
-        self.std.copy_(std)
-
     def prepare(self, mean: Any, std: Any, captions: Iterable[Caption] = ()) -> None:
         """Statistics ``(features,)`` as given, and a compact text encoder's vocabulary from the captions."""
         self.set_statistics(*(torch.as_tensor(np.asarray(x), dtype=torch.float32).flatten() for x in (mean, std)))
-        fit_vocabulary(self.text, captions)
+        self.fit_vocabulary(captions)
 
     # -- embedding ---------------------------------------------------------------------------------------------------
     def embed_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """See :meth:`Evaluator.embed_motion`.
+        """As :meth:`Evaluator.embed_motion`, ``(batch, width)``.
 
         Raises:
             DataError: a clip without frames or longer than the table of positions, or a wrong number of columns.
@@ -124,7 +142,7 @@ class TMREvaluator(Evaluator):
         return F.normalize(latent, dim=-1) if self.unit else latent
 
     def embed_text(self, captions: Sequence[Caption]) -> Tensor:
-        """See :meth:`Evaluator.embed_text`: the sentence is read, not its ``word/POS`` tokens."""
+        """As :meth:`Evaluator.embed_text`, ``(batch, width)``: the sentence is read, not its ``word/POS`` tokens."""
         return self.embed_tokens(self.read([caption.text for caption in captions]))
 
     def embed_tokens(self, condition: TextCondition) -> Tensor:
@@ -135,20 +153,20 @@ class TMREvaluator(Evaluator):
     def embed_text_masked(
         self, captions: Sequence[Caption], concept: Concept, definition: str = "clean"
     ) -> tuple[Tensor, Tensor]:
-        """See :meth:`Evaluator.embed_text_masked`. ``hmu`` replaces substrings of the sentence, ignoring case."""
-        if definition == "clean":
+        """As :meth:`Evaluator.embed_text_masked`, ``(batch, width)`` and bool ``(batch,)``. ``hmu`` replaces
+        substrings of the sentence, ignoring case.
+        """
+        if check_definition(definition) == "clean":
             pairs = [mask_caption(caption, concept) for caption in captions]
             texts, changed = [masked.text for masked, _ in pairs], [was for _, was in pairs]
-        elif definition == "hmu":
+        else:
             terms = re.compile("|".join(map(re.escape, concept.keywords)), re.IGNORECASE)
             texts = [terms.sub(CENSORED, caption.text) for caption in captions]
             changed = [text != caption.text for text, caption in zip(texts, captions, strict=True)]
-        else:
-            raise ConfigError(f"MM-Safe has the definitions 'clean' and 'hmu', not '{definition}'")
         return self.embed_tokens(self.read(texts)), torch.tensor(changed)
 
     def embed_sentences(self, texts: Sequence[str]) -> Tensor:
-        """See :meth:`Evaluator.embed_sentences`; read by the encoder ``sentences``."""
+        """As :meth:`Evaluator.embed_sentences`, ``(batch, any)``; read by the encoder ``sentences``."""
         pooled = self.sentences.encode(texts).pooled
         if pooled is None:
             raise ConfigError("evaluator.sentences gives no sentence vectors; choose text@evaluator.sentences=mpnet")
@@ -172,8 +190,8 @@ class TMREvaluator(Evaluator):
             raise DataError(f"TMR reads (batch, frames, {self.features}) motions, got {tuple(motion.shape)}")
         most = min(motion.shape[1], MAX_POSITIONS - 2)
         if int(lengths.min()) < 1 or int(lengths.max()) > most:
-            told = f"{int(lengths.min())} and {int(lengths.max())}"
-            raise DataError(f"motion lengths lie between {told} frames, TMR reads 1 to {most}")
+            span = f"{int(lengths.min())} and {int(lengths.max())}"
+            raise DataError(f"motion lengths lie between {span} frames, TMR reads 1 to {most}")
         longest = int(lengths.max())
         normalised = (motion[:, :longest].to(self.mean) - self.mean) / (self.std + EPSILON)
         return normalised.masked_fill(~length_mask(lengths.to(motion.device), longest)[..., None], 0)
@@ -194,13 +212,59 @@ class TMREvaluator(Evaluator):
 
     # -- training ----------------------------------------------------------------------------------------------------
     def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Terms of the objective; ``"loss"`` is minimised (see :mod:`hmu.evaluators.tmr.objectives`)."""
-        self._check_stage(stage)
-        return joint_stage(self, batch, generator)
+        """Terms of the objective, scalars; text noise is drawn before motion noise, as published (see
+        :mod:`hmu.evaluators.tmr.objectives`).
+        """
+        self.known_stage(stage)
+        normalised = self.normalise(batch.motion, batch.lengths)
+        mask = length_mask(batch.lengths.to(normalised.device), normalised.shape[1])
+        latents = self.encode_text(self.read(batch.texts)), self.encode_motion(normalised, batch.lengths)
+        noise = None
+        if self.training or self.variant == "upstream":
+            device = normalised.device if generator is None else generator.device
+            shape = latents[0][0].shape
+            text, motion = (torch.randn(shape, generator=generator, device=device).to(normalised) for _ in range(2))
+            noise = (text, motion)
+        return self.joint_terms(normalised, mask, latents, noise, self.embed_sentences(batch.texts))
+
+    def joint_terms(
+        self,
+        normalised: Tensor,
+        mask: Tensor,
+        latents: tuple[Latent, Latent],
+        noise: tuple[Tensor, Tensor] | None,
+        sentences: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """All terms of the objective and their weighted sum ``loss``, scalars.
+
+        Args:
+            normalised: motion ``(batch, frames, features)``; mask: its real frames ``(batch, frames)``.
+            latents: mean and log-variance of text and of motion, each ``(batch, width)``.
+            noise: standard normal ``(batch, width)`` for text and motion; None takes the means.
+            sentences: unit sentence embeddings ``(batch, any)``; None: every other caption of the batch is a negative.
+        """
+        text, motion = (
+            latent[0] if eps is None else sample_latent(*latent, eps)
+            for latent, eps in zip(latents, noise or (None, None), strict=True)
+        )
+        counted = None if self.variant == "upstream" else mask
+        recons = [reconstruction(self.motion_decoder(z, mask), normalised, counted) for z in (text, motion)]
+        (text_mean, text_logvar), (motion_mean, motion_logvar) = latents
+        kl = normalised.new_zeros(())
+        if text_logvar is not None and motion_logvar is not None:
+            kl = latent_kl((text_mean, text_logvar), (motion_mean, motion_logvar))
+        filtered = None if sentences is None else false_negatives(sentences, self.threshold)
+        terms = {
+            "recons": torch.stack(recons).sum(),
+            "kl": kl,
+            "latent": F.smooth_l1_loss(text, motion),
+            "contrastive": contrastive(text, motion, self.temperature, filtered),
+        }
+        return {**terms, "loss": torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()}
 
     def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
         """All three networks, and a text encoder that is stored with them."""
-        self._check_stage(stage)
+        self.known_stage(stage)
         for part in (self.motion_encoder, self.text_encoder, self.motion_decoder):
             yield from part.parameters()
         if self.text is not None and storable(self.text):
@@ -209,23 +273,8 @@ class TMREvaluator(Evaluator):
 
     def stage_window(self, stage: str) -> int | None:
         """Whole clips."""
-        self._check_stage(stage)
+        self.known_stage(stage)
         return None
-
-    def optimizer_defaults(self, stage: str) -> dict[str, float | int | None]:
-        """Published optimiser settings (AdamW)."""
-        self._check_stage(stage)
-        return {"lr": 1e-4, "weight_decay": 1e-2, "batch_size": 32, "epochs": 500, "grad_clip": None}
-
-    def _check_stage(self, stage: str) -> None:
-        if stage not in self.stages:
-            raise ConfigError(f"TMR has the stage {self.stages[0]}, not '{stage}'")
-
-    def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
-        """Write a folder that :func:`hmu.evaluators.tmr.load_pretrained` reads."""
-        from hmu.evaluators.tmr.authors import save_pretrained  # files builds evaluators, so it imports this module
-
-        save_pretrained(self, folder, half=half, decoder=not half)
 
     @property
     def fingerprint(self) -> str:
@@ -239,24 +288,5 @@ class TMREvaluator(Evaluator):
         return f"{self.name}-{digest.hexdigest()[:16]}"
 
 
-def _check(activation: str, temperature: float) -> None:
-    if activation not in ("gelu", "relu"):
-        raise ConfigError(f"evaluator.activation={activation}: expected gelu or relu")
-    if temperature <= 0:
-        raise ConfigError(f"evaluator: temperature={temperature}; expected a number above 0")
-
-
-def term_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
-    """The published weights of the loss terms, with ``weights`` in their place.
-
-    Raises:
-        ConfigError: an unknown term.
-    """
-    unknown = set(weights or {}) - set(WEIGHTS)
-    if unknown:
-        raise ConfigError(f"evaluator.weights: unknown term {sorted(unknown)}; known: {', '.join(WEIGHTS)}")
-    return {**WEIGHTS, **{name: float(value) for name, value in (weights or {}).items()}}
-
-
-def _halves(encoded: Tensor) -> tuple[Tensor, Tensor | None]:
+def _halves(encoded: Tensor) -> Latent:
     return encoded[:, 0], encoded[:, 1] if encoded.shape[1] > 1 else None

@@ -8,8 +8,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hmu.errors import ConfigError
+
 #: weights of the terms, as published
 WEIGHTS: Mapping[str, float] = {"recons": 1.0, "latent": 1e-5, "kl": 1e-5, "contrastive": 0.1}
+
+
+def term_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """The published weights of the loss terms, with ``weights`` in their place.
+
+    Raises:
+        ConfigError: an unknown term.
+    """
+    unknown = set(weights) - set(WEIGHTS)
+    if unknown:
+        raise ConfigError(f"evaluator.weights: unknown term {sorted(unknown)}; known: {', '.join(WEIGHTS)}")
+    return {**WEIGHTS, **{name: float(value) for name, value in weights.items()}}
 
 
 def sample_latent(mean: Tensor, logvar: Tensor | None, noise: Tensor, factor: float = 1.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""The settings of a run directory of TMR's authors, each with its type and range: forks write anything."""
+"""The settings of TMR in somebody's files, each with its type and range: forks write anything."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from hmu.checkpoints.kinds import Choice, Kind, Real, Text, Whole, check_values
 from hmu.documents import read_json, read_yaml
 from hmu.errors import CheckpointError, shown
-from hmu.evaluators.tmr.evaluator import PARTS
 from hmu.evaluators.tmr.objectives import WEIGHTS
 
 log = logging.getLogger(__name__)
+PARTS = ("motion_encoder", "text_encoder", "motion_decoder")
 #: where a run directory keeps its settings, the first that is there
 CONFIGS = ("config.json", "config.yaml", ".hydra/config.yaml")
 #: of a network: the authors' names -> ours
@@ -65,33 +67,33 @@ def authors_settings(config: Mapping[str, Any], path: Path | str = "config.json"
         CheckpointError: a value of another type or out of range.
     """
     model = _mapping(config, "model", path)
-    told: dict[str, dict[str, Any]] = {}
+    stated: dict[str, dict[str, Any]] = {}
     for part in PARTS:
         given = _mapping(model, part, path, "model.")
-        told[part] = {
+        stated[part] = {
             ours: _fitting(given[key], kind, path, f"model.{part}.{key}")
             for key, (ours, kind) in _PART.items()
             if given.get(key) is not None
         }
-    return {part: settings for part, settings in told.items() if part in model}
+    return {part: settings for part, settings in stated.items() if part in model}
 
 
-def our_settings(settings: Any, path: Path) -> dict[str, dict[str, Any]]:
-    """As :func:`authors_settings`, from a model folder of ours, whose names are ours.
+def our_settings(settings: Any, path: Path, key: str = "parts") -> dict[str, dict[str, Any]]:
+    """As :func:`authors_settings`, from a model folder of ours, whose names are ours; ``key`` is where they stand.
 
     Raises:
         CheckpointError: a value of another type or out of range, or an unknown one.
     """
     kinds = dict(_PART.values())
-    told: dict[str, dict[str, Any]] = {}
-    given = _mapping({"settings": settings}, "settings", path)
+    stated: dict[str, dict[str, Any]] = {}
+    given = _mapping({key: settings}, key, path)
     for part in PARTS:
-        values = _mapping(given, part, path, "settings.")
+        values = _mapping(given, part, path, f"{key}.")
         unknown = sorted(set(map(str, values)) - set(kinds))
         if unknown:
-            raise CheckpointError(f"{path}: settings.{part} holds the unknown '{shown(unknown[0])}'; copy it again")
-        told[part] = check_values(values, f"{path}: settings.{part}.", kinds, CheckpointError)
-    return told
+            raise CheckpointError(f"{path}: {key}.{part} holds the unknown '{shown(unknown[0])}'; copy it again")
+        stated[part] = check_values(values, f"{path}: {key}.{part}.", kinds, CheckpointError)
+    return stated
 
 
 def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json") -> dict[str, Any]:
@@ -103,13 +105,13 @@ def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json
         CheckpointError: a value of another type or out of range.
     """
     model = _mapping(config, "model", path)
-    found: dict[str, Any] = {}
+    objective: dict[str, Any] = {}
     if model.get("temperature") is not None:
-        found["temperature"] = _fitting(model["temperature"], _TEMPERATURE, path, "model.temperature")
+        objective["temperature"] = _fitting(model["temperature"], _TEMPERATURE, path, "model.temperature")
     if "threshold_selfsim" in model:  # null turns the filter off
         threshold = model["threshold_selfsim"]
         given = None if threshold is None else _fitting(threshold, _THRESHOLD, path, "model.threshold_selfsim")
-        found["threshold"] = given
+        objective["threshold"] = given
     weights = _mapping(model, "lmd", path, "model.")
     foreign = [key for key in weights if key not in WEIGHTS]
     if foreign:
@@ -117,8 +119,23 @@ def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json
         log.warning("%s: terms of a loss that are not known here: %s; training on goes without", path, listed)
     if weights:
         known = {key: value for key, value in weights.items() if key in WEIGHTS and value is not None}
-        found["weights"] = {key: _fitting(value, _WEIGHT, path, f"model.lmd.{key}") for key, value in known.items()}
-    return found
+        objective["weights"] = {key: _fitting(value, _WEIGHT, path, f"model.lmd.{key}") for key, value in known.items()}
+    return objective
+
+
+def widths(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+    """What the encoders' tensors say: ``features``, ``width``, ``text_width`` and ``vae``.
+
+    Raises:
+        CheckpointError: they are not TMR's; ``source`` names the file.
+    """
+    try:
+        width, features = tensors["motion_encoder.projection.weight"].shape
+        text_width = tensors["text_encoder.projection.weight"].shape[1]
+        vae = len(tensors["motion_encoder.tokens"]) > 1
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{source}: not TMR's networks: {type(error).__name__} {shown(error, 120)}") from error
+    return {"features": int(features), "width": int(width), "text_width": int(text_width), "vae": vae}
 
 
 def _mapping(node: Mapping[str, Any], key: str, path: Path | str, above: str = "") -> Mapping[str, Any]:
