@@ -10,7 +10,7 @@ from evaluate import evaluate
 from hmu import app
 from hmu.evaluators.guo import GuoEvaluator
 from hmu.evaluators.guo.evaluator import PUBLISHED
-from tests.report.test_closer import toy_tmr
+from tests.workflows.test_confusion import toy_tmr
 from tests.workflows.toy import QUIET, inputs, retain_reference, run
 from unlearn import unlearn
 
