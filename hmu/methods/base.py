@@ -117,6 +117,7 @@ class TrainedMethod(Optimisation, Method):
 
     place: ClassVar[str] = "method"
     drop_last: ClassVar[bool] = False
+    retain_term: ClassVar[str] = "loss"  #: the term of :meth:`loss` that says how well the retain side is held
 
     stop_window: int
 

@@ -34,6 +34,7 @@ class Esd(TeacherMethod, WeightMethod):
     """
 
     name: ClassVar[str] = "esd"
+    retain_term: ClassVar[str] = "preserve"
 
     preserve_weight: float
 

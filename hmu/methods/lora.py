@@ -54,6 +54,7 @@ class Lora(TeacherMethod):
     """
 
     name: ClassVar[str] = "lora"
+    retain_term: ClassVar[str] = "retain"
 
     mode: Literal["contrastive", "specialise", "negate"]
     strength: float
