@@ -1,10 +1,10 @@
 """Closed-form edits of linear layers: the ridge problem behind UCE and RECE, solved in float64.
 
-A layer answers ``W x + b``. Wanted is the ``W'`` that minimises
+A layer computes ``W x + b``. The edit is the ``W'`` that minimises
 
     ridge ||W' - W||^2 + erase sum_c ||W' c + b - v||^2 + keep sum_r ||W' r - W r||^2
 
-over rows ``c`` of the concept, which should answer ``v``, and rows ``r`` to keep:
+over rows ``c`` of the concept, which should become ``v``, and rows ``r`` to keep:
 
     W' = W + [erase sum (v - W c - b) c^T] [ridge I + erase sum c c^T + keep sum r r^T]^-1,
 
@@ -42,7 +42,7 @@ class Group:
         concept: rows of the forget prompts ``(rows, in)``.
         aim: what each of them should become ``(rows, in)``.
         gram, total: sum of ``r r^T`` ``(in, in)`` and of ``r`` ``(in,)`` over the rows to keep.
-        kept: number of rows to keep.
+        retain_rows: number of rows to keep.
     """
 
     layers: dict[str, tuple[Tensor, Tensor | None]]
@@ -50,7 +50,7 @@ class Group:
     aim: Tensor
     gram: Tensor
     total: Tensor
-    kept: int
+    retain_rows: int
 
     @classmethod
     def of(cls, layers: dict[str, tuple[Tensor, Tensor | None]], concept: Tensor, aim: Tensor, retain: Tensor) -> Group:
@@ -63,8 +63,8 @@ class Group:
 def collect(
     backbone: MotionBackbone,
     layers: Sequence[str],
-    erased: Sequence[str],
-    kept: Sequence[str],
+    forget: Sequence[str],
+    retain: Sequence[str],
     anchor: str,
     tokens: tuple[str, str],
 ) -> list[Group]:
@@ -73,23 +73,23 @@ def collect(
     Args:
         backbone: the base.
         layers: names from ``text_projections``.
-        erased, kept: prompts of both sides.
+        forget, retain: prompts of both sides.
         anchor: what the first become.
         tokens: which rows of the first and of the second, see :data:`hmu.methods.prompt_rows.CHOICES`.
     """
     members, modules = input_groups(backbone, layers), backbone.text_projections()
     leaders = list(members)
-    wanted = aims(prompt_rows(backbone, [anchor], leaders), tokens[0])
+    aimed = aims(prompt_rows(backbone, [anchor], leaders), tokens[0])
     concept: dict[str, list[Tensor]] = {name: [] for name in leaders}
     aim: dict[str, list[Tensor]] = {name: [] for name in leaders}
-    for rows in side_rows(backbone, erased, leaders, tokens[0]):
+    for rows in side_rows(backbone, forget, leaders, tokens[0]):
         for name, x in rows.inputs.items():
             concept[name].append(x.double())
-            aim[name].append(wanted(name, rows.kind))
+            aim[name].append(aimed(name, rows.kind))
     gram: dict[str, Tensor] = {}
     total: dict[str, Tensor] = {}
     count = 0
-    for rows in side_rows(backbone, kept, leaders, tokens[1]):
+    for rows in side_rows(backbone, retain, leaders, tokens[1]):
         count += len(rows)
         for name, x in ((name, x.double()) for name, x in rows.inputs.items()):
             gram[name] = gram.get(name, 0.0) + x.T @ x
@@ -105,22 +105,22 @@ def _double(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias.detach().double()
 
 
-def wanted(concept: Tensor, aim: Tensor, weight: Tensor, bias: Tensor | None, target: str) -> Tensor:
-    """What the layer should answer to the concept's rows, bias included ``(rows, out)``.
+def erased_output(concept: Tensor, aim: Tensor, weight: Tensor, bias: Tensor | None, target: str) -> Tensor:
+    """What the layer should output for the concept's rows, bias included ``(rows, out)``.
 
     Args:
         concept: rows of the concept ``(rows, in)``.
         aim: what each should become ``(rows, in)``.
         weight, bias: of the layer, ``(out, in)`` and ``(out,)``.
-        target: ``anchor``: the answer to ``aim``; ``projection``: that without its part along the concept's own answer.
+        target: ``anchor``: the output for ``aim``; ``projection``: without its part along the concept's own.
     """
     offset = 0.0 if bias is None else bias
-    answer = aim @ weight.T + offset
+    output = aim @ weight.T + offset
     if target == "anchor":
-        return answer
+        return output
     own = concept @ weight.T + offset
     unit = own / own.norm(dim=1, keepdim=True).clamp_min(torch.finfo(own.dtype).tiny)
-    return answer - (answer * unit).sum(1, keepdim=True) * unit
+    return output - (output * unit).sum(1, keepdim=True) * unit
 
 
 def solve(
@@ -137,22 +137,23 @@ def solve(
     Args:
         group, name: the layer.
         scales: weights of the terms.
-        target: see :func:`wanted`.
+        target: see :func:`erased_output`.
         concept: rows to erase ``(rows, in)`` in place of the group's own (an adversarial embedding).
-        current: the layer's weight now, where rounds have already changed it: what is to be kept is what it answers
-            now, so that nothing erased before comes back; anchors are still asked what the original answers.
+        current: the layer's weight now, where rounds have already changed it: what is to be kept is what it outputs
+            now, so that nothing erased before comes back; anchors keep what the original outputs.
     """
     original, bias = group.layers[name]
     now = original if current is None else current
     rows = group.concept if concept is None else concept
-    change = wanted(group.concept, group.aim, original, bias, target) - rows @ now.T - (0.0 if bias is None else bias)
+    value = erased_output(group.concept, group.aim, original, bias, target)
+    change = value - rows @ now.T - (0.0 if bias is None else bias)
     left = scales.erase * change.T @ rows
     system = scales.keep * group.gram + scales.erase * rows.T @ rows + scales.ridge * torch.eye(rows.shape[1]).to(rows)
     return now + torch.linalg.solve(system, left.T).T
 
 
 def adversarial_map(pairs: Sequence[tuple[Tensor, Tensor]], ridge: float) -> Tensor:
-    """RECE's ``C`` ``(in, in)``: of all embeddings ``C c`` gets the closest to the *old* answer to ``c``.
+    """RECE's ``C`` ``(in, in)``: of all embeddings ``C c`` gets the closest to the *old* output for ``c``.
 
     ``C = (ridge I + sum W'^T W')^-1 sum W'^T W`` over ``(W', W)`` = (new, old) weights of the layers that read the same
     embedding (Gong et al., "Reliable and Efficient Concept Erasure", ECCV 2024). A bias cancels.

@@ -17,17 +17,16 @@ from numpy.typing import NDArray
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.safe import write_bytes, write_json
-from hmu.checks import DAY, check_variant, require, require_time
+from hmu.checks import DAY, require, require_time
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError, DataError, shown
-from hmu.methods.base import EditMethod, check_choice, offers
+from hmu.methods.base import check_choice, offers
 from hmu.methods.codebook.encoding import encode_cached
 from hmu.methods.codebook.ranking import Scores, Usage, best, log_odds, published_choice, usage
-from hmu.methods.codebook.rows import Choice, Rewriting, joined_lists, report, rewritten, sentences
+from hmu.methods.codebook.rows import Choice, Rewriting, joined_lists, report
 from hmu.methods.codebook.table import NONE, CodeTable
 from hmu.methods.edit import DeltaEdit, fingerprint
-from hmu.values import Variant
 
 log = logging.getLogger(__name__)
 WINDOW_SECONDS = 0.0001  # no window is encoded faster
@@ -35,7 +34,7 @@ MIN_ROWS = 2  # a code seen in fewer forget clips is chance
 
 
 @dataclass(kw_only=True)
-class Lcr(EditMethod):
+class Lcr(Rewriting):
     """Replace the codes that tell forget clips from the rest: the transformers still ask for them, and get others.
 
     Args:
@@ -45,17 +44,12 @@ class Lcr(EditMethod):
             standard error: prefers codes that are frequent).
         prior: strength of the smoothing, in clips.
         min_support: least share of forget clips that must contain a code (and at least 2 clips).
-        destination: ``nearest`` safe code of the codebook; one ``code``; or ``orthogonal``: a listed row only loses its
-            part along the mean of the listed rows. Safe: used by retain clips, and not more by forget clips.
-        target_code: for ``code``: its index; None = the safe code that most retain clips contain.
-        noise: ``none``; ``edit``: drawn once, now; ``sample``: drawn anew for every token that is generated.
-        alpha: noise in standard deviations of the codebook; with ``orthogonal`` the share of that part that is lost.
         lists: files with lists of codes (``codes.yaml`` of earlier runs) to join, instead of ranking.
         table: codes in the published layout (``.csv`` or ``.parquet``) in place of encoding the clips.
         crops: 0: each clip is encoded once, whole. Above: so many random windows of each, as published (20).
         cache: folder for codes, None = encode anew.
         batch_size: windows encoded at a time.
-        variant: ``default``, or ``upstream`` = ranking, destination and noise as the authors compute them.
+        options: see :class:`~hmu.methods.codebook.rows.Rewriting`; ``upstream`` also ranks as the authors do.
 
     Raises:
         ConfigError: for values that cannot work.
@@ -68,25 +62,17 @@ class Lcr(EditMethod):
     ranking: str
     prior: float
     min_support: float
-    destination: str
-    target_code: int | None
-    noise: str
-    alpha: float
     lists: Sequence[str] | None
     table: str | None
     crops: int
     cache: str | None
     batch_size: int
-    variant: Variant
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._choices: dict[int, Choice] = {}
         self._report: dict[str, Any] = {}
         check_choice("ranking", self.ranking, ("log_odds", "z_score"))
-        check_choice("destination", self.destination, ("nearest", "code", "orthogonal"))
-        check_choice("noise", self.noise, ("none", "edit", "sample"))
-        self.variant = check_variant("method.variant", self.variant)
         self.layers = [int(layer) for layer in self.layers]
         if not self.layers or min(self.layers) < 0 or len(set(self.layers)) != len(self.layers):
             raise ConfigError(f"method.layers={self.layers}: expected different layers from 0 on, e.g. [0,1]")
@@ -96,14 +82,8 @@ class Lcr(EditMethod):
         require_time("method.crops", self.crops, self.crops, WINDOW_SECONDS, "windows of each clip", limit=DAY)
         require("method.prior", self.prior, above=0)
         require("method.min_support", self.min_support, at_least=0, below=1)
-        require("method.alpha", self.alpha, at_least=0)
-        require("method.target_code", self.target_code, at_least=0, whole=True, null=True)
         if self.lists is not None and (isinstance(self.lists, str) or not list(self.lists)):
             raise ConfigError(f"method.lists={shown(self.lists)}: expected a list of files, [a.yaml,b.yaml], or null")
-        if self.noise != "none" and self.destination == "orthogonal":
-            raise ConfigError(
-                f"method.noise={self.noise} has no meaning with destination=orthogonal: choose noise=none"
-            )
 
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
         """It needs codebooks; for noise per sample, a backbone that draws it."""
@@ -153,8 +133,7 @@ class Lcr(EditMethod):
         begin = time.perf_counter()
         table, mask = self.statistics(backbone, forget, retain)
         choices = self.select(backbone, table, mask)
-        how = Rewriting(self.destination, self.target_code, self.noise, self.alpha, self.variant == "upstream")
-        deltas = rewritten(backbone, choices, table.layers, how, generator)
+        deltas = self.rewritten(backbone, choices, generator)
         self._report["seconds"] = round(time.perf_counter() - begin, 3)
         settings = self.settings | {"codes_found": self._report}
         return DeltaEdit(deltas, method=self.name, concept=concept.name, base=fingerprint(backbone), settings=settings)
@@ -181,7 +160,7 @@ class Lcr(EditMethod):
             table = parts[0].joined(parts[1])
             return table, np.arange(len(table)) < len(parts[0])
         table = CodeTable.load(self.table)
-        masks = {side: table.rows_of(wanted) for side, wanted in names.items()}
+        masks = {side: table.rows_of(ids) for side, ids in names.items()}
         for side, mask in masks.items():
             if not mask.any():
                 raise DataError(f"method.table={self.table}: holds no clip of the {side} side of this data set")
@@ -201,23 +180,26 @@ class Lcr(EditMethod):
         given = None if self.lists is None else self._given_lists(size)
         if int(table.codes.max(initial=NONE)) >= size:
             raise DataError(f"method.table={self.table}: holds code {int(table.codes.max())}; there are {size} codes")
-        chosen = {}
+        choices = {}
         for position, layer in enumerate(self.layers):
-            found = usage(table.codes[:, layer], forget, size)
-            ratio, z = log_odds(found, self.prior)
-            scores = z if self.ranking == "z_score" else ratio
-            listed = self._ranked(found, scores) if given is None else given[position]
-            chosen[layer] = Choice(listed, ratio, found)
-        self._choices, self._report = chosen, report(chosen)
-        for line in sentences(self._report):
-            log.info("%s", line)
-        return chosen
+            counts = usage(table.codes[:, layer], forget, size)
+            ratio, z = log_odds(counts, self.prior)
+            listed = (
+                self._ranked(counts, z if self.ranking == "z_score" else ratio) if given is None else given[position]
+            )
+            choices[layer] = Choice(listed, ratio, counts)
+        self._choices, self._report = choices, report(choices)
+        for name, facts in self._report["layers"].items():
+            shares = [100 * facts[f"{side}_token_share"] for side in ("forget", "retain")]
+            line = "layer %s: %d codes carry %.1f%% of the forget and %.1f%% of the retain tokens"
+            log.info(line, name, len(set(facts["codes"])), *shares)
+        return choices
 
-    def _ranked(self, found: Usage, scores: Scores) -> list[int]:
+    def _ranked(self, counts: Usage, scores: Scores) -> list[int]:
         if self.variant == "upstream":
-            return published_choice(found, self.codes)
-        least = max(MIN_ROWS, math.ceil(self.min_support * found.forget_rows))
-        listed = best(scores, self.codes, (found.forget >= least) & (scores > 0))
+            return published_choice(counts, self.codes)
+        least = max(MIN_ROWS, math.ceil(self.min_support * counts.forget_rows))
+        listed = best(scores, self.codes, (counts.forget >= least) & (scores > 0))
         if not listed:
             raise ConfigError(
                 f"method.min_support={self.min_support}: no code occurs in {least} or more forget clips and more often "

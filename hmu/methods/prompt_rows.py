@@ -76,7 +76,7 @@ def prompt_rows(backbone: MotionBackbone, texts: Sequence[str], layers: Sequence
     return Rows(inputs, number[:, None].expand_as(mask)[mask], kind[mask])
 
 
-def chosen(rows: Rows, choice: str) -> Rows:
+def pick_rows(rows: Rows, choice: str) -> Rows:
     """``all`` rows; ``content``: words without markers; ``pooled`` and ``averaged``: the mean of each prompt.
 
     A prompt without words keeps its markers. (:func:`side_rows` goes on to average over prompts.)
@@ -95,7 +95,7 @@ def chosen(rows: Rows, choice: str) -> Rows:
 def side_rows(backbone: MotionBackbone, texts: Sequence[str], layers: Sequence[str], choice: str) -> Iterator[Rows]:
     """The chosen rows of many prompts, :data:`CHUNK` prompts at a time; with ``averaged`` the mean of all, one row."""
     parts = (texts[i : i + CHUNK] for i in range(0, len(texts), CHUNK))
-    chunks = (chosen(prompt_rows(backbone, part, layers), choice) for part in parts)
+    chunks = (pick_rows(prompt_rows(backbone, part, layers), choice) for part in parts)
     if choice != "averaged":
         yield from chunks
         return
@@ -113,7 +113,7 @@ def aims(anchor: Rows, choice: str) -> Callable[[str, Tensor], Tensor]:
     With ``all`` a marker becomes the anchor's own marker and a word the mean of the anchor's words (of its markers if
     it has none); otherwise every row becomes the mean of the anchor's rows that are chosen in the same way.
     """
-    rows = chosen(anchor, choice)
+    rows = pick_rows(anchor, choice)
 
     def table(x: Tensor) -> Tensor:
         masks = [rows.kind == kind if choice == "all" else rows.kind >= 0 for kind in (BEGIN, WORD, END)]

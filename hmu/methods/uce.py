@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Uce(EditMethod):
-    """Re-solve the text projections: the concept's words answer like the anchor, all others as before.
+    """Re-solve the text projections: the concept's words become the anchor, all others as before.
 
     ``W'`` minimises ``regulariser ||W' - W||^2 + erase_weight mean ||W' c + b - v||^2 + preserve_weight mean
     ||W' r - W r||^2`` over rows ``c`` of the forget and ``r`` of the retain captions; ``b`` is the layer's bias.
 
     Args:
-        target: what ``v`` is. ``anchor``: the anchor's answer; ``projection``: that without its part along the
-            concept's own answer; ``direction``: no regression, the mean difference between both sides is projected out.
+        target: what ``v`` is. ``anchor``: the anchor's output; ``projection``: that without its part along the
+            concept's own output; ``direction``: no regression, the mean difference between both sides is projected out.
         anchor: prompt that the concept becomes; empty = the unconditional prompt.
         concept_tokens: rows of a forget caption: ``all`` its tokens, its words (``content``), their mean per caption
             (``pooled``), or one mean of all captions (``averaged``). No difference where a model reads one vector per
@@ -110,46 +110,43 @@ class Uce(EditMethod):
     ) -> DeltaEdit:
         """Solve for every layer; see :class:`~hmu.methods.base.EditMethod`."""
         begin = time.perf_counter()
-        erased = self.forget_texts or captions_of(forget)
-        kept = self.retain_texts or captions_of(retain)
-        if self.retain_limit is not None and self.retain_limit < len(kept):
-            kept = [kept[i] for i in torch.randperm(len(kept), generator=generator)[: self.retain_limit].tolist()]
-        deltas, facts = self.deltas(backbone, erased, kept)
+        forget_texts = self.forget_texts or captions_of(forget)
+        retain_texts = self.retain_texts or captions_of(retain)
+        if self.retain_limit is not None and self.retain_limit < len(retain_texts):
+            rows = torch.randperm(len(retain_texts), generator=generator)[: self.retain_limit]
+            retain_texts = [retain_texts[i] for i in rows.tolist()]
+        deltas, facts = self.deltas(backbone, forget_texts, retain_texts)
         seconds = round(time.perf_counter() - begin, 3)
-        facts = {"forget_texts": len(erased), "retain_texts": len(kept), **facts, "seconds": seconds}
-        log.info("%s: %d layers solved for %d against %d prompts in %.1f s", self.name, len(deltas), *_counts(facts))
+        counts = len(forget_texts), len(retain_texts)
+        log.info("%s: %d layers solved for %d against %d prompts in %.1f s", self.name, len(deltas), *counts, seconds)
+        facts = {"forget_texts": counts[0], "retain_texts": counts[1], **facts, "seconds": seconds}
         stored = {f"{name}.weight": delta.float().cpu() for name, delta in deltas.items()}
         settings = self.settings | {"solved": facts}
         return DeltaEdit(stored, method=self.name, concept=concept.name, base=fingerprint(backbone), settings=settings)
 
     def deltas(
-        self, backbone: MotionBackbone, erased: Sequence[str], kept: Sequence[str]
+        self, backbone: MotionBackbone, forget_texts: Sequence[str], retain_texts: Sequence[str]
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Changes of weight by layer, float64, and facts for the record."""
         layers = pick_layers(backbone, self.layers)
         if self.variant == "upstream" and upstream_edits.reads_words(backbone):
-            changes = upstream_edits.fork_deltas(backbone, erased, kept, self.strength)
+            changes = upstream_edits.fork_deltas(backbone, forget_texts, retain_texts, self.strength)
             return {name: changes[name] for name in layers}, {}
         deltas: dict[str, Tensor] = {}
         facts: dict[str, Any] = {}
         tokens = (self.concept_tokens, self.preserve_tokens)
-        for group in collect(backbone, layers, erased, kept, self.anchor or "", tokens):
-            solved, found = self.solve_group(group)
+        for group in collect(backbone, layers, forget_texts, retain_texts, self.anchor or "", tokens):
+            solved, notes = self.solve_group(group)
             deltas |= {name: weight - group.layers[name][0] for name, weight in solved.items()}
-            facts |= {f"{next(iter(group.layers))}: {key}": value for key, value in found.items()}
+            facts |= {f"{next(iter(group.layers))}: {key}": value for key, value in notes.items()}
         return deltas, facts
 
     def solve_group(self, group: Group) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """New weights of layers that read the same, and facts for the record."""
         if self.target == "direction":
             return without_direction(group, self.strength), {}
-        scales = self.scales(group)
-        if self.variant == "upstream":
-            layers = group.layers.items()
-            return {
-                n: upstream_edits.solve(group, n, scales, self.target, group.concept, w) for n, (w, _) in layers
-            }, {}
-        return {name: solve(group, name, scales, self.target) for name in group.layers}, {}
+        scales, solver = self.scales(group), upstream_edits.solve if self.variant == "upstream" else solve
+        return {name: solver(group, name, scales, self.target) for name in group.layers}, {}
 
     def scales(self, group: Group) -> Scales:
         """The weights of the terms, per row."""
@@ -157,13 +154,13 @@ class Uce(EditMethod):
             return Scales(self.erase_weight, self.preserve_weight, self.regulariser)
         square = float(group.concept.square().mean())
         return Scales(
-            self.erase_weight / len(group.concept), self.preserve_weight / group.kept, self.regulariser * square
+            self.erase_weight / len(group.concept), self.preserve_weight / group.retain_rows, self.regulariser * square
         )
 
 
 def without_direction(group: Group, strength: float) -> dict[str, Tensor]:
-    """``W (I - strength d d^T / ||d||^2)`` of every layer, ``d`` the mean concept row minus the mean kept row."""
-    direction = group.concept.mean(0) - group.total / group.kept
+    """``W (I - strength d d^T / ||d||^2)`` of every layer, ``d`` the mean concept row minus the mean retain row."""
+    direction = group.concept.mean(0) - group.total / group.retain_rows
     outer = strength * torch.outer(direction, direction) / direction.square().sum()
     return {name: weight - weight @ outer for name, (weight, _) in group.layers.items()}
 
@@ -186,21 +183,17 @@ def prompt_list(key: str, texts: Sequence[str] | None) -> list[str] | None:
     return [str(text) for text in texts]
 
 
-def pick_layers(backbone: MotionBackbone, wanted: Sequence[str] | None) -> list[str]:
-    """Names of the layers to edit: all text projections, or those whose name contains one of ``wanted``.
+def pick_layers(backbone: MotionBackbone, parts: Sequence[str] | None) -> list[str]:
+    """Names of the layers to edit: all text projections, or those whose name contains one of ``parts``.
 
     Raises:
-        ConfigError: one of ``wanted`` is in no name.
+        ConfigError: one of ``parts`` is in no name.
     """
     names = list(backbone.text_projections())
-    lost = [part for part in wanted or [] if not any(part in name for name in names)]
-    if lost or wanted == []:
+    lost = [part for part in parts or [] if not any(part in name for name in names)]
+    if lost or parts == []:
         raise ConfigError(
             f"method.layers: no text projection of {backbone.name} has '{', '.join(lost)}' in its name; "
             f"there are {', '.join(names)}"
         )
-    return names if wanted is None else [name for name in names if any(part in name for part in wanted)]
-
-
-def _counts(facts: dict[str, Any]) -> tuple[int, int, float]:
-    return facts["forget_texts"], facts["retain_texts"], facts["seconds"]
+    return names if parts is None else [name for name in names if any(part in name for part in parts)]

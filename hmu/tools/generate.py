@@ -108,7 +108,8 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
 
     from hmu.backbones.base import MotionBackbone
     from hmu.build import instantiate
-    from hmu.methods.edit import applied, load_edits
+    from hmu.methods.applying import applied
+    from hmu.methods.edit import load_edits
 
     if config.threads is not None:
         torch.set_num_threads(int(config.threads))

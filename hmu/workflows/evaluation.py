@@ -8,7 +8,8 @@ from pathlib import Path
 from hmu import processes
 from hmu.backbones.base import MotionBackbone
 from hmu.devices import device_of
-from hmu.methods.edit import Edit, applied, difference, fingerprint, load_edit
+from hmu.methods.applying import applied, difference
+from hmu.methods.edit import Edit, fingerprint, load_edit
 from hmu.run import RunRecord, continued_folder
 from hmu.workflows.basis import warn_of_strange_data
 from hmu.workflows.job import Job

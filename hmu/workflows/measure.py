@@ -16,7 +16,8 @@ from hmu.evaluation.generation import Model
 from hmu.evaluation.ncs import ncs_gallery
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
-from hmu.methods.edit import Edit, applied
+from hmu.methods.applying import applied
+from hmu.methods.edit import Edit
 from hmu.progress import phase
 from hmu.report.text import headline, summary
 from hmu.report.write import write_measured

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmu.errors import ConfigError
-from hmu.methods.closed_form import Group, Scales, adversarial_map, collect, solve, wanted
-from hmu.methods.edit import applied, fingerprint, load_edit
-from hmu.methods.prompt_rows import aims, chosen, input_groups, prompt_rows, side_rows
+from hmu.methods.applying import applied
+from hmu.methods.closed_form import Group, Scales, adversarial_map, collect, erased_output, solve
+from hmu.methods.edit import fingerprint, load_edit
+from hmu.methods.prompt_rows import aims, input_groups, pick_rows, prompt_rows, side_rows
 from hmu.methods.rece import recovered
 from hmu.methods.uce import Uce, captions_of, without_direction
 from hmu.methods.upstream import closed_form as upstream_edits
@@ -44,7 +45,7 @@ def test_the_edited_layer_answers_as_wanted_where_there_is_room(seed, target, bi
         plus = 0.0 if offset is None else offset
         answer = problem.concept @ new.T + plus
         torch.testing.assert_close(
-            answer, wanted(problem.concept, problem.aim, weight, offset, target), atol=1e-5, rtol=0
+            answer, erased_output(problem.concept, problem.aim, weight, offset, target), atol=1e-5, rtol=0
         )
         torch.testing.assert_close(retain @ new.T, retain @ weight.T, atol=1e-5, rtol=0)
 
@@ -54,7 +55,7 @@ def test_the_solution_is_the_minimum():
     retain = torch.randn(20, 9, dtype=torch.float64)
     problem.gram = retain.T @ retain
     weight, bias = problem.layers["k"]
-    aim = wanted(problem.concept, problem.aim, weight, bias, "projection")
+    aim = erased_output(problem.concept, problem.aim, weight, bias, "projection")
     new = solve(problem, "k", scales, "projection").requires_grad_()
     loss = scales.ridge * (new - weight).square().sum() + scales.keep * (retain @ (new - weight).T).square().sum()
     loss = loss + scales.erase * (problem.concept @ new.T + bias - aim).square().sum()
@@ -66,7 +67,7 @@ def test_a_projected_answer_has_nothing_left_along_the_concept():
     problem = group()
     weight, bias = problem.layers["k"]
     own = problem.concept @ weight.T + bias
-    aim = wanted(problem.concept, problem.aim, weight, bias, "projection")
+    aim = erased_output(problem.concept, problem.aim, weight, bias, "projection")
     assert float((aim * own).sum(1).abs().max()) < 1e-9
 
 
@@ -75,7 +76,7 @@ def test_upstream_moves_kept_prompts_by_up_to_the_bias_and_ours_does_not():
     retain = torch.randn(4, 9, dtype=torch.float64)
     problem.gram, problem.total = retain.T @ retain, retain.sum(0)
     weight, bias = problem.layers["k"]
-    moved = retain @ (upstream_edits.solve(problem, "k", scales, "anchor", problem.concept, weight) - weight).T
+    moved = retain @ (upstream_edits.solve(problem, "k", scales, "anchor") - weight).T
     torch.testing.assert_close(moved, bias.expand_as(moved), atol=1e-5, rtol=0)
     kept = retain @ (solve(problem, "k", scales, "anchor") - weight).T
     assert float(kept.abs().max()) < 1e-5
@@ -104,9 +105,9 @@ def test_rows_know_their_prompt_and_their_kind():
     rows = prompt_rows(WordBackbone(), TEXTS, ["cross_attn.Wk"])
     assert rows.prompt.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 3, 3]
     assert rows.kind.tolist() == [0, 1, 1, 2, 0, 1, 2, 0, 0, 1, 1, 2]
-    content = chosen(rows, "content")
+    content = pick_rows(rows, "content")
     assert content.prompt.tolist() == [0, 0, 1, 2, 3, 3]  # the empty prompt keeps its marker
-    pooled = chosen(rows, "pooled")
+    pooled = pick_rows(rows, "pooled")
     x = rows.inputs["cross_attn.Wk"]
     torch.testing.assert_close(pooled.inputs["cross_attn.Wk"][1], x[4:7].mean(0))
 
@@ -184,7 +185,7 @@ def test_the_concept_moves_more_than_the_rest_and_the_base_comes_back(name, make
 
 def test_without_the_direction_both_sides_mean_the_same():
     problem = group()
-    direction = problem.concept.mean(0) - problem.total / problem.kept
+    direction = problem.concept.mean(0) - problem.total / problem.retain_rows
     for weight in without_direction(problem, 1.0).values():
         assert float((weight @ direction).abs().max()) < 1e-9
     old, turned = problem.layers["k"][0], without_direction(problem, 2.0)["k"]
@@ -222,10 +223,7 @@ def test_upstream_on_pooled_layers_is_the_port():
     erased, kept = ["kicks", "waves"], ["walks", "stands", "a person"]
     deltas, _ = rece(variant="upstream", rounds=2, **options).deltas(backbone, erased, kept)
     (problem, _) = collect(backbone, ["first", "second", "third"], erased, kept, "", ("all", "all"))
-    weights = {
-        n: upstream_edits.solve(problem, n, Scales(0.1, 0.5, 0.1), "projection", problem.concept, w)
-        for n, (w, _) in problem.layers.items()
-    }
+    weights = {n: upstream_edits.solve(problem, n, Scales(0.1, 0.5, 0.1), "projection") for n in problem.layers}
     for _ in range(2):
         weights, _ = upstream_edits.rece_round(problem, weights, Scales(0.1, 0.5, 0.1), "projection", 1e-3)
     torch.testing.assert_close(deltas["first"], weights["first"] - problem.layers["first"][0])

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmu.errors import CheckpointError
-from hmu.methods.edit import AdapterEdit, DeltaEdit, EditStack, applied, fingerprint, load_edit, load_edits
+from hmu.methods.applying import EditStack, applied
+from hmu.methods.edit import AdapterEdit, DeltaEdit, fingerprint, load_edit, load_edits
 
 from .fake import WIDTH, FakeBackbone
 

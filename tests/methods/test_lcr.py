@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmu.errors import ConfigError, DataError, MissingExtra
+from hmu.methods.applying import applied
 from hmu.methods.codebook import table as codes_module
 from hmu.methods.codebook.encoding import encode, encode_cached, windows
 from hmu.methods.codebook.ranking import best, log_odds, presence, published_choice, published_ratios, tokens, usage
 from hmu.methods.codebook.rows import joined_lists
 from hmu.methods.codebook.table import CodeTable, trimmed
-from hmu.methods.edit import applied, fingerprint
+from hmu.methods.edit import fingerprint
 from hmu.methods.lcr import Lcr
 from tests.methods.make import lcr
 

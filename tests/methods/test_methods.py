@@ -183,7 +183,7 @@ def test_fresh_adapters_change_nothing_and_every_one_gets_gradient():
     method.teardown(backbone)
     assert torch.equal(backbone.predict(state, forget.condition), before)
     assert not hasattr(network, "peft_config")
-    from hmu.methods.edit import applied
+    from hmu.methods.applying import applied
 
     with applied(backbone, [(edit, 1.0)]):
         torch.testing.assert_close(backbone.predict(state, forget.condition), learned, rtol=1e-5, atol=1e-5)

@@ -15,7 +15,8 @@ from hmu.backbones.gaitdynamics.authors import acting, published_modules, read_a
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.methods import adapters
-from hmu.methods.edit import AdapterEdit, applied
+from hmu.methods.applying import applied
+from hmu.methods.edit import AdapterEdit
 from tests.parity.checks import Check, compare, exact
 from tests.parity.gait_files import DECODER, DOUBLE, FILE, facts, load, sizes, strange
 from tests.parity.salad_files import Arrays

@@ -14,8 +14,9 @@ from torch import Tensor
 from hmu.backbones.salad.authors import load_authors, read_states
 from hmu.backbones.salad.model import Salad
 from hmu.checkpoints.safe import load_tensors
+from hmu.methods.applying import applied
 from hmu.methods.closed_form import Group, Scales
-from hmu.methods.edit import DeltaEdit, applied
+from hmu.methods.edit import DeltaEdit
 from hmu.methods.upstream import closed_form as upstream_edits
 from tests.parity.checks import Check, compare, exact
 from tests.parity.salad_files import NETWORK, Arrays, prompts
@@ -71,9 +72,7 @@ def _rounds(
 ) -> list[tuple[dict[str, Tensor], Tensor | None]]:
     """Weights after UCE and after every round, with the embedding that the round erased."""
     target = TARGETS.get(technique, "anchor")
-    weights = {
-        n: upstream_edits.solve(group, n, scales, target, group.concept, w) for n, (w, _) in group.layers.items()
-    }
+    weights = {n: upstream_edits.solve(group, n, scales, target) for n in group.layers}
     found: list[tuple[dict[str, Tensor], Tensor | None]] = [(weights, None)]
     for _ in range(rounds):
         found.append(upstream_edits.rece_round(group, found[-1][0], scales, target, ridge))

@@ -22,7 +22,8 @@ from hmu.checkpoints.safe import load_tensors
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
 from hmu.methods import adapters
-from hmu.methods.edit import AdapterEdit, applied
+from hmu.methods.applying import applied
+from hmu.methods.edit import AdapterEdit
 from hmu.methods.teacher import erase_target, predict_jointly
 from hmu.methods.upstream import salad_fork as upstream
 from hmu.text.base import TextCondition

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hmu.errors import ConfigError
-from hmu.methods.edit import applied, load_edit
+from hmu.methods.applying import applied
+from hmu.methods.edit import load_edit
 from hmu.training.batches import SideCache, plan
 from hmu.training.unlearning import run_method
 from tests.methods.fake import FakeBackbone, FakeClips

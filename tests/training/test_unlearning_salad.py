@@ -11,7 +11,8 @@ import torch
 from hmu.backbones.salad.model import Salad
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
-from hmu.methods.edit import applied, fingerprint
+from hmu.methods.applying import applied
+from hmu.methods.edit import fingerprint
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.training.unlearning import run_method
 from tests.methods.make import esd, finetune, lora

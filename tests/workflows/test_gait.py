@@ -17,7 +17,8 @@ from hmu.config import CONFIGS, check_targets
 from hmu.evaluation.results import Results
 from hmu.gait.statistics import NAMES
 from hmu.gait.trial import write_trial
-from hmu.methods.edit import applied, fingerprint, load_edit
+from hmu.methods.applying import applied
+from hmu.methods.edit import fingerprint, load_edit
 from tests.gait.conftest import demo_trial
 from tests.workflows.toy import QUIET, run
 from train import train

@@ -12,7 +12,8 @@ from evaluate import evaluate
 from hmu.backbones.salad import load_pretrained
 from hmu.config import CONFIGS
 from hmu.evaluation.results import Results
-from hmu.methods.edit import applied, fingerprint, load_edit
+from hmu.methods.applying import applied
+from hmu.methods.edit import fingerprint, load_edit
 from tests.workflows.test_pairs import fits
 from tests.workflows.toy import FAST, QUIET, inputs, run, toy_backbone
 from unlearn import unlearn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import zlib
 from pathlib import Path
@@ -15,6 +14,7 @@ from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.store import Row, Store, content_key
 from hmu.data.clips import DOUBLE_SHARE, MotionClips
 from hmu.methods.codebook.table import Codes, CodeTable, stack, trimmed
+from hmu.methods.edit import hashed
 from hmu.progress import phase
 
 log = logging.getLogger(__name__)
@@ -64,14 +64,14 @@ def windows(clips: MotionClips, crops: int) -> tuple[Frames, Frames]:
     return np.minimum((drawn[:, 1] * (room + 1)).astype(np.int64), room), lengths
 
 
-def _encode(backbone: MotionBackbone, clips: MotionClips, wanted: Frames, batch_size: int, layers: int | None) -> Codes:
-    """Codes ``(windows, layers, tokens)`` of ``wanted`` ``(windows, 3)``: clip, first frame, length."""
+def _encode(backbone: MotionBackbone, clips: MotionClips, spans: Frames, batch_size: int, layers: int | None) -> Codes:
+    """Codes ``(windows, layers, tokens)`` of ``spans`` ``(windows, 3)``: clip, first frame, length."""
     device = next(backbone.parameters()).device
-    order = np.argsort(wanted[:, 2], kind="stable")
+    order = np.argsort(spans[:, 2], kind="stable")
     parts: list[Codes] = []
     with torch.no_grad(), phase("encoding clips", len(order), "windows") as done:
         for begin in range(0, len(order), batch_size):
-            batch = clips.windows(*wanted[order[begin : begin + batch_size]].T).to(device)
+            batch = clips.windows(*spans[order[begin : begin + batch_size]].T).to(device)
             parts.append(backbone.encode_codes(batch, layers).cpu().numpy().astype(np.int16).transpose(0, 2, 1))
             done.advance(len(batch))
     return stack(parts)[np.argsort(order)]
@@ -107,9 +107,4 @@ def encode_cached(
 
 def weights_hash(backbone: MotionBackbone) -> str:
     """SHA-256 of everything in a backbone but its text encoder: whatever may decide about codes."""
-    digest = hashlib.sha256()
-    for name, value in sorted(backbone.state_dict().items()):
-        if isinstance(value, torch.Tensor) and not name.startswith("text."):
-            digest.update(f"{name}|{tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return hashed((name, value) for name, value in sorted(backbone.state_dict().items()) if name[:5] != "text.")

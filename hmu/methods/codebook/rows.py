@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checks import check_variant, require
 from hmu.documents import read_yaml
 from hmu.errors import ConfigError
+from hmu.methods.base import EditMethod, check_choice
 from hmu.methods.codebook.ranking import Scores, Usage
 from hmu.methods.upstream import codes as upstream_codes
+from hmu.values import Variant
 
 MOST_CODES = 1 << 20  # no codebook has as many
 
@@ -37,79 +40,115 @@ class Choice:
     usage: Usage
 
 
-@dataclass(frozen=True)
-class Rewriting:
-    """How rows are rewritten; see the arguments of :class:`hmu.methods.lcr.Lcr` with these names."""
+@dataclass(kw_only=True)
+class Rewriting(EditMethod):
+    """What becomes of the rows whose codes are listed.
+
+    Args:
+        destination: ``nearest`` safe code of the codebook; one ``code``; or ``orthogonal``: a listed row only loses its
+            part along the mean of the listed rows. Safe: used by retain clips, and not more by forget clips.
+        target_code: for ``code``: its index; None = the safe code that most retain clips contain.
+        noise: ``none``; ``edit``: drawn once, now; ``sample``: drawn anew for every token that is generated.
+        alpha: noise in standard deviations of the codebook; with ``orthogonal`` the share of that part that is lost.
+        variant: ``default``, or ``upstream`` = destination and noise as the authors compute them.
+    """
 
     destination: str
     target_code: int | None
     noise: str
     alpha: float
-    upstream: bool
+    variant: Variant
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("destination", self.destination, ("nearest", "code", "orthogonal"))
+        check_choice("noise", self.noise, ("none", "edit", "sample"))
+        self.variant = check_variant("method.variant", self.variant)
+        require("method.target_code", self.target_code, at_least=0, whole=True, null=True)
+        require("method.alpha", self.alpha, at_least=0)
+        if self.noise != "none" and self.destination == "orthogonal":
+            raise ConfigError(
+                f"method.noise={self.noise} has no meaning with destination=orthogonal: choose noise=none"
+            )
 
-def by_codebook(backbone: MotionBackbone, layers: Sequence[int], count: int) -> dict[str, list[int]]:
-    """The chosen ones of ``count`` layers by the name of their codebook (one for all, or one each)."""
-    names = list(backbone.codebooks())
-    found: dict[str, list[int]] = {}
-    for layer in layers:
-        found.setdefault(names[0] if len(names) == 1 else names[layer], []).append(layer)
-    return found
+    def rewritten(
+        self, backbone: MotionBackbone, choices: Mapping[int, Choice], generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Changes of the codebooks (and of the noise per code) by weight name, float32 on the CPU.
 
+        Args:
+            backbone: the base; its layers share one codebook, or have one each.
+            choices: by layer.
+            generator: of the noise and of a random destination, on the CPU.
 
-def rewritten(
-    backbone: MotionBackbone,
-    choices: Mapping[int, Choice],
-    count: int,
-    how: Rewriting,
-    generator: torch.Generator | None,
-) -> dict[str, Tensor]:
-    """Changes of the codebooks (and of the noise per code) by weight name, float32 on the CPU.
-
-    Args:
-        backbone: the base.
-        choices: by layer.
-        count: quantiser layers of the backbone.
-        how: what becomes of a row.
-        generator: of the noise and of a random destination, on the CPU.
-
-    Raises:
-        ConfigError: no code can be a destination.
-    """
-    books, noises = backbone.codebooks(), list(backbone.codebook_noise())
-    listed = list(choices[min(choices)].listed)
-    fixed = None
-    if how.upstream and how.destination != "orthogonal":
-        size = len(next(iter(books.values())))
-        fixed = upstream_codes.destination(listed, size, how.target_code or 0, generator)
-    deltas: dict[str, Tensor] = {}
-    for name, layers in by_codebook(backbone, list(choices), count).items():
-        book = books[name].detach().cpu().double()
-        mine = [choices[layer] for layer in layers]
-        rows = [code for choice in mine for code in choice.listed]
-        if not how.upstream:
-            rows = list(dict.fromkeys(rows))
-        if not rows:
-            continue
-        if how.destination == "orthogonal":
-            new = upstream_codes.orthogonal(book, rows, how.alpha)
-        elif fixed is not None:
-            new = upstream_codes.replaced(book, rows, fixed, how.alpha, normal((len(rows), book.shape[1]), generator))
-        else:
-            new = book.clone()
-            new[rows] = book[destinations(book, rows, mine, how)]
-            if how.noise == "edit":
-                new[rows] += how.alpha * book.std() * normal((len(rows), book.shape[1]), generator)
-            if how.noise == "sample":
+        Raises:
+            ConfigError: no code can be a destination.
+        """
+        books, noises = backbone.codebooks(), list(backbone.codebook_noise())
+        names = list(books)
+        fixed = None
+        if self.variant == "upstream" and self.destination != "orthogonal":
+            first = choices[min(choices)].listed
+            fixed = upstream_codes.destination(first, len(books[names[0]]), self.target_code or 0, generator)
+        grouped: dict[int, list[Choice]] = {}
+        for layer, choice in choices.items():
+            grouped.setdefault(0 if len(names) == 1 else layer, []).append(choice)
+        deltas: dict[str, Tensor] = {}
+        for number, group in grouped.items():
+            book = books[names[number]].detach().cpu().double()
+            rows = [code for choice in group for code in choice.listed]
+            if self.variant == "default":
+                rows = list(dict.fromkeys(rows))
+            if not rows:
+                continue
+            if self.noise == "sample" and fixed is None:
                 spread = torch.zeros(len(book))
-                spread[rows] = float(how.alpha * book.std())
-                deltas[noises[list(books).index(name)]] = spread
-        deltas[name] = (new - book).float()
-    return deltas
+                spread[rows] = float(self.alpha * book.std())
+                deltas[noises[number]] = spread
+            deltas[names[number]] = (self._new(book, rows, group, fixed, generator) - book).float()
+        return deltas
+
+    def _new(
+        self, book: Tensor, rows: list[int], group: list[Choice], fixed: int | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """The codebook ``(codes, width)`` with its listed rows replaced; ``fixed``: the authors' one destination."""
+        if self.destination == "orthogonal":
+            return upstream_codes.orthogonal(book, rows, self.alpha)
+        shape = (len(rows), book.shape[1])
+        if fixed is not None:
+            return upstream_codes.replaced(book, rows, fixed, self.alpha, normal(shape, generator))
+        new = book.clone()
+        new[rows] = book[self._destinations(book, rows, group)]
+        if self.noise == "edit":
+            new[rows] += self.alpha * book.std() * normal(shape, generator)
+        return new
+
+    def _destinations(self, book: Tensor, rows: Sequence[int], choices: Sequence[Choice]) -> Tensor:
+        """The code that each of ``rows`` becomes ``(rows,)``: the nearest safe one, or one for all.
+
+        Raises:
+            ConfigError: no code is safe, or the asked one is listed itself.
+        """
+        safe = safe_codes(choices)
+        if self.destination == "code":
+            code = self.target_code
+            if code is None and safe.any():
+                code = int(np.argmax(np.where(safe, np.sum([choice.usage.rest for choice in choices], axis=0), -1)))
+            if code is not None:
+                if not 0 <= code < len(book) or code in set(rows):
+                    raise ConfigError(
+                        f"method.target_code={code}: it is itself to be replaced, or not one of {len(book)} codes; "
+                        "choose another, or null for the safe code that most retain clips contain"
+                    )
+                return torch.full((len(rows),), code)
+        if not safe.any():
+            raise ConfigError("method.codes: no safe code is left to replace others with; list fewer codes")
+        candidates = torch.from_numpy(np.flatnonzero(safe))
+        return candidates[torch.cdist(book[list(rows)], book[candidates]).argmin(1)]
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-    """Standard normal numbers, float64."""
+    """Standard normal numbers of ``shape``, float64."""
     return torch.randn(shape, generator=generator).double()
 
 
@@ -123,31 +162,6 @@ def safe_codes(choices: Sequence[Choice]) -> NDArray[np.bool_]:
     safe: NDArray[np.bool_] = used & harmless
     safe[[code for choice in choices for code in choice.listed]] = False
     return safe
-
-
-def destinations(book: Tensor, rows: Sequence[int], choices: Sequence[Choice], how: Rewriting) -> Tensor:
-    """The code that each of ``rows`` becomes ``(rows,)``: the nearest safe one, or one for all.
-
-    Raises:
-        ConfigError: no code is safe, or the asked one is listed itself.
-    """
-    safe = safe_codes(choices)
-    if how.destination == "code":
-        code = how.target_code
-        if code is None and safe.any():
-            seen = np.sum([choice.usage.rest for choice in choices], axis=0)
-            code = int(np.argmax(np.where(safe, seen, -1)))
-        if code is not None:
-            if not 0 <= code < len(book) or code in set(rows):
-                raise ConfigError(
-                    f"method.target_code={code}: it is itself to be replaced, or not one of {len(book)} codes; choose "
-                    "another, or null for the safe code that most retain clips contain"
-                )
-            return torch.full((len(rows),), code)
-    if not safe.any():
-        raise ConfigError("method.codes: no safe code is left to replace others with; list fewer codes")
-    candidates = torch.from_numpy(np.flatnonzero(safe))
-    return candidates[torch.cdist(book[list(rows)], book[candidates]).argmin(1)]
 
 
 # -- lists and report --------------------------------------------------------------------------------------------------
@@ -183,12 +197,3 @@ def report(choices: Mapping[int, Choice]) -> dict[str, Any]:
         }
     first = next(iter(choices.values())).usage
     return {"forget_rows": first.forget_rows, "retain_rows": first.rest_rows, "layers": layers}
-
-
-def sentences(found: Mapping[str, Any]) -> list[str]:
-    """The report in words, a line per layer."""
-    return [
-        f"layer {layer}: {len(set(told['codes']))} codes carry {told['forget_token_share']:.1%} of the forget and "
-        f"{told['retain_token_share']:.1%} of the retain tokens"
-        for layer, told in found["layers"].items()
-    ]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
-from hmu.methods.closed_form import Group, Scales, adversarial_map, wanted
+from hmu.methods.closed_form import Group, Scales, adversarial_map, erased_output
 from hmu.methods.prompt_rows import CHUNK
 
 
@@ -28,24 +28,28 @@ def reads_words(backbone: MotionBackbone) -> bool:
     return hasattr(backbone.network(), "word_emb") and all(name.endswith((".Wk", ".Wv")) for name in names)
 
 
-def solve(group: Group, name: str, scales: Scales, target: str, concept: Tensor, weight: Tensor) -> Tensor:
+def solve(
+    group: Group,
+    name: str,
+    scales: Scales,
+    target: str,
+    *,
+    concept: Tensor | None = None,
+    current: Tensor | None = None,
+) -> Tensor:
     """``(ridge W + erase sum v c^T + keep sum (W r + b) r^T) (...)^-1`` with ``b`` inside ``v``: ``(out, in)``.
 
-    Args:
-        group, name: the layer.
-        scales: weights of the terms.
-        target: see :func:`~hmu.methods.closed_form.wanted`.
-        concept: rows to erase ``(rows, in)``.
-        weight: the layer's weight now.
+    Arguments as of :func:`hmu.methods.closed_form.solve`; ``v`` is asked of the *current* weight.
     """
-    bias = group.layers[name][1]
-    value = wanted(concept, group.aim, weight, bias, target)
-    held = weight @ group.gram
+    original, bias = group.layers[name]
+    weight, rows = original if current is None else current, group.concept if concept is None else concept
+    value = erased_output(rows, group.aim, weight, bias, target)
+    retained = weight @ group.gram
     if bias is not None:
-        held = held + torch.outer(bias, group.total)
-    left = scales.ridge * weight + scales.erase * value.T @ concept + scales.keep * held
+        retained = retained + torch.outer(bias, group.total)
+    left = scales.ridge * weight + scales.erase * value.T @ rows + scales.keep * retained
     eye = torch.eye(len(group.gram)).to(group.gram)
-    right = scales.ridge * eye + scales.erase * concept.T @ concept + scales.keep * group.gram
+    right = scales.ridge * eye + scales.erase * rows.T @ rows + scales.keep * group.gram
     return torch.linalg.solve(right, left.T).T
 
 
@@ -54,7 +58,8 @@ def rece_round(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """One round of the port: new weights of every layer, and the embedding that was erased ``(rows, in)``."""
     adversary = group.concept @ adversarial_map([(w, w) for w in weights.values()], ridge).T
-    return {name: solve(group, name, scales, target, adversary, w) for name, w in weights.items()}, adversary
+    solved = {n: solve(group, n, scales, target, concept=adversary, current=w) for n, w in weights.items()}
+    return solved, adversary
 
 
 # -- the SALAD fork ----------------------------------------------------------------------------------------------------
@@ -78,14 +83,14 @@ def mean_words(network: Any, tokens: Tensor, mask: Tensor | None = None) -> Tens
 
 
 def fork_deltas(
-    backbone: MotionBackbone, erased: Sequence[str], kept: Sequence[str], strength: float
+    backbone: MotionBackbone, forget: Sequence[str], retain: Sequence[str], strength: float
 ) -> dict[str, Tensor]:
     """The fork's change of every cross-attention's ``Wk`` and ``Wv`` by layer, float64.
 
     The fork's padding positions do not exist here: means run over the real tokens.
     """
     with torch.no_grad():
-        direction = _mean_of(backbone, erased) - _mean_of(backbone, kept)
+        direction = _mean_of(backbone, forget) - _mean_of(backbone, retain)
         weights = {name: layer.weight.double() for name, layer in backbone.text_projections().items()}
     return {name: fork_weight(w, direction, strength) - w for name, w in weights.items()}
 

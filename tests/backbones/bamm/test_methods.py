@@ -10,7 +10,8 @@ import torch
 
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
-from hmu.methods.edit import applied, fingerprint
+from hmu.methods.applying import applied
+from hmu.methods.edit import fingerprint
 from hmu.training.unlearning import run_method
 from tests.methods.make import esd, finetune, lora
 

@@ -10,7 +10,8 @@ from hmu.data.concepts import Concept
 from hmu.data.divide import partition_by_concept
 from hmu.gait.source import GaitSource
 from hmu.gait.trial import write_trial
-from hmu.methods.edit import applied, fingerprint, load_edit
+from hmu.methods.applying import applied
+from hmu.methods.edit import fingerprint, load_edit
 from hmu.training.unlearning import run_method
 from tests.backbones.gaitdynamics.conftest import toy
 from tests.gait.conftest import demo_trial

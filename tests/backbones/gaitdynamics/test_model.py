@@ -17,7 +17,8 @@ from hmu.errors import CheckpointError, ConfigError
 from hmu.gait import columns
 from hmu.gait.skeleton import Skeleton
 from hmu.methods import adapters
-from hmu.methods.edit import AdapterEdit, applied
+from hmu.methods.applying import applied
+from hmu.methods.edit import AdapterEdit
 from tests.backbones.gaitdynamics.conftest import batch_of, toy
 
 

@@ -11,8 +11,9 @@ from hmu.backbones.momask import objectives
 from hmu.data.batch import length_mask
 from hmu.errors import ConfigError
 from hmu.methods import adapters
+from hmu.methods.applying import applied
 from hmu.methods.base import Side
-from hmu.methods.edit import DeltaEdit, applied
+from hmu.methods.edit import DeltaEdit
 from hmu.methods.teacher import predict_jointly, teacher_of
 from tests.methods.make import esd, lora
 
