@@ -66,7 +66,7 @@ class MMSafe(MotionMetric):
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "text", "masked", "changed")
     values: ClassVar[tuple[Value, ...]] = (
-        Value("mm_safe_clean", "MM-Safe", kind="size", scores=("forget",), headline=("forget",)),
+        Value("mm_safe_clean", "MM-Safe", kind="size", scores=("forget",)),
         Value("toxic_distance_clean", "Toxic distance", kind="size"),
         Value("notox_accuracy_clean", "Non-toxic accuracy", kind="share"),
     )

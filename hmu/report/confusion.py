@@ -21,6 +21,7 @@ from hmu.evaluation.suite import Suite
 from hmu.metrics.motion_search import Hit
 from hmu.metrics.ncs import write_records
 from hmu.motion.representation import Representation
+from hmu.report.table import Cell, Column, Table, TableLine
 
 NOTHING, OTHER = "(nothing known)", "(another caption)"
 CAPTIONS = 5  # captions that are listed
@@ -63,16 +64,20 @@ class Confusion:
         labels.sort(key=lambda j: -totals[j])
         return [[j] for j in labels[:most]] + ([labels[most:]] if labels[most:] else [])
 
+    def count(self, row: int, column: Sequence[int]) -> int:
+        """Motions of a row whose label is one of a column's."""
+        return sum(self.counts[row][label] for label in column)
+
     def markdown(self, before: str, after: str) -> list[str]:
         """Lines of a table; empty rows and columns are left out, the last column is the row's sum."""
-        columns = [j for (j,) in self.columns()]
-        head = [f"{before} ↓ / {after} →", *(self.labels[j] for j in columns), "sum"]
-        rows = [
-            [self.labels[i], *(str(self.counts[i][j] or "") for j in columns), str(sum(self.counts[i]))]
+        columns = self.columns()
+        head = [Column(f"{before} ↓ / {after} →", numeric=False), *(Column(self.labels[j]) for (j,) in columns)]
+        lines = [
+            (self.labels[i], *(str(self.count(i, column) or "") for column in columns), str(sum(self.counts[i])))
             for i in self.rows
         ]
-        lines = [f"| {' | '.join(map(markdown_text, cells))} |" for cells in (head, *rows)]
-        return [lines[0], "|---|" + "--:|" * (len(head) - 1), *lines[1:]]
+        table = Table((*head, Column("sum")), tuple(TableLine(tuple(map(Cell, line))) for line in lines))
+        return table.markdown()
 
 
 def label_of_each(hits: Mapping[str, Tensor], first: str, common: Mapping[str, float], none: str) -> list[str]:

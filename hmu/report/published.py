@@ -9,6 +9,7 @@ from typing import Any
 
 from hmu.errors import ConfigError
 from hmu.report.runs import Line, row_of
+from hmu.report.table import Cell, Column, Table, TableLine
 
 FIELDS = ("title", "source", "dataset", "concept", "backbone", "names", "arrows", "rows")
 SIDES = ("forget", "retain")
@@ -105,39 +106,54 @@ def belongs(table: Published, line: Line) -> bool:
 
 def beside(table: Published, lines: Sequence[Line]) -> list[Pair]:
     """The published rows, each with our run of the same method; a method that we ran several times has several."""
-    mine = [line for line in lines if belongs(table, line)]
+    ours = [line for line in lines if belongs(table, line)]
     pairs = []
     for row in table.rows:
         pair = Pair(row, None)
         if pair.model == "unlearned":
-            fitting = [line for line in mine if line.first.choices["method"] == row.method]
+            fitting = [line for line in ours if line.first.choices["method"] == row.method]
         else:
-            has = (line for line in mine if any(r.model == pair.model for run in line.runs for r in run.measured))
+            has = (line for line in ours if any(r.model == pair.model for run in line.runs for r in run.measured))
             fitting = list(has)[:1]
         pairs += [Pair(row, line) for line in fitting] or [pair]
     return pairs
 
 
-def table_of(table: Published, pairs: Sequence[Pair], side: str) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of one side: name, our run, then their figure and ours by metric, recovery in brackets."""
+def source_of(table: Published, lines: Sequence[Line]) -> str:
+    """Where the figures are from, and whether we have anything beside them."""
+    source = f"Source: {table.source}. In brackets: recovery towards the reference."
+    if any(belongs(table, line) for line in lines):
+        return source
+    return f"{source} None of these runs is of {table.dataset} · {table.backbone} · {table.concept}."
+
+
+def published_tables(table: Published, lines: Sequence[Line]) -> list[Table]:
+    """One per side: name, our run, then their figure and ours by metric, recovery in brackets."""
+    pairs = beside(table, lines)
+    return [_side(table, pairs, side) for side in SIDES]
+
+
+def _side(table: Published, pairs: Sequence[Pair], side: str) -> Table:
     metrics = table.metrics(side)
-    head = [f"{side} set", "our run", *(text for m in metrics for text in (table.heading(side, m), "ours"))]
+    columns = [Column(f"{side} set", numeric=False), Column("our run", numeric=False)]
+    columns += [Column(name) for metric in metrics for name in (table.heading(side, metric), "ours")]
     digits = {m: max(_decimals(row.figures[side][m]) for row in table.rows if m in row.figures[side]) for m in metrics}
     rows = []
     for pair in pairs:
-        cells = [pair.row.name, "–" if pair.line is None else pair.line.first.name]
+        cells = [Cell(pair.row.name), Cell("–" if pair.line is None else pair.line.first.name)]
         for metric in metrics:
-            both = (pair.row.figures[side].get(metric), table.recovery(pair.row, side, metric)), pair.ours(side, metric)
-            cells += [_told(value, recovered, side, digits[metric]) for value, recovered in both]
-        rows.append(cells)
-    return head, rows
+            theirs = pair.row.figures[side].get(metric), table.recovery(pair.row, side, metric)
+            cells.append(Cell(_figure(*theirs, side, digits[metric]), look="theirs"))
+            cells.append(Cell(_figure(*pair.ours(side, metric), side, digits[metric])))
+        rows.append(TableLine(tuple(cells)))
+    return Table(tuple(columns), tuple(rows), caption=f"{table.title}, {side} set: published and ours")
 
 
 def _decimals(value: float) -> int:
     return len(f"{value:.6f}".rstrip("0").partition(".")[2])
 
 
-def _told(value: float | None, recovered: float | None, side: str, digits: int) -> str:
+def _figure(value: float | None, recovered: float | None, side: str, digits: int) -> str:
     if value is None:
         return "–"
     return f"{value:.{digits}f}" + (f" ({recovered:.2f})" if recovered is not None and side == "forget" else "")

@@ -16,12 +16,13 @@ from hmu.documents import read_json, read_yaml
 from hmu.errors import DataError
 from hmu.evaluation.results import Results, Row
 from hmu.overrides import chosen_by, mapping, recorded_choices, split
+from hmu.report.numbers import Key
 
 CHOICES = ("dataset", "backbone", "concept", "method")
 #: what a command line says about the machine or the book-keeping, not about the method
 ASIDE = {"seed", "threads", "ckpt", "reference", "evaluate", "device", "job", "run_name", "resume", "subject", *CHOICES}
 ASIDE_NODES = ("paths", "hydra", "trainer", "logger", "debug")
-Key = tuple[str, str, str | None]
+SEEDS = "seeds"  # what a row's interval comes from that is the range over runs
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Run:
 
     Attributes:
         path: the folder; choices: its dataset, backbone, concept and method by name.
-        overrides: what the command line set, without book-keeping; settings: those of them that tell runs apart.
+        overrides: what the command line set, without book-keeping; settings: those of them in which runs differ.
         seed: of the run; seconds: of all its stages; megabytes: of its edit.
         results: what it measured, or None, and then ``problem`` says why.
     """
@@ -59,6 +60,11 @@ class Run:
         )
 
     @property
+    def concept(self) -> str:
+        """What was unlearned, as its numbers call it."""
+        return str(({} if self.results is None else self.results.context).get("concept", self.choices["concept"]))
+
+    @property
     def measured(self) -> Sequence[Row]:
         """Its numbers, none where there are none."""
         return () if self.results is None else self.results.rows
@@ -71,19 +77,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Number:
-    """A value with an interval: of the run, or the range over seeds (``seeds`` > 1)."""
-
-    metric: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    seeds: int = 1
-
-
-@dataclass(frozen=True)
 class Line:
-    """Runs that differ in their seed only (``runs`` has one where seeds are kept apart)."""
+    """A line of a table: runs that differ in their seed only (one where seeds are kept apart)."""
 
     runs: tuple[Run, ...]
 
@@ -98,14 +93,22 @@ class Line:
         known = [run.seconds for run in self.runs if run.seconds is not None]
         return math.fsum(known) / len(known) if known else None
 
-    def number(self, model: str, key: Key) -> Number | None:
-        """A metric of one model (``base``, ``unlearned``, ``reference``), see :func:`number_of`."""
-        return number_of(self.runs, model, key)
+    def row(self, model: str, key: Key) -> Row | None:
+        """A number of one model: of one run with its 95 % interval, of several as mean with the range over them.
+
+        ``repeats`` of the row is the number of runs where there are several.
+        """
+        rows = [row for run in self.runs if (row := row_of(run, model, key)) is not None and math.isfinite(row.value)]
+        if len(rows) < 2:
+            return rows[0] if rows else None
+        values = [row.value for row in rows]
+        mean = math.fsum(values) / len(values)
+        return replace(rows[0], value=mean, low=min(values), high=max(values), repeats=len(values), interval=SEEDS)
 
 
 # -- finding and reading -----------------------------------------------------------------------------------------------
 def find_runs(folders: Iterable[Path]) -> list[Path]:
-    """Run folders at or below ``folders``, in order, each once. A run is told by ``run.json`` or ``.hydra/``.
+    """Run folders at or below ``folders``, in order, each once. A run has ``run.json`` or ``.hydra/``.
 
     Raises:
         DataError: a folder that does not exist.
@@ -123,7 +126,7 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """All runs at or below ``folders``, with the settings that tell them apart; training runs are left out.
+    """All runs at or below ``folders``, with the settings in which they differ; training runs are left out.
 
     Raises:
         DataError: a folder that does not exist, or no run anywhere.
@@ -134,7 +137,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     if not runs:
         hint = f"{len(paths)} training runs, which measure nothing" if paths else "no run.json at any depth"
         raise DataError(f"no run of unlearn.py or evaluate.py in {', '.join(map(str, folders))}: {hint}")
-    return list(told_apart(runs))
+    return list(with_settings(runs))
 
 
 def read_run(path: Path) -> Run | None:
@@ -223,7 +226,7 @@ def _overrides(path: Path) -> dict[str, str]:
     return {key: value for key, value in pairs if key not in ASIDE and key.split(".")[0] not in ASIDE_NODES}
 
 
-def told_apart(runs: Sequence[Run]) -> Iterator[Run]:
+def with_settings(runs: Sequence[Run]) -> Iterator[Run]:
     """The runs with ``settings``: overrides of the method, and others that vary among runs of the same kind."""
     for run in runs:
         alike = [other for other in runs if other.choices == run.choices]
@@ -257,16 +260,4 @@ def row_of(run: Run, model: str, key: Key) -> Row | None:
     if run.results is None:
         return None
     set_, metric, label = key
-    concept = str(run.results.context.get("concept", run.choices["concept"]))
-    return run.results.get(model, set_, metric, concept if label == "*" else label)
-
-
-def number_of(runs: Sequence[Run], model: str, key: Key) -> Number | None:
-    """A metric of one model: of one run with its 95 % interval, of several as mean with the range over them."""
-    rows = [row for run in runs if (row := row_of(run, model, key)) is not None and math.isfinite(row.value)]
-    if not rows:
-        return None
-    if len(rows) == 1:
-        return Number(key[1], rows[0].value, rows[0].low, rows[0].high)
-    values = [row.value for row in rows]
-    return Number(key[1], math.fsum(values) / len(values), min(values), max(values), len(values))
+    return run.results.get(model, set_, metric, run.concept if label == "*" else label)

@@ -69,7 +69,7 @@ def table(folder: Path | None = None) -> None:
     folder = folder or _running
     if folder is None or not folder.is_dir():
         return
-    from hmu.report.comparison import write_sweep  # heavy
+    from hmu.report.comparison_files import write_sweep  # heavy
 
     try:
         write_sweep(folder)

@@ -17,7 +17,7 @@ from hmu.evaluation.sets import PromptSet
 from hmu.motion.representation import Representation
 from hmu.report.page import Clip, Evaluated, Stick, Take, page
 from hmu.report.samples import plain_first
-from hmu.report.text import LEGEND, SIDES, headline, warnings
+from hmu.report.text import LEGEND, headline, warnings
 from hmu.run import write_text
 
 SHOWN = 50  #: prompts in a page, over all sets; with three models at full length about 3 MB
@@ -38,7 +38,6 @@ def write_page(
         rows=results.rows,
         concept=str(context.get("concept", "the concept")),
         context=context,
-        titles=SIDES,
         scoreboard=results.scoreboard,
         notes=[*(f"{warning}." for warning in warnings(results)), *LEGEND],
         takes=takes,

@@ -46,9 +46,9 @@ def run(config: DictConfig) -> Path:
         ConfigError: no folder is given, an axis that does not exist, or a file in the way that is no earlier report.
         DataError: a folder that does not exist, or holds no run.
     """
-    from hmu.report.comparison import build_report, write_report
+    from hmu.report.comparison import build_report, verdict
+    from hmu.report.comparison_files import write_report
     from hmu.report.published import Published
-    from hmu.report.tables import verdict
 
     folders = [config.runs] if isinstance(config.runs, str) else list(config.runs)
     if not folders:

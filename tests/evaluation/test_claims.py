@@ -14,9 +14,9 @@ from hmu.evaluation import claims
 from hmu.evaluation.claims import few, known_actions, objections, offer, rate, shown_rates
 from hmu.evaluation.results import Results, Row, summarise
 from hmu.report.comparison import build_report
-from hmu.report.page.page import Evaluated, page
-from hmu.report.tables import markdown as tables
-from hmu.report.tables import runs_csv
+from hmu.report.comparison_files import markdown as tables
+from hmu.report.comparison_files import runs_csv
+from hmu.report.page import Evaluated, page
 from hmu.report.text import headline, markdown
 from tests.report.some_runs import write_run
 

@@ -12,7 +12,8 @@ from hmu.evaluation.counting import Measured, with_draws
 from hmu.evaluation.recovery import compare, half_width, recovery, separated
 from hmu.evaluation.results import Results, Row, summarise
 from hmu.evaluation.scoreboard import harms, scoreboard
-from hmu.report.text import arrow, board_line, markdown, summary, warnings
+from hmu.report.numbers import Numbers
+from hmu.report.text import board_line, markdown, summary, warnings
 
 
 def measured(
@@ -81,8 +82,8 @@ def test_rows_of_a_referenced_evaluation():
     row = results.get("unlearned", "forget", "fid")
     assert row.recovery == pytest.approx(0.75)
     assert row.direction == "reference"
-    assert arrow(results, row) == "→↑"
-    assert arrow(results, results.get("unlearned", "implicit", "detector_rate", "kick")) == "→↓"
+    assert Numbers(results.rows).arrow(row.key) == "→↑"
+    assert Numbers(results.rows).arrow(("implicit", "detector_rate", "kick")) == "→↓"
     assert row.drift is None
     assert results.get("base", "forget", "fid").recovery is None
     kept = results.get("unlearned", "retain", "mm_dist")
@@ -102,7 +103,7 @@ def test_without_a_reference_the_columns_stay_empty():
     assert all(row.recovery is None for row in results.rows)
     assert results.scoreboard["forget"] is results.scoreboard["hold"] is results.scoreboard["harmonic"] is None
     assert results.scoreboard["keep"] == pytest.approx(1 - (0.1 + 0.75) / 2)
-    assert arrow(results, results.get("unlearned", "forget", "fid")) == "→"
+    assert Numbers(results.rows).arrow(("forget", "fid", None)) == "→"
     (line,) = (line for line in markdown(results).splitlines() if line.startswith("| fid"))
     assert line.endswith("|  |  |")
     assert "Forget – · Keep 0.57 · Hold –" in summary(results)

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from hmu.report.comparison import build_report, write_report
+from hmu.report.comparison import build_report
+from hmu.report.comparison_files import write_report
 from tests.report.some_runs import write_run
 
 FORMULA = '=HYPERLINK("https://x.y/"&A1)'

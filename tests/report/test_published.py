@@ -9,9 +9,8 @@ from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results, Row
 from hmu.report.comparison import build_report
-from hmu.report.latex import latex
-from hmu.report.published import Published, beside, table_of
-from hmu.report.tables import markdown
+from hmu.report.comparison_files import latex, markdown
+from hmu.report.published import Published, published_tables
 from tests.report.some_runs import write_run
 
 HUMAN = {"dataset": "humanml3d", "backbone": "momask", "concept": "violence"}
@@ -33,7 +32,8 @@ def runs(tmp_path):
 
 def test_rows_meet_their_method_and_base_and_reference_the_models(runs):
     report = build_report([runs], published=table())
-    _, rows = table_of(table(), beside(table(), report.lines), "forget")
+    forget, _ = published_tables(table(), report.lines)
+    rows = [[cell.plain for cell in line.cells] for line in forget.lines]
     found = {row[0]: row[1:4] for row in rows}
     assert found["LCR"] == ["lcr", "15.66 (0.95)", "9.30 (0.55)"]
     assert found["MoMask (Original)"] == ["lcr", "1.16", "1.20"]

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from hmu.errors import ConfigError, DataError
 from hmu.evaluation.results import Results, Row
-from hmu.report.comparison import build_report, write_report
+from hmu.report.comparison import build_report
+from hmu.report.comparison_files import latex, markdown, rows_csv, runs_csv, write_report
 from hmu.report.front import Point, choose_axes, forget_score, fronts, keep_score, knee, not_beaten
-from hmu.report.latex import latex
 from hmu.report.runs import Line, Run, find_runs, lines_of, read_runs
-from hmu.report.tables import markdown, rows_csv, runs_csv
 from tests.report.some_runs import CHOICES, write_run
 
 
@@ -110,9 +109,9 @@ def test_seeds_share_a_line_with_mean_and_range(tmp_path):
     write_run(tmp_path / "again", "method.rank=4", seed=0)
     lines = lines_of(read_runs([tmp_path]))
     assert sorted(len(line.runs) for line in lines) == [1, 3]  # a seed twice is no further seed
-    found = max(lines, key=lambda line: len(line.runs)).number("unlearned", ("forget", "detector_rate", "*"))
+    found = max(lines, key=lambda line: len(line.runs)).row("unlearned", ("forget", "detector_rate", "*"))
     assert found is not None
-    assert found.seeds == 3
+    assert (found.repeats, found.low, found.high) == (3, 0.1, 0.6)
     assert len(lines_of(read_runs([tmp_path]), seeds=False)) == 4
 
 

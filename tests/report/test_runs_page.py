@@ -8,7 +8,8 @@ from urllib.parse import unquote
 import pytest
 
 from hmu.report.comparison import build_report
-from hmu.report.runs_page import page, relative
+from hmu.report.page.comparison import page
+from hmu.report.page.templates import address
 from tests.report.page.browser import NAMES, Browser, found
 from tests.report.some_runs import write_run
 
@@ -84,7 +85,7 @@ def test_the_plane_has_a_mark_per_run_and_one_knee(runs):
 
 
 def test_links_use_forward_slashes(tmp_path):
-    assert relative(tmp_path / "a b" / "report.md", tmp_path / "out") == "../a%20b/report.md"
+    assert address(tmp_path / "a b" / "report.md", tmp_path / "out") == "../a%20b/report.md"
 
 
 @pytest.mark.skipif(found() is None, reason=f"no browser on this machine (looked for {', '.join(NAMES)})")

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from hmu.evaluation.results import Results, Row, summarise
-from hmu.report.text import headline, markdown, number, summary
+from hmu.report.numbers import number
+from hmu.report.text import headline, markdown, summary
 
 
 def results() -> Results:

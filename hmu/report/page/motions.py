@@ -82,20 +82,3 @@ def pack(takes: Sequence[Take], stick: Stick) -> tuple[dict[str, Any], str]:
     flat = np.concatenate(differences).astype("<i2") if differences else np.zeros(0, dtype="<i2")
     planes = flat.view(np.uint8).reshape(-1, 2).T.tobytes()
     return {"step": step, "takes": entries}, base64.b64encode(zlib.compress(planes, 6)).decode("ascii")
-
-
-def unpack(where: Mapping[str, Any], text: str) -> list[dict[str, NDArray[np.float64]]]:
-    """The inverse of :func:`pack`, as the page's script does it: per take, points ``(frames, points, 3)`` by model."""
-    planes = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
-    flat = np.ascontiguousarray(planes.reshape(2, -1).T).view("<i2").ravel()
-    takes, start = [], 0
-    for entry in where["takes"]:
-        motions = {}
-        for clip in entry["clips"]:
-            shape = (clip["points"] * 3, clip["frames"])
-            size = shape[0] * shape[1]
-            whole: NDArray[np.int16] = np.cumsum(flat[start : start + size].reshape(shape), axis=1, dtype=np.int16)
-            motions[clip["model"]] = whole.T.reshape(clip["frames"], clip["points"], 3) * np.float64(where["step"])
-            start += size
-        takes.append(motions)
-    return takes

@@ -12,8 +12,9 @@ from PIL import Image
 
 from hmu.motion.skeleton import T2M
 from hmu.report.page import Clip, Stick, Take, page
-from hmu.report.page.motions import pack, unpack
+from hmu.report.page.motions import pack
 from tests.report.page.browser import NAMES, Browser, found
+from tests.report.page.unpacking import unpack
 from tests.report.page.web_sample import EVIL, evaluated, takes
 
 pytestmark = pytest.mark.skipif(found() is None, reason=f"no browser on this machine (looked for {', '.join(NAMES)})")

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from hmu.report.page import page
-from hmu.report.page.instead import instead
+from hmu.report.page.evaluation import confusion_view
+from hmu.report.page.templates import render
 from tests.report.page.web_sample import evaluated
+
+
+def instead(content: dict, concept: str) -> str:
+    return render("confusion.html", confusion=confusion_view(content, {}), concept=concept)
+
 
 FOUND = {
     "set": "forget",
@@ -31,7 +37,7 @@ def test_captions_are_escaped_and_listed_with_their_share():
 
 
 def test_nothing_is_told_where_nothing_was_found():
-    assert instead({}, "kick") is None
+    assert confusion_view({}, {}) is None
     assert "generated instead" not in page(evaluated())
     assert "generated instead" in page(evaluated(instead=FOUND))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hmu.evaluation.results import Row, relative_change
-from hmu.report.page.numbers import metric_name
+from hmu.metrics.declared import value_named
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from hmu.report.page.numbers import metric_name
     [("ncs@5", "NCS @5"), ("min_ncs@1", "NCS, best repeat @1"), ("r_precision_3", "R-precision @3"), ("fid", "FID")],
 )
 def test_metrics_have_the_names_of_the_field(metric, name):
-    assert metric_name(metric) == name
+    assert value_named(metric).title == name
 
 
 @pytest.mark.parametrize(

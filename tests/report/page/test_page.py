@@ -15,8 +15,9 @@ from hmu.errors import DataError
 from hmu.evaluation.results import Row
 from hmu.motion.skeleton import KIT, T2M
 from hmu.report.page import Clip, Stick, Take, page
-from hmu.report.page.motions import pack, unpack
+from hmu.report.page.motions import pack
 from tests.report.page.test_instead import FOUND
+from tests.report.page.unpacking import unpack
 from tests.report.page.web_sample import EVIL, evaluated, long_motions, rates, rows, takes
 
 LEGS = Stick(3, ((0, 1), (1, 2)), 100.0)
@@ -165,7 +166,7 @@ def test_a_model_that_was_taught_the_concept_is_called_specialised_everywhere():
     assert "Unlearned" not in html
     assert '"unlearned": {"name": "Specialised", "kind": "unlearned"}'.replace(": ", ":").replace(", ", ",") in html
     assert '<th scope="col" class="model unlearned">Specialised</th>' in html
-    assert "Base ↓ Specialised →" in html
+    assert "Base&nbsp;↓ Specialised&nbsp;→" in html
     assert "Specialised" not in page(evaluated(instead=FOUND))
 
 

@@ -54,7 +54,6 @@ def evaluated(**changes: object) -> Evaluated:
         "rows": rows(),
         "concept": "kick",
         "context": {"dataset": "demo", "data_fingerprint": "0123456789abcdef" * 4, "real_clips": REAL},
-        "titles": {"forget": "Forget: efficacy", "retain": "Retain: preservation"},
         "takes": takes(),
         "stick": Stick.of(T2M),
         **changes,

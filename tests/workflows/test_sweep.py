@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hmu.app import run_folder
+from hmu.folders import run_folder
 from tests.conftest import REPOSITORY
 from tests.workflows.toy import QUIET, inputs, run
 from unlearn import unlearn
