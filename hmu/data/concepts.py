@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from hmu.data.words import inflections
+from hmu.english import inflections
 from hmu.errors import ConfigError, shown
 
 # Small words that may stand between the words of a keyword: "raise arms" also finds "raises both of his arms".

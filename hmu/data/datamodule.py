@@ -1,4 +1,4 @@
-"""Lightning data modules: plain, and forget and retain side by side."""
+"""The Lightning data module, and loaders that can be taken up anywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from hmu.data.batch import MotionBatch
 from hmu.data.clips import Crop, MotionClips
 from hmu.data.dataset import DatasetSource
-from hmu.data.sampling import EpochSampler, Indices, PairedRequest, PairedSampler, Request, Stream, generator_for
+from hmu.data.sampling import EpochSampler, Request, Stream, generator_for
 from hmu.errors import DataError
 
 T = TypeVar("T")
@@ -28,31 +28,6 @@ class ClipBatches(Dataset[MotionBatch]):
     def __getitem__(self, request: Request) -> MotionBatch:
         generator = generator_for(request)
         return self.clips.batch(request.indices, caption=self.caption, crop=self.crop, generator=generator)
-
-
-class PairedBatches(Dataset[Any]):
-    """Gathers a batch of each side per request, or hands the entry numbers on."""
-
-    def __init__(
-        self,
-        forget: MotionClips,
-        retain: MotionClips,
-        *,
-        caption: Any = "random",
-        crop: Crop = "random",
-        indices: bool = False,
-    ) -> None:
-        self.sides, self.caption, self.crop, self.indices = (forget, retain), caption, crop, indices
-
-    def __getitem__(self, request: PairedRequest) -> tuple[MotionBatch, MotionBatch] | tuple[Indices, Indices]:
-        if self.indices:
-            return request.forget, request.retain
-        generator = generator_for(request)
-        forget, retain = (
-            side.batch(rows, caption=self.caption, crop=self.crop, generator=generator)
-            for side, rows in zip(self.sides, request[:2], strict=True)
-        )
-        return forget, retain
 
 
 def as_is(batch: T) -> T:
@@ -207,43 +182,3 @@ class _Fixed(ClipBatches):
 
     def __getitem__(self, request: Request) -> MotionBatch:
         return super().__getitem__(Request(request.indices, int(request.indices[0])))
-
-
-class PairedDataModule(lightning.LightningDataModule):
-    """Training batches of both sides, ``(forget, retain)``; an epoch is one pass over the longer side.
-
-    Args:
-        forget, retain: the entries of both sides.
-        batch_size: entries per side and batch over all processes together.
-        retain_batch_size: where it shall differ.
-        steps: batches per epoch; None = one pass over the longer side.
-        caption, crop: see :meth:`MotionClips.batch`.
-        indices: yield entry numbers instead of motions, for training on cached targets.
-        num_workers: worker processes; 0 is best on a small CPU.
-        seed: with equal seeds, equal batches.
-    """
-
-    def __init__(
-        self,
-        forget: MotionClips,
-        retain: MotionClips,
-        batch_size: int = 32,
-        *,
-        retain_batch_size: int | None = None,
-        steps: int | None = None,
-        caption: str = "random",
-        crop: Crop = "random",
-        indices: bool = False,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self.batches = PairedBatches(forget, retain, caption=caption, crop=crop, indices=indices)
-        self.sampler = PairedSampler(
-            len(forget), len(retain), batch_size, retain_batch_size=retain_batch_size, steps=steps, seed=seed
-        )
-        self.num_workers = num_workers
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches ``(MotionBatch, MotionBatch)``, or ``(indices, indices)``."""
-        return loader(self.batches, self.sampler, self.num_workers)

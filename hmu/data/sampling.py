@@ -26,14 +26,6 @@ class Request(NamedTuple):
     seed: int
 
 
-class PairedRequest(NamedTuple):
-    """One paired batch: entry numbers of both sides, and the seed of the random choices."""
-
-    forget: Indices
-    retain: Indices
-    seed: int
-
-
 def share(indices: Indices) -> Indices:
     """This process's share of a batch; every process gets equally many (a few entries are repeated where needed)."""
     rank, world = group()
@@ -140,79 +132,6 @@ class Stream(Sampler[Request]):
                 number += 1
 
 
-class Cycle:
-    """An endless stream over ``0..n-1``: pass after pass, each pass in a new order, nothing skipped between passes."""
-
-    def __init__(self, n: int, *key: int) -> None:
-        if n < 1:
-            raise DataError("cannot draw from an empty side; a partition needs clips on both sides")
-        self.n, self.key = n, key
-        self._known: dict[int, Indices] = {}
-
-    def _pass(self, number: int) -> Indices:
-        if number not in self._known:
-            self._known = {k: v for k, v in self._known.items() if k == number - 1}
-            self._known[number] = permutation(self.n, *self.key, number)
-        return self._known[number]
-
-    def __call__(self, start: int, count: int) -> Indices:
-        """Elements ``start .. start + count`` of the stream."""
-        positions = np.arange(start, start + count)
-        passes = positions // self.n
-        pieces = [self._pass(p)[positions[passes == p] % self.n] for p in range(int(passes[0]), int(passes[-1]) + 1)]
-        return np.concatenate(pieces)
-
-
-class PairedSampler(Sampler[PairedRequest]):
-    """Batches of both sides at once; an epoch is one pass over the longer side, the shorter one is cycled.
-
-    Each side is its own endless stream of freshly shuffled passes that goes on across epochs, so over any stretch of
-    training no entry of a side is drawn two times more often than another.
-
-    Args:
-        forget, retain: entries per side.
-        batch_size: entries per side and batch, over all processes together.
-        retain_batch_size: where it shall differ.
-        steps: batches per epoch; None = one pass over the longer side.
-        seed: with equal seeds, equal batches.
-    """
-
-    def __init__(
-        self,
-        forget: int,
-        retain: int,
-        batch_size: int,
-        *,
-        retain_batch_size: int | None = None,
-        steps: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        sizes = (batch_size, batch_size if retain_batch_size is None else retain_batch_size)
-        if min(sizes) < 1 or (steps is not None and steps < 1):
-            raise DataError(f"batch sizes {sizes} and steps {steps} must be at least 1")
-        self.sides = (Cycle(forget, seed, 11), Cycle(retain, seed, 12))
-        self.sizes, self.seed, self.epoch = sizes, seed, 0
-        self.steps = steps or max(math.ceil(forget / sizes[0]), math.ceil(retain / sizes[1]))
-
-    def set_epoch(self, epoch: int) -> None:
-        """Where in the streams to go on; Lightning calls it. Without a call each pass advances by itself."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def at(self, step: int) -> PairedRequest:
-        """The batch of global step ``step`` (this process's share of it)."""
-        rank, _ = group()
-        forget, retain = (side(step * size, size) for side, size in zip(self.sides, self.sizes, strict=True))
-        return PairedRequest(share(forget), share(retain), batch_seed(self.seed, 13, step, rank))
-
-    def __iter__(self) -> Iterator[PairedRequest]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        for step in range(epoch * self.steps, (epoch + 1) * self.steps):
-            yield self.at(step)
-
-
-def generator_for(request: Request | PairedRequest) -> torch.Generator:
+def generator_for(request: Request) -> torch.Generator:
     """A fresh generator for the random choices inside one batch."""
     return torch.Generator().manual_seed(request.seed)

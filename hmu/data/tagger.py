@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from hmu.data.verbs import unlisted_verb, verb_forms
-from hmu.data.words import inflections
+from hmu.english import inflections, noun_lemma, unlisted_verb, verb_forms
 
 _CLOSED = {
     "DET": (
@@ -44,14 +43,6 @@ _CLOSED = {
         "red blue green white black yellow brown"
     ),
 }
-_NOUN_FORMS = {
-    "feet": "foot",
-    "men": "man",
-    "women": "woman",
-    "people": "people",
-    "knives": "knife",
-    "children": "child",
-}
 _AGENT = frozenset(("PRON", "NOUN"))
 _SIDES = frozenset(("left", "right"))
 
@@ -63,16 +54,6 @@ def _closed() -> dict[str, str]:
         for word in words.split():
             table.setdefault(word, tag_)
     return table
-
-
-def _noun_lemma(word: str) -> str:
-    if word in _NOUN_FORMS:
-        return _NOUN_FORMS[word]
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if re.search(r"(ss|us|is)$", word) or not word.endswith("s") or len(word) < 4:
-        return word
-    return word[:-2] if re.search(r"(ch|sh|x|ss)es$", word) else word[:-1]
 
 
 def _side(word: str, before: str, following: str) -> tuple[str, str]:
@@ -111,7 +92,7 @@ def _one(word: str, before: str, following: str) -> tuple[str, str]:
         # no verb of its own follows an article, and no infinitive a preposition: a kick, two steps, in place
         named = word == verb or word == inflections(verb)[1]
         noun = (named and before in ("DET", "ADJ", "NUM")) or (word == verb and before == "ADP")
-        return (_noun_lemma(word), "NOUN") if noun else (verb, "VERB")
+        return (noun_lemma(word), "NOUN") if noun else (verb, "VERB")
     if word.isdigit():
         return word, "NUM"
     if word.endswith("ly") and len(word) > 4:
@@ -123,8 +104,8 @@ def _one(word: str, before: str, following: str) -> tuple[str, str]:
         return unlisted, "VERB"
     third = before in _AGENT and re.search(r"[^s]s$", word) is not None
     if third and _closed().get(following) in ("DET", "ADP", "ADV"):
-        return _noun_lemma(word), "VERB"
-    return _noun_lemma(word), "NOUN"
+        return noun_lemma(word), "VERB"
+    return noun_lemma(word), "NOUN"
 
 
 def tag(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Left-right mirroring of joints (as the published data do it) and of feature rows (exactly equivalent)."""
+"""Left-right mirroring of joints, as the published data do it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ Array = NDArray[np.float64]
 # SMPL-H hands of the 52-joint raw data, left beside right, in the published order
 _LEFT_HAND = (22, 23, 24, 34, 35, 36, 25, 26, 27, 31, 32, 33, 28, 29, 30)
 _RIGHT_HAND = (43, 44, 45, 46, 47, 48, 40, 41, 42, 37, 38, 39, 49, 50, 51)
-_SIX_SIGNS = np.array([1.0, -1.0, -1.0, -1.0, 1.0, 1.0])  # M R M for M = diag(-1, 1, 1), first two columns
 
 
 def mirror_joints(joints: ArrayLike, skeleton: Skeleton) -> Array:
@@ -35,31 +34,6 @@ def mirror_joints(joints: ArrayLike, skeleton: Skeleton) -> Array:
         pairs += list(zip(_RIGHT_HAND, _LEFT_HAND, strict=True))
     mirrored: Array = points[..., _swap(count, pairs), :] * np.array([-1.0, 1.0, 1.0])
     return mirrored
-
-
-def mirror_features(features: ArrayLike, skeleton: Skeleton) -> Array:
-    """Mirror feature rows ``(..., features)``: the same numbers as mirroring the joints before extraction.
-
-    Raises:
-        DataError: if the width is not the skeleton's.
-    """
-    rows = np.array(features, dtype=np.float64)
-    layout, count = skeleton.layout, skeleton.joints
-    if rows.shape[-1] != layout.dims:
-        raise DataError(f"features of {skeleton.name} have {layout.dims} columns, got {rows.shape[-1]}")
-    swap = _swap(count, list(skeleton.mirror_pairs))
-    flip = np.array([-1.0, 1.0, 1.0])
-    lead = rows.shape[:-1]
-    rows[..., layout.root_yaw] *= -1.0
-    rows[..., layout.root_velocity] *= np.array([-1.0, 1.0])
-    positions = rows[..., layout.positions].reshape(*lead, count - 1, 3)
-    rows[..., layout.positions] = (positions[..., swap[1:] - 1, :] * flip).reshape(*lead, -1)
-    rotations = rows[..., layout.rotations].reshape(*lead, count - 1, 6)
-    rows[..., layout.rotations] = (rotations[..., swap[1:] - 1, :] * _SIX_SIGNS).reshape(*lead, -1)
-    velocities = rows[..., layout.velocities].reshape(*lead, count, 3)
-    rows[..., layout.velocities] = (velocities[..., swap, :] * flip).reshape(*lead, -1)
-    rows[..., layout.contacts] = rows[..., layout.contacts][..., [2, 3, 0, 1]]
-    return rows
 
 
 def _swap(count: int, pairs: list[tuple[int, int]]) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hmu.english import stem
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.compact import ngram_buckets, split_words
 
@@ -17,18 +18,6 @@ they him them who that this these some something someone somebody person people 
 individual character
 """
 FUNCTION_WORDS = frozenset(_COMMON.split())
-
-
-_ENDINGS = ("ing", "ed", "es", "s", "e")
-
-
-def stem(word: str) -> str:
-    """A rough stem: usual endings and a doubled last consonant are cut (``kicking, kicked, kicks -> kick``)."""
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word[: -len(ending)]
-            break
-    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiou" else word
 
 
 class BagOfWords(TextEncoder):

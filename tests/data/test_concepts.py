@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmu.data.concepts import Concept
-from hmu.data.words import inflections
+from hmu.english import inflections
 from hmu.errors import ConfigError
 
 

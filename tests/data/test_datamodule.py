@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import hmu.data.sampling as sampling
 from hmu.data.batch import MotionBatch
-from hmu.data.datamodule import MotionDataModule, PairedDataModule
-from hmu.data.sampling import EpochSampler, PairedSampler
+from hmu.data.datamodule import MotionDataModule
+from hmu.data.sampling import EpochSampler
 from hmu.errors import DataError
 
 
@@ -50,27 +50,6 @@ def test_drop_last_keeps_batches_full_but_never_leaves_none() -> None:
     assert [len(b) for b in drawn(EpochSampler(np.ones(3), 4, shuffle=True, drop_last=True))] == [3]
     sampler = EpochSampler(np.arange(10), 4, shuffle=True, drop_last=True)
     assert {i for _ in range(12) for b in drawn(sampler) for i in b} == set(range(10))  # the longest are not always cut
-
-
-@given(st.integers(1, 50), st.integers(1, 200), st.integers(1, 20), st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
-def test_the_shorter_side_is_cycled_and_nobody_starves(forget: int, retain: int, size: int, seed: int) -> None:
-    sampler = PairedSampler(forget, retain, size, seed=seed)
-    requests = [r for _ in range(3) for r in sampler]
-    for side, n in ((0, forget), (1, retain)):
-        counts = Counter(i for r in requests for i in r[side].tolist())
-        times = [counts[i] for i in range(n)]
-        assert max(times) - min(times) <= 1
-    assert [r.forget.tolist() for r in requests[: len(sampler)]] == [
-        r.forget.tolist() for r in PairedSampler(forget, retain, size, seed=seed)
-    ]
-
-
-def test_passes_of_the_shorter_side_are_reshuffled() -> None:
-    requests = list(PairedSampler(20, 200, 20, seed=0))
-    orders = {tuple(r.forget.tolist()) for r in requests}
-    assert len(orders) == 10
-    assert all(sorted(o) == list(range(20)) for o in orders)
 
 
 def test_processes_share_each_batch(monkeypatch) -> None:
@@ -116,15 +95,3 @@ def test_windows_leave_short_clips_out_and_weigh_by_length(make_source) -> None:
 def test_one_side_of_a_partition(make_source) -> None:
     module = MotionDataModule(make_source(), 2, ids=["a", "b"], drop_last=False)
     assert {i for b in module.train_dataloader() for i in b.ids} == {"a", "b", "b#1"}
-
-
-def test_paired_module(make_source) -> None:
-    source = make_source()
-    forget, retain = source.clips("train", {"a"}), source.clips("train", {"b", "Mb", "c"})
-    batches = list(PairedDataModule(forget, retain, 2, steps=4).train_dataloader())
-    assert len(batches) == 4
-    assert all(f.ids == ("a", "a") and len(r) == 2 for f, r in batches)
-    numbers = list(PairedDataModule(forget, retain, 2, indices=True).train_dataloader())
-    assert {i for _, r in numbers for i in r.tolist()} == {0, 1, 2, 3, 4}
-    with pytest.raises(DataError, match="empty side"):
-        PairedSampler(0, 3, 2)

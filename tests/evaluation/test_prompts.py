@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from hmu.config import CONFIGS
 from hmu.data.concepts import PROMPTS, Concept
-from hmu.data.words import inflections
+from hmu.english import inflections
 from hmu.evaluation.prompts import misspellings, prompts_for
 
 WRITTEN = ("kick", "punch", "violence", "jump", "wave", "run")

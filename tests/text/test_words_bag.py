@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.text.words_bag import BagOfWords, stem
+from hmu.english import stem
+from hmu.text.words_bag import BagOfWords
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hmu.data.words import inflections
+from hmu.english import inflections
 
 _WORDS = {
     "DET": """
