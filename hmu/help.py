@@ -12,9 +12,8 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from hmu.config import CONFIGS
 from hmu.errors import ConfigError
-from hmu.tree import is_group, options
+from hmu.tree import is_group, options, tree
 
 FLAGS = {"-h", "--help", "-?"}
 FEW = 5  # options and examples
@@ -54,7 +53,8 @@ def main_help(root: str, words: Sequence[str]) -> str:
     Raises:
         ConfigError: a word that is no group of the command.
     """
-    text = (CONFIGS / f"{root}.yaml").read_text(encoding="utf-8")
+    files = [folder / f"{root}.yaml" for folder in tree()]
+    text = next(path for path in files if path.is_file()).read_text(encoding="utf-8")
     groups = [
         name for name in re.findall(r"^  - (?:optional )?(\w+)(?:@[\w.]+)?:", text, re.MULTILINE) if _is_shown(name)
     ]

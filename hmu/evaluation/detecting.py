@@ -8,21 +8,26 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hmu.build import instantiate, tree
+from hmu.build import instantiate
 from hmu.data.concepts import Concept
 from hmu.documents import read_yaml
 from hmu.evaluation.counting import Measured, Resampling, share, with_draws
 from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import BOTH_SIDES, FORGET_SIDE, PromptSet
+from hmu.tree import options
 
 Hits = dict[str, Tensor]  # by action, which motions show it: float64 (n,), 0 or 1
 
 
 def detector_concepts(concept: Concept) -> dict[str, Concept]:
-    """Every concept file that names a kinematic detector, by concept name; ``concept`` as it was composed wins."""
-    files = {path.stem: path for folder in reversed(tree()) for path in (folder / "concept").glob("[!_]*.yaml")}
-    nodes = {name: read_yaml(path) for name, path in sorted(files.items())}
-    actions = {k: instantiate(node) for k, node in nodes.items() if isinstance(node, dict) and node.get("detector")}
+    """Actions that the rules know, by name: every concept that is called as its detector.
+
+    One that borrows the detector of another is no further action; ``concept`` as it was composed wins.
+    """
+    nodes = {name: read_yaml(path) for name, path in options("concept").items()}
+    actions = {
+        k: instantiate(node) for k, node in nodes.items() if isinstance(node, dict) and node.get("detector") == k
+    }
     return actions if concept.detector is None else actions | {concept.name: concept}
 
 

@@ -1,8 +1,9 @@
 """Kinematic concept detectors: is there a kick, a wave, a jump … in these joints?
 
 Rules with named thresholds, nothing learned: the judge that no trained evaluator can bribe. Each public module of
-this package holds one detector or a small family; every frozen dataclass in it that derives from ``Detector`` is
-found by its ``name``, so that adding a concept is adding a file. Rules, thresholds and measured confusion:
+this package holds one detector or a small family; every frozen dataclass that derives from ``Detector`` is found by
+its ``name``, so that adding a concept is adding a file. One of another package is known from when its module is
+imported, best by the concept that it sees (``_target_: mine.spin.Spinning``). Rules, thresholds and measured confusion:
 ``docs/detectors.md``.
 """
 
@@ -44,16 +45,21 @@ _CHUNK = 256  # clips looked at together: the signals of one clip take about 1 M
 
 
 @lru_cache(maxsize=1)
-def _known() -> dict[str, type[Detector]]:
-    found: dict[str, type[Detector]] = {}
+def _import_ours() -> None:
     for info in pkgutil.iter_modules(__path__):
-        if info.name.startswith("_"):
-            continue
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for _, item in inspect.getmembers(module, inspect.isclass):
-            if issubclass(item, Detector) and not inspect.isabstract(item) and item.__module__ == module.__name__:
-                found[item.name] = item
-    return dict(sorted(found.items()))
+        if not info.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{info.name}")
+
+
+def _known() -> dict[str, type[Detector]]:
+    _import_ours()
+    return dict(sorted((kind.name, kind) for kind in _below(Detector) if not inspect.isabstract(kind)))
+
+
+def _below(kind: type[Detector]) -> Iterator[type[Detector]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _below(child)
 
 
 def names() -> tuple[str, ...]:

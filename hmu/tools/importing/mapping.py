@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmu.config import CONFIGS
 from hmu.documents import read_yaml
 from hmu.errors import ConfigError, HmuError, shown
+from hmu.tree import options
 
 if TYPE_CHECKING:
     from hmu.motion.mapping import JointMapping
@@ -17,8 +17,8 @@ _TARGET = "hmu.motion.mapping.JointMapping"  # may stand in older files; it says
 
 
 def packaged() -> dict[str, Path]:
-    """The mappings in ``configs/bvh_mapping`` by name."""
-    return {path.stem: path for path in sorted((CONFIGS / "bvh_mapping").glob("*.yaml"))}
+    """The mappings in ``configs/bvh_mapping``, and those of plug-ins, by name."""
+    return options("bvh_mapping")
 
 
 def mapping_file(name: str) -> Path:

@@ -1,0 +1,1 @@
+"""Configurations, laid out as those of hmu."""
