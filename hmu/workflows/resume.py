@@ -14,11 +14,11 @@ from torch import nn
 
 from hmu.checkpoints.safe import load_tensors
 from hmu.errors import CheckpointError, ConfigError, shown
-from hmu.overrides import relocation
 from hmu.run import load_config
 from hmu.training.pretraining import NOISE
 from hmu.training.resumable import SUFFIX
 from hmu.workflows.lineage import read_record
+from hmu.workflows.settling import CACHES, completed, relocation, settle_concept
 
 #: top-level keys that say where and how a run is shown, not what is trained
 FREE = {"resume", "paths", "logger", "threads", "hydra", "debug", "trust", "run_name", "subject", "without_evaluator"}
@@ -87,8 +87,9 @@ def interrupted(config: DictConfig) -> Interrupted | None:
 
 
 def _check_same(config: DictConfig, ran: DictConfig, folder: Path) -> None:
-    rewritten = relocation(ran, config, {"paths.root"})
-    theirs = dict(_leaves(rewritten(OmegaConf.to_container(ran, resolve=True))))
+    plain: Any = OmegaConf.to_container(settle_concept(ran), resolve=True)
+    recorded = relocation(ran, config, {"paths.root"})(plain)
+    theirs = dict(_leaves({group: completed(config, str(group), node, folder) for group, node in recorded.items()}))
     ours = dict(_leaves(OmegaConf.to_container(config, resolve=True)))
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         if not _decides(key, config) or ours.get(key) == theirs.get(key):
@@ -111,7 +112,7 @@ def _decides(key: str, config: DictConfig) -> bool:
         return False
     if top == "concept":
         return bool(config.partition != "all")
-    return not key.endswith(("cache", "cache_dir"))
+    return not key.endswith(CACHES)
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from hmu.build import get_class
+from hmu.build import check_received, get_class
 from hmu.compose import option
+from hmu.config import check_targets
 from hmu.errors import CheckpointError, ConfigError
-from hmu.overrides import keys, take_over, typed
+from hmu.overrides import chooses, keys, leaves, parsed, place_of, recorded_choices, typed
 from hmu.run import load_config
+from hmu.tree import options
 from hmu.workflows.sides import KEYS, lists_of
 
 log = logging.getLogger(__name__)
+
+#: keys of folders that are safe to delete
+CACHES = ("cache_dir", "cache")
 
 #: what a run's own configuration decides unless the command line does
 FROM_RUN = ("dataset", "backbone", "concept", "evaluator")
@@ -113,3 +121,132 @@ def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluato
     if get_class(changed.suite._target_).captioned:  # type: ignore[attr-defined]
         raise ConfigError(f"the chosen suite asks by captions, and {name} has none: use suite={name}")
     return changed
+
+
+def take_over(config: DictConfig, ran: DictConfig, groups: Sequence[str], folder: Path) -> DictConfig:
+    """``config`` with the ``groups`` as ``ran`` recorded them, changed as the command line says.
+
+    ``backbone=…`` chooses another one altogether; ``backbone.sampling.guidance=1`` or ``text@backbone.text=clip``
+    changes that much of the recorded one.
+
+    Args:
+        config: as it was composed: it holds the values that the command line gives.
+        ran: a run's ``config.yaml``, resolved.
+        groups: top-level nodes; those that the run did not have (``{}``) stay as composed.
+        folder: of the run.
+
+    Raises:
+        CheckpointError: a recorded node would call what the configuration tree does not name there.
+        ConfigError: the command line gives a key that the recorded node does not take.
+    """
+    places = [(place_of(override), override) for override in parsed(typed())]
+    chosen = {place for place, override in places if chooses(override)}
+    given = {path for place, override in places for path in leaves(place, override.value())}
+    rewritten = relocation(ran, config, given)
+    taken = config.copy()
+    OmegaConf.set_struct(taken, False)
+    for group in groups:
+        if group in chosen or not ran.get(group):
+            continue
+        recorded = OmegaConf.to_container(ran[group])
+        check_received(recorded, group, folder / "config.yaml", given, config.get("trust"))
+        taken[group] = completed(config, group, rewritten(recorded), folder)
+        for place, override in places:
+            if f"{place}.".startswith(f"{group}."):
+                _apply(taken, config, place, override)
+    check_targets(taken)
+    return taken
+
+
+def relocation(ran: DictConfig, config: DictConfig, given: set[str]) -> Callable[[Any], Any]:
+    """What turns paths below the ``paths`` of a run into paths below those of ``config``, in plain nodes of any depth.
+
+    Caches are always moved, one of the run's own, outside its ``paths``, too: what they hold is made again, and nothing
+    is written where only a received file says so. Other paths are moved where the command line names that one of the
+    ``paths`` (or all of them, ``paths.root=``), or where the recorded path is gone and the new one exists: the run
+    comes from another machine.
+
+    Args:
+        ran, config: configurations with ``paths``.
+        given: the keys that the command line gives.
+    """
+    names = {str(name): Path(str(old)) for name, old in (ran.get("paths") or {}).items() if name in config.paths}
+    inmost_first = sorted(names.items(), key=lambda item: len(item[1].parts), reverse=True)
+
+    def moved(value: str, always: bool) -> str:
+        path = Path(value)
+        for name, old in inmost_first:
+            if not (path.is_absolute() or path == old) or not path.is_relative_to(old):
+                continue
+            new = Path(str(config.paths[name])) / path.relative_to(old)
+            wanted = always or not given.isdisjoint({f"paths.{name}", "paths.root"})
+            return str(new) if wanted or (not path.exists() and new.exists()) else value
+        return str(config.paths.cache) if always else value
+
+    def rewritten(node: Any, key: str = "") -> Any:
+        if isinstance(node, dict):
+            return {name: rewritten(value, str(name)) for name, value in node.items()}
+        if isinstance(node, list):
+            return [rewritten(value) for value in node]
+        return moved(node, key in CACHES) if isinstance(node, str) else node
+
+    return rewritten
+
+
+def _apply(taken: DictConfig, config: DictConfig, place: str, override: Override) -> None:
+    """Do to ``taken`` what the override did to ``config``."""
+    if override.is_delete():
+        parent, _, leaf = place.rpartition(".")
+        node = OmegaConf.select(taken, parent)
+        if isinstance(node, DictConfig) and leaf in node:
+            del node[leaf]
+        return
+    for path in leaves(place, override.value()):
+        OmegaConf.update(taken, path, OmegaConf.select(config, path), merge=False, force_add=True)
+
+
+# -- what a record lacks -----------------------------------------------------------------------------------------------
+def completed(config: DictConfig, group: str, recorded: Any, home: Path) -> Any:
+    """A recorded node with the keys that it lacks, because it is older than they are, as today's files give them.
+
+    What is built has no numbers of its own: they live in the files. Only nodes that build the same thing (``_target_``)
+    in both get keys. Concepts and data sets describe themselves: what they lack is absent.
+
+    Args:
+        config: composed today. group: of the node, ``backbone``.
+        recorded: plain values. home: the run folder, which knows the options that were chosen.
+    """
+    chosen = recorded_choices(home)
+
+    def today(group: str, node: Any) -> Any:
+        target = node.get("_target_") if isinstance(node, dict) else None
+        names = [name for name in options(group) if name == chosen.get(group)] or list(options(group))
+        files = [_as_composed(config, group, name) for name in names] if target else []
+        alike = [file for file in files if file.get("_target_") == target]
+        return max(alike, key=lambda file: sum(file.get(k) == v for k, v in node.items()), default=None)
+
+    def filled(node: Any, file: Any) -> Any:
+        if not isinstance(node, dict) or not isinstance(file, dict):
+            return node
+        whole = {key: filled(value, beside(key, value, file.get(key))) for key, value in node.items()}
+        same = "_target_" in node and node["_target_"] == file.get("_target_")
+        return {key: value for key, value in file.items() if key not in whole} | whole if same else whole
+
+    def beside(key: str, node: Any, file: Any) -> Any:
+        """Of a part for which another option was chosen (``text@backbone.text=clip``), that option's file."""
+        other = isinstance(node, dict) and isinstance(file, dict) and node.get("_target_") != file.get("_target_")
+        return today(key, node) if other else file
+
+    return recorded if group in ("concept", "dataset") else filled(recorded, today(group, recorded))
+
+
+def _as_composed(config: DictConfig, group: str, name: str) -> dict[str, Any]:
+    """An option's file where the group stands in ``config``; empty if it looks up what is not there."""
+    around = config.copy()
+    OmegaConf.set_struct(around, False)
+    around[group] = option(group, name)
+    try:
+        plain: Any = OmegaConf.to_container(around[group], resolve=True)
+    except OmegaConfBaseException:
+        return {}
+    return dict(plain)

@@ -142,3 +142,29 @@ def test_data_that_are_still_there_stay(ran, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HMU_ROOT", str(tmp_path / "new"))
         assert taken(moved).dataset.root == str(tmp_path / "old" / "bvh")
+
+
+def test_what_a_record_lacks_comes_from_todays_file_of_the_same_target(ran, tmp_path):
+    """A run of before a key was in its file: what is built has no number of its own."""
+    old = OmegaConf.create(OmegaConf.to_container(load_config(ran)))
+    today = taken(ran, "backbone=momask_demo").backbone
+    del old.backbone.sampling["guidance"]
+    del old.backbone["unlearn"]
+    del old.backbone.text["width"]  # another option of `text` than the file's own may be chosen
+    del old.concept["target"]
+    OmegaConf.save(old, tmp_path / "config.yaml")
+    config = taken(tmp_path)
+    assert config.backbone.sampling.guidance == today.sampling.guidance
+    assert config.backbone.unlearn == today.unlearn
+    assert config.backbone.text.width == today.text.width
+    assert (config.backbone.sampling.steps, config.backbone.text.layers) == (7, 1)  # what it has stays
+    assert "target" not in config.concept  # absent: concepts and data sets describe themselves
+
+
+def test_nothing_is_added_to_what_builds_something_else(ran, tmp_path):
+    old = OmegaConf.create(OmegaConf.to_container(load_config(ran)))
+    old.backbone = {"_target_": "hmu.backbones.salad.build", "sampling": {"_target_": old.backbone.sampling._target_}}
+    OmegaConf.save(old, tmp_path / "config.yaml")
+    config = taken(tmp_path)
+    assert "vae" in config.backbone
+    assert set(config.backbone.sampling) == {"_target_"}
