@@ -163,16 +163,3 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
         ) from error
     refuse_nonfinite(tensors, str(path))
     return tensors
-
-
-def load_metadata(path: Path | str) -> dict[str, str]:
-    """The text metadata of a safetensors file (empty if it has none); the tensors are not read."""
-    path = Path(path)
-    _require_file(path, "a safetensors file")
-    try:
-        with safetensors.safe_open(path, framework="pt", device="cpu") as stream:
-            return dict(stream.metadata() or {})
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: truncated or not a safetensors file ({shown(error, 120)}); make or copy it again"
-        ) from error

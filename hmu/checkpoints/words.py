@@ -43,14 +43,6 @@ def read_plain_pickle(path: Path | str) -> Any:
         raise CheckpointError(f"{path}: truncated or not a pickle; copy or download it again") from error
 
 
-def read_word_list(path: Path | str) -> list[str]:
-    """``our_vab_words.pkl``: the words in row order of the vectors."""
-    words = read_plain_pickle(path)
-    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
-        raise CheckpointError(f"{path}: expected a pickled list of words, found a {type(words).__name__}")
-    return list(words)
-
-
 def read_word_index(path: Path | str) -> dict[str, int]:
     """``our_vab_idx.pkl``: word -> row of the vectors."""
     index = read_plain_pickle(path)

@@ -7,6 +7,7 @@ import pytest
 from hmu.checkpoints.opt import FOOTER, HEADER, read_opt
 from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
+from tests.parity.upstream_opt import read_upstream
 
 GOOD = "n_heads: 6\ndropout: 0.1\nlr: 0.0002\nrecon_loss: l2\nvq_norm: None\n"
 
@@ -101,7 +102,7 @@ def test_a_repeated_key_counts_last_and_is_said(opt, caplog):
 def test_the_authors_reading_divides_by_nothing(opt, unit):
     path = opt(f"checkpoints_dir: c\ndataset_name: t2m\nname: n\nunit_length: {unit}\n")
     with pytest.raises(CheckpointError, match=r"unit_length=.*whole number above 0"):
-        read_opt(path, "upstream")
+        read_upstream(path)
 
 
 def test_a_pipe_and_a_folder_are_refused_at_once(tmp_path):

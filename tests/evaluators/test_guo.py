@@ -13,6 +13,7 @@ from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.errors import CheckpointError, ConfigError, DataError
+from hmu.evaluators.base import Evaluator, TrainedEvaluator
 from hmu.evaluators.guo import GuoEvaluator, Vocabulary, build
 from hmu.evaluators.guo.evaluator import PUBLISHED
 from hmu.evaluators.guo.vocabulary import pad_tokens
@@ -258,3 +259,20 @@ def test_masked_embeddings_change_only_where_the_concept_is_named(definition: st
     assert changed.tolist() == [True, False, False, False]
     same = (masked - plain).abs().amax(1) < 1e-6
     assert same.tolist() == [False, True, True, True]
+
+
+def test_a_stub_that_lacks_a_verb_is_refused_at_construction() -> None:
+    class Stub(Evaluator):
+        fingerprint = "stub"
+
+        def embed_motion(self, motion: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return motion.mean(1)
+
+    with pytest.raises(ConfigError, match=r"Stub: no complete evaluator, it lacks embed_text, embed_text_masked$"):
+        Stub()
+
+    class Untrained(TrainedEvaluator, Stub):
+        embed_text = embed_text_masked = stage_loss = stage_window = stage_parameters = None
+
+    with pytest.raises(ConfigError, match=r"it lacks prepare$"):
+        Untrained(3, 2)

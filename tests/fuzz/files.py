@@ -88,17 +88,19 @@ OPT = {
 
 
 def opt_clean(folder: Path) -> Sample:
-    from hmu.checkpoints.opt import read_opt, write_opt
+    from hmu.checkpoints.opt import read_opt
+    from tests.checkpoints.opt_file import write_opt
 
     write_opt(folder / "opt.txt", OPT)
     return Sample(folder / "opt.txt", lambda: read_opt(folder / "opt.txt"))
 
 
 def opt_upstream(folder: Path) -> Sample:
-    from hmu.checkpoints.opt import read_opt, write_opt
+    from tests.checkpoints.opt_file import write_opt
+    from tests.parity.upstream_opt import read_upstream
 
     write_opt(folder / "opt.txt", OPT)
-    return Sample(folder / "opt.txt", lambda: read_opt(folder / "opt.txt", "upstream"))
+    return Sample(folder / "opt.txt", lambda: read_upstream(folder / "opt.txt"))
 
 
 def trial(folder: Path) -> Sample:

@@ -41,9 +41,9 @@ def momask_residual(folder: Path) -> Sample:
 def bamm_masked(folder: Path) -> Sample:
     from hmu.backbones.bamm import build
     from hmu.backbones.momask.encoder import to_authors
-    from hmu.checkpoints.opt import write_opt
     from tests.backbones.bamm.conftest import CODES, network
     from tests.backbones.momask.test_authors import source, write
+    from tests.checkpoints.opt_file import write_opt
 
     checkpoints = write(
         source(rvq={"codes": CODES, "code_dim": 8, "quantizers": 3, "width": 16, "depth": 1}), folder / "t2m"
@@ -66,8 +66,8 @@ def bamm_masked(folder: Path) -> Sample:
 
 def _salad(folder: Path, damaged: str) -> Sample:
     from hmu.backbones.salad import load_authors
-    from hmu.checkpoints.opt import write_opt
     from tests.backbones.salad.conftest import tiny
+    from tests.checkpoints.opt_file import write_opt
 
     model, checkpoints = tiny(text=None, text_width=8), folder / "t2m"
     chains = [list(chain) for chain in model.topology.chains]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hmu.text.clip import tower_from_weights
 from tests.parity.checks import Check, compare, exact
+from tests.parity.clip_tower import tower_from_weights
 
 _TOLERANCE = 2e-5
 _KNOWN = {"input_ids", "attention_mask", "word_emb", "token_mask", "token_pos", "heads", "eps"}

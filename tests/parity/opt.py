@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hmu.checkpoints.opt import parse_value, read_opt
 from hmu.errors import CheckpointError
 from tests.parity.checks import Check, exact
+from tests.parity.upstream_opt import parse_upstream, read_upstream
 
 _INDEX = "expected.json"
 
@@ -21,14 +21,14 @@ def _typed(value: Any) -> tuple[str, str]:
 
 def _read_value(text: str) -> tuple[str, str]:
     try:
-        return _typed(parse_value(text, "upstream"))
+        return _typed(parse_upstream(text))
     except ValueError as error:
         return "error", type(error).__name__
 
 
 def _read_file(path: Path, overrides: dict[str, Any]) -> Any:
     try:
-        return {key: _typed(value) for key, value in read_opt(path, "upstream", **overrides).items()}
+        return {key: _typed(value) for key, value in read_upstream(path, **overrides).items()}
     except CheckpointError as error:
         return "error", type(error.__cause__).__name__
 

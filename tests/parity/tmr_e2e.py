@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hmu.evaluators.tmr import TMREvaluator
-from hmu.evaluators.tmr.annotations import Clip, Segment, read_annotations, read_split, usable
-from hmu.evaluators.tmr.tables import sentence_table, token_table
+from hmu.evaluators.tmr.tables import token_table
 from hmu.metrics.motion_search import Gallery, search
 from tests.parity.checks import Check, compare, exact
 from tests.parity.guo import F32, one_file, read_json
+from tests.parity.tmr_annotations import Clip, Segment, read_annotations, read_split, sentence_table, usable
 from tests.parity.tmr_metrics import guo_blocks, rounded, scores_checks
 
 Loader = Callable[..., TMREvaluator]

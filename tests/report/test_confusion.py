@@ -9,10 +9,10 @@ from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Resampling
 from hmu.evaluation.ncs import NcsGallery, rank_rows
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, Hit
 from hmu.motion.representation import HUMANML3D, Representation, skeleton_representation
 from hmu.report.confusion import NOTHING, Confusion, confusion_markdown, confusions, label_of_each
+from tests.evaluation.toy import Words
 
 KICK = Concept("kick", ("kick",))
 
@@ -71,11 +71,8 @@ def test_ranks_become_rows_with_the_best_over_repeats() -> None:
 
 
 def test_answers_of_the_forget_side_are_searched_and_recorded() -> None:
-    class Identity(Evaluator):
-        name, width = "tmr", 2
-
     latents = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    answering = NcsGallery(Gallery(("1", "2"), ("a kick", "a walk"), latents), Identity())
+    answering = NcsGallery(Gallery(("1", "2"), ("a kick", "a walk"), latents), Words())
     embeddings = [torch.tensor([[1.0, 0.1], [0.1, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0]] * 3)]
     none = Resampling(3, 0)
     rows = {one.row.metric: one.row for one in answering.measured("base", prompts(), embeddings, KICK, none)}

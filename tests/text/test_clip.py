@@ -7,9 +7,10 @@ import torch
 
 from hmu.errors import CheckpointError, ConfigError, MissingExtra
 from hmu.text import clip
-from hmu.text.clip import ClipTextEncoder, tower_from_weights
+from hmu.text.clip import ClipTextEncoder
 from tests.conftest import shared
 from tests.parity.clip_text import KINDS
+from tests.parity.clip_tower import tower_from_weights
 
 FOLDER = "checkpoints/clip-vit-base-patch32"
 

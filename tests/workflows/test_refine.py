@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.data.partition import Partition
 from hmu.errors import ConfigError
-from hmu.evaluators.base import Evaluator
 from hmu.motion.representation import HUMANML3D
 from hmu.workflows import refine
 from hmu.workflows.refine import RetrievalRefinement
+from tests.evaluation.toy import Words
 
 KICK = Concept("kick", ("kick",))
 TEXTS = {"a": ("he kicks",), "Ma": ("he kicks",), "b": ("a kick",), "w": ("a walk",), "v": ("he walks",)}
@@ -64,12 +64,8 @@ class Source:
         return Clips(tuple(TEXTS) if ids is None else tuple(ids))
 
 
-class Mean(Evaluator):
+class Mean(Words):
     name, width, fingerprint = "tmr", 2, "mean"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one = nn.Parameter(torch.ones(1))
 
     def embed_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
         return motion.mean(1)

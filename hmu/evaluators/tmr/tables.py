@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hmu.checkpoints.arrays import load_array
 from hmu.documents import read_json
 from hmu.errors import DataError
 from hmu.text.precomputed import PrecomputedTextEncoder
@@ -27,30 +26,25 @@ def token_table(folder: str | Path, model: str = "distilbert-base-uncased") -> P
         DataError: a file is missing or broken.
     """
     stem = Path(folder) / "token_embeddings" / model
-    rows, slices, index = _array(f"{stem}.npy"), _array(f"{stem}_slice.npy"), _index(f"{stem}_index.json")
+    rows, slices, index = (
+        stored_array(f"{stem}.npy"),
+        stored_array(f"{stem}_slice.npy"),
+        stored_index(f"{stem}_index.json"),
+    )
     table = torch.from_numpy(rows)
     return PrecomputedTextEncoder({text: table[slice(*map(int, slices[row]))] for text, row in index.items()})
 
 
-def sentence_table(
-    folder: str | Path, model: str = "sentence-transformers/all-mpnet-base-v2"
-) -> PrecomputedTextEncoder:
-    """Sentence embeddings of exactly the stored texts, as ``pooled``; see :func:`token_table`."""
-    stem = Path(folder) / "sent_embeddings" / model
-    table, index = torch.from_numpy(_array(f"{stem}.npy")), _index(f"{stem}_index.json")
-    return PrecomputedTextEncoder(
-        {text: table[row][None] for text, row in index.items()}, {text: table[row] for text, row in index.items()}
-    )
-
-
-def _array(path: str) -> np.ndarray:
+def stored_array(path: str) -> np.ndarray:
+    """Rows of stored embeddings. Raises :class:`DataError` where there are none."""
     try:
         return load_array(path, limit=_LIMIT)
     except FileNotFoundError as error:
         raise DataError(f"{path}: missing, expected TMR's stored text embeddings") from error
 
 
-def _index(path: str) -> dict[str, Any]:
+def stored_index(path: str) -> dict[str, Any]:
+    """Text -> row. Raises :class:`DataError` where it is missing or broken."""
     try:
         return dict(read_json(path))
     except (TypeError, ValueError) as error:

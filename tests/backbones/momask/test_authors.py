@@ -10,9 +10,9 @@ import torch
 from hmu.backbones.momask import build, load_authors
 from hmu.backbones.momask.encoder import to_authors
 from hmu.backbones.momask.files import EMA
-from hmu.checkpoints.opt import write_opt
 from hmu.errors import CheckpointError
 from hmu.text.clip import ClipTextEncoder
+from tests.checkpoints.opt_file import write_opt
 
 from .conftest import seeded, tiny
 

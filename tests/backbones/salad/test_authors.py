@@ -9,8 +9,8 @@ import torch
 
 from hmu.backbones.salad import build, load_authors
 from hmu.backbones.salad.authors import merge_lora, split_lora
-from hmu.checkpoints.opt import write_opt
 from hmu.errors import CheckpointError
+from tests.checkpoints.opt_file import write_opt
 
 from .conftest import seeded, tiny
 

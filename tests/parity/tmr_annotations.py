@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from hmu.documents import read_json, read_lines
 from hmu.errors import DataError, shown
+from hmu.evaluators.tmr.tables import stored_array, stored_index
+from hmu.text.precomputed import PrecomputedTextEncoder
 
 SHORTEST, LONGEST = 2.0, 10.0  # seconds
 
@@ -68,3 +72,14 @@ def usable(annotations: Mapping[str, Clip], ids: Sequence[str], split: str) -> d
     if "test" not in split:
         known = {k: tuple(s for s in found if SHORTEST <= s.end - s.start <= LONGEST) for k, found in known.items()}
     return {key: found for key, found in known.items() if found}
+
+
+def sentence_table(
+    folder: str | Path, model: str = "sentence-transformers/all-mpnet-base-v2"
+) -> PrecomputedTextEncoder:
+    """Sentence embeddings of exactly the stored texts, as ``pooled``; see :func:`token_table`."""
+    stem = Path(folder) / "sent_embeddings" / model
+    table, index = torch.from_numpy(stored_array(f"{stem}.npy")), stored_index(f"{stem}_index.json")
+    return PrecomputedTextEncoder(
+        {text: table[row][None] for text, row in index.items()}, {text: table[row] for text, row in index.items()}
+    )
