@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hmu.checkpoints.arrays import load_array
 from hmu.documents import read_json
 from hmu.errors import DataError
 from hmu.text.precomputed import PrecomputedTextEncoder
