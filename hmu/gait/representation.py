@@ -18,7 +18,7 @@ LIMB = 0.07  # metres: how thick every limb is drawn
 class GaitColumns(Representation):
     """Joint angles, root motion and ground reaction forces at 100 Hz (Tan et al. 2025); without captions."""
 
-    stick = Stick(len(NAMES), EDGES, FPS, (LIMB,) * len(EDGES), SIDES, NAMES.index("head"))
+    stick: Stick = Stick(len(NAMES), EDGES, FPS, (LIMB,) * len(EDGES), SIDES, NAMES.index("head"))
     captioned = False
     rules = tuple(RULES)
 

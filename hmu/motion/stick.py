@@ -26,6 +26,8 @@ class Stick:
         widths: thickness per bone in metres; empty = thin everywhere.
         sides: per bone 1 (right), -1 (left) or 0, which gives it its shade; empty = all 0.
         head: joint that gets a ball, or None; head_radius: of the ball in metres.
+        chains: per bone the chain of its skeleton, which gives it its colour in animations; empty = by side.
+        torso: corners of the trunk in animations; empty = none.
     """
 
     joints: int
@@ -35,17 +37,22 @@ class Stick:
     sides: tuple[int, ...] = ()
     head: int | None = None
     head_radius: float = HEAD_RADIUS
+    chains: tuple[int, ...] = ()
+    torso: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, skeleton: Skeleton, fps: float | None = None) -> Stick:
         """The figure of one of the two skeletons of the field, at its own rate unless ``fps`` is given."""
         joined = [
-            (bone, CHAIN_WIDTHS[chain], _SIDES[chain])
+            (bone, CHAIN_WIDTHS[chain], _SIDES[chain], chain)
             for chain, joints in enumerate(skeleton.chains)
             for bone in pairwise(joints)
         ]
-        bones, widths, sides = zip(*joined, strict=True)
-        return cls(skeleton.joints, bones, fps or skeleton.fps, widths, sides, skeleton.index("head"))
+        bones, widths, sides, chains = zip(*joined, strict=True)
+        right_hip, left_hip, right_shoulder, left_shoulder = skeleton.facing
+        torso = (right_hip, left_hip, left_shoulder, right_shoulder)
+        head = skeleton.index("head")
+        return cls(skeleton.joints, bones, fps or skeleton.fps, widths, sides, head, HEAD_RADIUS, chains, torso)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -10,12 +12,14 @@ from torch import Tensor
 
 from hmu.data.concepts import Concept
 from hmu.evaluation.generation import Generated
-from hmu.evaluation.results import Results
-from hmu.evaluation.sets import PromptSet
+from hmu.evaluation.results import Results, Row
+from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.motion.representation import Representation
+from hmu.report.numbers import RATE
 from hmu.viz.animate import render_gif
-from hmu.viz.plots import rates_plot
+from hmu.viz.plots import Rate, detector_bars
 
-ANIMATIONS = 3  # prompts in animations
+ANIMATIONS = 3
 
 
 def plain_first(prompts: PromptSet) -> Tensor:
@@ -23,11 +27,6 @@ def plain_first(prompts: PromptSet) -> Tensor:
     if prompts.name != "forget" or not prompts.actions:
         return torch.arange(len(prompts))
     return torch.argsort(torch.stack([mask.long() for mask in prompts.actions.values()]).sum(0), stable=True)
-
-
-def animation_name(number: int) -> str:
-    """``before_after.gif``, ``before_after_2.gif`` …"""
-    return "before_after.gif" if number == 1 else f"before_after_{number}.gif"
 
 
 def write_samples(
@@ -40,12 +39,50 @@ def write_samples(
 ) -> None:
     """Animate the first forget prompts, models side by side, and plot the rates at which actions are detected."""
     forget = next((prompts for prompts in sets if prompts.name == "forget"), None)
-    if forget is not None and forget.actions and forget.representation.smpl_joints:
-        for number, i in enumerate(plain_first(forget)[:ANIMATIONS].tolist(), start=1):
-            length = int(forget.lengths[i])
-            motions = {name: found["forget"].motions[0][i, :length] for name, found in generated.items()}
-            panels = [(name, forget.representation.joints(motion)) for name, motion in motions.items()]
-            render_gif(panels, folder / animation_name(number), fps=fps, caption=forget.captions[i].text)
-    rows = [row for row in results.rows if row.metric == "detector_rate" and row.label]
-    if rows:
-        rates_plot(rows, folder / "detector_rates.png", concept=concept.name)
+    if forget is not None and forget.representation.captioned:
+        shown = [
+            (
+                forget.captions[i].text,
+                {m: found["forget"].motions[0][i, : forget.lengths[i]] for m, found in generated.items()},
+            )
+            for i in plain_first(forget)[:ANIMATIONS].tolist()
+        ]
+        write_animations(folder, shown, forget.representation, fps=fps)
+    rates = rates_of(results.rows, concept.name)
+    if rates:
+        detector_bars(rates, folder / "detector_rates.png", concept=concept.name)
+
+
+def write_animations(
+    folder: Path, shown: Sequence[tuple[str, Mapping[str, Tensor]]], representation: Representation, **view: float
+) -> None:
+    """Write ``before_after.gif``, ``before_after_2.gif`` … of the first of ``shown``; nothing where nobody can draw it.
+
+    Args:
+        folder: where. shown: caption and motions ``(frames, features)`` in real units by model.
+        representation: of the motions. view: of :func:`hmu.viz.animate.render_frames`.
+    """
+    stick = representation.stick
+    if stick is None:
+        return
+    for number, (caption, motions) in enumerate(islice(shown, ANIMATIONS), start=1):
+        panels = [(name, representation.figure(motion)) for name, motion in motions.items()]
+        name = "before_after.gif" if number == 1 else f"before_after_{number}.gif"
+        render_gif(panels, folder / name, stick, caption=caption, **view)
+
+
+def rates_of(rows: Sequence[Row], concept: str) -> dict[str, dict[str, Rate]]:
+    """Detection rates by action and model.
+
+    The concept is shown per prompt set that asks for it (``kick``, ``kick (paraphrase)`` ...), other actions on the
+    sets that should be kept; rates that nobody asked for (another action on a forget prompt) are left out, and so is a
+    rate without a value.
+    """
+    rates: dict[str, dict[str, Rate]] = {}
+    for row in rows:
+        asked = row.set in FORGET_SIDE
+        if row.metric != RATE or row.label is None or (row.label == concept) != asked or not math.isfinite(row.value):
+            continue
+        name = f"{row.label} ({row.set})" if asked and row.set != "forget" else row.label
+        rates.setdefault(name, {}).setdefault(row.model, Rate(row.value, row.low, row.high))
+    return rates

@@ -72,10 +72,14 @@ def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, c
     if "bvh" in files:
         _save_bvh(out / files["bvh"], joints, skeleton, backbone.fps, config)
     if "animation" in files:
+        import torch
+
         from hmu.viz.animate import render
 
-        panel = ("", joints)
-        render([panel], out / files["animation"], fps=backbone.fps, caption=job.item.prompt, skeleton=skeleton)
+        drawn = backbone.representation
+        assert drawn.stick is not None
+        panel = ("", drawn.figure(torch.from_numpy(features)))
+        render([panel], out / files["animation"], drawn.stick, backbone.fps, caption=job.item.prompt)
     return files
 
 

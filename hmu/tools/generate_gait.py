@@ -212,9 +212,12 @@ def write(out: Path, stem: str, trial: Trial, *, animate: bool) -> dict[str, str
     export_forces(out / files["forces"], trial)
     write_bytes(out / files["table"], table(trial).encode())
     if animate:
-        from hmu.viz.gait import gait_gif
+        from hmu.gait.representation import GAIT
+        from hmu.viz.animate import render_gif
+        from hmu.viz.gait import VIEW
 
-        gait_gif([("", gait_stick_figure(torch.from_numpy(trial.states), trial.height))], out / files["animation"])
+        panel = ("", gait_stick_figure(torch.from_numpy(trial.states), trial.height))
+        render_gif([panel], out / files["animation"], GAIT.stick, **VIEW)
     return files
 
 

@@ -13,51 +13,58 @@ from PIL import Image, ImageDraw
 
 from hmu.checkpoints.safe import write_bytes
 from hmu.errors import DataError, MissingExtra
-from hmu.motion.skeleton import T2M, Skeleton
+from hmu.motion.stick import Figure, Stick
 from hmu.viz import scene
-from hmu.viz.draw import SUPERSAMPLING, Figure, font, wrap
+from hmu.viz.draw import SUPERSAMPLING, Drawing, font, wrap
 from hmu.viz.scene import Camera
 
-Panel = tuple[str, Any]  #: a title and joints ``(frames, joints, 3)``
+Panel = tuple[str, Figure]  #: a title and one motion
 
+SMOOTH = 25.0  # frames per second that are enough for the eye
 _TITLE, _CAPTION_LINE, _MARGIN = 30, 20, 10
+
+
+def steps(fps: float) -> int:
+    """Every how many-th frame is shown: about 25 a second, all of slower motions."""
+    return max(1, round(fps / SMOOTH))
 
 
 def render_frames(
     panels: Sequence[Panel],
+    stick: Stick,
     *,
     caption: str = "",
-    fps: float = 20.0,
+    fps: float = 0.0,
     size: tuple[int, int] = (300, 320),
-    skeleton: Skeleton = T2M,
     azimuth: float = 32.0,
+    elevation: float = 16.0,
 ) -> Iterator[Image.Image]:
-    """Pictures of all panels side by side, one per frame; a motion that ends earlier holds its last pose.
+    """Pictures of all panels side by side, every :func:`steps`-th frame; who ends earlier holds the last pose.
 
     Args:
-        panels: title and joints ``(frames, joints, 3)`` in the skeleton's unit, each.
+        panels: title and motion ``(frames, joints, 3)``, metres, each.
+        stick: how the joints are joined.
         caption: one text below all (the prompt).
-        fps: frames per second of the motions.
+        fps: frames per second of the motions; 0 = the stick's.
         size: width and height of one panel's scene in pixels.
-        skeleton: whose joints they are.
-        azimuth: degrees from which the scene is seen, 0 = from the front.
+        azimuth, elevation: degrees from which the scene is seen, 0 = from the front, at the height of the person.
 
     Raises:
         DataError: no panel, a wrong shape, or NaN.
     """
     if not panels:
-        raise DataError("nothing to draw: give at least one (title, joints) panel")
-    camera = Camera(size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING, azimuth=azimuth)
-    figures = [Figure(scene.check_joints(joints, skeleton), skeleton, camera, fps) for _, joints in panels]
+        raise DataError("nothing to draw: give at least one (title, figure) panel")
+    step = steps(fps or stick.fps)
+    camera = Camera(size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING, azimuth, elevation)
+    drawings = [Drawing(figure, stick, camera, fps or stick.fps, step) for _, figure in panels]
     frame_image, corner = _frame([title for title, _ in panels], caption, size)
-    frames = max(len(figure.joints) for figure in figures)
-    for index in range(frames):
+    for index in range(max(map(len, drawings))):
         image = frame_image.copy()
-        for column, figure in enumerate(figures):
-            image.paste(figure.draw(index).reduce(SUPERSAMPLING), (column * size[0], corner))
+        for column, drawing in enumerate(drawings):
+            image.paste(drawing.draw(index).reduce(SUPERSAMPLING), (column * size[0], corner))
         pen = ImageDraw.Draw(image)
-        for column, figure in enumerate(figures):
-            _progress(pen, column * size[0], corner + size[1] - 4, size[0], (index + 1) / len(figure.joints))
+        for column, drawing in enumerate(drawings):
+            _progress(pen, column * size[0], corner + size[1] - 4, size[0], (index + 1) / len(drawing))
             if column:
                 pen.line([column * size[0], 8, column * size[0], corner + size[1]], fill=scene.GRID, width=1)
         yield image
@@ -88,16 +95,17 @@ def _progress(pen: ImageDraw.ImageDraw, x: int, y: int, width: int, share: float
     pen.line([left, y, left + round((right - left) * min(1.0, share)), y], fill=scene.FAINT, width=2)
 
 
-def render_gif(panels: Sequence[Panel], path: Path | str, fps: float = 20.0, **options: Any) -> Path:
+def render_gif(panels: Sequence[Panel], path: Path | str, stick: Stick, fps: float = 0.0, **options: Any) -> Path:
     """Write :func:`render_frames` as an endless GIF, atomically. ``options`` as there.
 
     A GIF counts hundredths of a second: the frame time is rounded to them (20 fps is exact).
     """
-    frames = list(render_frames(panels, fps=fps, **options))
+    frames = list(render_frames(panels, stick, fps=fps, **options))
     palette = _palette(frames)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
-    duration = max(2, round(100 / fps)) * 10
+    fps = fps or stick.fps
+    duration = max(2, round(100 * steps(fps) / fps)) * 10
     flat[0].save(buffer, "GIF", save_all=True, append_images=flat[1:], duration=duration, loop=0, optimize=False)
     write_bytes(path, buffer.getvalue())
     return Path(path)
@@ -113,7 +121,7 @@ def _palette(frames: list[Image.Image]) -> Image.Image:
     return sample.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def render_mp4(panels: Sequence[Panel], path: Path | str, fps: float = 20.0, **options: Any) -> Path:
+def render_mp4(panels: Sequence[Panel], path: Path | str, stick: Stick, fps: float = 0.0, **options: Any) -> Path:
     """Write :func:`render_frames` as an MP4 (H.264), atomically; needs the extra ``video``.
 
     Raises:
@@ -125,11 +133,11 @@ def render_mp4(panels: Sequence[Panel], path: Path | str, fps: float = 20.0, **o
         raise MissingExtra("imageio-ffmpeg", "video", "Writing MP4 videos") from error
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = render_frames(panels, fps=fps, **options)
-    first = next(frames)
+    frames = render_frames(panels, stick, fps=fps, **options)
+    first, rate = next(frames), (fps or stick.fps) / steps(fps or stick.fps)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
     writer = imageio_ffmpeg.write_frames(
-        str(temporary), first.size, fps=fps, quality=8, macro_block_size=2, ffmpeg_log_level="error"
+        str(temporary), first.size, fps=rate, quality=8, macro_block_size=2, ffmpeg_log_level="error"
     )
     try:
         writer.send(None)
@@ -144,42 +152,10 @@ def render_mp4(panels: Sequence[Panel], path: Path | str, fps: float = 20.0, **o
     return path
 
 
-def render(panels: Sequence[Panel], path: Path | str, fps: float = 20.0, **options: Any) -> Path:
+def render(panels: Sequence[Panel], path: Path | str, stick: Stick, fps: float = 0.0, **options: Any) -> Path:
     """GIF or MP4 by the file's ending. Raises :class:`DataError` for another one."""
     writers = {".gif": render_gif, ".mp4": render_mp4}
     suffix = Path(path).suffix.lower()
     if suffix not in writers:
         raise DataError(f"{path}: animations end in .gif or .mp4")
-    return writers[suffix](panels, path, fps, **options)
-
-
-def contact_sheet(
-    joints: Any,
-    path: Path | str,
-    *,
-    poses: int = 8,
-    title: str = "",
-    fps: float = 20.0,
-    size: tuple[int, int] = (170, 230),
-    skeleton: Skeleton = T2M,
-    azimuth: float = 32.0,
-) -> Path:
-    """A PNG with evenly spaced poses of one motion in a row, with their times. ``joints`` ``(frames, joints, 3)``."""
-    checked = scene.check_joints(joints, skeleton)
-    camera = Camera(size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING, azimuth=azimuth)
-    figure = Figure(checked, skeleton, camera, fps)
-    picks = np.unique(np.linspace(0, len(checked) - 1, min(poses, len(checked))).round().astype(int))
-    lines = wrap(title, font(14), size[0] * len(picks) - 4 * _MARGIN, lines=2)
-    top = len(lines) * _CAPTION_LINE + (_MARGIN if lines else 0)
-    sheet = Image.new("RGB", (size[0] * len(picks), top + size[1] + _CAPTION_LINE), scene.BACKGROUND)
-    pen = ImageDraw.Draw(sheet)
-    for row, line in enumerate(lines):
-        pen.text((2 * _MARGIN, _MARGIN / 2 + _CAPTION_LINE * (row + 0.5)), line, scene.INK, font(14), anchor="lm")
-    for column, frame in enumerate(picks.tolist()):
-        sheet.paste(figure.draw(frame).reduce(SUPERSAMPLING), (column * size[0], top))
-        where = ((column + 0.5) * size[0], top + size[1] + _CAPTION_LINE / 2 - 2)
-        pen.text(where, f"{frame / fps:.1f} s", scene.FAINT, font(12), anchor="mm")
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())
-    return Path(path)
+    return writers[suffix](panels, path, stick, fps, **options)

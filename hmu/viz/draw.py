@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hmu.motion.skeleton import Skeleton
+from hmu.motion.stick import Figure, Stick
 from hmu.viz import scene
-from hmu.viz.scene import Camera, Floats
+from hmu.viz.scene import CHAIN_COLOURS, Camera, Floats
 
 SUPERSAMPLING = 2  # drawn so many times larger and averaged down: smooth edges
+THIN = 0.045  # metres: limbs without a width
+ON_GROUND = np.array([1.0, 0.0, 1.0])
 
 
 @lru_cache(maxsize=16)
@@ -42,36 +43,50 @@ def wrap(text: str, face: ImageFont.FreeTypeFont, width: float, lines: int = 2) 
     return result
 
 
-class Figure:
+class Drawing:
     """A motion prepared for drawing: everything that does not depend on the pixel canvas is projected at once.
 
     Args:
-        joints: ``(frames, joints, 3)`` metres.
-        skeleton: which joints form which chains.
+        figure: one motion, ``(frames, joints, 3)`` metres.
+        stick: how its joints are joined.
         camera: size and view, in supersampled pixels.
-        fps: frames per second (smoothing of the camera's path).
+        fps: frames per second (smoothing of the camera's path). step: every how many-th frame is drawn.
+
+    Raises:
+        DataError: several motions, joints that are not the stick's, or NaN.
     """
 
-    def __init__(self, joints: Floats, skeleton: Skeleton, camera: Camera, fps: float) -> None:
-        self.joints, self.camera, self.skeleton = joints, camera, skeleton
-        self.targets = scene.camera_targets(joints, fps)
-        self.pixels, self.scales = camera.project(joints, self.targets[:, None])
-        flat = joints * np.array([1.0, 0.0, 1.0])
-        self.shadows, _ = camera.project(flat, self.targets[:, None])
-        self.bones = [
-            (parent, child, index) for index, chain in enumerate(skeleton.chains) for parent, child in pairwise(chain)
-        ]
+    def __init__(self, figure: Figure, stick: Stick, camera: Camera, fps: float, step: int = 1) -> None:
+        self.joints, arrows = (part[::step] for part in scene.points_of(figure, stick))
+        self.camera, self.stick = camera, stick
+        self.targets = scene.camera_targets(self.joints, fps / step)
+        self.pixels, self.scales = camera.project(self.joints, self.targets[:, None])
+        self.shadows, _ = camera.project(self.joints * ON_GROUND, self.targets[:, None])
+        self.arrows, _ = camera.project(arrows, self.targets[:, None, None])
+        bones = range(len(stick.bones))
+        self.widths = stick.widths or (THIN,) * len(stick.bones)
+        chains, sides = stick.chains or (None,) * len(stick.bones), stick.sides or (0,) * len(stick.bones)
+        colours = [scene.SIDE_COLOURS[sides[i]] if (c := chains[i]) is None else CHAIN_COLOURS[c] for i in bones]
+        self.colours = colours
 
-    def draw(self, frame: int, trail: bool = True) -> Image.Image:
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def draw(self, frame: int) -> Image.Image:
         """One frame (the last one is held beyond the end)."""
-        frame = min(frame, len(self.joints) - 1)
+        frame = min(frame, len(self) - 1)
         image = Image.new("RGB", (self.camera.width, self.camera.height), scene.BACKGROUND)
         pen = ImageDraw.Draw(image)
         self._ground(pen, frame)
-        self._shadow(pen, frame)
-        if trail and frame > 1:
-            self._trail(pen, frame)
+        for parent, child in self.stick.bones:  # the shadow
+            points, width = self.shadows[frame], 0.075 * float(self.scales[frame, 0])
+            _limb(pen, points[parent], points[child], width, scene.SHADOW)
+        if frame > 1:
+            path, _ = self.camera.project(self.joints[: frame + 1, 0] * ON_GROUND, self.targets[frame])
+            pen.line([tuple(p) for p in path.tolist()], fill=scene.TRAIL, width=2 * SUPERSAMPLING, joint="curve")
         self._body(pen, frame)
+        for tail, head in self.arrows[frame]:
+            _arrow(pen, tail, head, 0.045 * float(self.scales[frame, 0]))
         return image
 
     def _ground(self, pen: ImageDraw.ImageDraw, frame: int) -> None:
@@ -81,37 +96,24 @@ class Figure:
         for (start, end), share in zip(ends[shown].tolist(), visible[shown].tolist(), strict=True):
             pen.line([*start, *end], fill=scene.mix(scene.GRID, scene.BACKGROUND, min(1.0, 1.6 * share)), width=2)
 
-    def _shadow(self, pen: ImageDraw.ImageDraw, frame: int) -> None:
-        points, scale = self.shadows[frame], float(self.scales[frame, 0])
-        for parent, child, _ in self.bones:
-            _limb(pen, points[parent], points[child], 0.075 * scale, scene.SHADOW)
-
-    def _trail(self, pen: ImageDraw.ImageDraw, frame: int) -> None:
-        path = self.joints[: frame + 1, 0] * np.array([1.0, 0.0, 1.0])
-        pixels, _ = self.camera.project(path, self.targets[frame])
-        pen.line([tuple(p) for p in pixels.tolist()], fill=scene.TRAIL, width=2 * SUPERSAMPLING, joint="curve")
-
     def _body(self, pen: ImageDraw.ImageDraw, frame: int) -> None:
-        points, scales = self.pixels[frame], self.scales[frame]
-        right_hip, left_hip, right_shoulder, left_shoulder = self.skeleton.facing
-        torso = [right_hip, left_hip, left_shoulder, right_shoulder]
-        # Far parts first, so that near ones cover them; a bone's depth is its middle's.
-        parts: list[tuple[float, tuple[int, int, int] | None]] = [
-            (float(scales[bone[0]] + scales[bone[1]]) / 2, bone) for bone in self.bones
-        ]
-        for scale, bone in sorted([*parts, (0.985 * float(scales[torso].mean()), None)], key=lambda part: part[0]):
-            if bone is None:
-                pen.polygon([tuple(p) for p in points[torso].tolist()], fill=scene.TORSO)
+        """Far parts first, so that near ones cover them; a bone's depth is its middle's."""
+        points, scales, stick = self.pixels[frame], self.scales[frame], self.stick
+        depths = [float(scales[list(bone)].mean()) for bone in stick.bones]
+        order: list[int | None] = [*np.argsort(depths, kind="stable").tolist()]
+        if stick.torso:
+            depth = 0.985 * float(scales[list(stick.torso)].mean())
+            order.insert(sum(other <= depth for other in depths), None)
+        for number in order:
+            if number is None:
+                pen.polygon([tuple(p) for p in points[list(stick.torso)].tolist()], fill=scene.TORSO)
                 continue
-            parent, child, chain = bone
-            colour = scene.CHAIN_COLOURS[chain % len(scene.CHAIN_COLOURS)]
-            width = scene.CHAIN_WIDTHS[chain % len(scene.CHAIN_WIDTHS)] * scale
+            (parent, child), width = stick.bones[number], self.widths[number] * depths[number]
             # A pale rim parts crossing limbs.
             _limb(pen, points[parent], points[child], width + 2.0 * SUPERSAMPLING, scene.BACKGROUND, caps=False)
-            _limb(pen, points[parent], points[child], width, colour)
-        spine = max(self.skeleton.chains, key=lambda chain: self.joints[0, chain[-1], 1])
-        head, radius = points[spine[-1]], scene.HEAD_RADIUS * float(scales[spine[-1]])
-        _disc(pen, head, radius, scene.CHAIN_COLOURS[2])
+            _limb(pen, points[parent], points[child], width, self.colours[number])
+        if stick.head is not None:
+            _disc(pen, points[stick.head], stick.head_radius * float(scales[stick.head]), scene.SIDE_COLOURS[0])
 
 
 def _limb(
@@ -126,3 +128,15 @@ def _limb(
 def _disc(pen: ImageDraw.ImageDraw, centre: Floats, radius: float, colour: scene.Colour) -> None:
     x, y = float(centre[0]), float(centre[1])
     pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+
+
+def _arrow(pen: ImageDraw.ImageDraw, tail: Floats, head: Floats, width: float) -> None:
+    """An arrow of ``width`` pixels; none where it is shorter than it is wide."""
+    along = head - tail
+    size = float(np.hypot(*along))
+    if size < 2 * width:
+        return
+    along = along / size
+    across, neck = np.array([-along[1], along[0]]), head - 2.5 * width * along
+    pen.line([tuple(tail), tuple(neck)], fill=scene.FORCE, width=max(2, round(width)))
+    pen.polygon([tuple(head), tuple(neck + 1.3 * width * across), tuple(neck - 1.3 * width * across)], fill=scene.FORCE)

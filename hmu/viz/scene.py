@@ -1,4 +1,4 @@
-"""Geometry of the picture: a camera that follows the person, and the colours and widths of a stick figure."""
+"""Geometry of the picture: a camera that follows the person, the ground, and the colours of a stick figure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.errors import DataError
-from hmu.motion.skeleton import T2M, Skeleton
-from hmu.motion.stick import CHAIN_WIDTHS as CHAIN_WIDTHS
-from hmu.motion.stick import HEAD_RADIUS as HEAD_RADIUS
+from hmu.motion.stick import Figure, Stick
 
 Floats = NDArray[np.float64]
 Colour = tuple[int, int, int]
@@ -21,9 +19,11 @@ SHADOW: Colour = (226, 227, 229)
 TRAIL: Colour = (120, 150, 190)
 INK: Colour = (44, 48, 58)
 FAINT: Colour = (135, 140, 150)
+FORCE: Colour = (62, 142, 84)
+TORSO: Colour = (150, 156, 170)
 # By chain as skeletons list them: right leg, left leg, spine, right arm, left arm. Warm is right, cool is left.
 CHAIN_COLOURS: tuple[Colour, ...] = ((208, 76, 66), (44, 112, 178), (58, 63, 76), (235, 140, 70), (66, 165, 190))
-TORSO: Colour = (150, 156, 170)
+SIDE_COLOURS: dict[int, Colour] = {1: CHAIN_COLOURS[0], -1: CHAIN_COLOURS[1], 0: CHAIN_COLOURS[2]}
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,25 @@ class Camera:
         return np.stack([x, y], axis=-1), scale
 
 
-def check_joints(joints: object, skeleton: Skeleton = T2M) -> Floats:
-    """Joints ``(frames, joints, 3)`` as float64 metres; raises :class:`DataError` on another shape or on NaN."""
-    array = np.asarray(joints, dtype=np.float64)
-    if array.ndim != 3 or array.shape[1:] != (skeleton.joints, 3) or not len(array):
-        raise DataError(f"cannot draw joints of shape {array.shape}: expected (frames, {skeleton.joints}, 3)")
-    if not np.isfinite(array).all():
+def points_of(figure: Figure, stick: Stick) -> tuple[Floats, Floats]:
+    """Joints ``(frames, joints, 3)`` and arrows ``(frames, arrows, 2, 3)`` of one motion, metres.
+
+    Raises:
+        DataError: several motions, joints that are not the stick's, or NaN.
+    """
+    joints, arrows = (part.detach().cpu().double().numpy() for part in (figure.positions, figure.arrows))
+    if joints.ndim != 3 or joints.shape[1:] != (stick.joints, 3) or not len(joints):
+        raise DataError(f"cannot draw joints of shape {joints.shape}: expected one motion (frames, {stick.joints}, 3)")
+    if not (np.isfinite(joints).all() and np.isfinite(arrows).all()):
         raise DataError("cannot draw joints that contain NaN or infinity; the motion itself is broken")
-    return array * skeleton.units_to_metres
+    return joints, arrows
 
 
 def camera_targets(joints: Floats, fps: float, height: float = 0.95) -> Floats:
-    """Where the camera looks in each frame ``(frames, 3)``: the root's path smoothed over a second, at fixed height."""
+    """Where the camera looks in each frame ``(frames, 3)``: the root's path smoothed over a second, at fixed height.
+
+    ``joints``: ``(frames, joints, 3)`` metres, the root first.
+    """
     path = joints[:, 0].copy()
     reach = max(1, int(fps // 2))
     padded = np.pad(path, ((reach, reach), (0, 0)), mode="edge")
@@ -84,7 +91,7 @@ def camera_targets(joints: Floats, fps: float, height: float = 0.95) -> Floats:
 
 
 def ground_segments(target: Floats, reach: float = 2.0, step: float = 0.5) -> tuple[Floats, Floats]:
-    """Grid pieces around a point: ends ``(pieces, 2, 3)`` and how visible each is, 1 (middle) to 0 (``reach``)."""
+    """Grid pieces around a point ``(3,)``: ends ``(pieces, 2, 3)``, how visible ``(pieces,)``, 0 at ``reach``."""
     n = round(2 * reach / step) + 1
     ticks = (np.arange(n) - n // 2) * step
     x0, z0 = np.round(target[0] / step) * step, np.round(target[2] / step) * step

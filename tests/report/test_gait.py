@@ -7,7 +7,7 @@ from tests.evaluation.test_gait import windows
 
 
 def test_tables_stand_side_by_side_with_counts():
-    table = gait_markdown({"real": windows("walk"), "base": windows("run")})
+    table = "\n".join(gait_markdown({"real": windows("walk"), "base": windows("run")}))
     assert "### walk (real 4, base 0)" in table
     assert "| statistic | real | base |" in table
     speeds = [line for line in table.splitlines() if line.startswith("| speed |")]
