@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.paired import Pair, Timing, arguments, measure, report
+from hmu.backbones.draws import clip_noise
 from hmu.backbones.salad import Salad, build
-from hmu.backbones.salad.sampling import denoise, draw_noise
+from hmu.backbones.salad.topology import BODY_PARTS
 from hmu.data.batch import length_mask
 
 PUBLISHED_FRAMES = 196  # what the published sampler pads every clip to
@@ -42,7 +43,7 @@ class Job:
         """``one`` on the noise of every batch."""
         small, width = self.model.latent_lengths(self.lengths), self.model.vae.options.latent_dim
         noises = [
-            draw_noise(small, width, torch.Generator().manual_seed(seed), torch.device("cpu"), torch.float32)
+            clip_noise(small.tolist(), (len(BODY_PARTS), width), torch.Generator().manual_seed(seed), torch.empty(0))
             for seed in range(self.batches)
         ]
         with torch.inference_mode():
@@ -66,9 +67,9 @@ class Job:
         if two:
             latent = self._two_passes(noise, condition.tokens, condition.mask, small, fresh)
         else:
-            latent = denoise(model, noise, condition, small, steps=self.steps)
+            latent = model.denoise(noise, condition, small, steps=self.steps)
         motion = model.vae.decode(latent / model.scale, self.lengths)[:, :longest]
-        return model.denormalise(motion, self.lengths)
+        return model.statistics.denormalise(motion, self.lengths)
 
     def _two_passes(self, x: Tensor, tokens: Tensor, mask: Tensor, small: Tensor, fresh: bool) -> Tensor:
         model, valid = self.model, length_mask(small, x.shape[1])

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from hmu.checkpoints.pretrained import Pretrained
 from hmu.data.batch import MotionBatch, stack_padded
 from hmu.errors import ConfigError
 from hmu.motion.representation import Representation, skeleton_representation
 from hmu.text.base import TextCondition
-
-PROMPTS = 256  # encoded at a time
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Target:
         return cls(stacked, torch.cat([target.lengths for target in targets]))
 
     def select(self, index: Tensor) -> Target:
-        """Rows ``index`` (int64 tensor); the time axis stays as long as it is."""
+        """The rows ``index`` (int64 ``(rows,)``); their padding stays."""
         return Target({name: value[index] for name, value in self.tensors.items()}, self.lengths[index])
 
     def to(self, device: torch.device | str) -> Target:
@@ -50,34 +51,36 @@ class Target:
 
 @dataclass(frozen=True)
 class State:
-    """A corrupted target: what the network sees, and what it should answer.
+    """A corrupted target: what the network sees, and what it should predict.
 
     Attributes:
         inputs: noisy latent ``(batch, frames', ...)`` or partly masked tokens ``(batch, tokens)``.
         time: diffusion timestep or mask ratio ``(batch,)``.
-        answer: the model's true training target in its own parametrisation (v, noise, sample, or token ids).
+        target: the model's true training target in its own parametrisation (v, noise, sample, or token ids).
         valid: True where a position belongs to the clip ``(batch, frames')``.
     """
 
     inputs: Tensor
     time: Tensor
-    answer: Tensor
+    target: Tensor
     valid: Tensor
 
 
-class MotionBackbone(nn.Module):
+class MotionBackbone(Pretrained, ABC):
     """A pretrained motion generator.
 
-    Subclasses own their training target and their conditioning layers; methods never re-derive them.
+    Subclasses own their training target and their conditioning layers; methods never re-derive them. A class that lacks
+    an abstract verb is refused when it is constructed. Handles with a default are optional: capabilities follow from
+    which of them are offered.
 
     Attributes:
         stages: names of the trainable stages in training order, e.g. ``("vae", "denoiser")``.
-        unlearn_group: the parameter group that methods train where they are not told which.
+        unlearn_group: the parameter group that methods train where no other is configured.
         features: columns of the motion :attr:`representation` (263, 251, ...).
         fps: frames per second.
         unit_length: generated lengths are multiples of this many frames.
         min_frames, max_frames: limits of a generated clip.
-        reads_text: False where every prompt gives the same answers, so that methods cannot tell concepts by prompts.
+        reads_text: False where every prompt gives the same prediction, so that methods cannot tell concepts by prompts.
     """
 
     name: str = "backbone"
@@ -90,27 +93,52 @@ class MotionBackbone(nn.Module):
     max_frames: int = 196
     reads_text: bool = True
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse a class that does not fulfil the contract.
+
+        Raises:
+            ConfigError: naming the verbs that it lacks.
+        """
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        if missing:
+            raise ConfigError(f"{cls.__module__}.{cls.__qualname__}: no complete motion backbone, it lacks {missing}")
+        return super().__new__(cls)
+
     @property
     def representation(self) -> Representation:
         """What the generated columns are; HumanML3D's or KIT's by their number, unless the backbone says otherwise."""
         return skeleton_representation(self.features, self.fps)
 
-    # -- statistics -------------------------------------------------------------------------------------------
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.network().parameters()).device
+
+    # -- what comes from data -----------------------------------------------------------------------------------------
+    @abstractmethod
+    def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
+        """Prepare fresh weights for a data set: its statistics, and the vocabulary of an encoder that has none yet.
+
+        Args:
+            mean, std: ``(features,)`` of the training motions.
+            captions: sentences, or objects with a ``text``.
+        """
+
     def normalisation(self) -> tuple[Tensor, Tensor] | None:
         """Mean and std of the motions it was trained on, ``(features,)`` each; None where it keeps no such numbers.
 
         They are looked for as buffers ``mean`` and ``std`` of the backbone or of a part of it.
         """
-        pairs = ((getattr(part, "mean", None), getattr(part, "std", None)) for part in self.modules())
-        for mean, std in pairs:
-            if all(isinstance(one, Tensor) and one.shape == (self.features,) for one in (mean, std)):
-                return mean, std  # type: ignore[return-value]
+        for part in self.modules():
+            mean, std = getattr(part, "mean", None), getattr(part, "std", None)
+            if isinstance(mean, Tensor) and isinstance(std, Tensor) and mean.shape == std.shape == (self.features,):
+                return mean, std
         return None
 
-    # -- text -------------------------------------------------------------------------------------------------
+    # -- text ---------------------------------------------------------------------------------------------------------
+    @abstractmethod
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
         """Encode prompts; ``""`` is the unconditional prompt. Cached by text: a prompt is encoded once per process."""
-        raise NotImplementedError
 
     def remember_prompts(self, texts: Sequence[str]) -> None:
         """Encode ``texts`` now, if the text encoder travels with the model and is frozen (others: nothing).
@@ -118,49 +146,71 @@ class MotionBackbone(nn.Module):
         A vector's last bits depend on which other texts it was encoded with. A training does this before its first
         step, so that they do not depend on which batch asked first: one that was interrupted goes on with the same.
         """
-        text = getattr(self, "text", None)
-        if not hasattr(text, "set_vocabulary") or any(p.requires_grad for p in text.parameters()):  # type: ignore[union-attr]
-            return
-        with torch.no_grad():
-            for start in range(0, len(texts), PROMPTS):
-                self.encode_text(texts[start : start + PROMPTS])
 
-    # -- training target --------------------------------------------------------------------------------------
+    # -- training target ----------------------------------------------------------------------------------------------
+    @abstractmethod
     def encode_target(self, batch: MotionBatch) -> Target:
         """What generation should reproduce for ``batch``: deterministic, gradient-free, worth caching."""
-        raise NotImplementedError
 
+    @abstractmethod
     def corrupt(self, target: Target, generator: torch.Generator | None = None) -> State:
         """Draw a training state (timestep and noise, or mask) from a clean target."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(self, state: State, condition: TextCondition) -> Tensor:
-        """The network's answer to ``state`` under ``condition``, same shape as ``state.answer`` (or logits)."""
-        raise NotImplementedError
+        """The network's prediction of ``state.target`` under ``condition``, in its shape (or logits over its ids)."""
 
-    def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
+    @abstractmethod
+    def distance(self, prediction: Tensor, target: Tensor, state: State) -> Tensor:
         """Distance per item ``(batch,)`` in the model's parametrisation, padding excluded; both may carry gradient."""
-        raise NotImplementedError
 
     def expected(self, state: State, clips: Target) -> Tensor:
-        """What a model that knows ``clips`` alone would answer to ``state``, ``(batch, ...)`` as ``state.answer``.
+        """What a model that knows ``clips`` alone would predict for ``state``, ``(batch, ...)`` as ``state.target``.
 
         No gradient. The mean of the clips, each weighted by how likely it is behind the state (the ideal denoiser of a
         finite data set: Karras et al. 2022, appendix B.3). Offered by backbones that read no text, where no prompt can
         say what should come instead of a concept.
         """
-        raise NotImplementedError
+        raise ConfigError(
+            f"backbone {self.name}: offers no prediction from clips alone; prompts say what comes instead"
+        )
 
     def loss(self, target: Target, condition: TextCondition, generator: torch.Generator | None = None) -> Tensor:
-        """Per-item training loss ``(batch,)`` (no condition dropout): corrupt, predict, distance to the answer."""
+        """Per-item training loss ``(batch,)`` (no condition dropout): corrupt, predict, distance to the target."""
         state = self.corrupt(target, generator)
-        return self.distance(self.predict(state, condition), state.answer, state)
+        return self.distance(self.predict(state, condition), state.target, state)
 
+    # -- training from scratch ----------------------------------------------------------------------------------------
+    def known_stage(self, stage: str) -> str:
+        """``stage``, if this model has it.
+
+        Raises:
+            ConfigError: naming those it has.
+        """
+        if stage not in self.stages:
+            raise ConfigError(f"stage={stage}: {self.name} has the stages {', '.join(self.stages)}")
+        return stage
+
+    def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
+        """Measure what ``stage`` must know of all training clips (a scale of latents ...) before its first step.
+
+        Every process sees the same ``batches``, so that all agree; nothing is drawn at random. Default: nothing.
+        """
+
+    @abstractmethod
+    def stage_window(self, stage: str) -> int | None:
+        """Frames of the random windows that ``stage`` trains on; None = whole clips."""
+
+    @abstractmethod
+    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
+        """Parameters that training ``stage`` updates."""
+
+    @abstractmethod
     def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the published from-scratch objective of ``stage``; ``"loss"`` is the sum to minimise."""
-        raise NotImplementedError
 
-    # -- generation -------------------------------------------------------------------------------------------
+    # -- generation ---------------------------------------------------------------------------------------------------
+    @abstractmethod
     def sample(
         self,
         condition: TextCondition | Sequence[str],
@@ -175,7 +225,6 @@ class MotionBackbone(nn.Module):
         ``lengths`` in frames, multiples of :attr:`unit_length`. Guidance branches run in one batched forward.
         ``guidance`` and ``steps`` default to the configuration's. Equal generators give equal motions.
         """
-        raise NotImplementedError
 
     @property
     def most_steps(self) -> int | None:
@@ -196,10 +245,10 @@ class MotionBackbone(nn.Module):
         if asked is not None and self.most_steps is not None and asked > self.most_steps:
             raise ConfigError(f"{name}={asked}: {self.name} has {self.most_steps} noise levels; give at most so many")
 
-    # -- handles (capabilities follow from which are offered) -------------------------------------------------
+    # -- handles ------------------------------------------------------------------------------------------------------
+    @abstractmethod
     def network(self) -> nn.Module:
         """The module that unlearning edits (the denoiser, the transformers); edits are stored under its names."""
-        raise NotImplementedError
 
     @property
     def adapter_targets(self) -> list[str]:
@@ -243,18 +292,21 @@ class MotionBackbone(nn.Module):
         A clip has the ids that it has alone, whatever it is batched with. Only offered beside :meth:`codebooks`.
         ``layers``: only the first so many of the quantiser; None = all.
         """
-        raise NotImplementedError
+        raise ConfigError(f"backbone {self.name}: its motions have no tokens; choose one with codebooks")
 
-    def provenance(self) -> dict[str, Any]:
-        """Which files the weights came from, with their SHA-256; goes into ``run.json``."""
-        return {}
+    # -- files --------------------------------------------------------------------------------------------------------
+    @classmethod
+    def open(cls, checkpoint: str | Path | None, authors: Callable[..., Self | None], **options: Any) -> Self:
+        """As :meth:`Pretrained.open`; weights for other features than are configured are refused.
 
-    def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
-        """Measure what ``stage`` must know of all training clips (a scale of latents ...) before its first step.
-
-        Every process sees the same ``batches``, so that all agree; nothing is drawn at random. Default: nothing.
+        Raises:
+            CheckpointError, ConfigError: in one line.
         """
-
-    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
-        """Parameters that training ``stage`` updates."""
-        raise NotImplementedError
+        model = super().open(checkpoint, authors, **options)
+        configured = options.get("features", model.features)
+        if model.features != configured:
+            raise ConfigError(
+                f"backbone.features={configured}, but {checkpoint} generates {model.features} columns: "
+                "set features to that"
+            )
+        return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -42,3 +44,15 @@ def gumbel(uniform: Tensor) -> Tensor:
     """Gumbel noise of uniform numbers, both logarithms kept above ``log 1e-20``."""
     inner = -torch.log(uniform.clamp(min=1e-20))
     return -torch.log(inner.clamp(min=1e-20))
+
+
+def clip_noise(
+    lengths: Sequence[int], inner: tuple[int, ...], generator: torch.Generator | None, like: Tensor
+) -> Tensor:
+    """Standard normal noise ``(batch, longest, *inner)``, zero beyond each length, of ``like``'s type and device.
+
+    Drawn clip by clip, so that a clip's noise depends neither on how long its neighbours are nor on those after it.
+    """
+    where = like.device if generator is None else generator.device
+    clips = [torch.randn(length, *inner, generator=generator, device=where) for length in lengths]
+    return torch.nn.utils.rnn.pad_sequence(clips, batch_first=True).to(like.device, like.dtype)

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from importlib import resources
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -58,7 +58,7 @@ class Pretrained(nn.Module):
     # -- what a class may say in words of its own ----------------------------------------------------------------------
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments as plain values, read from the attributes of the same names."""
-        return {name: self.setting(name) for name in signature(type(self)).parameters if name not in self.unstored}
+        return {name: self.setting(name) for name in arguments_of(type(self)) if name not in self.unstored}
 
     def setting(self, name: str) -> Any:
         """One of them."""
@@ -71,8 +71,15 @@ class Pretrained(nn.Module):
 
     @classmethod
     def arguments(cls, config: Mapping[str, Any], changes: Mapping[str, Any], source: Path) -> dict[str, Any]:
-        """The constructor's arguments from stored settings and a caller's changes; ``source`` names the file."""
-        return {**config, **changes}
+        """The constructor's arguments from stored settings and a caller's changes; ``source`` names the file.
+
+        A mapping replaces the values that it names, anything else the whole.
+        """
+        given = {**config, **changes}
+        for key, value in changes.items():
+            if isinstance(value, Mapping) and isinstance(config.get(key), Mapping):
+                given[key] = {**config[key], **value}
+        return given
 
     def stored_parts(self) -> dict[str, nn.Module | Tensor]:
         """What :attr:`stored` names and this model has."""
@@ -172,10 +179,17 @@ def builds(kind: type) -> Callable[[F], F]:
     """
 
     def mark(function: F) -> F:
-        function.__dict__["builds"] = kind
+        own = [p for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+        given = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in arguments_of(kind).values()]
+        function.__dict__["__signature__"] = Signature([*own, *given])  # for readers, and for inspect
         return function
 
     return mark
+
+
+def arguments_of(kind: type) -> dict[str, Parameter]:
+    """The arguments of a constructor by name."""
+    return dict(list(signature(kind.__init__).parameters.items())[1:])  # type: ignore[misc]
 
 
 def plain(value: Any) -> Any:

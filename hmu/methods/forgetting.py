@@ -34,7 +34,7 @@ class Evidence:
 
     def distance(self, output: Tensor) -> Tensor:
         """Of an output to the model's true target ``(batch,)``."""
-        return self.backbone.distance(output, self.state.answer, self.state)
+        return self.backbone.distance(output, self.state.target, self.state)
 
 
 class ForgetTerm:
@@ -54,7 +54,7 @@ class Ascent(ForgetTerm):
 
     def query(self, teacher: Teacher, state: State, condition: TextCondition) -> Query:
         """Nothing of the teacher."""
-        return given(lambda: state.answer)
+        return given(lambda: state.target)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """``L``."""

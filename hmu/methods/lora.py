@@ -163,8 +163,8 @@ class Lora(TeacherMethod):
             "loss": retained - self.lambda_forget * forgotten,
             "retain": retained,
             "forget": forgotten,
-            "retain_loss": backbone.distance(retain_output.detach(), state.answer, state).mean(),
-            "forget_loss": backbone.distance(forget_output.detach(), noisy.answer, noisy).mean(),
+            "retain_loss": backbone.distance(retain_output.detach(), state.target, state).mean(),
+            "forget_loss": backbone.distance(forget_output.detach(), noisy.target, noisy).mean(),
         }
 
     def _forget_query(self, backbone: MotionBackbone, noisy: State, forget: Side, retain: Side) -> Query:

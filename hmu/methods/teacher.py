@@ -52,7 +52,7 @@ def concat_states(states: Sequence[State]) -> State:
     return State(
         inputs=stack_padded([s.inputs for s in states]),
         time=torch.cat([s.time for s in states]),
-        answer=stack_padded([s.answer for s in states]),
+        target=stack_padded([s.target for s in states]),
         valid=stack_padded([s.valid for s in states]),
     )
 

@@ -97,4 +97,4 @@ class TeacherMethod(TrainedMethod):
 
     def retain_target(self, request: Request) -> Query:
         """What the model is held to on a retain batch."""
-        return given(lambda: request[0].answer) if self.preserve == "target" else self.teacher.output(*request)
+        return given(lambda: request[0].target) if self.preserve == "target" else self.teacher.output(*request)

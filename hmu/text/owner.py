@@ -33,8 +33,7 @@ class ReadsText(Pretrained):
 
     def fit_vocabulary(self, captions: Iterable[Any]) -> None:
         """Give an encoder without a vocabulary that of ``captions`` (sentences, or objects with a ``text``)."""
-        if self.text is not None and storable(self.text) and not self.text.vocabulary:
-            self.text.set_vocabulary(build_vocabulary(str(getattr(c, "text", c)) for c in captions))  # type: ignore[operator]
+        fit_vocabulary(self.text, captions)
 
     # -- folders -------------------------------------------------------------------------------------------------------
     def setting(self, name: str) -> Any:
@@ -61,3 +60,9 @@ class ReadsText(Pretrained):
                 f"{source.parent}: reads text of width {shown(width)}, the encoder has {given['text'].width}"
             )
         return given
+
+
+def fit_vocabulary(text: TextEncoder | None, captions: Iterable[Any]) -> None:
+    """Give an encoder without a vocabulary that of ``captions`` (sentences, or objects with a ``text``)."""
+    if text is not None and storable(text) and not text.vocabulary:
+        text.set_vocabulary(build_vocabulary(str(getattr(c, "text", c)) for c in captions))  # type: ignore[operator]

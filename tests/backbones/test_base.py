@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from hmu.backbones.base import MotionBackbone
-from hmu.backbones.salad import load_pretrained
+from hmu.backbones.salad import Salad
 from hmu.compose import asset
 from hmu.errors import ConfigError
+from tests.methods.fake import FakeBackbone
 
 
 def test_more_steps_than_noise_levels_are_refused_by_the_key_that_asks_for_them():
-    salad = load_pretrained(asset("demo/salad"))
+    salad = Salad.load_pretrained(asset("demo/salad"))
     for steps in (None, 1, 1000):
         salad.check_steps(steps, "suite.steps")
     with pytest.raises(ConfigError, match=r"^suite\.steps=1001: salad has 1000 noise levels"):
@@ -22,4 +22,4 @@ def test_more_steps_than_noise_levels_are_refused_by_the_key_that_asks_for_them(
 
 
 def test_a_model_without_noise_levels_takes_any_number():
-    MotionBackbone().check_steps(10**6, "steps")
+    FakeBackbone().check_steps(10**6, "steps")

@@ -7,7 +7,6 @@ import pytest
 
 from hmu.backbones.momask import build as build_momask
 from hmu.backbones.salad import build as build_salad
-from hmu.backbones.salad.native import save_pretrained
 from hmu.errors import HmuError
 from hmu.evaluators.guo import build as build_guo
 from tests.backbones.momask.conftest import tiny as tiny_momask
@@ -20,7 +19,7 @@ BUILD = {"salad": build_salad, "momask": build_momask, "guo": build_guo}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    save_pretrained(tiny_salad(), root / "salad")
+    tiny_salad().save_pretrained(root / "salad")
     tiny_momask().save_pretrained(root / "momask")
     small().save_pretrained(root / "guo")
     return {name: (root / name, json.loads((root / name / "config.json").read_text())) for name in BUILD}

@@ -144,10 +144,9 @@ def guo_ours(folder: Path) -> Sample:
 
 def salad_ours(folder: Path) -> Sample:
     from hmu.backbones.salad import build
-    from hmu.backbones.salad.native import save_pretrained
     from tests.backbones.salad.conftest import tiny
 
-    return _ours(folder, lambda path: save_pretrained(tiny(), path), lambda path: build(str(path)))
+    return _ours(folder, lambda path: tiny().save_pretrained(path), lambda path: build(str(path)))
 
 
 def momask_ours(folder: Path) -> Sample:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +99,21 @@ class FakeBackbone(MotionBackbone):
     def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
         error = (prediction - answer).pow(2).mean(-1) * state.valid
         return error.sum(1) / state.valid.sum(1).clamp(min=1)
+
+    def prepare(self, mean: object, std: object, captions: Iterable[object] = ()) -> None:
+        """Nothing to prepare."""
+
+    def stage_window(self, stage: str) -> None:
+        return None
+
+    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
+        return self.denoiser.parameters()
+
+    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        return {"loss": self.loss(self.encode_target(batch), self.encode_text(batch.texts), generator).mean()}
+
+    def sample(self, condition, lengths, *, guidance=None, generator=None, steps=None) -> Tensor:  # type: ignore[no-untyped-def]
+        return torch.randn(len(lengths), int(lengths.max()), FEATURES, generator=generator)
 
     def network(self) -> nn.Module:
         return self.denoiser

@@ -134,7 +134,7 @@ def test_preservation_can_hold_to_the_true_target_or_be_off():
     g = generator()
     backbone.corrupt(forget.target, g)
     kept = backbone.corrupt(retain.target, g)
-    expected = backbone.distance(backbone.predict(kept, retain.condition), kept.answer, kept).mean()
+    expected = backbone.distance(backbone.predict(kept, retain.condition), kept.target, kept).mean()
     torch.testing.assert_close(terms["preserve"], expected.detach())
     alone = esd(steps=1, train="all", preserve_weight=0.0)
     alone.setup(backbone)
@@ -206,8 +206,8 @@ def test_the_published_contrast_is_retain_minus_lambda_forget():
     terms = method.loss(backbone, forget, retain, generator())
     g = generator()
     noisy, kept = backbone.corrupt(forget.target, g), backbone.corrupt(retain.target, g)
-    up = backbone.distance(backbone.predict(noisy, forget.condition), noisy.answer, noisy).mean()
-    down = backbone.distance(backbone.predict(kept, retain.condition), kept.answer, kept).mean()
+    up = backbone.distance(backbone.predict(noisy, forget.condition), noisy.target, noisy).mean()
+    down = backbone.distance(backbone.predict(kept, retain.condition), kept.target, kept).mean()
     torch.testing.assert_close(terms["loss"], down - 0.5 * up)
     torch.testing.assert_close(terms["forget_loss"], up.detach())
     torch.testing.assert_close(terms["retain_loss"], down.detach())
@@ -217,7 +217,7 @@ def evidence(backbone: FakeBackbone, shift: float) -> Evidence:
     forget, _ = sides(backbone.eval())
     state = backbone.corrupt(forget.target, generator())
     concept = backbone.predict(state, forget.condition).detach()
-    away = concept + shift * torch.sign(concept - state.answer) * state.valid[..., None]
+    away = concept + shift * torch.sign(concept - state.target) * state.valid[..., None]
     return Evidence(backbone, state, away.requires_grad_(), concept)
 
 

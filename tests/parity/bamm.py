@@ -162,8 +162,8 @@ def _training(net: BidirectionalTransformer, arrays: Arrays, run: str) -> Iterat
     terms["loss"].backward()
     outputs = {
         "x_ids": state.ids,
-        "train_cond_idx": torch.where(state.conditions, state.answer, net.pad_id),
-        "labels": state.answer,
+        "train_cond_idx": torch.where(state.conditions, state.target, net.pad_id),
+        "labels": state.target,
         "logits": answer.transpose(1, 2),
         "loss": terms["loss"],
         "pred_id": answer.argmax(-1),

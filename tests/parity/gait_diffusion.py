@@ -80,7 +80,7 @@ def _training(
         for name, variant in meta["variants"].items():
             schedule, objective = _options(variant)
             process = Diffusion(schedule)
-            answer = process.answer(x, noise)
+            answer = process.target(x, noise)
             weight = weight_of(objective, process, time, out)
             for offsets, frames in skeletons.items():
                 body = Body(arrays.tensor("height_m"), Skeleton(frames, polynomials))

@@ -149,7 +149,7 @@ def _run(
     first: dict[str, Tensor] = {}
     for noise, time in zip(arrays.tensor("train/noise"), arrays.tensor("train/t"), strict=True):
         state = model.noised(clean, noise, time, lengths)
-        loss = model.distance(model.predict(state), state.answer, state).mean()
+        loss = model.distance(model.predict(state), state.target, state).mean()
         optimizer.zero_grad()
         loss.backward()
         losses.append(float(loss.detach()))

@@ -23,6 +23,7 @@ from hmu.backbones.salad.options import DenoiserOptions, VaeOptions
 from hmu.backbones.salad.topology import Topology
 from hmu.backbones.salad.vae import Vae, kl_divergence, sample_posterior
 from hmu.text.base import TextCondition
+from tests import published
 from tests.parity.checks import Check, compare, exact
 from tests.parity.salad_files import (
     DOUBLE,
@@ -65,7 +66,7 @@ def manifest(path: Path, module: torch.nn.Module) -> Iterator[Check]:
 
 
 def _vae_manifest(path: Path, features: int) -> Iterator[Check]:
-    options = VaeOptions(**json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"])
+    options = published.options(VaeOptions, **json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"])
     with torch.device("meta"):
         yield from manifest(path, Vae(Topology.of(features), options))
 
@@ -73,7 +74,9 @@ def _vae_manifest(path: Path, features: int) -> Iterator[Check]:
 def _denoiser_manifest(path: Path) -> Iterator[Check]:
     numbers = json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"]
     shared = ("latent_dim", "n_heads", "n_layers", "ff_dim", "activation", "dropout", "max_positions")
-    options = DenoiserOptions(time_features=numbers["timestep_frequency_dim"], **{k: numbers[k] for k in shared})
+    options = published.options(
+        DenoiserOptions, time_features=numbers["timestep_frequency_dim"], **{k: numbers[k] for k in shared}
+    )
     with torch.device("meta"):
         yield from manifest(path, Denoiser(numbers["vae_latent_dim"], numbers["clip_dim"], options))
 
@@ -132,8 +135,7 @@ def _vae_round(prefix: str, net: Vae, arrays: Arrays, suffix: str = "") -> Itera
 def _vae_losses(model: Salad, arrays: Arrays) -> Iterator[Check]:
     motion, noise = arrays.tensor("x"), arrays.tensor("eps")
     frames = motion.shape[1] // model.unit_length * model.unit_length
-    lengths = torch.full((len(motion),), frames)
-    terms = objectives.vae_terms(model, motion[:, :frames], lengths, noise=noise)
+    terms = objectives.vae_terms(model.vae, motion[:, :frames], None, noise)
     mean, logvar = model.vae.encode(motion)
     outputs = {"loss_kl": kl_divergence(mean, logvar).mean(), "train_loss": terms["loss"]}
     outputs |= {f"train_loss_{name}": terms[name] for name in ("recon", "vel", "pos", "kl")}
@@ -211,7 +213,7 @@ def denoiser_loss(case: Path) -> Iterator[Check]:
     def run(model: Salad) -> tuple[Tensor, State, Tensor]:
         latent = sample_posterior(*model.vae.encode(motion), arrays.tensor("vae_eps"))
         noise, time = arrays.tensor("noise"), arrays.tensor("timesteps")
-        state = objectives.noised(model, latent, noise, time, model.latent_lengths(lengths))
+        state = model.noised(latent, noise, time, model.latent_lengths(lengths))
         return latent, state, model.denoiser(state.inputs, time, texts.tokens, texts.mask, state.valid)
 
     def fits(model: Salad) -> bool:
@@ -227,8 +229,8 @@ def denoiser_loss(case: Path) -> Iterator[Check]:
         keep = state.valid[:, :, None, None]
         for name in [n for n in arrays if n.startswith("loss_")]:
             diffusion = Diffusion(replace(model.diffusion.options, prediction_type=name.removeprefix("loss_")))
-            answer = diffusion.answer(latent * keep, arrays.tensor("noise") * keep, state.time)
-            loss = objectives.distance(model, raw * keep, answer, state).mean()
+            answer = diffusion.target(latent * keep, arrays.tensor("noise") * keep, state.time)
+            loss = model.distance(raw * keep, answer, state).mean()
             yield compare(name, loss, arrays[name], NETWORK)
     yield from arrays.unread()
 

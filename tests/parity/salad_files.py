@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmu.backbones.salad.authors import load_authors, load_strictly, read_states, vae_options
+from hmu.backbones.salad.authors import load_authors, vae_options
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions
+from hmu.checkpoints.authors import load_strictly, read_state
 from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
 from hmu.text.base import TextCondition
+from tests import published
 from tests.parity.checks import Check, compare
 
 NETWORK, SAMPLING, DOUBLE = 2e-5, 1e-4, 1e-9
@@ -94,13 +96,20 @@ def vaes(case: Path) -> list[Found]:
     for path in sorted((case.parent / "checkpoints").glob("*/*/opt.txt")):
         tars = [t for t in (path.parent / "model" / n for n in ("net_best_fid.tar", "latest.tar")) if t.is_file()]
         try:
-            state, opt = read_states(tars[0], "vae"), read_options(path)
+            state, opt = read_state(tars[0], ("vae",), "a SALAD VAE"), read_options(path)
         except (CheckpointError, IndexError):
             continue
         joints = state["conv_enc.layers.0.0.layers.2.adj_matrix"].shape[0]
         options = vae_options(state, opt, tars[0])
-        model = Salad(
-            12 * joints - 1, vae=options, denoiser=_tiny(), chains=opt.get("kinematic_chain"), variant="upstream"
+        chains = opt.get("kinematic_chain")
+        model = published.backbone(
+            "salad",
+            features=12 * joints - 1,
+            text=None,
+            vae=options,
+            denoiser=_tiny(),
+            chains=chains,
+            variant="upstream",
         )
         load_strictly(model.vae, state, tars[0])
         found.append(Found(path.parent.name, model.eval()))
@@ -108,7 +117,9 @@ def vaes(case: Path) -> list[Found]:
 
 
 def _tiny() -> DenoiserOptions:
-    return DenoiserOptions(latent_dim=2, n_heads=1, n_layers=1, ff_dim=2, max_positions=7, time_features=2)
+
+    sizes = {"latent_dim": 2, "n_heads": 1, "n_layers": 1, "ff_dim": 2, "max_positions": 7, "time_features": 2}
+    return published.options(DenoiserOptions, **sizes)
 
 
 def pick(case: Path, found: Sequence[Found], fits: Callable[[Salad], bool], error: Callable[[Salad], float]) -> Salad:

@@ -17,9 +17,9 @@ from hmu.backbones.salad.attention import AttentionMaps
 from hmu.backbones.salad.diffusion import Diffusion
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import ScheduleOptions
-from hmu.backbones.salad.sampling import denoise
 from hmu.backbones.salad.topology import BODY_PARTS, HALF_LIMBS, Topology
 from hmu.data.batch import length_mask
+from tests import published
 from tests.parity.checks import Check, compare, exact
 from tests.parity.salad_files import (
     DOUBLE,
@@ -49,7 +49,9 @@ def diffusion(case: Path) -> Iterator[Check]:
 def _schedule(name: str, arrays: Arrays) -> Iterator[Check]:
     betas = arrays[f"{name}_betas"]
     start, end = (float(f"{beta:.5g}") for beta in (betas[0], betas[-1]))
-    options = ScheduleOptions(len(betas), start, end, name)
+
+    ends = {"beta_start": start, "beta_end": end}
+    options = published.options(ScheduleOptions, timesteps=len(betas), beta_schedule=name, **ends)
     process = Diffusion(options)
     scheduler = process.scheduler("DDIMScheduler")
     for key in ("betas", "alphas_cumprod", "final_alpha_cumprod", "init_noise_sigma"):
@@ -133,7 +135,7 @@ def _batch(model: Salad, arrays: Arrays, dtype: torch.dtype = torch.float32) -> 
     lengths = model.latent_lengths(arrays.tensor("m_lens"))
     noise = arrays.tensor("init_noise", dtype) * length_mask(lengths, arrays["init_noise"].shape[1])[:, :, None, None]
     texts = prompts(arrays, arrays["text_index"], dtype)
-    latent = denoise(model, noise, texts, lengths, observe=lambda _, x: seen.append(x))
+    latent = model.denoise(noise, texts, lengths, observe=lambda _, x: seen.append(x))
     return latent, seen
 
 
@@ -156,7 +158,7 @@ def _single(model: Salad, arrays: Arrays, last: int) -> Iterator[Check]:
     """One clip without masks, and the attention maps of its last conditional pass."""
     noise = arrays.tensor("init_noise")[:1, : arrays["single_latent"].shape[1]]
     prompt, seen = prompts(arrays, arrays["text_index"][:1]), [noise]
-    latent = denoise(model, noise, prompt, None, observe=lambda _, x: seen.append(x))
+    latent = model.denoise(noise, prompt, None, observe=lambda _, x: seen.append(x))
     motion = model.vae.decode(latent)
     yield compare("single_latent", latent, arrays["single_latent"], SAMPLING)
     if "single_motion" in arrays:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hmu.backbones.salad.authors import load_authors, read_states
+from hmu.backbones.salad.authors import load_authors
 from hmu.backbones.salad.model import Salad
+from hmu.checkpoints.authors import read_state
 from hmu.checkpoints.safe import load_tensors
 from hmu.methods.applying import applied
 from hmu.methods.closed_form import Group, Scales
@@ -181,7 +182,7 @@ def _answers(model: Salad, edit: DeltaEdit, arrays: Arrays) -> Iterator[Check]:
 def _saved(folder: Path, model: Salad, arrays: Arrays, edited: list[str]) -> Iterator[Check]:
     """The fork's file: layout, edited matrices, everything else as in the base; our loader takes it."""
     tar = folder / "model" / "latest.tar"
-    stored, base = read_states(tar, "denoiser"), model.denoiser.state_dict()
+    stored, base = read_state(tar, ("denoiser",), "a SALAD denoiser"), model.denoiser.state_dict()
     yield exact("file keys", sorted(load_tensors(tar)), ["denoiser", "epoch"])
     changed = sorted(key for key in base if not torch.equal(stored[key], base[key]))
     yield exact("file, changed", changed, sorted(edited))

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import State
-from hmu.backbones.salad import objectives
-from hmu.backbones.salad.authors import denoiser_options, load_authors, read_states, split_lora
+from hmu.backbones.salad.authors import denoiser_options, load_authors, split_lora
 from hmu.backbones.salad.model import Salad
-from hmu.backbones.salad.options import VaeOptions
 from hmu.backbones.salad.vae import sample_posterior
+from hmu.checkpoints.authors import read_state
 from hmu.checkpoints.safe import load_tensors
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
@@ -27,6 +26,7 @@ from hmu.methods.edit import AdapterEdit
 from hmu.methods.teacher import erase_target, predict_jointly
 from hmu.methods.upstream import salad_fork as upstream
 from hmu.text.base import TextCondition
+from tests import published
 from tests.parity.checks import Check, compare, exact
 from tests.parity.salad_files import DOUBLE, NETWORK, Arrays, deviation, models, pick, prompts
 
@@ -58,7 +58,7 @@ def unlearn_lora(case: Path) -> Iterator[Check]:
     base = case.parent / facts["base_checkpoint"]
     tar = case.parent / facts["lora_checkpoint"] / "model" / "latest.tar"
     model = load_authors(base.parent, base.name, variant="upstream")
-    stored = read_states(tar, "denoiser")
+    stored = read_state(tar, ("denoiser",), "a SALAD denoiser")
     factors = split_lora(stored)[1]
     yield from _latents(model, arrays)
     yield from _listed(facts, model, tar, stored)
@@ -166,12 +166,12 @@ def _side(model: Salad, arrays: Arrays, side: str, target: str, schedule: str | 
     if target == "vs_target_masked":
         original, model.diffusion = model.diffusion, process
         try:
-            state = objectives.noised(model, latent, noise, time, lengths)
+            state = model.noised(latent, noise, time, lengths)
         finally:
             model.diffusion = original
     else:
         state = upstream.noised(process, latent, noise, time)
-    return model.predict(state, texts), noise if target == "vs_noise" else state.answer
+    return model.predict(state, texts), noise if target == "vs_noise" else state.target
 
 
 def _full_size(path: Path, base: Path) -> Iterator[Check]:
@@ -182,7 +182,7 @@ def _full_size(path: Path, base: Path) -> Iterator[Check]:
     kept = {name: value for name, value in shapes.items() if not name.endswith((".lora_a", ".lora_b"))}
     options = denoiser_options(kept, {"n_heads": 1}, path)
     latent, width = kept["input_process.layers.0.weight"].shape[1], kept["word_emb.weight"].shape[1]
-    model = Salad(vae=VaeOptions(latent_dim=latent), denoiser=options, text_width=width)
+    model = published.backbone("salad", text=None, vae={"latent_dim": latent}, denoiser=options, text_width=width)
     targets = model.adapter_targets
     yield exact("manifest injected_modules", sorted(targets), sorted(listed["injected_modules"]))
     total = sum(value.numel() for value in kept.values() if value is not kept.get("pos_emb.pe"))
@@ -255,7 +255,7 @@ def unlearn_esd(case: Path) -> Iterator[Check]:
         terms = upstream.neutralise(mine, empty, (held, stored["retain"][1]), weight)
         for ours, theirs in (("loss", "total"), ("erase", "erase"), ("preserve", "preserve")):
             yield compare(f"head_loss_{theirs}", terms[ours], arrays[f"head_loss_{theirs}"], NETWORK)
-        true = upstream.square(held, kept.answer)
+        true = upstream.square(held, kept.target)
         yield compare("preserve_loss_vs_target", true, arrays["preserve_loss_vs_target"], NETWORK)
         yield from _formulas(base, student, arrays, noisy, (mine, concept, empty), (texts["forget"], null))
         yield from _early_commit(student, arrays, lengths["forget"])
@@ -290,7 +290,7 @@ def _formulas(
     """The published formula: over everything, with padding zeroed as our backbone does it, and in noise space."""
     mine, concept, empty = outputs
     valid = length_mask(base.latent_lengths(arrays.tensor("forget_m_lens")), noisy.inputs.shape[1])
-    masked = State(noisy.inputs, noisy.time, noisy.answer, valid)
+    masked = State(noisy.inputs, noisy.time, noisy.target, valid)
     null, asked = predict_jointly(base, [(masked, texts[1]), (masked, texts[0])])
     answer = student.predict(masked, texts[0])
     noise = [base.diffusion.to_noise(out, noisy.inputs, noisy.time) for out in outputs]

@@ -10,7 +10,6 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 
-from hmu.backbones.base import MotionBackbone
 from hmu.compose import register_resolvers
 from hmu.config import CONFIGS, check_config
 from hmu.errors import CheckpointError, ConfigError, DataError
@@ -21,9 +20,10 @@ from hmu.text.base import TextCondition
 from hmu.tools import generate
 from hmu.tools.prompts import Limits, asked_frames, fit_lengths, from_file, from_texts
 from hmu.written import LIST
+from tests.methods.fake import FakeBackbone
 
 
-class StubBackbone(MotionBackbone):
+class StubBackbone(FakeBackbone):
     """Stands still; the root's height says how long the prompt is, plus noise, plus the network's one weight."""
 
     name, features, fps = "stub", 263, 20.0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from hmu.backbones.salad import load_pretrained
+from hmu.backbones.salad import Salad
 from hmu.compose import asset
 from hmu.errors import CheckpointError, ConfigError
 from hmu.evaluators import guo, tmr
@@ -20,13 +20,13 @@ def config(model, target, overwrite=False):
 def test_a_packed_model_loads_and_is_small(tmp_path):
     target = pack(config(asset("demo/salad"), tmp_path / "copy"))
     assert sum(p.stat().st_size for p in target.iterdir()) < 4e6
-    assert load_pretrained(target).features == 263
+    assert Salad.load_pretrained(target).features == 263
     (target / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"not empty.*overwrite=true"):
         pack(config(asset("demo/salad"), target))
     pack(config(asset("demo/salad"), target, overwrite=True))
     assert (target / "notes.txt").read_text() == "mine"
-    assert load_pretrained(target).features == 263
+    assert Salad.load_pretrained(target).features == 263
 
 
 def test_evaluators_are_packed_too_and_load_back_with_equal_embeddings(tmp_path):

@@ -60,7 +60,7 @@ def means(backbone: FakeBackbone, verb: str) -> torch.Tensor:
     noise = torch.randn(noisy.inputs.shape, generator=torch.Generator().manual_seed(2)) * noisy.valid[..., None]
     from hmu.backbones.base import State
 
-    pure = State(noise, torch.ones(16), noisy.answer, noisy.valid)
+    pure = State(noise, torch.ones(16), noisy.target, noisy.valid)
     backbone.eval()
     return backbone.predict(pure, backbone.encode_text(batch.texts))[pure.valid].mean(0)
 

@@ -15,6 +15,7 @@ from hmu.methods.applying import applied
 from hmu.methods.edit import fingerprint
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.training.unlearning import run_method
+from tests import published
 from tests.methods.make import esd, finetune, lora
 
 
@@ -42,7 +43,7 @@ def salad() -> Salad:
     torch.manual_seed(0)
     vae = {"latent_dim": 4}
     denoiser = {"latent_dim": 8, "n_heads": 2, "n_layers": 3, "ff_dim": 8, "max_positions": 128, "time_features": 8}
-    return Salad(text=Letters(), vae=vae, denoiser=denoiser)
+    return published.backbone("salad", text=Letters(), vae=vae, denoiser=denoiser)
 
 
 def clips(text: str, count: int, seed: int) -> SimpleNamespace:

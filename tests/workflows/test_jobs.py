@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 
 from evaluate import evaluate
-from hmu.backbones.salad import load_pretrained
+from hmu.backbones.salad import Salad
 from hmu.config import CONFIGS
 from hmu.evaluation.results import Results
 from hmu.methods.applying import applied
@@ -32,7 +32,7 @@ def test_training_writes_a_run_folder_that_needs_nothing_else(world):
     record = json.loads((world / "backbone" / "run.json").read_text())
     assert record["status"] == "complete"
     assert record["stages"] == ["vae", "denoiser"]
-    model = load_pretrained(world / "backbone" / "model")
+    model = Salad.load_pretrained(world / "backbone" / "model")
     assert model.vae.options.latent_dim == 8
     assert (world / "backbone" / "logs" / "vae" / "metrics.csv").is_file()
     assert (world / "backbone" / "logs" / "denoiser" / "metrics.csv").is_file()

@@ -12,7 +12,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hmu.backbones.salad import Salad, build
+from hmu.backbones.salad import build
 from hmu.data.dataset import DatasetSource
 from hmu.data.divide import Partition
 from hmu.errors import CheckpointError, ConfigError
@@ -20,6 +20,7 @@ from hmu.evaluation.results import Results
 from hmu.methods.edit import fingerprint
 from hmu.run import load_config
 from hmu.workflows.reference import check_reference, load_reference
+from tests import published
 from tests.workflows.toy import QUIET, inputs, retain_reference, run
 from unlearn import unlearn
 
@@ -116,7 +117,7 @@ def test_the_model_that_is_measured_is_no_reference(config, backbone):
 
 def test_a_reference_of_other_sizes_is_refused(config):
     with pytest.raises(CheckpointError) as error:
-        load_reference(config, Salad(vae={"latent_dim": 4}, text_width=16))
+        load_reference(config, published.backbone("salad", text=None, text_width=16, vae={"latent_dim": 4}))
     assert "other sizes" in one_line(error)
 
 

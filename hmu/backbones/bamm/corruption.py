@@ -33,13 +33,13 @@ class Corrupted:
     Attributes:
         ids: tokens with random replacements; END and pad stay.
         conditions: True at places shown ahead of time (END may be one); a shown place may hold a random token.
-        answer: the true tokens, END and pad.
+        target: the true tokens, END and pad.
         valid: True at the tokens and END.
     """
 
     ids: Tensor
     conditions: Tensor
-    answer: Tensor
+    target: Tensor
     valid: Tensor
 
 
@@ -60,9 +60,9 @@ def draw(
     return Hidden(shown.to(device), replaced.to(device), random_ids.to(device))
 
 
-def corrupt(answer: Tensor, lengths: Tensor, hidden: Hidden) -> Corrupted:
-    """Apply the draws to true tokens ``answer`` ``(batch, places)`` whose END lies at place ``lengths``."""
-    places = answer.shape[1]
+def corrupt(target: Tensor, lengths: Tensor, hidden: Hidden) -> Corrupted:
+    """Apply the draws to true tokens ``target`` ``(batch, places)`` whose END lies at place ``lengths``."""
+    places = target.shape[1]
     valid = length_mask(lengths + 1, places)
     replaced = hidden.replaced & length_mask(lengths, places)
-    return Corrupted(torch.where(replaced, hidden.random_ids, answer), hidden.shown & valid, answer, valid)
+    return Corrupted(torch.where(replaced, hidden.random_ids, target), hidden.shown & valid, target, valid)

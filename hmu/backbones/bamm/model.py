@@ -14,13 +14,12 @@ from hmu.backbones.bamm import objectives, synthesis
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.base import State, Target
+from hmu.backbones.modes import evaluating
 from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import LengthOptions, ResidualOptions, RvqOptions, TransformerOptions, require
 from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.backbones.momask.rvq import Rvq
-from hmu.backbones.prompts import fit_vocabulary
-from hmu.backbones.salad.options import parse
-from hmu.backbones.salad.sampling import evaluating
+from hmu.backbones.options import parse
 from hmu.data.batch import MotionBatch
 from hmu.text.base import TextCondition, TextEncoder
 
@@ -105,7 +104,7 @@ class Bamm(MoMask):
     def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
         """As :meth:`MoMask.prepare`; a borrowed tokenizer keeps the statistics that it was trained with."""
         if self.borrowed:
-            fit_vocabulary(self.text, captions)
+            self.fit_vocabulary(captions)
         else:
             super().prepare(mean, std, captions)
 

@@ -18,10 +18,10 @@ from hmu.backbones.momask.authors import load_residual
 from hmu.backbones.momask.files import load_rvq, load_statistics
 from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import ResidualOptions, RvqOptions
-from hmu.backbones.salad.authors import is_authors, locate
-from hmu.backbones.salad.native import resolve
+from hmu.checkpoints.authors import locate
 from hmu.checkpoints.folders import CONFIG, family_of
 from hmu.checkpoints.options import read_options
+from hmu.checkpoints.pretrained import resolve
 from hmu.checkpoints.safe import sha256
 from hmu.checkpoints.sizes import check_model
 from hmu.errors import CheckpointError, ConfigError, shown
@@ -211,8 +211,9 @@ def build(
     kept = {"text": text, "sampling": sampling, "unlearn": unlearn, "variant": variant}
     if checkpoint is not None:
         path = resolve(str(checkpoint))
-        if is_authors(path):
-            folder, name, file = locate(path)
+        place = locate(path)
+        if place is not None:
+            folder, name, file = place
             names = {"rvq_name": rvq_name, "residual_name": residual_name}
             model = load_authors(folder, name, masked_file=file, **names, **kept)  # type: ignore[arg-type]
         else:

@@ -35,7 +35,7 @@ def state_of(model: Bamm, target: Target, generator: torch.Generator | None) -> 
     """Training state where BAMM's transformer is treated; see :meth:`Bamm.corrupt`."""
     ids, valid, hidden = hide(model, target, generator)
     inputs = [hidden.ids[..., None], hidden.conditions.long()[..., None]]
-    answers = [torch.where(hidden.valid, hidden.answer, -1)]
+    answers = [torch.where(hidden.valid, hidden.target, -1)]
     if "residual" in model.parts:
         draws = Draws(generator)
         layer = active_layers(draws.uniform((len(ids),), torch.zeros((), device=ids.device)), ids.shape[-1])
@@ -68,6 +68,6 @@ def masked_loss(model: Bamm, batch: MotionBatch, generator: torch.Generator | No
 
 def masked_terms(logits: Tensor, hidden: Corrupted) -> dict[str, Tensor]:
     """``loss`` and ``accuracy`` of logits ``(batch, places, codes + 1)``."""
-    values = cross_entropy(logits, torch.where(hidden.valid, hidden.answer, -1))
-    right = (logits.detach().argmax(-1) == hidden.answer)[hidden.valid]
+    values = cross_entropy(logits, torch.where(hidden.valid, hidden.target, -1))
+    right = (logits.detach().argmax(-1) == hidden.target)[hidden.valid]
     return {"loss": (values.sum(1) / hidden.valid.sum(1)).mean(), "accuracy": right.float().mean()}

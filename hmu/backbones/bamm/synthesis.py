@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from hmu.backbones.bamm.generation import draw_noise, generate_ids, refine_pass, with_end
 from hmu.backbones.bamm.options import SamplingOptions
+from hmu.backbones.modes import evaluating
 from hmu.backbones.momask.generation import decode, scales, token_spans
 from hmu.backbones.momask.options import require
 from hmu.backbones.momask.sampling import ClipStreams, TopDraw, decode_residual
-from hmu.backbones.salad.sampling import evaluating
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.text.base import TextCondition
 

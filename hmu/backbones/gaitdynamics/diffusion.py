@@ -76,7 +76,7 @@ class Diffusion:
         signal = self.at("sqrt_alphas_cumprod", time, clean)
         return signal * clean + self.at("sqrt_one_minus_alphas_cumprod", time, clean) * noise
 
-    def answer(self, clean: Tensor, noise: Tensor) -> Tensor:
+    def target(self, clean: Tensor, noise: Tensor) -> Tensor:
         """What the network should answer."""
         return noise if self.options.predict == "noise" else clean
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, State, Target
+from hmu.backbones.draws import Draws
 from hmu.backbones.gaitdynamics import objectives
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.diffusion import Diffusion
@@ -21,9 +22,8 @@ from hmu.backbones.gaitdynamics.options import (
     ScheduleOptions,
 )
 from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, WindowMean, ddim, draw
-from hmu.backbones.salad.objectives import normal_like
-from hmu.backbones.salad.options import parse
-from hmu.backbones.salad.sampling import evaluating
+from hmu.backbones.modes import evaluating
+from hmu.backbones.options import parse
 from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
@@ -123,13 +123,13 @@ class GaitDynamics(MotionBackbone):
         frames = int(target.lengths.max())
         clean = target.tensors["states"][:, :frames]
         time = self.diffusion.draw_times(len(target), generator, clean.device)
-        return self.noised(clean, normal_like(clean, generator), time, target.lengths)
+        return self.noised(clean, Draws(generator).normal(tuple(clean.shape), clean), time, target.lengths)
 
     def noised(self, clean: Tensor, noise: Tensor, time: Tensor, lengths: Tensor) -> State:
         """The training state of normalised ``clean`` states under given noise and timesteps."""
         valid = length_mask(lengths, clean.shape[1])
         noise = noise * valid[..., None]
-        return State(self.diffusion.add(clean, noise, time), time, self.diffusion.answer(clean, noise), valid)
+        return State(self.diffusion.add(clean, noise, time), time, self.diffusion.target(clean, noise), valid)
 
     def predict(self, state: State, condition: TextCondition | None = None) -> Tensor:
         """The decoder's answer ``(batch, frames, 63)``, zero beyond each length; ``condition`` is not read."""
@@ -155,7 +155,7 @@ class GaitDynamics(MotionBackbone):
         weights = (-0.5 * apart).masked_fill(short & ~short.all(1, True), -torch.inf).softmax(1)
         clean = (weights @ known.flatten(1)).view_as(state.inputs)
         noised = self.diffusion.to_noise(clean, state.inputs, state.time)
-        return self.diffusion.answer(clean, noised) * valid[..., None]
+        return self.diffusion.target(clean, noised) * valid[..., None]
 
     def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
         """Per-item mean of the elementwise loss over valid frames ``(batch,)``, with the p2 weight where it is on."""
@@ -173,7 +173,7 @@ class GaitDynamics(MotionBackbone):
         self._known(stage)
         state = self.corrupt(self.encode_target(batch) if target is None else target, generator)
         prediction = self.predict(state)
-        terms = objectives.column_terms(self.objective, prediction, state.answer, state.valid)
+        terms = objectives.column_terms(self.objective, prediction, state.target, state.valid)
         if self.objective.fk > 0 or self.objective.slide > 0:
             terms |= self._body_terms(state, prediction)
         weight = objectives.weight_of(self.objective, self.diffusion, state.time, prediction)
@@ -183,9 +183,9 @@ class GaitDynamics(MotionBackbone):
         """``fk`` and ``slide`` on an average body, on the states that answer and prediction imply."""
         if not bool(state.valid.all()):
             raise ConfigError("backbone.objective: fk and slide need windows of one length; set recipes.*.window")
-        clean, true = prediction, state.answer
+        clean, true = prediction, state.target
         if self.variant == "default":
-            clean, true = (self.diffusion.to_clean(x, state.inputs, state.time) for x in (prediction, state.answer))
+            clean, true = (self.diffusion.to_clean(x, state.inputs, state.time) for x in (prediction, state.target))
         tall = self.objective.height
         body = objectives.Body(clean.new_full((len(clean),), tall), Skeleton.generic(tall, clean.dtype))
         return objectives.body_terms(self.objective, self.normaliser, clean, true, body, variant=self.variant)

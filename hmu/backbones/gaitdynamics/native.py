@@ -12,9 +12,9 @@ import torch
 from hmu.backbones.gaitdynamics.authors import load_into, options_of, parts_of, read_checkpoint
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.backbones.gaitdynamics.options import DecoderOptions, ObjectiveOptions, SamplingOptions, ScheduleOptions
-from hmu.backbones.salad.native import WEIGHTS, resolve
-from hmu.backbones.salad.options import parse
+from hmu.backbones.options import parse
 from hmu.checkpoints.folders import CONFIG, read_model_config
+from hmu.checkpoints.pretrained import WEIGHTS, resolve
 from hmu.checkpoints.safe import load_safetensors, save_safetensors, sha256, write_json
 from hmu.checkpoints.sizes import check_model
 from hmu.errors import CheckpointError, ConfigError, shown

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.rvq import Rvq
-from hmu.backbones.salad import authors as salad
+from hmu.checkpoints import authors
 from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.safe import load_tensors, sha256
@@ -26,7 +26,7 @@ State = dict[str, Tensor]
 WEIGHT_FILES = ("net_best_fid.tar", "base.tar", "latest.tar")
 #: what a file of another family holds at its top level
 FAMILIES = {
-    **salad.FAMILIES,
+    **authors.FAMILIES,
     "t2m_transformer": "the transformer of MoMask or BAMM",
     "vae": "a SALAD VAE",
     "denoiser": "a SALAD denoiser",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from hmu.backbones.modes import evaluating
 from hmu.backbones.momask.options import require
 from hmu.backbones.momask.sampling import ClipStreams, TopDraw, decode_base, decode_residual
-from hmu.backbones.salad.sampling import evaluating
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.text.base import TextCondition
 

@@ -12,6 +12,7 @@ from hmu.backbones.momask.prompts import vector_of
 from hmu.backbones.momask.quantizer import ResidualQuantizer
 from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.text.base import TextCondition
+from hmu.text.owner import ReadsText
 
 ATTENTION = tuple(f".self_attn.{name}" for name in (*PROJECTIONS, "out_proj"))
 
@@ -24,7 +25,7 @@ class Network(nn.Module):
         self.masked, self.residual, self.quantizer = masked, residual, quantizer
 
 
-class TokenHandles(MotionBackbone):
+class TokenHandles(ReadsText, MotionBackbone):
     """The handles of a backbone whose ``generator`` is a :class:`Network`.
 
     Attributes:

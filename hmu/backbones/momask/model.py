@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import State, Target
+from hmu.backbones.modes import evaluating
 from hmu.backbones.momask import generation, objectives
 from hmu.backbones.momask.handles import Network, TokenHandles
 from hmu.backbones.momask.length import LengthEstimator
@@ -25,9 +26,8 @@ from hmu.backbones.momask.options import (
 from hmu.backbones.momask.prompts import encode_prompts, vector_of
 from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.backbones.momask.rvq import Rvq
-from hmu.backbones.prompts import PromptCache, fit_vocabulary
-from hmu.backbones.salad.options import parse
-from hmu.backbones.salad.sampling import evaluating
+from hmu.backbones.options import parse
+from hmu.backbones.prompts import PromptCache
 from hmu.backbones.statistics import Statistics
 from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
@@ -132,7 +132,7 @@ class MoMask(TokenHandles):
             captions: sentences, or objects with a ``text``.
         """
         self.statistics.fit(mean, std, self.feat_bias)
-        fit_vocabulary(self.text, captions)
+        self.fit_vocabulary(captions)
 
     # -- text --------------------------------------------------------------------------------------
     def encode_text(self, texts: Sequence[str]) -> TextCondition:

@@ -27,10 +27,10 @@ from hmu.backbones.momask.options import (
     SamplingOptions,
     TransformerOptions,
 )
-from hmu.backbones.salad.authors import is_authors, locate
-from hmu.backbones.salad.native import resolve
+from hmu.checkpoints.authors import locate
 from hmu.checkpoints.folders import CONFIG
 from hmu.checkpoints.options import read_options
+from hmu.checkpoints.pretrained import resolve
 from hmu.checkpoints.safe import sha256
 from hmu.checkpoints.sizes import check_model
 from hmu.errors import CheckpointError, ConfigError, shown
@@ -211,8 +211,9 @@ def authors_folder(path: Path) -> tuple[Path, str, str | None] | None:
     Accepted: ``<checkpoints>/<dataset>/<name>``, a file in its ``model/``, or ``<checkpoints>/<dataset>`` with a folder
     ``mtrans``.
     """
-    if is_authors(path):
-        return locate(path)
+    place = locate(path)
+    if place is not None:
+        return place
     return (path, "mtrans", None) if (path / "mtrans" / "opt.txt").is_file() else None
 
 

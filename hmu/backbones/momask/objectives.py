@@ -123,7 +123,7 @@ def layer_ids(ids: Tensor, layer: Tensor, valid: Tensor) -> Tensor:
 
 def distance(prediction: Tensor, answer: Tensor, state: State) -> Tensor:
     """Per-item mean over the asked positions, and over the parts; see :meth:`MoMask.distance`."""
-    asked = state.answer >= 0
+    asked = state.target >= 0
     compare = divergence if answer.is_floating_point() else cross_entropy
     values = torch.where(asked, compare(prediction, answer), 0.0)
     return (values.sum(1) / asked.sum(1).clamp(min=1)).mean(1)

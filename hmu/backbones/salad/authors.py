@@ -1,61 +1,41 @@
 """Reading the authors' checkpoint folders, and those of their unlearning fork, without running what they contain.
 
 Layout: ``<checkpoints>/<dataset>/<name>/{opt.txt, model/*.tar}`` and ``<dataset>/Comp_v6_KLD005/meta/{mean,std}.npy``.
-Sizes are read from the shapes; ``opt.txt`` only supplies what no shape tells (heads, activation, schedule).
+Sizes are read from the shapes; ``opt.txt`` only supplies what no shape tells (heads, activation, schedule). What it
+lacks takes the authors' own default, which is stated here.
 """
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
+from hmu.backbones.options import changed
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions
-from hmu.checkpoints.arrays import load_array
+from hmu.checkpoints.authors import (
+    State,
+    check_text,
+    count,
+    load_strictly,
+    locate,
+    read_state,
+    read_statistics,
+    source,
+    take,
+    weight_file,
+)
 from hmu.checkpoints.options import read_options
-from hmu.checkpoints.safe import load_tensors, sha256
+from hmu.checkpoints.pretrained import builds
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder
 
-log = logging.getLogger(__name__)
-
+WHAT = "SALAD checkpoint"
 STATISTICS = "Comp_v6_KLD005/meta"
-#: what a file of another family holds at its top level
-FAMILIES = {
-    "vq_model": "a MoMask or BAMM tokenizer",
-    "net": "a MoMask or T2M-GPT tokenizer",
-    "t2m_transformer": "a MoMask or BAMM masked transformer",
-    "res_transformer": "a MoMask residual transformer",
-    "estimator": "a length estimator",
-    "movement_encoder": "a text-motion evaluator",
-    "ema_state_dict": "a GaitDynamics model",
-    "state_dict": "a Lightning checkpoint",
-}
-State = dict[str, Tensor]
-
-
-def read_states(path: Path | str, key: str) -> State:
-    """The state dict ``key`` (``vae`` or ``denoiser``) of one ``.tar``, without the frozen CLIP it may carry.
-
-    Raises:
-        CheckpointError: missing or broken file, or a file of another family (which is named).
-    """
-    content = load_tensors(path)
-    if key not in content:
-        family = next((what for name, what in FAMILIES.items() if name in content), None)
-        other = {"vae": "denoiser", "denoiser": "vae"}[key]
-        found = family or (f"a SALAD {other}" if other in content else f"the keys {', '.join(map(str, content))}")
-        raise CheckpointError(f"{path}: holds {found}, expected a SALAD {key}; name the folder of the {key}")
-    state = content[key]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path}: '{key}' is not a mapping of names to tensors")
-    return {name: value for name, value in state.items() if "clip_model." not in name and "_cache_" not in name}
 
 
 def split_lora(state: Mapping[str, Tensor]) -> tuple[State, dict[str, tuple[Tensor, Tensor]]]:
@@ -87,24 +67,14 @@ def merge_lora(state: Mapping[str, Tensor], alpha: float | None = None, variant:
     return base
 
 
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    return 1 + max((int(m.group(1)) for name in state if (m := re.match(pattern, name))), default=-1)
-
-
-def _need(state: Mapping[str, Tensor], name: str, path: Path) -> Tensor:
-    if name not in state:
-        raise CheckpointError(f"{path}: parameter '{name}' is missing, this is no SALAD checkpoint")
-    return state[name]
-
-
 def vae_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path) -> VaeOptions:
     """Options of a VAE from its shapes and its ``opt.txt``."""
     block = "conv_enc.layers.0.0.layers"
     return VaeOptions(
-        latent_dim=_need(state, "dist.bias", path).shape[1] // 2,
-        kernel_size=_need(state, f"{block}.2.temp_conv.weight", path).shape[2],
-        n_layers=_count(state, r"conv_enc\.layers\.(\d+)\."),
-        n_extra_layers=_count(state, r"conv_enc\.layers\.0\.(\d+)\.layers\.") - 1,
+        latent_dim=take(state, "dist.bias", path, WHAT).shape[1] // 2,
+        kernel_size=take(state, f"{block}.2.temp_conv.weight", path, WHAT).shape[2],
+        n_layers=count(state, r"conv_enc\.layers\.(\d+)\."),
+        n_extra_layers=count(state, r"conv_enc\.layers\.0\.(\d+)\.layers\.") - 1,
         norm="layer" if f"{block}.0.weight" in state else "none",
         activation=opt.get("activation", "gelu"),
         dropout=opt.get("dropout", 0.1),
@@ -123,14 +93,14 @@ def denoiser_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: 
     if "n_heads" not in opt:
         raise CheckpointError(f"{path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt")
     return DenoiserOptions(
-        latent_dim=_need(state, "word_emb.weight", path).shape[0],
+        latent_dim=take(state, "word_emb.weight", path, WHAT).shape[0],
         n_heads=opt["n_heads"],
-        n_layers=2 * _count(state, r"transformer\.input_blocks\.(\d+)\.") + 1,
-        ff_dim=_need(state, "transformer.middle_block.ffn_linear1.weight", path).shape[0],
+        n_layers=2 * count(state, r"transformer\.input_blocks\.(\d+)\.") + 1,
+        ff_dim=take(state, "transformer.middle_block.ffn_linear1.weight", path, WHAT).shape[0],
         activation="relu" if opt.get("activation") == "relu" else "gelu",
         dropout=opt.get("dropout", 0.1),
-        max_positions=_need(state, "pos_emb.pe", path).shape[1],
-        time_features=_need(state, "timestep_emb.mlp.0.weight", path).shape[1],
+        max_positions=take(state, "pos_emb.pe", path, WHAT).shape[1],
+        time_features=take(state, "timestep_emb.mlp.0.weight", path, WHAT).shape[1],
         loss=opt.get("recon_loss", "l2"),
         cond_drop=opt.get("cond_drop_prob", 0.1),
     )
@@ -138,47 +108,19 @@ def denoiser_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: 
 
 def schedule_options(opt: Mapping[str, Any]) -> ScheduleOptions:
     """Noise schedule of an ``opt.txt``; absent keys take the published values."""
-    same = ("beta_start", "beta_end", "beta_schedule", "prediction_type")
-    names = {"timesteps": "num_train_timesteps", **{key: key for key in same}}
-    return ScheduleOptions(**{ours: opt[key] for ours, key in names.items() if key in opt})
-
-
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: Path | str) -> None:
-    """Load every name, refusing missing, unexpected and misshapen ones in one line."""
-    own = module.state_dict()
-    missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-    wrong = [n for n in own if n in state and own[n].shape != state[n].shape]
-    for what, names in (("misses", missing), ("holds unknown", extra), ("has another shape for", wrong)):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CheckpointError(f"{path}: {what} '{names[0]}'{more}; not the SALAD model that its opt.txt describes")
-    module.load_state_dict(dict(state))
-
-
-def _tar(folder: Path, name: str | None) -> Path:
-    """The weight file of a model folder: the named one, else the best, else the last."""
-    candidates = [name] if name else ["net_best_fid.tar", "latest.tar"]
-    for candidate in candidates:
-        if (folder / "model" / candidate).is_file():
-            return folder / "model" / candidate
-    others = sorted((folder / "model").glob("*.tar"))
-    if name is None and len(others) == 1:  # whatever it is: reading it tells the family
-        return others[0]
-    raise CheckpointError(
-        f"{folder}: expected model/{' or model/'.join(candidates)}; check the folder and the file name"
+    return ScheduleOptions(
+        timesteps=opt.get("num_train_timesteps", 1000),
+        beta_start=opt.get("beta_start", 0.00085),
+        beta_end=opt.get("beta_end", 0.012),
+        beta_schedule=opt.get("beta_schedule", "scaled_linear"),
+        prediction_type=opt.get("prediction_type", "v_prediction"),
     )
 
 
-def read_statistics(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """``mean.npy`` and ``std.npy`` of a folder."""
-    arrays = []
-    for name in ("mean.npy", "std.npy"):
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder / name}: missing; SALAD normalises with the evaluator's statistics, copy them"
-            )
-        arrays.append(load_array(folder / name, CheckpointError))
-    return arrays[0], arrays[1]
+def sampling_options(opt: Mapping[str, Any]) -> SamplingOptions:
+    """Steps and guidance of an ``opt.txt``, with DDIM."""
+    steps, guidance = opt.get("num_inference_timesteps", 50), opt.get("cond_scale", 7.5)
+    return SamplingOptions(steps=steps, guidance=guidance, scheduler="DDIMScheduler", options={})
 
 
 def load_authors(
@@ -191,6 +133,7 @@ def load_authors(
     text: TextEncoder | None = None,
     sampling: SamplingOptions | Mapping[str, Any] | None = None,
     lora_alpha: float | None = None,
+    posterior: str = "sampled",
     variant: str = "default",
 ) -> Salad:
     """A SALAD model from the authors' folders, or from the fork's unlearned ones (LoRA, ESD, UCE).
@@ -202,7 +145,7 @@ def load_authors(
         text: prompt encoder (the published model: CLIP ViT-B/32); None = only ready-made conditions.
         sampling: None = steps and guidance of ``opt.txt`` with DDIM.
         lora_alpha: of a LoRA checkpoint, see :func:`merge_lora`.
-        variant: passed to :class:`Salad`; ``upstream`` also evaluates LoRA as the fork's script does.
+        posterior, variant: passed to :class:`Salad`; ``upstream`` also evaluates LoRA as the fork's script does.
 
     Raises:
         CheckpointError: one line naming the file and what was expected.
@@ -213,80 +156,77 @@ def load_authors(
             f"{folder / denoiser_name}: no such model folder; expected <checkpoints>/<dataset>/<name>"
         )
     den_opt = read_options(folder / denoiser_name / "opt.txt")
-    den_path = _tar(folder / denoiser_name, denoiser_file)
-    den_state = merge_lora(read_states(den_path, "denoiser"), lora_alpha, variant)
+    den_path = weight_file(folder / denoiser_name, denoiser_file)
+    den_state = merge_lora(read_state(den_path, ("denoiser",), "a SALAD denoiser"), lora_alpha, variant)
     vae_name = vae_name or den_opt.get("vae_name", "")
     if not vae_name or not (folder / vae_name).is_dir():
         raise CheckpointError(
             f"{folder / vae_name}: no such VAE folder (vae_name of {denoiser_name}/opt.txt); copy it there"
         )
     vae_opt = read_options(folder / vae_name / "opt.txt")
-    vae_path = _tar(folder / vae_name, vae_file)
-    vae_state = read_states(vae_path, "vae")
-    features = 12 * _need(vae_state, "conv_enc.layers.0.0.layers.2.adj_matrix", vae_path).shape[0] - 1
-    published = {
-        "steps": den_opt.get("num_inference_timesteps", 50),
-        "guidance": den_opt.get("cond_scale", 7.5),
-    }
+    vae_path = weight_file(folder / vae_name, vae_file)
+    vae_state = read_state(vae_path, ("vae",), "a SALAD VAE")
+    width = take(den_state, "word_emb.weight", den_path, WHAT).shape[1]
+    check_text(width, text, den_path)
+    kit = den_opt.get("dataset_name") == "kit"
     model = Salad(
-        features=features,
+        features=12 * take(vae_state, "conv_enc.layers.0.0.layers.2.adj_matrix", vae_path, WHAT).shape[0] - 1,
         text=text,
         vae=vae_options(vae_state, vae_opt, vae_path),
         denoiser=denoiser_options(den_state, den_opt, den_path),
         schedule=schedule_options(den_opt),
-        sampling=published if sampling is None else sampling,
-        statistics=read_statistics(folder / STATISTICS),
-        chains=vae_opt.get("kinematic_chain"),
+        sampling=changed(sampling_options(den_opt), sampling),
         fps=den_opt.get("fps", 20.0),
-        text_width=_need(den_state, "word_emb.weight", den_path).shape[1],
-        min_frames=24 if den_opt.get("dataset_name") == "kit" else 40,
+        min_frames=24 if kit else 40,
         max_frames=den_opt.get("max_motion_length", 196),
+        latent_scale=1.0,
+        feat_bias=25.0,
+        posterior=posterior,
+        chains=vae_opt.get("kinematic_chain"),
+        text_width=width,
         variant=variant,
     )
     _check_latent(model, den_state, den_path)
+    model.statistics.assign(*read_statistics(folder / STATISTICS, model.features))
     load_strictly(model.vae, vae_state, vae_path)
     load_strictly(model.denoiser, den_state, den_path)
     model.origin = {
         "format": "salad-authors",
-        "denoiser": {"file": str(den_path), "sha256": sha256(den_path)},
-        "vae": {"file": str(vae_path), "sha256": sha256(vae_path)},
+        "denoiser": source(den_path),
+        "vae": source(vae_path),
         "clip_version": den_opt.get("clip_version", "ViT-B/32"),
     }
     return model.eval()
 
 
 def _check_latent(model: Salad, state: Mapping[str, Tensor], path: Path) -> None:
-    wanted, found = model.vae.options.latent_dim, _need(state, "input_process.layers.0.weight", path).shape[1]
-    if wanted != found:
-        raise CheckpointError(
-            f"{path}: expects latents of width {found}, but the VAE has {wanted}: give its own vae_name"
-        )
-    if model.text is not None and model.text.width != model.text_width:
-        raise CheckpointError(
-            f"{path}: reads text of width {model.text_width}, but the text encoder has {model.text.width}"
-        )
+    own, read = model.vae.options.latent_dim, take(state, "input_process.layers.0.weight", path, WHAT).shape[1]
+    if own != read:
+        raise CheckpointError(f"{path}: expects latents of width {read}, but the VAE has {own}: give its own vae_name")
 
 
-def locate(path: Path | str) -> tuple[Path, str, str | None]:
-    """``(dataset folder, model name, file or None)`` of an authors' checkpoint given as a file or model folder.
+@builds(Salad)
+def build(
+    checkpoint: str | None = None, *, vae_name: str | None = None, lora_alpha: float | None = None, **options: Any
+) -> Salad:
+    """The Hydra target of ``configs/backbone/salad*.yaml``.
+
+    Args:
+        checkpoint: None = fresh weights of the given sizes; a model folder of ours; the authors' model folder
+            (``<checkpoints>/<dataset>/<name>``) or a file in its ``model/``; ``asset:<folder>`` for a packaged one.
+        vae_name: VAE folder beside an authors' denoiser, unless its ``opt.txt`` names it.
+        lora_alpha: of a fork's LoRA checkpoint.
+        options: arguments of :class:`Salad`. With a checkpoint its own are used, but for ``text`` (unless the folder
+            stores one), ``sampling``, ``posterior`` and ``variant``.
 
     Raises:
-        CheckpointError: where the path is neither.
+        CheckpointError, ConfigError: in one line.
     """
-    path = Path(path)
-    if path.is_file() and path.parent.name == "model":
-        return path.parents[2], path.parents[1].name, path.name
-    if (path / "opt.txt").is_file() and (path / "model").is_dir():
-        return path.parent, path.name, None
-    raise CheckpointError(
-        f"{path}: expected <checkpoints>/<dataset>/<name> with opt.txt and model/, or a file in model/"
-    )
+    return Salad.open(checkpoint, partial(_authors, vae_name=vae_name, lora_alpha=lora_alpha), **options)
 
 
-def is_authors(path: Path | str) -> bool:
-    """Whether ``path`` looks like the authors' model folder or a file in it."""
-    try:
-        locate(path)
-    except CheckpointError:
-        return False
-    return True
+def _authors(path: Path, vae_name: str | None, **options: Any) -> Salad | None:
+    place = locate(path)
+    if place is None:
+        return None
+    return load_authors(place.folder, place.name, vae_name, denoiser_file=place.file, **options)

@@ -78,7 +78,7 @@ class Diffusion:
         """``sqrt(a) e - sqrt(1 - a) x0`` (Salimans & Ho, 2022)."""
         return self._process.get_velocity(clean, noise, time)
 
-    def answer(self, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    def target(self, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """What the network should answer, in its own parametrisation."""
         if self.options.prediction_type == "v_prediction":
             return self.velocity(clean, noise, time)

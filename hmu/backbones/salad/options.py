@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any
 
 from hmu.checkpoints.kinds import Choice, Kind, Real, Whole, check_fields
-from hmu.errors import ConfigError, shown
+from hmu.errors import ConfigError
 
-T = TypeVar("T")
 PREDICTION_TYPES = ("v_prediction", "epsilon", "sample")
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 LOSSES = ("l1", "l1_smooth", "l2")
-
-
-def parse(kind: type[T], options: T | Mapping[str, Any] | None, section: str) -> T:
-    """An options object from a mapping (Hydra hands over mappings).
-
-    Raises:
-        ConfigError: for a key that ``kind`` does not have.
-    """
-    if options is None:
-        return kind()
-    if isinstance(options, kind):
-        return options
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    if not isinstance(options, Mapping):
-        raise ConfigError(f"backbone.{section}={shown(options)}: expected a mapping of {', '.join(known)}")
-    given = {str(key): value for key, value in dict(cast(Mapping[str, Any], options)).items()}
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"backbone.{section}: unknown key {shown(', '.join(unknown))}; known keys: {', '.join(known)}"
-        )
-    return kind(**given)
 
 
 _ACTIVATION, _LOSS, _WEIGHT = Choice(("gelu", "silu", "relu")), Choice(LOSSES), Real(0, 1e6)
@@ -83,17 +60,17 @@ class VaeOptions:
         recon_loss, lambda_pos, lambda_vel, lambda_kl: the training objective.
     """
 
-    latent_dim: int = 32
-    kernel_size: int = 3
-    n_layers: int = 2
-    n_extra_layers: int = 1
-    norm: str = "none"
-    activation: str = "gelu"
-    dropout: float = 0.1
-    recon_loss: str = "l1_smooth"
-    lambda_pos: float = 0.5
-    lambda_vel: float = 0.5
-    lambda_kl: float = 0.02
+    latent_dim: int
+    kernel_size: int
+    n_layers: int
+    n_extra_layers: int
+    norm: str
+    activation: str
+    dropout: float
+    recon_loss: str
+    lambda_pos: float
+    lambda_vel: float
+    lambda_kl: float
 
     def __post_init__(self) -> None:
         if self.n_layers == 1:
@@ -115,16 +92,16 @@ class DenoiserOptions:
         loss: ``l2``, ``l1`` or ``l1_smooth``. cond_drop: share of prompts replaced by the empty one in training.
     """
 
-    latent_dim: int = 256
-    n_heads: int = 8
-    n_layers: int = 5
-    ff_dim: int = 1024
-    activation: str = "gelu"
-    dropout: float = 0.1
-    max_positions: int = 5000
-    time_features: int = 256
-    loss: str = "l2"
-    cond_drop: float = 0.1
+    latent_dim: int
+    n_heads: int
+    n_layers: int
+    ff_dim: int
+    activation: str
+    dropout: float
+    max_positions: int
+    time_features: int
+    loss: str
+    cond_drop: float
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.denoiser", _DENOISER)
@@ -147,11 +124,11 @@ class ScheduleOptions:
         prediction_type: what the network answers: ``v_prediction``, ``epsilon`` or ``sample``.
     """
 
-    timesteps: int = 1000
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
-    beta_schedule: str = "scaled_linear"
-    prediction_type: str = "v_prediction"
+    timesteps: int
+    beta_start: float
+    beta_end: float
+    beta_schedule: str
+    prediction_type: str
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.schedule", _SCHEDULE)
@@ -167,10 +144,10 @@ class SamplingOptions:
             ``DPMSolverMultistepScheduler`` …). options: further arguments of that class.
     """
 
-    steps: int = 50
-    guidance: float = 7.5
-    scheduler: str = "DDIMScheduler"
-    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: int
+    guidance: float
+    scheduler: str
+    options: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.sampling", {"steps": Whole(1, 100_000), "guidance": Real(-1000, 1000)})

@@ -52,7 +52,7 @@ def draw(
 def noised(process: Any, latent: Tensor, noise: Tensor, time: Tensor) -> State:
     """``x_t`` with its true answer, every position valid."""
     valid = torch.ones(latent.shape[:2], dtype=torch.bool, device=latent.device)
-    return State(process.add(latent, noise, time), time, process.answer(latent, noise, time), valid)
+    return State(process.add(latent, noise, time), time, process.target(latent, noise, time), valid)
 
 
 def _normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:

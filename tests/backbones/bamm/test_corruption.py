@@ -23,7 +23,7 @@ def test_everything_hidden_stays_inside_the_clip():
     assert torch.equal(state.valid, place <= LENGTHS[:, None])
     assert (state.ids[place < LENGTHS[:, None]] == 5).all()
     assert torch.equal(state.ids[place >= LENGTHS[:, None]], answer()[place >= LENGTHS[:, None]])
-    assert torch.equal(state.answer, answer())
+    assert torch.equal(state.target, answer())
 
 
 def test_nothing_hidden_is_the_answer():

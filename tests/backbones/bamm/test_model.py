@@ -37,7 +37,7 @@ def test_a_state_asks_for_every_token_and_the_end(unlearn):
         return
     assert state.inputs.shape == (3, 11, {"masked": 2, "both": 4}[unlearn])
     assert torch.equal(state.valid, length_mask(tokens + 1, 11))
-    asked = state.answer[..., 0]
+    asked = state.target[..., 0]
     assert torch.equal(asked >= 0, state.valid)
     assert torch.equal(asked.gather(1, tokens[:, None])[:, 0], torch.full((3,), CODES))
     inside = length_mask(tokens, 10)
@@ -45,8 +45,8 @@ def test_a_state_asks_for_every_token_and_the_end(unlearn):
     if unlearn == "both":
         layer = (state.inputs[:, 0, 2:] >= 0).sum(1)
         expected = ids.gather(2, layer[:, None, None].expand(-1, 10, 1))[..., 0]
-        assert torch.equal(state.answer[:, :10, 1], torch.where(inside, expected, -1))
-        assert (state.answer[:, 10, 1] == -1).all()
+        assert torch.equal(state.target[:, :10, 1], torch.where(inside, expected, -1))
+        assert (state.target[:, 10, 1] == -1).all()
 
 
 def test_a_padded_target_asks_the_same(model):
@@ -56,7 +56,7 @@ def test_a_padded_target_asks_the_same(model):
     alone = model.corrupt(model.encode_target(motions([40, 24])).select(torch.tensor([1])), seeded(1))
     assert state.inputs.shape[1] == 7
     assert torch.equal(state.inputs, alone.inputs)
-    assert state.answer[0, 6, 0] == CODES
+    assert state.target[0, 6, 0] == CODES
 
 
 @pytest.mark.parametrize("unlearn", BOTH)
@@ -64,12 +64,12 @@ def test_distance_is_minus_log_likelihood_or_divergence(unlearn):
     model = tiny(unlearn=unlearn)
     state = model.corrupt(model.encode_target(motions([40, 24])), seeded(1))
     logits = model.predict(state, model.encode_text(["a person kicks", "a person waves"]))
-    assert logits.shape[:3] == state.answer.shape
+    assert logits.shape[:3] == state.target.shape
     expected = []
-    for part in range(state.answer.shape[2]):
-        values = cross_entropy(logits[:, :, part], state.answer[:, :, part])
-        expected.append(values.sum(1) / (state.answer[:, :, part] >= 0).sum(1))
-    torch.testing.assert_close(model.distance(logits, state.answer, state), torch.stack(expected, 1).mean(1))
+    for part in range(state.target.shape[2]):
+        values = cross_entropy(logits[:, :, part], state.target[:, :, part])
+        expected.append(values.sum(1) / (state.target[:, :, part] >= 0).sum(1))
+    torch.testing.assert_close(model.distance(logits, state.target, state), torch.stack(expected, 1).mean(1))
     torch.testing.assert_close(model.distance(logits, logits, state), torch.zeros(2), atol=1e-6, rtol=0)
     other = model.predict(state, model.encode_text([""]))
     gap = model.distance(logits, other + 2 * (other - logits), state)
@@ -92,7 +92,7 @@ def test_neighbours_in_a_batch_change_no_answer(unlearn):
     condition = model.encode_text(["a person kicks", "a person waves"])
     whole = model.predict(state, condition)
     places = int(state.valid[1].sum())
-    one = State(state.inputs[1:, :places], state.time[1:], state.answer[1:, :places], state.valid[1:, :places])
+    one = State(state.inputs[1:, :places], state.time[1:], state.target[1:, :places], state.valid[1:, :places])
     alone = model.predict(one, condition.select([1]))
     torch.testing.assert_close(whole[1:, :places], alone, atol=1e-4, rtol=1e-4)
 
@@ -113,7 +113,7 @@ def test_the_loss_is_averaged_per_clip_then_over_clips(model):
     loss = model.stage_loss("masked", batch, seeded(3))["loss"]
     state = tiny_state(model, batch)
     logits = model.masked(state.inputs[..., 0], model.vectors(batch.texts), state.inputs[..., 1].bool())[:, :-1]
-    values = cross_entropy(logits, state.answer[..., 0])
+    values = cross_entropy(logits, state.target[..., 0])
     torch.testing.assert_close(loss, (values.sum(1) / torch.tensor([11.0, 3.0])).mean())
 
 
@@ -249,7 +249,7 @@ def test_handles_name_what_exists(unlearn, blocks):
 def test_every_adapter_target_gets_a_gradient(model):
     state = model.corrupt(model.encode_target(motions([40, 24, 32, 16])), seeded(1))
     answer = model.predict(state, model.encode_text(["a person kicks"]))
-    model.distance(answer, state.answer, state).sum().backward()
+    model.distance(answer, state.target, state).sum().backward()
     modules = dict(model.network().named_modules())
     assert all(modules[name].weight.grad.any() for name in model.adapter_targets)
 

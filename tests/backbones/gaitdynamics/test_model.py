@@ -47,8 +47,8 @@ def test_training_ignores_padding_and_words(model):
     time, noise = torch.tensor([400]), torch.randn(1, 30, 63, generator=seeded())
     first = model.noised(alone.tensors["states"], noise[:, :18], time, alone.lengths)
     state = model.noised(both.tensors["states"][:1], noise, time, both.lengths[:1])
-    expected = model.distance(model.predict(first), first.answer, first)
-    assert torch.allclose(model.distance(model.predict(state), state.answer, state), expected, rtol=1e-4)
+    expected = model.distance(model.predict(first), first.target, first)
+    assert torch.allclose(model.distance(model.predict(state), state.target, state), expected, rtol=1e-4)
     assert torch.equal(model.predict(state, model.encode_text(["a"])), model.predict(state, model.encode_text([""])))
 
 
@@ -187,7 +187,7 @@ def test_the_expected_answer_is_the_clip_behind_the_noise(predict):
     clean = known.tensors["states"]
     noise = torch.randn(clean.shape, generator=seeded())
     faint = model.noised(clean, noise, torch.tensor([5, 5]), lengths)
-    assert torch.allclose(model.expected(faint, clips), faint.answer, atol=2e-3)
+    assert torch.allclose(model.expected(faint, clips), faint.target, atol=2e-3)
     last = model.diffusion.timesteps - 1
     loud = model.noised(clean[:1], noise[:1], torch.tensor([last]), lengths[:1])
     found = model.diffusion.to_clean(model.expected(loud, clips), loud.inputs, loud.time)
@@ -200,7 +200,7 @@ def test_clips_that_are_all_too_short_still_give_an_answer():
     model = toy()
     clips, state = model.encode_target(batch_of([20, 12])), model.corrupt(model.encode_target(batch_of([30])), seeded())
     found = model.expected(state, clips)
-    assert found.shape == state.answer.shape
+    assert found.shape == state.target.shape
     assert bool(found.isfinite().all())
 
 

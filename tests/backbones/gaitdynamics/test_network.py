@@ -60,8 +60,8 @@ def test_noise_and_clean_states_are_recovered_from_each_other(schedule):
     assert torch.allclose(process.to_noise(clean, noisy, time), noise, atol=1e-2)
     by_noise = Diffusion(ScheduleOptions(timesteps=100, beta_schedule=schedule, predict="noise"))
     assert torch.allclose(by_noise.to_clean(noise, noisy, time), clean, atol=1e-2)
-    assert process.answer(clean, noise) is clean
-    assert by_noise.answer(clean, noise) is noise
+    assert process.target(clean, noise) is clean
+    assert by_noise.target(clean, noise) is noise
     assert bool((process.tables["alphas_cumprod"].diff() < 0).all())
 
 

@@ -57,20 +57,20 @@ def test_states_are_masked_cut_and_follow_the_generator(unlearn):
     assert not torch.equal(one.inputs, model.corrupt(target, seeded(6)).inputs)
     columns = {"masked": 1, "residual": 2, "both": 3}[unlearn]
     assert one.inputs.shape == (2, 8, columns)
-    assert one.answer.shape == (2, 8, len(PARTS[unlearn]))
+    assert one.target.shape == (2, 8, len(PARTS[unlearn]))
     assert torch.equal(one.valid, length_mask(torch.tensor([6, 8]), 8))
-    assert (one.answer[0, 6:] == -1).all()
+    assert (one.target[0, 6:] == -1).all()
     ids = target.tensors["ids"]
     for part, name in enumerate(PARTS[unlearn]):
-        asked = one.answer[..., part] >= 0
+        asked = one.target[..., part] >= 0
         if name == "masked":
-            assert torch.equal(one.answer[..., part][asked], ids[:, :8, 0][asked])
+            assert torch.equal(one.target[..., part][asked], ids[:, :8, 0][asked])
         else:
             layer = (one.inputs[:, 0, -2:] >= 0).sum(-1)
             assert torch.equal(asked, one.valid)
             for row in (0, 1):
                 count = int(one.valid[row].sum())
-                assert torch.equal(one.answer[row, :count, part], ids[row, :count, layer[row]])
+                assert torch.equal(one.target[row, :count, part], ids[row, :count, layer[row]])
 
 
 def test_masking_counts_real_positions_only():
@@ -114,13 +114,13 @@ def test_distance_is_cross_entropy_or_divergence_per_item(unlearn):
     state = model.corrupt(data.target, seeded())
     logits = model.predict(state, data.condition)
     assert logits.shape == (2, 10, len(PARTS[unlearn]), 12)
-    loss = model.distance(logits, state.answer, state)
+    loss = model.distance(logits, state.target, state)
     expected = torch.zeros(2)
     for part in range(len(PARTS[unlearn])):
         for row in (0, 1):
-            asked = state.answer[row, :, part] >= 0
+            asked = state.target[row, :, part] >= 0
             picked = logits[row, asked, part].log_softmax(-1)
-            one = -picked.gather(1, state.answer[row, asked, part][:, None]).mean()
+            one = -picked.gather(1, state.target[row, asked, part][:, None]).mean()
             expected[row] += one.detach() / len(PARTS[unlearn])
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(model.loss(data.target, data.condition, seeded()), expected)

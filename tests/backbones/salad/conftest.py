@@ -7,6 +7,7 @@ from hmu.backbones.salad import Salad
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.text.compact import CompactTextEncoder
+from tests import published
 
 WORDS = ["a", "person", "kicks", "walks", "waves", "slowly"]
 
@@ -31,9 +32,9 @@ def tiny(**changes) -> Salad:
         "sampling": {"steps": 3, "guidance": 2.0},
         **changes,
     }
-    model = Salad(**options)
+    model: Salad = published.backbone("salad", **options)
     generator = torch.Generator().manual_seed(1)
-    model.set_statistics(torch.randn(model.features, generator=generator), torch.rand(model.features) + 0.5)
+    model.statistics.assign(torch.randn(model.features, generator=generator), torch.rand(model.features) + 0.5)
     return model.eval()
 
 

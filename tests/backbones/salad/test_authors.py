@@ -117,9 +117,9 @@ def _drop(state):
         (lambda f: (f / "d" / "model" / "net_best_fid.tar").unlink(), "expected model/net_best_fid.tar"),
         (lambda f: (f / "d" / "model" / "net_best_fid.tar").write_bytes(b"PK\x03\x04 broken"), "truncated"),
         (lambda f: torch.save({"vq_model": {}}, f / "d" / "model" / "net_best_fid.tar"), "MoMask"),
-        (lambda f: shutil.copytree(f / "v" / "model", f / "d" / "model", dirs_exist_ok=True), "holds a SALAD vae"),
+        (lambda f: shutil.copytree(f / "v" / "model", f / "d" / "model", dirs_exist_ok=True), "holds a SALAD VAE"),
         (lambda f: torch.save(Path("/"), f / "d" / "model" / "net_best_fid.tar"), "would run code|Python objects"),
-        (lambda f: (f / "Comp_v6_KLD005" / "meta" / "std.npy").unlink(), "missing; SALAD normalises"),
+        (lambda f: (f / "Comp_v6_KLD005" / "meta" / "std.npy").unlink(), "missing; the model normalises"),
         (lambda f: (f / "Comp_v6_KLD005" / "meta" / "std.npy").write_bytes(b"no"), "no plain array"),
     ],
 )

@@ -7,8 +7,10 @@ from hmu.backbones.salad.attention import Attention, AttentionMaps, key_bias
 from hmu.backbones.salad.denoiser import Denoiser
 from hmu.backbones.salad.options import DenoiserOptions
 from hmu.errors import ConfigError
+from tests import published
 
-OPTIONS = DenoiserOptions(latent_dim=16, n_heads=2, n_layers=5, ff_dim=24, dropout=0.0, max_positions=400)
+SIZES = {"latent_dim": 16, "n_heads": 2, "n_layers": 5, "ff_dim": 24, "max_positions": 400}
+OPTIONS = published.options(DenoiserOptions, dropout=0.0, **SIZES)
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_every_weight_gets_a_gradient(net):
 
 def test_published_size_has_sixty_adapter_targets():
     with torch.device("meta"):
-        net = Denoiser(32, 512, DenoiserOptions())
+        net = Denoiser(32, 512, published.options(DenoiserOptions))
     assert len(net.attention_linears()) == 60
     groups = net.groups()
     assert sorted(groups["cross"] + groups["rest"]) == sorted(groups["all"])
@@ -95,4 +97,4 @@ def test_published_size_has_sixty_adapter_targets():
 @pytest.mark.parametrize("wrong", [{"n_layers": 4}, {"latent_dim": 10, "n_heads": 4}, {"loss": "l3"}])
 def test_refuses_impossible_options(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        DenoiserOptions(**wrong)
+        published.options(DenoiserOptions, **wrong)

@@ -6,27 +6,28 @@ import torch
 from hmu.backbones.salad.diffusion import Diffusion
 from hmu.backbones.salad.options import PREDICTION_TYPES, ScheduleOptions
 from hmu.errors import ConfigError
+from tests import published
 
 
 @pytest.mark.parametrize("kind", PREDICTION_TYPES)
 def test_an_answer_tells_noise_and_clean_latent(kind):
-    process = Diffusion(ScheduleOptions(prediction_type=kind))
+    process = Diffusion(published.options(ScheduleOptions, prediction_type=kind))
     g = torch.Generator().manual_seed(0)
     clean, noise = (torch.randn(4, 3, 7, 2, generator=g, dtype=torch.float64) for _ in range(2))
     time = torch.tensor([0, 10, 500, 999])
-    noisy, answer = process.add(clean, noise, time), process.answer(clean, noise, time)
+    noisy, answer = process.add(clean, noise, time), process.target(clean, noise, time)
     torch.testing.assert_close(process.to_noise(answer, noisy, time), noise, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(process.to_clean(answer, noisy, time), clean, atol=1e-5, rtol=1e-4)
 
 
 def test_fifty_published_steps_never_see_the_last_level():
-    scheduler = Diffusion(ScheduleOptions()).scheduler("DDIMScheduler")
+    scheduler = Diffusion(published.options(ScheduleOptions)).scheduler("DDIMScheduler")
     scheduler.set_timesteps(50)
     assert scheduler.timesteps.tolist() == list(range(980, -1, -20))
 
 
 def test_times_cover_the_schedule_and_follow_the_generator():
-    process = Diffusion(ScheduleOptions(timesteps=10))
+    process = Diffusion(published.options(ScheduleOptions, timesteps=10))
     draw = [process.draw_times(500, torch.Generator().manual_seed(3), torch.device("cpu")) for _ in range(2)]
     assert torch.equal(*draw)
     assert set(draw[0].tolist()) == set(range(10))
@@ -35,13 +36,13 @@ def test_times_cover_the_schedule_and_follow_the_generator():
 @pytest.mark.parametrize("name", ["Nonsense", "logging"])
 def test_refuses_what_is_no_scheduler(name):
     with pytest.raises(ConfigError, match=name):
-        Diffusion(ScheduleOptions()).scheduler(name)
+        Diffusion(published.options(ScheduleOptions)).scheduler(name)
 
 
 def test_refuses_unknown_arguments_and_schedules():
     with pytest.raises(ConfigError, match="no argument typo"):
-        Diffusion(ScheduleOptions()).scheduler("DDIMScheduler", {"typo": 1})
+        Diffusion(published.options(ScheduleOptions)).scheduler("DDIMScheduler", {"typo": 1})
     with pytest.raises(ConfigError, match="beta_schedule=steep: expected one of"):
-        Diffusion(ScheduleOptions(beta_schedule="steep")).scheduler("DDIMScheduler")
+        Diffusion(published.options(ScheduleOptions, beta_schedule="steep")).scheduler("DDIMScheduler")
     with pytest.raises(ConfigError, match="prediction_type"):
-        ScheduleOptions(prediction_type="score")
+        published.options(ScheduleOptions, prediction_type="score")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hmu.backbones.salad.sampling import denoise, draw_noise
+from hmu.backbones.draws import clip_noise
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition
 
@@ -37,10 +37,10 @@ def test_a_clip_does_not_depend_on_its_neighbours(model):
 
 def test_guidance_is_the_published_combination(model):
     condition = model.encode_text(TEXTS)
-    noise = draw_noise(LENGTHS // 4, 4, seeded(), torch.device("cpu"), torch.float32)
+    noise = clip_noise([10, 6], (7, 4), seeded(), torch.empty(0))
     model.sampling = replace(model.sampling, steps=1)
     with torch.no_grad():
-        start = [denoise(model, noise, condition, LENGTHS // 4, guidance=g) for g in (0.0, 1.0, 3.0)]
+        start = [model.denoise(noise, condition, LENGTHS // 4, guidance=g) for g in (0.0, 1.0, 3.0)]
     # one DDIM step is linear in the answer
     torch.testing.assert_close(start[2], start[0] + 3 * (start[1] - start[0]), atol=1e-4, rtol=1e-4)
 
@@ -68,11 +68,10 @@ def _same_noise(monkeypatch, request):
         return
     import hmu.backbones.salad.model as module
 
-    def repeated(lengths, latent, generator, device, dtype):
-        noise = draw_noise(lengths[:1], latent, seeded(), device, dtype)
-        return noise.expand(len(lengths), -1, -1, -1)
+    def repeated(lengths, inner, generator, like):
+        return clip_noise(lengths[:1], inner, seeded(), like).expand(len(lengths), -1, -1, -1)
 
-    monkeypatch.setattr(module, "draw_noise", repeated)
+    monkeypatch.setattr(module, "clip_noise", repeated)
 
 
 def test_zero_guidance_ignores_the_text(model):
@@ -127,7 +126,7 @@ def _wide():
 
 @pytest.mark.parametrize(
     ("texts", "lengths", "message"),
-    [(TEXTS, [41, 24], "multiples of 4"), (TEXTS, [0, 24], "multiples of 4"), (TEXTS, [24, 24, 24], "2 prompts but 3")],
+    [(TEXTS, [41, 24], "multiples of 4"), (TEXTS, [0, 24], "multiples of 4"), (TEXTS, [24, 24, 24], "2 prompts, 3")],
 )
 def test_refuses_wrong_lengths(model, texts, lengths, message):
     with pytest.raises(ConfigError, match=message):

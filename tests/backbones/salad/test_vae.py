@@ -10,9 +10,10 @@ from hmu.backbones.salad.options import VaeOptions
 from hmu.backbones.salad.topology import Topology
 from hmu.backbones.salad.vae import ResidualBlock, SkeletoTemporalConv, Unpool, Vae
 from hmu.errors import ConfigError
+from tests import published
 
 BODY = Topology.of(263)
-OPTIONS = VaeOptions(latent_dim=4, dropout=0.0)
+OPTIONS = published.options(VaeOptions, latent_dim=4, dropout=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_unpooling_in_time_is_linear_interpolation():
 @given(st.lists(st.integers(1, 7), min_size=2, max_size=3), st.integers(0, 100))
 def test_a_padded_clip_is_treated_as_alone(quarters, seed):
     torch.manual_seed(seed)
-    net = Vae(BODY, VaeOptions(latent_dim=3, norm="layer")).eval()
+    net = Vae(BODY, published.options(VaeOptions, latent_dim=3, norm="layer")).eval()
     lengths = torch.tensor(quarters) * 4
     motion = torch.randn(len(quarters), int(lengths.max()), 263)  # padding is rubbish on purpose
     latent = torch.randn(len(quarters), max(quarters), 7, 3)
@@ -86,7 +87,7 @@ def test_an_odd_length_loses_its_last_frames(net):
 @pytest.mark.parametrize("layers", [2, 3])
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_every_trainable_weight_gets_a_gradient(layers, norm):
-    net = Vae(BODY, VaeOptions(latent_dim=3, n_layers=layers, norm=norm, activation="silu"))
+    net = Vae(BODY, published.options(VaeOptions, latent_dim=3, n_layers=layers, norm=norm, activation="silu"))
     mean, logvar = net.encode(torch.randn(2, 16, 263))
     (net.decode(mean + logvar).square().mean() + mean.square().mean()).backward()
     trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
@@ -105,4 +106,4 @@ def test_residual_block_keeps_the_input_where_its_branch_is_silent():
 @pytest.mark.parametrize("wrong", [{"n_layers": 1}, {"kernel_size": 4}, {"norm": "batch"}, {"activation": "tanh"}])
 def test_refuses_impossible_options(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        VaeOptions(**wrong)
+        published.options(VaeOptions, **wrong)
