@@ -179,9 +179,9 @@ def builds(kind: type) -> Callable[[F], F]:
     """
 
     def mark(function: F) -> F:
-        own = [p for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
-        given = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in arguments_of(kind).values()]
-        function.__dict__["__signature__"] = Signature([*own, *given])  # for readers, and for inspect
+        own = {n: p for n, p in signature(function).parameters.items() if p.kind is not Parameter.VAR_KEYWORD}
+        given = {n: p.replace(kind=Parameter.KEYWORD_ONLY) for n, p in arguments_of(kind).items() if n not in own}
+        function.__dict__["__signature__"] = Signature([*own.values(), *given.values()])  # for readers and inspect
         return function
 
     return mark
