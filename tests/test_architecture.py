@@ -7,24 +7,55 @@ from pathlib import Path
 
 import pytest
 
+from tests import rooms
 from tests.conftest import REPOSITORY
 
-FLOORS = {
-    "motion": 0,
-    "data": 1,
-    "text": 1,
-    "gait": 1,
-    "backbones": 2,
-    "methods": 3,
-    "evaluators": 3,
-    "metrics": 4,
-    "viz": 4,
-    "training": 5,
-    "evaluation": 6,
-    "report": 7,
-    "workflows": 8,
-    "tools": 9,
-}
+#: from the ground up; what stands on one floor may know each other, but in no circle
+HOUSE = (
+    "errors english escaping moved tree values bar keys",
+    "checks config_source config_types contract debug devices documents processes refusals",
+    "build checkpoints optimisation overrides written",
+    "config command_line folders outputs",
+    "help compose run stopping",
+    "durations phases progress console",
+    "motion",
+    "data text",
+    "gait",
+    "backbones",
+    "methods evaluators",
+    "metrics viz",
+    "training",
+    "evaluation",
+    "report",
+    "app workflows",
+    "tools",
+)
+FLOORS = {name: floor for floor, names in enumerate(HOUSE) for name in names.split()}
+#: circles that are left to be taken apart: the list shrinks, and says what there is
+CIRCLES: list[list[str]] = [
+    [
+        "hmu.backbones.bamm.model",
+        "hmu.backbones.bamm.native",
+        "hmu.backbones.bamm.objectives",
+        "hmu.backbones.bamm.synthesis",
+    ],
+    ["hmu.backbones.gaitdynamics.model", "hmu.backbones.gaitdynamics.native"],
+    [
+        "hmu.backbones.momask.generation",
+        "hmu.backbones.momask.model",
+        "hmu.backbones.momask.native",
+        "hmu.backbones.momask.objectives",
+    ],
+    [
+        "hmu.backbones.prompts",
+        "hmu.backbones.salad.authors",
+        "hmu.backbones.salad.model",
+        "hmu.backbones.salad.native",
+        "hmu.backbones.salad.objectives",
+        "hmu.backbones.salad.sampling",
+    ],
+    ["hmu.tools.generate", "hmu.tools.generate_files", "hmu.tools.generate_gait"],
+]
 SOURCES = sorted((REPOSITORY / "hmu").rglob("*.py"))
 
 
@@ -40,11 +71,29 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(REPOSITORY)))
 def test_lower_floors_know_nothing_of_upper_ones(path):
-    own = path.relative_to(REPOSITORY / "hmu").parts[0]
-    if own not in FLOORS:
+    own = path.relative_to(REPOSITORY / "hmu").parts[0].removesuffix(".py")
+    if own == "__init__":
         return
+    assert own in FLOORS, f"{own} stands on no floor: give it one in HOUSE"
     above = {name for name in imports(path) if name in FLOORS and FLOORS[name] > FLOORS[own]}
     assert not above, f"{path} imports {above} from above"
+
+
+def test_nothing_imports_in_a_circle():
+    """At the top of modules, inside functions, and for type checkers only."""
+    assert rooms.circles() == CIRCLES
+
+
+def test_a_circle_of_any_kind_is_seen(tmp_path, monkeypatch):
+    (tmp_path / "hmu").mkdir()
+    (tmp_path / "hmu" / "a.py").write_text("def f():\n    from hmu import b\n")
+    (tmp_path / "hmu" / "b.py").write_text("if TYPE_CHECKING:\n    from hmu.c import x\n")
+    (tmp_path / "hmu" / "c.py").write_text("import hmu.a\nimport os\n")
+    (tmp_path / "hmu" / "d.py").write_text("import hmu.a\n")
+    monkeypatch.setattr(rooms, "REPOSITORY", tmp_path)
+    for cached in (rooms.modules, rooms.imports):
+        monkeypatch.setattr(rooms, cached.__name__, cached.__wrapped__)
+    assert rooms.circles() == [["hmu.a", "hmu.b", "hmu.c"]]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(REPOSITORY)))
