@@ -62,12 +62,6 @@ def factors(network: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
-def switch(network: nn.Module, on: bool) -> None:
-    """Let the adapters act, or give the base's output bit for bit."""
-    for layer in lora_layers(network).values():
-        layer.enable_adapters(on)
-
-
 def remove(network: nn.Module) -> None:
     """Take the adapters off: the original linear layers are back in their places, untouched."""
     for name, layer in lora_layers(network).items():

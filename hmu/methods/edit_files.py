@@ -147,9 +147,7 @@ def read_peft_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"'{path}' is no LoRA adapter (peft_type {config.get('peft_type')!r}): expected LORA with lora_alpha"
         )
-    variants = [
-        key for key in ("use_dora", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern") if config.get(key)
-    ]
+    variants = [key for key in _VARIANTS if config.get(key)]
     if variants:
         raise CheckpointError(
             f"'{path}' sets {', '.join(variants)}: only plain LoRA (alpha / rank * B A) can be applied"

@@ -19,12 +19,12 @@ ROUND_SECONDS = 0.001  # no round is faster
 
 @dataclass(kw_only=True)
 class Rece(Uce):
-    """UCE, then rounds: find the embedding that still gets the old answer, and erase that one too.
+    """UCE, then rounds: find the embedding that still gets the old output, and erase that one too.
 
     After a solution ``W'`` the embedding ``c' = (adversary_ridge I + sum W'^T W')^-1 (sum W'^T W) c`` comes the closest
-    to the original answers to ``c``; the sums run over the layers that read the same embedding. The next round solves
-    UCE's problem from ``W'`` with ``c'`` in the place of ``c``, and keeps what ``W'`` answers to the other prompts, so
-    that ``c`` stays erased. Anchors are asked what the original weights answer throughout.
+    to the original outputs for ``c``; the sums run over the layers that read the same embedding. The next round solves
+    UCE's problem from ``W'`` with ``c'`` in the place of ``c``, and keeps what ``W'`` outputs for the other prompts, so
+    that ``c`` stays erased. Anchors keep what the original weights output throughout.
 
     Args:
         rounds: how often; 0 is UCE.
@@ -58,7 +58,7 @@ class Rece(Uce):
         return reason
 
     def solve_group(self, group: Group) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """UCE's solution, then the rounds; the record says how much of the old answer each adversary brought back."""
+        """UCE's solution, then the rounds; the record says how much of the old output each adversary brought back."""
         weights, _ = super().solve_group(group)
         scales = self.scales(group)
         left = []
@@ -77,13 +77,13 @@ class Rece(Uce):
 
 
 def recovered(group: Group, weights: dict[str, Tensor], adversary: Tensor) -> float:
-    """Share of the original answers to the concept (bias aside) that ``adversary`` gets from the new weights: 1 = all.
+    """Share of the original outputs for the concept (bias aside) that ``adversary`` gets from the new weights: 1 = all.
 
     One minus the relative squared distance, over all layers of the group.
     """
     missed = total = 0.0
     for name, (original, _) in group.layers.items():
-        old = group.concept @ original.T
-        missed += float((adversary @ weights[name].T - old).square().sum())
-        total += float(old.square().sum())
+        before = group.concept @ original.T
+        missed += float((adversary @ weights[name].T - before).square().sum())
+        total += float(before.square().sum())
     return 1.0 - missed / max(total, 1e-300)

@@ -87,8 +87,8 @@ class PretrainingModule(L.LightningModule):
         Raises:
             Diverged: with the first such step.
         """
-        found = self._losses.first
-        first = float(found if self.trainer.world_size == 1 else torch.as_tensor(self.all_gather(found)).min())
+        step = self._losses.first
+        first = float(step if self.trainer.world_size == 1 else torch.as_tensor(self.all_gather(step)).min())
         if first != float("inf"):
             raise self.diverged("the loss", int(first))
 
@@ -100,8 +100,8 @@ class PretrainingModule(L.LightningModule):
     # -- going on after an interruption --------------------------------------------------------------------------------
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Every process's noise travels with the weights."""
-        mine = noise_state(self.generator, self.device)
-        checkpoint[NOISE] = of_all_processes(mine, self.trainer.world_size)
+        own = noise_state(self.generator, self.device)
+        checkpoint[NOISE] = of_all_processes(own, self.trainer.world_size)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the noise where it was, once everything is set up.
@@ -156,8 +156,6 @@ class PretrainingModule(L.LightningModule):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Our typed batches know how to move themselves."""
-        return (
-            batch.to(device)
-            if isinstance(batch, MotionBatch)
-            else super().transfer_batch_to_device(batch, device, dataloader_idx)
-        )
+        if isinstance(batch, MotionBatch):
+            return batch.to(device)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)

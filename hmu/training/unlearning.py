@@ -31,6 +31,11 @@ from hmu.training.trainer import fit
 log = logging.getLogger(__name__)
 
 Pair = tuple[Side, Side]
+#: trainer of those who give none
+QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    **dict.fromkeys(("enable_checkpointing", "logger", "enable_progress_bar", "enable_model_summary"), False),
+}
 
 
 class UnlearningModule(L.LightningModule):
@@ -198,14 +203,8 @@ def run_method(
 
 def trainer_arguments(trainer: Mapping[str, Any] | None, method: TrainedMethod, forget_clips: int) -> dict[str, Any]:
     """The trainer's arguments with what belongs to the method: length and clipping."""
-    quiet = {
-        "enable_checkpointing": False,
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "accelerator": "cpu",
-    }
-    mine = {
+    return {
+        **(QUIET if trainer is None else trainer),
         "max_steps": method.total_steps(forget_clips),
         "max_epochs": 1,
         "min_epochs": 0,
@@ -213,7 +212,6 @@ def trainer_arguments(trainer: Mapping[str, Any] | None, method: TrainedMethod, 
         "gradient_clip_val": method.grad_clip,
         "use_distributed_sampler": False,
     }
-    return {**(quiet if trainer is None else trainer), **mine}
 
 
 def cache_sides(
@@ -237,6 +235,6 @@ def cache_sides(
     steps = method.total_steps(len(forget))
     caches = []
     for number, clips in enumerate((forget, retain)):
-        chosen = plan(len(clips), method.batch_size, steps, seed * 2 + number)[:, :, rank::world]
-        caches.append(SideCache(backbone, clips, chosen))
+        share = plan(len(clips), method.batch_size, steps, seed * 2 + number)[:, :, rank::world]
+        caches.append(SideCache(backbone, clips, share))
     return StackDataset(*caches)

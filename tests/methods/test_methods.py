@@ -175,9 +175,11 @@ def test_fresh_adapters_change_nothing_and_every_one_gets_gradient():
     assert {id(p) for p in backbone.parameters() if p.requires_grad} == {id(p) for p in trained.values()}
     network = backbone.network()
     assert not torch.equal(backbone.predict(state, forget.condition), before)
-    adapters.switch(network, False)
+    for layer in adapters.lora_layers(network).values():
+        layer.enable_adapters(False)
     assert torch.equal(backbone.predict(state, forget.condition), before)
-    adapters.switch(network, True)
+    for layer in adapters.lora_layers(network).values():
+        layer.enable_adapters(True)
     learned = backbone.predict(state, forget.condition).detach()
     edit = method.to_edit(backbone)
     method.teardown(backbone)

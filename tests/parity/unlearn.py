@@ -235,7 +235,7 @@ def unlearn_esd(case: Path) -> Iterator[Check]:
         blank = State(x, time, x, torch.ones(x.shape[:2], dtype=torch.bool))
 
         def asked(model: Salad) -> Tensor:
-            return upstream.answer(model, blank, lengths["forget"], texts["forget"])
+            return upstream.masked_output(model, blank, lengths["forget"], texts["forget"])
 
         base = pick(case, models(case), fits, lambda m: deviation(asked(m), arrays["pred_frozen_concept"]))
         student = _student(case, fits, lambda m: deviation(asked(m), arrays["pred_trainable_concept"]))
@@ -243,10 +243,10 @@ def unlearn_esd(case: Path) -> Iterator[Check]:
         stored = {s: [arrays.tensor(f"{s}_{name}") for name in ("latent", "noise", "t")] for s in SIDES}
         noisy, kept = (upstream.noised(base.diffusion, *stored[s]) for s in ("forget", "retain"))
         yield compare("x_t", noisy.inputs, arrays["x_t"], NETWORK)
-        mine = upstream.answer(student, noisy, lengths["forget"], texts["forget"])
-        concept = upstream.answer(base, noisy, lengths["forget"], texts["forget"])
-        empty = upstream.answer(base, noisy, lengths["forget"], null)
-        held = upstream.answer(student, kept, lengths["retain"], texts["retain"])
+        mine = upstream.masked_output(student, noisy, lengths["forget"], texts["forget"])
+        concept = upstream.masked_output(base, noisy, lengths["forget"], texts["forget"])
+        empty = upstream.masked_output(base, noisy, lengths["forget"], null)
+        held = upstream.masked_output(student, kept, lengths["retain"], texts["retain"])
         named = {"trainable_concept": mine, "frozen_concept": concept, "frozen_null": empty}
         for name, value in named.items():
             yield compare(f"pred_{name}", value, arrays[f"pred_{name}"], NETWORK)

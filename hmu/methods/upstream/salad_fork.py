@@ -1,7 +1,7 @@
 """The unlearning losses that the SALAD fork computes, as it runs (``variant: upstream``), its faults included.
 
 Differences from :mod:`hmu.methods.esd` and :mod:`hmu.methods.lora`: means run over padding; both compare a velocity
-model's answer with *noise*; LoRA noises with linear betas instead of the model's schedule and gives the network no
+model's output with *noise*; LoRA noises with linear betas instead of the model's schedule and gives the network no
 length mask; ESD has no ``eta``. Kept to reproduce figures, not to be used otherwise.
 """
 
@@ -50,7 +50,7 @@ def draw(
 
 
 def noised(process: Any, latent: Tensor, noise: Tensor, time: Tensor) -> State:
-    """``x_t`` with its true answer, every position valid."""
+    """``x_t`` with its true target, every position valid."""
     valid = torch.ones(latent.shape[:2], dtype=torch.bool, device=latent.device)
     return State(process.add(latent, noise, time), time, process.target(latent, noise, time), valid)
 
@@ -60,19 +60,19 @@ def _normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, device=where, dtype=x.dtype).to(x.device)
 
 
-def square(prediction: Tensor, answer: Tensor) -> Tensor:
+def square(output: Tensor, target: Tensor) -> Tensor:
     """Mean square over every element, padding included."""
-    return (prediction - answer).square().mean()
+    return (output - target).square().mean()
 
 
 def contrast(retain: tuple[Tensor, Tensor], forget: tuple[Tensor, Tensor], weight: float) -> dict[str, Tensor]:
-    """``MSE(retain) - weight MSE(forget)``; each side is ``(prediction, answer)``."""
+    """``MSE(retain) - weight MSE(forget)``; each side is ``(output, target)``."""
     retained, forgotten = square(*retain), square(*forget)
     return {"loss": retained - weight * forgotten, "retain": retained.detach(), "forget": forgotten.detach()}
 
 
 def neutralise(prediction: Tensor, null: Tensor, retain: tuple[Tensor, Tensor], weight: float) -> dict[str, Tensor]:
-    """``MSE(out(x_t, c), out0(x_t, empty)) + weight MSE(out(x_t', c'), answer)``."""
+    """``MSE(out(x_t, c), out0(x_t, empty)) + weight MSE(out(x_t', c'), target)``."""
     erase, preserve = square(prediction, null), square(*retain)
     return {"loss": erase + weight * preserve, "erase": erase.detach(), "preserve": preserve.detach()}
 
@@ -115,14 +115,14 @@ class ErasingLoss:
         noisy, _ = draw(backbone, forget.target, process, generator)
         state, noise = draw(backbone, retain.target, process, generator)
         with torch.no_grad():
-            null = answer(self.teacher.backbone, noisy, forget.target.lengths, self.teacher.null.expand(len(forget)))
-        forget_output = answer(backbone, noisy, forget.target.lengths, forget.condition)
-        retain_output = answer(backbone, state, retain.target.lengths, retain.condition)
+            null = masked_output(self.teacher.backbone, noisy, forget.target.lengths, self.teacher.null.expand(len(forget)))
+        forget_output = masked_output(backbone, noisy, forget.target.lengths, forget.condition)
+        retain_output = masked_output(backbone, state, retain.target.lengths, retain.condition)
         return neutralise(forget_output, null, (retain_output, noise), self.weight)
 
 
-def answer(backbone: MotionBackbone, state: State, lengths: Tensor, condition: Any) -> Tensor:
-    """The network's answer under a length mask (frames), padding not zeroed."""
+def masked_output(backbone: MotionBackbone, state: State, lengths: Tensor, condition: Any) -> Tensor:
+    """The network's output under a length mask (frames), padding not zeroed."""
     valid = length_mask(lengths // backbone.unit_length, state.inputs.shape[1])
     condition = condition.to(state.inputs.device)
     result: Tensor = backbone.network()(state.inputs, state.time, condition.tokens, condition.mask, valid)
