@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hmu.errors import shown
+from hmu.errors import ConfigError, shown
 from hmu.values import Keys, declared, named
 
 _WORDS = {"int": "a whole number", "float": "a number (not nan or inf)", "bool": "true or false", "str": "text"}
@@ -66,6 +68,26 @@ def misfit(key: str, node: Node, hint: ast.expr) -> str | None:
     inside = [message for message in told if message and not message.startswith(f"{key}=")]
     expected = " or ".join(words(option) for option in options)
     return inside[0] if inside else f"{key}={_value(found)}: expected {expected}"
+
+
+def check_fields(thing: Any, place: str) -> None:
+    """Refuse values of a dataclass that do not fit their annotations, as :func:`misfit` does on a command line.
+
+    Args:
+        thing: built by hand or from a configuration; its module postpones annotations, so that they are text.
+        place: what the messages call it, ``method``.
+
+    Raises:
+        ConfigError: naming the first such key.
+    """
+    for field in dataclasses.fields(thing):
+        if field.init and isinstance(field.type, str):
+            values = OmegaConf.create({field.name: getattr(thing, field.name)}, flags={"allow_objects": True})
+            node = values._get_node(field.name)
+            assert isinstance(node, Node)
+            wrong = misfit(f"{place}.{field.name}", node, ast.parse(field.type, mode="eval").body)
+            if wrong:
+                raise ConfigError(wrong)
 
 
 def _found(node: Node) -> Node | None:

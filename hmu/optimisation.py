@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hmu.checks import require, require_pair, require_time
+from hmu.checks import require_pair, require_time
+from hmu.config_types import check_fields
 from hmu.errors import ConfigError
+from hmu.values import Count, Positive, Weight, Whole
 
 STEP_SECONDS = 0.001  # no step of any model here is faster
 
@@ -25,33 +27,29 @@ class Optimisation:
         warmup: steps of linear growth up to ``lr``.
         grad_clip: largest gradient norm, None for no clipping.
 
+    Values that do not fit their annotations are refused, those of subclasses too.
+
     Raises:
-        ConfigError: for a training without length or with numbers out of range; the line names ``<place>.<argument>``.
+        ConfigError: for such a value, or a training without length; the line names ``<place>.<argument>``.
     """
 
     place: ClassVar[str]  #: what messages call it
     drop_last: ClassVar[bool]  #: whether the last, incomplete batch of an epoch is left out
 
-    steps: int | None
-    epochs: int | None
-    batch_size: int
-    lr: float
+    steps: Count | None
+    epochs: Count | None
+    batch_size: Count
+    lr: Positive
     betas: Sequence[float]
-    weight_decay: float
-    warmup: int
-    grad_clip: float | None
+    weight_decay: Weight
+    warmup: Whole
+    grad_clip: Positive | None
 
     def __post_init__(self) -> None:
         place = self.place
+        check_fields(self, place)
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError(f"{place}.steps and {place}.epochs: give one of the two (the other must be null)")
-        for key in ("steps", "epochs"):
-            require(f"{place}.{key}", getattr(self, key), at_least=1, whole=True, null=True)
-        require(f"{place}.batch_size", self.batch_size, at_least=1, whole=True)
-        require(f"{place}.lr", self.lr, above=0)
-        require(f"{place}.weight_decay", self.weight_decay, at_least=0)
-        require(f"{place}.warmup", self.warmup, at_least=0, whole=True)
-        require(f"{place}.grad_clip", self.grad_clip, above=0, null=True)
         self.betas = require_pair(f"{place}.betas", self.betas)
         require_time(f"{place}.steps", self.steps, self.steps or 0, STEP_SECONDS, "steps")
 

@@ -27,7 +27,10 @@ from typing import Annotated, Literal
 Count = Annotated[int, ">= 1"]
 Seed = Annotated[int, ">= 0, <= 4294967295"]
 Threads = Annotated[int, ">= 1, <= 1024"]
+Whole = Annotated[int, ">= 0"]
 Positive = Annotated[float, "> 0"]
+Weight = Annotated[float, ">= 0"]
+Share = Annotated[float, ">= 0, < 1"]
 Text = str  #: of any characters, taken as it was typed
 Place = Annotated[str, "the name of a file or folder"]
 Device = Annotated[str, "auto, cpu or cuda"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, Target
-from hmu.checks import require, require_memory
+from hmu.checks import require_memory
+from hmu.config_types import check_fields
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
-from hmu.errors import ConfigError
 from hmu.methods.edit import Edit
 from hmu.optimisation import Optimisation
 from hmu.text.base import TextCondition
+from hmu.values import Count
 
 PLANNED = 16  # bytes that planning takes per item of a batch and step: which clip, which caption
 
@@ -54,7 +54,8 @@ class Method:
     name: ClassVar[str] = "method"
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work; extended by every class with fields of its own."""
+        """Refuse values that do not fit their annotations; a class adds what those cannot say."""
+        check_fields(self, "method")
 
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
         """None if the method can run on ``backbone``, else one line saying why not, before anything expensive."""
@@ -119,11 +120,10 @@ class TrainedMethod(Optimisation, Method):
     drop_last: ClassVar[bool] = False
     retain_term: ClassVar[str] = "loss"  #: the term of :meth:`loss` that says how well the retain side is held
 
-    stop_window: int
+    stop_window: Count
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("method.stop_window", self.stop_window, at_least=1, whole=True)
         self._require_memory("batch_size", self.steps or 1)
 
     def total_steps(self, clips: int) -> int:
@@ -163,16 +163,6 @@ class TrainedMethod(Optimisation, Method):
 
     def teardown(self, backbone: MotionBackbone) -> None:
         """Take off what ``setup`` put on the backbone; weights are restored by the caller."""
-
-
-def check_choice(key: str, value: str, choices: Sequence[str]) -> None:
-    """Refuse a value that is not among ``choices``.
-
-    Raises:
-        ConfigError: naming the key and the choices.
-    """
-    if value not in choices:
-        raise ConfigError(f"method.{key}={value}: expected one of {', '.join(choices)}")
 
 
 def offers(backbone: type[MotionBackbone] | MotionBackbone, handle: str) -> bool:

@@ -75,7 +75,7 @@ def collect(
         layers: names from ``text_projections``.
         forget, retain: prompts of both sides.
         anchor: what the first become.
-        tokens: which rows of the first and of the second, see :data:`hmu.methods.prompt_rows.CHOICES`.
+        tokens: which rows of the first and of the second, see :func:`hmu.methods.prompt_rows.pick_rows`.
     """
     members, modules = input_groups(backbone, layers), backbone.text_projections()
     leaders = list(members)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import require
 from hmu.methods.base import Side
 from hmu.methods.teacher import predict_jointly
 from hmu.methods.teacher_method import Objective, TeacherMethod
 from hmu.methods.upstream import salad_fork
 from hmu.methods.weight_method import WeightMethod
+from hmu.values import Weight
 
 
 @dataclass(kw_only=True)
@@ -36,11 +36,7 @@ class Esd(TeacherMethod, WeightMethod):
     name: ClassVar[str] = "esd"
     retain_term: ClassVar[str] = "preserve"
 
-    preserve_weight: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("method.preserve_weight", self.preserve_weight, at_least=0)
+    preserve_weight: Weight
 
     def objective(self) -> Objective:
         """The published loss, or the fork's."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import require
 from hmu.methods.base import Side
 from hmu.methods.teacher import drop_condition
 from hmu.methods.weight_method import WeightMethod
+from hmu.values import Share
 
 
 @dataclass(kw_only=True)
@@ -26,11 +26,7 @@ class Finetune(WeightMethod):
 
     name: ClassVar[str] = "finetune"
 
-    unconditional: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("method.unconditional", self.unconditional, at_least=0, below=1)
+    unconditional: Share
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
         """Mark the weights and encode the empty prompt once."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.safe import write_bytes, write_json
-from hmu.checks import DAY, require, require_time
+from hmu.checks import DAY, require_time
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError, DataError, shown
-from hmu.methods.base import check_choice, offers
+from hmu.methods.base import offers
 from hmu.methods.codebook.encoding import encode_cached
 from hmu.methods.codebook.ranking import Scores, Usage, best, log_odds, published_choice, usage
 from hmu.methods.codebook.rows import Choice, Rewriting, joined_lists, report
 from hmu.methods.codebook.table import NONE, CodeTable
 from hmu.methods.edit import DeltaEdit, fingerprint
+from hmu.values import Count, Positive, Share, Whole
 
 log = logging.getLogger(__name__)
 WINDOW_SECONDS = 0.0001  # no window is encoded faster
@@ -57,32 +58,26 @@ class Lcr(Rewriting):
 
     name: ClassVar[str] = "lcr"
 
-    codes: int
+    codes: Count
     layers: Sequence[int]
-    ranking: str
-    prior: float
-    min_support: float
+    ranking: Literal["log_odds", "z_score"]
+    prior: Positive
+    min_support: Share
     lists: Sequence[str] | None
     table: str | None
-    crops: int
+    crops: Whole
     cache: str | None
-    batch_size: int
+    batch_size: Count
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._choices: dict[int, Choice] = {}
         self._report: dict[str, Any] = {}
-        check_choice("ranking", self.ranking, ("log_odds", "z_score"))
         self.layers = [int(layer) for layer in self.layers]
         if not self.layers or min(self.layers) < 0 or len(set(self.layers)) != len(self.layers):
             raise ConfigError(f"method.layers={self.layers}: expected different layers from 0 on, e.g. [0,1]")
-        for key in ("codes", "batch_size"):
-            require(f"method.{key}", getattr(self, key), at_least=1, whole=True)
-        require("method.crops", self.crops, at_least=0, whole=True)
         require_time("method.crops", self.crops, self.crops, WINDOW_SECONDS, "windows of each clip", limit=DAY)
-        require("method.prior", self.prior, above=0)
-        require("method.min_support", self.min_support, at_least=0, below=1)
-        if self.lists is not None and (isinstance(self.lists, str) or not list(self.lists)):
+        if self.lists is not None and not list(self.lists):
             raise ConfigError(f"method.lists={shown(self.lists)}: expected a list of files, [a.yaml,b.yaml], or null")
 
     def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:

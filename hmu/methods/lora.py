@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, State
-from hmu.checks import require
 from hmu.errors import ConfigError
 from hmu.methods import adapters
-from hmu.methods.base import Side, check_choice
+from hmu.methods.base import Side
 from hmu.methods.edit import AdapterEdit, fingerprint
 from hmu.methods.forgetting import Ascent, Evidence, ForgetTerm, Hinge, Npo, Redirect
 from hmu.methods.replay import Replay
 from hmu.methods.teacher import Query, given, predict_jointly
 from hmu.methods.teacher_method import Objective, TeacherMethod
 from hmu.methods.upstream import salad_fork
+from hmu.values import Count, Positive, Share, Weight
 
 log = logging.getLogger(__name__)
 
@@ -57,28 +57,19 @@ class Lora(TeacherMethod):
     retain_term: ClassVar[str] = "retain"
 
     mode: Literal["contrastive", "specialise", "negate"]
-    strength: float
-    rank: int
-    alpha: float
-    dropout: float
-    lambda_forget: float
+    strength: Positive
+    rank: Count
+    alpha: Positive
+    dropout: Share
+    lambda_forget: Weight
     forget: Literal["ascent", "hinge", "npo", "redirect"]
-    margin: float
-    beta: float
-    stop_retain: float | None
-    stop_forget: float | None
+    margin: Positive
+    beta: Positive
+    stop_retain: Positive | None
+    stop_forget: Positive | None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("mode", self.mode, ("contrastive", "specialise", "negate"))
-        check_choice("forget", self.forget, ("ascent", "hinge", "npo", "redirect"))
-        require("method.rank", self.rank, at_least=1, whole=True)
-        for key in ("alpha", "margin", "beta", "strength"):
-            require(f"method.{key}", getattr(self, key), above=0)
-        require("method.dropout", self.dropout, at_least=0, below=1)
-        require("method.lambda_forget", self.lambda_forget, at_least=0)
-        for key in ("stop_retain", "stop_forget"):
-            require(f"method.{key}", getattr(self, key), above=0, null=True)
         if self.mode != "contrastive" and self.variant == "upstream":
             raise ConfigError("method.variant=upstream is a contrastive loss; use method.mode=contrastive with it")
 

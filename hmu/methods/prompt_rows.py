@@ -12,7 +12,6 @@ from hmu.backbones.base import MotionBackbone
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition
 
-CHOICES = ("all", "content", "pooled", "averaged")
 BEGIN, WORD, END = 0, 1, 2  # kinds of rows
 CHUNK = 256  # prompts encoded at a time
 

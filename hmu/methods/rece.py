@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import DAY, require, require_time
+from hmu.checks import DAY, require_time
 from hmu.errors import ConfigError
 from hmu.methods.closed_form import Group, adversarial_map, solve
 from hmu.methods.uce import Uce
 from hmu.methods.upstream import closed_form as upstream_edits
+from hmu.values import Positive, Whole
 
 ROUND_SECONDS = 0.001  # no round is faster
 
@@ -38,13 +39,11 @@ class Rece(Uce):
 
     name: ClassVar[str] = "rece"
 
-    rounds: int
-    adversary_ridge: float
+    rounds: Whole
+    adversary_ridge: Positive
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("method.rounds", self.rounds, at_least=0, whole=True)
-        require("method.adversary_ridge", self.adversary_ridge, above=0)
         require_time("method.rounds", self.rounds, self.rounds, ROUND_SECONDS, "rounds", limit=DAY)
         if self.target == "direction":
             raise ConfigError("method.target=direction has no rounds: use anchor or projection, or method=uce")

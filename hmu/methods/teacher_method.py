@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import check_variant, require
-from hmu.methods.base import Side, TrainedMethod, check_choice
+from hmu.checks import check_variant
+from hmu.methods.base import Side, TrainedMethod
 from hmu.methods.teacher import Query, Request, Teacher, drop_condition, given
 from hmu.methods.upstream import salad_fork
-from hmu.values import Variant
+from hmu.values import Share, Variant
 
 #: the terms of one step, from backbone, forget side, retain side and source of noise
 Objective = Callable[[MotionBackbone, Side, Side, torch.Generator | None], dict[str, Tensor]]
@@ -36,14 +36,11 @@ class TeacherMethod(TrainedMethod):
     eta: float
     anchor: str | None
     preserve: Literal["teacher", "target"]
-    unconditional: float
+    unconditional: Share
     variant: Variant
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("preserve", self.preserve, ("teacher", "target"))
-        require("method.eta", self.eta)
-        require("method.unconditional", self.unconditional, at_least=0, below=1)
         self.anchor = self.anchor or ""
         self.variant = check_variant("method.variant", self.variant)
         self._teacher: Teacher | None = None

@@ -6,22 +6,21 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import check_variant, require
+from hmu.checks import check_variant
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
-from hmu.methods.base import EditMethod, check_choice, offers
+from hmu.methods.base import EditMethod, offers
 from hmu.methods.closed_form import Group, Scales, collect, solve
 from hmu.methods.edit import DeltaEdit, fingerprint
-from hmu.methods.prompt_rows import CHOICES
 from hmu.methods.upstream import closed_form as upstream_edits
-from hmu.values import Variant
+from hmu.values import Count, Positive, Variant, Weight
 
 log = logging.getLogger(__name__)
 
@@ -57,33 +56,24 @@ class Uce(EditMethod):
 
     name: ClassVar[str] = "uce"
 
-    target: str
+    target: Literal["anchor", "projection", "direction"]
     anchor: str | None
-    concept_tokens: str
-    preserve_tokens: str
+    concept_tokens: Literal["all", "content", "pooled", "averaged"]
+    preserve_tokens: Literal["all", "content", "pooled", "averaged"]
     forget_texts: Sequence[str] | None
     retain_texts: Sequence[str] | None
-    retain_limit: int | None
-    erase_weight: float
-    preserve_weight: float
-    regulariser: float
-    weighting: str
+    retain_limit: Count | None
+    erase_weight: Positive
+    preserve_weight: Weight
+    regulariser: Positive
+    weighting: Literal["mean", "sum"]
     strength: float
     layers: Sequence[str] | None
     variant: Variant
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("target", self.target, ("anchor", "projection", "direction"))
-        check_choice("concept_tokens", self.concept_tokens, CHOICES)
-        check_choice("preserve_tokens", self.preserve_tokens, CHOICES)
-        check_choice("weighting", self.weighting, ("mean", "sum"))
         self.variant = check_variant("method.variant", self.variant)
-        for key in ("erase_weight", "regulariser"):
-            require(f"method.{key}", getattr(self, key), above=0)
-        require("method.preserve_weight", self.preserve_weight, at_least=0)
-        require("method.strength", self.strength)
-        require("method.retain_limit", self.retain_limit, at_least=1, whole=True, null=True)
         self.anchor = self.anchor or ""
         self.forget_texts = prompt_list("forget_texts", self.forget_texts)
         self.retain_texts = prompt_list("retain_texts", self.retain_texts)
@@ -174,11 +164,11 @@ def prompt_list(key: str, texts: Sequence[str] | None) -> list[str] | None:
     """A list of prompts from the configuration.
 
     Raises:
-        ConfigError: a single string, or an empty list.
+        ConfigError: an empty list.
     """
     if texts is None:
         return None
-    if isinstance(texts, str) or not list(texts):
+    if not list(texts):
         raise ConfigError(f"method.{key}={texts}: expected a list of prompts, or null for the captions of that side")
     return [str(text) for text in texts]
 

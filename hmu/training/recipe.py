@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from hmu.checks import require
 from hmu.errors import ConfigError
 from hmu.optimisation import Optimisation
+from hmu.values import Count, Positive, Weight, Whole
 
 
 @dataclass(kw_only=True)
@@ -33,27 +33,21 @@ class Recipe(Optimisation):
     place: ClassVar[str] = "recipe"
     drop_last: ClassVar[bool] = True
 
-    steps: int | None = None
-    epochs: int | None = None
-    weight_decay: float = 0.0
-    warmup: int = 0
-    grad_clip: float | None = None
-    milestones: Sequence[int] = ()
-    gamma: float | None = None
+    steps: Count | None = None
+    epochs: Count | None = None
+    weight_decay: Weight = 0.0
+    warmup: Whole = 0
+    grad_clip: Positive | None = None
+    milestones: Sequence[Count] = ()
+    gamma: Positive | None = None
     cosine: bool = False
     clip_parts: bool = False
-    ema: float | None = None
-    validate_every: int
-    window: int | None = None
+    ema: Annotated[float, "> 0, < 1"] | None = None
+    validate_every: Count
+    window: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("recipe.window", self.window, at_least=1, whole=True, null=True)
-        require("recipe.validate_every", self.validate_every, at_least=1, whole=True)
-        require("recipe.gamma", self.gamma, above=0, null=True)
-        require("recipe.ema", self.ema, above=0, below=1, null=True)
-        for number, milestone in enumerate(self.milestones):
-            require(f"recipe.milestones.{number}", milestone, at_least=1, whole=True)
         if self.milestones and self.gamma is None:
             raise ConfigError("recipe.gamma=null: milestones need the number that the rate is multiplied by, e.g. 0.1")
 

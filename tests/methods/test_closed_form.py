@@ -264,9 +264,10 @@ def test_a_backbone_without_projections_is_refused():
         ({"target": "mirror"}, "method.target=mirror"),
         ({"concept_tokens": "verbs"}, "method.concept_tokens=verbs"),
         ({"weighting": "max"}, "method.weighting=max"),
-        ({"regulariser": 0.0}, "method.regulariser=0.0: expected a number above 0"),
+        ({"regulariser": 0.0}, "method.regulariser=0.0: expected a number .not nan or inf., above 0"),
         ({"retain_limit": 0}, "method.retain_limit=0"),
-        ({"forget_texts": "kick"}, "expected a list of prompts"),
+        ({"forget_texts": "kick"}, "method.forget_texts=kick: expected a list"),
+        ({"forget_texts": []}, "expected a list of prompts"),
     ],
 )
 def test_impossible_values_are_refused(options, what):

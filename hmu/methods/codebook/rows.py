@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import check_variant, require
+from hmu.checks import check_variant
 from hmu.documents import read_yaml
 from hmu.errors import ConfigError
-from hmu.methods.base import EditMethod, check_choice
+from hmu.methods.base import EditMethod
 from hmu.methods.codebook.ranking import Scores, Usage
 from hmu.methods.upstream import codes as upstream_codes
-from hmu.values import Variant
+from hmu.values import Variant, Weight, Whole
 
 MOST_CODES = 1 << 20  # no codebook has as many
 
@@ -53,19 +53,15 @@ class Rewriting(EditMethod):
         variant: ``default``, or ``upstream`` = destination and noise as the authors compute them.
     """
 
-    destination: str
-    target_code: int | None
-    noise: str
-    alpha: float
+    destination: Literal["nearest", "code", "orthogonal"]
+    target_code: Whole | None
+    noise: Literal["none", "edit", "sample"]
+    alpha: Weight
     variant: Variant
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("destination", self.destination, ("nearest", "code", "orthogonal"))
-        check_choice("noise", self.noise, ("none", "edit", "sample"))
         self.variant = check_variant("method.variant", self.variant)
-        require("method.target_code", self.target_code, at_least=0, whole=True, null=True)
-        require("method.alpha", self.alpha, at_least=0)
         if self.noise != "none" and self.destination == "orthogonal":
             raise ConfigError(
                 f"method.noise={self.noise} has no meaning with destination=orthogonal: choose noise=none"

@@ -115,7 +115,9 @@ class ErasingLoss:
         noisy, _ = draw(backbone, forget.target, process, generator)
         state, noise = draw(backbone, retain.target, process, generator)
         with torch.no_grad():
-            null = masked_output(self.teacher.backbone, noisy, forget.target.lengths, self.teacher.null.expand(len(forget)))
+            null = masked_output(
+                self.teacher.backbone, noisy, forget.target.lengths, self.teacher.null.expand(len(forget))
+            )
         forget_output = masked_output(backbone, noisy, forget.target.lengths, forget.condition)
         retain_output = masked_output(backbone, state, retain.target.lengths, retain.condition)
         return neutralise(forget_output, null, (retain_output, noise), self.weight)
