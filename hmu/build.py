@@ -28,6 +28,9 @@ from hmu.tree import tree as tree
 CALLS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 RECEIVED = "received"
 Place = tuple[str, ...]
+_MISSING = re.compile(
+    r"call to target '([\w.]+)'.*missing \d+ required [a-z -]+ arguments?: ('[\w', and]+')", re.DOTALL
+)
 _GLOBAL = re.compile(r"^#\s*@package\s+_global_\s*$", re.MULTILINE)
 
 
@@ -35,7 +38,7 @@ def instantiate(config: Any, **changes: Any) -> Any:
     """What a composed configuration node names, called with its values and with ``changes``.
 
     Raises:
-        HmuError: what the thing itself has against its values, as it said it.
+        HmuError: what the thing itself has against its values, as it said it; or which argument has no value.
         RuntimeError: the node is one of :func:`hmu.run.load_config`; :func:`check_received` has not seen it.
     """
     if OmegaConf.is_config(config) and config._get_flag(RECEIVED):
@@ -45,6 +48,10 @@ def instantiate(config: Any, **changes: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, HmuError):
             raise error.__cause__ from None
+        if lacking := _MISSING.search(str(error)):
+            raise ConfigError(
+                f"no value for {lacking[2]}: {lacking[1]} needs one (see its file in configs/)"
+            ) from error
         raise
 
 

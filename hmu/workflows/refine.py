@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.config_types import check_fields
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
@@ -30,9 +32,9 @@ from hmu.progress import phase
 from hmu.values import Count, Seed
 
 log = logging.getLogger(__name__)
-MOTIONS = ("generated", "real")
 
 
+@dataclass(kw_only=True)
 class RetrievalRefinement:
     """The published TMR step with its thresholds; see ``configs/refine/retrieval.yaml`` for what each number does.
 
@@ -40,26 +42,19 @@ class RetrievalRefinement:
         ConfigError: a value that cannot be.
     """
 
-    def __init__(
-        self,
-        gallery: str = "train",
-        top: Count = 10,
-        least: Count = 8,
-        repeats: Count = 4,
-        motions: Literal["generated", "real"] = "generated",
-        exclude_self: bool = True,
-        batch_size: Count = 64,
-        seed: Seed = 0,
-        guidance: float | None = None,
-        steps: Count | None = None,
-    ) -> None:
-        if motions not in MOTIONS:
-            raise ConfigError(f"refine.motions is '{motions}'; expected one of {', '.join(MOTIONS)}")
-        if min(top, least, repeats, batch_size) < 1:
-            raise ConfigError("refine: top, least, repeats and batch_size are at least 1")
-        self.gallery, self.top, self.least, self.repeats = gallery, top, least, repeats
-        self.motions, self.exclude_self, self.batch_size, self.seed = motions, exclude_self, batch_size, seed
-        self.guidance, self.steps = guidance, steps
+    gallery: str
+    top: Count
+    least: Count
+    repeats: Count
+    motions: Literal["generated", "real"]
+    exclude_self: bool
+    batch_size: Count
+    seed: Seed
+    guidance: float | None
+    steps: Count | None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "refine")
 
     def __call__(
         self,

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+from hmu.build import instantiate
 from hmu.compose import composed
 from hmu.errors import ConfigError
 from hmu.methods.base import TrainedMethod
@@ -109,3 +110,10 @@ def test_every_base_refuses_its_own_values():
     for wrong in ({"mask": 0.0}, {"lr": -1.0}, {"eta": float("nan")}, {"preserve_weight": -1.0}):
         with pytest.raises(ConfigError, match=f"^method.{next(iter(wrong))}="):
             MaskedEsd(**numbers("esd", **{"mask": 0.5, "retain_budget": 0.1, **wrong}))
+
+
+def test_a_missing_value_is_one_line():
+    node = composed("method", "esd")
+    del node["lr"]
+    with pytest.raises(ConfigError, match=r"^no value for 'lr': hmu.methods.esd.Esd needs one \(see its file"):
+        instantiate(node)

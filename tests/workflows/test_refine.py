@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from hmu.compose import configured
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.data.partition import Partition
 from hmu.errors import ConfigError
 from hmu.motion.representation import HUMANML3D
 from hmu.workflows import refine
-from hmu.workflows.refine import RetrievalRefinement
 from tests.evaluation.toy import Words
 
 KICK = Concept("kick", ("kick",))
@@ -77,7 +77,7 @@ def sides() -> Partition:
 
 @pytest.mark.parametrize("exclude", [True, False])
 def test_real_motions_that_do_not_look_like_it_are_kept(exclude: bool) -> None:
-    step = RetrievalRefinement(top=1, least=1, motions="real", exclude_self=exclude)
+    step = configured("refine", "retrieval", top=1, least=1, motions="real", exclude_self=exclude)
     if exclude:  # its nearest neighbours are walks, and it does not answer for itself
         step.top = 2
     refined = step(sides(), Source(), KICK, None, Mean())
@@ -95,12 +95,12 @@ def test_generated_motions_are_counted_per_caption_and_repeat(monkeypatch) -> No
         return motion
 
     monkeypatch.setattr(refine, "generate", generate)
-    step = RetrievalRefinement(top=1, least=3, repeats=3, exclude_self=False, seed=5)
+    step = configured("refine", "retrieval", top=1, least=3, repeats=3, exclude_self=False, seed=5)
     refined = step(sides(), Source(), KICK, None, Mean())
     assert [seed for seed, *_ in asked] == [5, 6, 7]
     assert asked[0][2] == [40, 40, 40]
     assert refined.forget == ("a", "Ma", "b")  # the nearest to "b" is itself, called a kick
     with pytest.raises(ConfigError, match=r"refine\.least=8, but no clip has more than 3"):
-        RetrievalRefinement(repeats=3)(sides(), Source(), KICK, None, Mean())
+        configured("refine", "retrieval", repeats=3)(sides(), Source(), KICK, None, Mean())
     with pytest.raises(ConfigError, match="motions"):
-        RetrievalRefinement(motions="both")
+        configured("refine", "retrieval", motions="both")
