@@ -27,7 +27,8 @@ from hmu.training.unlearning import restored
 def demo(folder: Path, clips: int) -> DatasetSource:
     """The demo set, ``clips`` of it, generated and packed."""
     generate(folder / "data", seed=0, clips=clips)
-    return DatasetSource("demo", folder / "data", cache_dir=folder / "cache").prepare()
+    source: DatasetSource = configured("dataset", "demo", root=folder / "data", cache_dir=folder / "cache")
+    return source.prepare()
 
 
 class Steps:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class DatasetSource:
-    """A data set on disk, packed on first use.
+    """A data set on disk, packed on first use. Python gets the numbers of a file by ``configured("dataset", "bvh")``.
 
     Args:
         name: used in messages, run folders and concept overrides.
@@ -63,18 +63,19 @@ class DatasetSource:
         self,
         name: str,
         root: str | Path | None = None,
-        fps: float = 20.0,
-        features: int = 263,
-        min_frames: int = 40,
-        max_frames: int = 196,
-        unit_length: int = 4,
-        cache_dir: str | Path = ".cache/hmu",
+        *,
+        fps: float,
+        features: int,
+        min_frames: int,
+        max_frames: int,
+        unit_length: int,
+        cache_dir: str | Path,
+        motion_dir: str,
+        text_dir: str,
+        splits: Sequence[str],
+        rule: str,
+        strict: bool,
         generator: Callable[[Path], object] | None = None,
-        motion_dir: str = "new_joint_vecs",
-        text_dir: str = "texts",
-        splits: Sequence[str] = ("train", "val", "test"),
-        rule: str = "clean",
-        strict: bool = True,
         requirements: Sequence[Mapping[str, Any]] = (),
         representation: Representation | None = None,
     ) -> None:

@@ -21,7 +21,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.generated import recipe_key
 from hmu.data.reading import EntryTable
 from hmu.errors import ConfigError, DataError
-from hmu.gait.columns import FEATURES, FPS, WINDOW
+from hmu.gait.columns import FEATURES, FPS
 from hmu.gait.convert import MOTION, PEOPLE, SPLITS, TEXT, Reading, convert_tree
 from hmu.gait.representation import GAIT
 from hmu.gait.windows import trial_files
@@ -70,14 +70,15 @@ class GaitSource(DatasetSource):
         self,
         name: str,
         trials: str | Path | None = None,
-        cache_dir: str | Path = ".cache/hmu",
-        generator: Callable[[Path], object] | None = None,
-        window: int = WINDOW,
-        stride: int = 10,
-        shares: Sequence[float] = (0.7, 0.1, 0.2),
-        root: str = "auto",
+        *,
+        cache_dir: str | Path,
+        window: int,
+        stride: int,
+        shares: Sequence[float],
+        root: str,
+        strict: bool,
         treadmill: bool | None = None,
-        strict: bool = True,
+        generator: Callable[[Path], object] | None = None,
         requirements: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         where = f"data set '{name}'"
@@ -109,6 +110,7 @@ class GaitSource(DatasetSource):
             motion_dir=MOTION,
             text_dir=TEXT,
             splits=SPLITS,
+            rule="clean",
             strict=strict,
             requirements=requirements,
             representation=GAIT,

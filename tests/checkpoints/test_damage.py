@@ -14,11 +14,11 @@ from hmu.data.dataset import DatasetSource
 from hmu.evaluation.gallery import build_gallery
 from hmu.evaluation.generation import Model
 from hmu.gait import demo as gait_demo
-from hmu.gait.source import GaitSource
 from hmu.methods.codebook.encoding import encode_cached
 from hmu.text.cache import CachedTextEncoder
 from tests.checkpoints.damage import DAMAGES, copied, files
 from tests.data.conftest import FEATURES, write_layout
+from tests.datasets import dataset, trials
 from tests.evaluation.toy import KICKS, Generating, Words, prompts, suite
 from tests.methods.fake_edits import CodeBackbone, CodeClips
 from tests.text.test_cache import TEXTS, frozen
@@ -29,7 +29,7 @@ def write(target: Path, seed: int) -> None:
 
 
 def source(cache: Path) -> DatasetSource:
-    return DatasetSource("toy", cache_dir=cache, features=FEATURES, generator=partial(write, seed=0))
+    return dataset("toy", cache_dir=cache, features=FEATURES, generator=partial(write, seed=0))
 
 
 def of_data(cache: Path) -> list[object]:
@@ -41,7 +41,7 @@ def of_data(cache: Path) -> list[object]:
 
 def of_gait(cache: Path) -> list[object]:
     generator = partial(gait_demo.generate, subjects=3, trials=1, seconds=2.0)
-    made = GaitSource("steps", cache_dir=cache, generator=generator)
+    made = trials("steps", cache_dir=cache, generator=generator)
     clips = made.clips("train+val+test")
     return [clips.batch(range(len(clips))).motion.numpy().tobytes(), clips.ids, made.heights(clips), made.mean]
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from hmu.checkpoints.leftovers import DAY, remove_leftovers
 from hmu.checkpoints.store import Store
-from hmu.data.dataset import DatasetSource
 from hmu.data.packed import pack
 from hmu.text.cache import CachedTextEncoder
+from tests.datasets import dataset
 from tests.text.test_cache import TEXTS, frozen
 
 
@@ -66,12 +66,12 @@ def test_a_generated_data_set_cleans_up_beside_itself_and_a_named_one_does_not(t
             np.save(folder / f"{name}.npy", np.ones(263, np.float32))
 
     cache = tmp_path / "cache"
-    made = DatasetSource("toy", cache_dir=cache, generator=make, splits=("train",))
+    made = dataset("toy", cache_dir=cache, generator=make, splits=("train",))
     mine = leftover(cache, f".{made.root.name}.0123abcd.tmp", tree=True)
     others = leftover(cache, "precious.tmp")
     made.prepare()
     assert not mine.exists()
     assert others.exists()
     named = leftover(cache, f"{made.root.name}.0123abcd.tmp")
-    DatasetSource("toy", root=made.root, cache_dir=cache, splits=("train",)).prepare()
+    dataset("toy", root=made.root, cache_dir=cache, splits=("train",)).prepare()
     assert named.exists()

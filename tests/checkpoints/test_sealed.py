@@ -31,6 +31,7 @@ from hmu.errors import DataError, HmuError
 from tests.checkpoints.damage import flip
 from tests.conftest import REPOSITORY
 from tests.data.conftest import FEATURES, write_layout
+from tests.datasets import dataset
 
 
 def fill(folder: Path, text: str = "a") -> None:
@@ -150,15 +151,15 @@ def test_arrays_of_any_shape(tmp_path, shape):
 
 # -- the disk ----------------------------------------------------------------------------------------------------------
 def source(cache: Path, clips: int = 60) -> DatasetSource:
-    return DatasetSource("demo", cache_dir=cache, generator=partial(generate, seed=0, clips=clips))
+    return dataset("demo", cache_dir=cache, generator=partial(generate, seed=0, clips=clips))
 
 
 WRITERS = {
     "demo": lambda cache, _: source(cache).prepare(),
-    "pack": lambda cache, data: DatasetSource("x", data / "data", features=FEATURES, cache_dir=cache).prepare(),
+    "pack": lambda cache, data: dataset("x", data / "data", features=FEATURES, cache_dir=cache).prepare(),
     "array": lambda cache, _: save_array(cache / "generated" / "a.npy", np.zeros((1000, 1000))),
     "rows": lambda cache, _: Store(cache / "codes").save_rows({"a": {"codes": torch.zeros(1 << 20)}}),
-    "large": lambda cache, data: DatasetSource("x", data / "large", cache_dir=cache).prepare(),
+    "large": lambda cache, data: dataset("x", data / "large", cache_dir=cache).prepare(),
 }
 
 

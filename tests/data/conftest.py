@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.datasets import dataset
+
 FEATURES = 5
 TEXTS = {
     "a": "he kicks#he/PRON kick/VERB#0.0#0.0\nhe strikes out#he/PRON strike/VERB#0.0#0.0\n",
@@ -52,10 +54,8 @@ def layout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_source(layout: Path, tmp_path: Path):
-    from hmu.data.dataset import DatasetSource
-
     def make(**change):
-        return DatasetSource(
+        return dataset(
             **({"name": "tiny", "root": layout, "features": FEATURES, "cache_dir": tmp_path / "cache"} | change)
         )
 

@@ -16,6 +16,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.packed import open_pack
 from hmu.errors import ConfigError, DataError
 from tests.data.conftest import FEATURES, motion_of, write_layout
+from tests.datasets import dataset
 
 
 def test_entries_by_the_clean_rule(make_source) -> None:
@@ -167,7 +168,7 @@ def test_generated_data_take_the_same_path(tmp_path: Path) -> None:
         write_layout(target)
 
     def source(seed: int) -> DatasetSource:
-        return DatasetSource("demo", cache_dir=tmp_path, features=FEATURES, generator=partial(generate, seed=seed))
+        return dataset("demo", cache_dir=tmp_path, features=FEATURES, generator=partial(generate, seed=seed))
 
     assert len(source(1).clips("train")) == 6
     assert source(1).clips("test").ids == ("f",)
@@ -178,4 +179,4 @@ def test_generated_data_take_the_same_path(tmp_path: Path) -> None:
 def test_impossible_values() -> None:
     for change in ({"root": None}, {"min_frames": 200}, {"rule": "x"}, {"fps": 0}):
         with pytest.raises(ConfigError):
-            DatasetSource(**({"name": "x", "root": "y"} | change))
+            dataset(**({"name": "x", "root": "y"} | change))

@@ -15,6 +15,7 @@ from hmu.data.packed import MOTION
 from hmu.errors import DataError
 from tests.checkpoints.damage import flip
 from tests.data.conftest import FEATURES, write_layout
+from tests.datasets import dataset
 
 
 def test_motions_are_checked_when_they_are_read_and_mended_under_way(make_source, caplog):
@@ -46,7 +47,7 @@ def test_motions_that_changed_meanwhile_are_not_mixed_in(make_source, layout):
 def test_damaged_clips_of_generated_data_are_noticed_before_they_are_packed(tmp_path, caplog):
     def made() -> DatasetSource:
         generator = partial(lambda target, seed: write_layout(target), seed=1)
-        return DatasetSource("toy", cache_dir=tmp_path, features=FEATURES, generator=generator)
+        return dataset("toy", cache_dir=tmp_path, features=FEATURES, generator=generator)
 
     expected = made().fingerprint
     flip(made().motion_file("b"), 0.9)

@@ -16,6 +16,7 @@ from hmu.errors import ConfigError, DataError
 from hmu.evaluation.detecting import look
 from hmu.evaluation.sets import FORGET_SIDE, build_sets
 from hmu.evaluation.suite import Suite
+from tests.datasets import dataset
 
 LISTS = {"paraphrase": [f"someone lifts a leg {n} times" for n in ("two", "three", "four", "five", "six")]}
 KICK = Concept(
@@ -28,7 +29,7 @@ WALK = Concept(name="walk", keywords=("walk",), detector="walk", target="a perso
 def source(tmp_path_factory) -> DatasetSource:
     root: Path = tmp_path_factory.mktemp("demo")
     generate(root / "data", seed=0, clips=60)
-    return DatasetSource("demo", root / "data", cache_dir=root / "cache").prepare()
+    return dataset("demo", root / "data", cache_dir=root / "cache").prepare()
 
 
 def sets(source: DatasetSource, limits: dict[str, int], concept: Concept = KICK):

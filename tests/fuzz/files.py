@@ -157,14 +157,14 @@ def table(folder: Path) -> Sample:
 def _dataset(folder: Path, damaged: str, damage: Damage = mutate.text) -> Sample:
     import itertools
 
-    from hmu.data.dataset import DatasetSource
     from tests.data.conftest import FEATURES, write_layout
+    from tests.datasets import dataset
 
     root, number = write_layout(folder / "data"), itertools.count()
 
     def read() -> None:
         cache = folder / "cache" / str(next(number))
-        source = DatasetSource("mine", root, features=FEATURES, cache_dir=cache)
+        source = dataset("mine", root, features=FEATURES, cache_dir=cache)
         len(source.clips("train"))
         source.mean, source.std  # noqa: B018
 

@@ -14,10 +14,11 @@ from hmu.gait.demo import generate
 from hmu.gait.demo.curves import STYLES, vertical_shape
 from hmu.gait.preprocess import toe_velocities
 from hmu.gait.rules import styles
-from hmu.gait.source import GaitSource, rows_of
+from hmu.gait.source import rows_of
 from hmu.gait.standard import standard
 from hmu.gait.statistics import statistics
 from hmu.gait.trial import write_trial
+from tests.datasets import settings, trials
 from tests.gait.conftest import demo_trial
 
 
@@ -94,7 +95,7 @@ def tree(tmp_path):
 
 
 def source(tree, tmp_path, **options):
-    return GaitSource("mine", tree, cache_dir=tmp_path / "cache", stride=50, **options)
+    return trials("mine", tree, cache_dir=tmp_path / "cache", stride=50, **options)
 
 
 def test_windows_are_entries_labels_are_captions_and_people_are_divided(tmp_path, tree):
@@ -148,16 +149,16 @@ def test_mistakes_in_the_configuration_are_said(tmp_path):
         ({"trials": tmp_path, "root": "miles"}, "root=miles"),
     ):
         with pytest.raises(ConfigError, match=words):
-            GaitSource("x", cache_dir=tmp_path, **options)
+            trials("x", cache_dir=tmp_path, **options)
     with pytest.raises(DataError, match="no such folder"):
-        GaitSource("x", tmp_path / "absent", cache_dir=tmp_path).prepare()
+        trials("x", tmp_path / "absent", cache_dir=tmp_path).prepare()
 
 
 def test_the_demo_configuration_makes_its_own_trials(tmp_path):
     node = OmegaConf.create(
         {
             "_target_": "hmu.gait.source.GaitSource",
-            "name": "gait_demo",
+            **settings("gait_demo"),
             "cache_dir": str(tmp_path),
             "generator": {
                 "_target_": "hmu.gait.demo.generate",

@@ -24,6 +24,7 @@ from hmu.motion.statistics import motion_statistics
 from hmu.workflows import basis
 from hmu.workflows.basis import data_distance, warn_of_no_basis, warn_of_strange_data
 from hmu.workflows.job import Job
+from tests.datasets import dataset
 from tests.evaluation.toy import KICKS, Generating, Words, prompts
 
 WIDTH = 263
@@ -40,7 +41,7 @@ def data(root: Path, shift: float, clips: int, seed: int = 0) -> DatasetSource:
         np.save(root / "new_joint_vecs" / f"{number}.npy", rows.astype(np.float32))
         (root / "texts" / f"{number}.txt").write_text("he walks#he/PRON walk/VERB#0.0#0.0\n")
     (root / "train.txt").write_text("".join(f"{number}\n" for number in range(clips)))
-    return DatasetSource("mine", root, cache_dir=root / "cache", splits=["train"])
+    return dataset("mine", root, cache_dir=root / "cache", splits=["train"])
 
 
 class Base(nn.Module):
@@ -86,7 +87,7 @@ def test_other_bodies_are_far(base: Base, tmp_path: Path, clips: int, caplog) ->
 def test_nothing_is_said_where_nothing_is_known(base: Base, tmp_path: Path) -> None:
     source = data(tmp_path / "mine", 3.0, 3)
     assert data_distance(SimpleNamespace(normalisation=lambda: None, features=WIDTH), source) is None
-    other = DatasetSource("gait", tmp_path / "mine", features=63, cache_dir=tmp_path)
+    other = dataset("gait", tmp_path / "mine", features=63, cache_dir=tmp_path)
     assert data_distance(base, other) is None
 
 

@@ -13,6 +13,7 @@ from hmu.errors import ConfigError, DataError
 from hmu.workflows.settling import recorded_lists
 from hmu.workflows.sides import check_lists, lists_of, measured_partition, partition
 from tests.data.conftest import FEATURES, write_layout
+from tests.datasets import dataset
 
 KICK = Concept("kick", ["kick"])
 
@@ -22,7 +23,7 @@ def source(tmp_path: Path) -> DatasetSource:
     root = write_layout(tmp_path / "Tiny")
     (root / "train.txt").write_text("a\nb\n")
     (root / "test.txt").write_text("c\nf\nMb\n")
-    return DatasetSource("tiny", root, features=FEATURES, cache_dir=tmp_path / "cache")
+    return dataset("tiny", root, features=FEATURES, cache_dir=tmp_path / "cache")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class _Entry:
     split: str
 
 
-def generate(root: Path, *, seed: int = 0, clips: int = 3000) -> None:
+def generate(root: Path, *, seed: int = 0, clips: int) -> None:
     """Write the demo set in HumanML3D's layout; the same arguments give the same bytes.
 
     Clips: 263 columns at 20 fps, 40-120 frames, about one in five with two actions; three captions each. Performers

@@ -44,7 +44,7 @@ def person(rng: np.random.Generator) -> Person:
     return Person(round(height, 3), round(mass, 1), float(rng.uniform(0.8, 1.15)), habits)
 
 
-def generate(folder: Path, *, seed: int = 0, subjects: int = 12, trials: int = 3, seconds: float = 5.0) -> None:
+def generate(folder: Path, *, seed: int = 0, subjects: int, trials: int, seconds: float) -> None:
     """Write ``subjects * 4 styles * trials`` trials of ``seconds`` at 100 Hz into ``folder``; equal seeds, equal bytes.
 
     Args:

@@ -8,12 +8,12 @@ import torch
 from hmu.backbones.gaitdynamics import GaitDynamics
 from hmu.data.concepts import Concept
 from hmu.data.divide import partition_by_concept
-from hmu.gait.source import GaitSource
 from hmu.gait.trial import write_trial
 from hmu.methods.applying import applied
 from hmu.methods.edit import fingerprint, load_edit
 from hmu.training.unlearning import run_method
 from tests.backbones.gaitdynamics.conftest import toy
+from tests.datasets import trials
 from tests.gait.conftest import demo_trial
 from tests.methods.make import esd, finetune, lora
 
@@ -24,7 +24,7 @@ def sides(tmp_path_factory):
     for number in range(3):
         for style in ("walk", "crouch"):
             write_trial(folder / "t" / f"S{number}" / style / "t.npz", demo_trial(style, 0.5, 2.0, number))
-    source = GaitSource("gait", folder / "t", cache_dir=folder / "cache", stride=25)
+    source = trials("gait", folder / "t", cache_dir=folder / "cache", stride=25)
     parts = partition_by_concept(source, "train", Concept("crouch_gait", ["crouch"]))
     return source.clips("train", parts.forget), source.clips("train", parts.retain)
 

@@ -12,13 +12,13 @@ from hydra import compose, initialize_config_dir
 
 from hmu.config import CONFIGS
 from hmu.config_types import keys_misfit
-from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError, DataError, HmuError
 from hmu.tools.import_bvh import Keys, run
 from hmu.tools.importing.clips import Reader
 from hmu.tools.importing.mapping import load_mapping, packaged
 from hmu.tools.importing.sources import read_captions
 from hmu.tools.importing.summary import Summary
+from tests.datasets import dataset
 from tests.motion.figure import person_bvh, walk
 
 
@@ -120,7 +120,7 @@ def test_long_takes_become_clips_that_are_read_and_stay_together(imports):
     for split in ("train", "val", "test"):
         takes = [name.partition("_w")[0] for name in (out / f"{split}.txt").read_text().split()]
         assert all(takes.count(take) == 6 for take in takes if take != "short")
-    clips = DatasetSource("mine", out, cache_dir=out.parent / "cache").clips("all")
+    clips = dataset("mine", out, cache_dir=out.parent / "cache").clips("all")
     assert set(clips.clip_ids) == summary.read
     assert clips.texts.count("waves") == 4
     first = np.load(out / "new_joint_vecs" / "long0_w01.npy")
