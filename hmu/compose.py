@@ -11,7 +11,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hmu import folders
 from hmu.build import instantiate
@@ -19,7 +19,7 @@ from hmu.command_line import understood
 from hmu.config import CONFIGS, check_config
 from hmu.errors import ConfigError
 from hmu.folders import job_name
-from hmu.overrides import choice, standing_in
+from hmu.overrides import choice, running, standing_in
 from hmu.processes import run_stamp, started
 from hmu.refusals import one_line
 from hmu.values import Keys
@@ -92,7 +92,9 @@ def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) 
         except HydraException as error:
             raise ConfigError(one_line(error) or str(error)) from error
     with standing_in(config):
-        config.hydra.runtime.output_dir = str(folder or config.hydra.run.dir)
+        ours = running()
+        with read_write(ours):
+            ours.runtime.output_dir = str(folder or ours.run.dir)
         plain = config.copy()
         with open_dict(plain):
             del plain["hydra"]
