@@ -140,7 +140,8 @@ class Job:
     def ours(self) -> list[Tensor]:
         """As ``evaluate.py`` does it, from an empty cache."""
         self.side = "ours"
-        suite = Suite(self.metrics, {"forget": len(self.prompts)}, self.generations, batch_size=self.batch)
+        asked = {"repeats": self.generations, "batch_size": self.batch, "split": "test", "bootstrap": 200}
+        suite = Suite(self.metrics, {"forget": len(self.prompts)}, **asked, gallery=None, pages=None)
         self.model._prompts.clear()
         narrow = torch.autocast("cpu", torch.bfloat16) if self.bf16 else nullcontext()
         with self._clock("whole"), tempfile.TemporaryDirectory() as folder, narrow:

@@ -69,15 +69,16 @@ class Suite:
         self,
         metrics: Mapping[str, MotionMetric],
         limits: Mapping[str, Annotated[int, ">= 0"]],
-        repeats: Count = 1,
+        *,
+        repeats: Count,
+        batch_size: Count,
+        split: str,
+        bootstrap: Annotated[int, ">= 0"],
+        gallery: str | None,
+        pages: Pages | None,
         guidance: float | None = None,
         steps: Count | None = None,
-        batch_size: Count = 64,
-        split: str = "test",
-        bootstrap: Annotated[int, ">= 0"] = 200,
-        gallery: str | None = None,
         gallery_self: bool = False,
-        pages: Pages | None = None,
     ) -> None:
         for key, value in {"repeats": repeats, "batch_size": batch_size}.items():
             require(f"suite.{key}", value, at_least=1, whole=True)

@@ -83,7 +83,7 @@ class Diversity(MotionMetric):
         Value("diversity_real", "Diversity of real clips", kind="size"),
     )
 
-    def __init__(self, pairs: int | None = 300, seed: int = 0, **kwargs: Any) -> None:
+    def __init__(self, pairs: int | None, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_pairs("diversity", pairs, seed)
         self.pairs, self.seed = pairs, seed

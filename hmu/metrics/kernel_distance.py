@@ -59,7 +59,7 @@ class KID(MotionMetric):
     inputs: ClassVar[tuple[str, ...]] = ("generated", "real")
     values: ClassVar[tuple[Value, ...]] = (Value("kernel_distance", better="lower", kind="unbiased"),)
 
-    def __init__(self, degree: int = 3) -> None:
+    def __init__(self, degree: int) -> None:
         super().__init__()
         require("kernel_distance.degree", degree, at_least=1, at_most=9, whole=True)
         self.degree = degree

@@ -105,7 +105,7 @@ class MMSafeHMU(MotionMetric):
     )
     seen: Tensor
 
-    def __init__(self, batch_size: int = 32, **kwargs: Any) -> None:
+    def __init__(self, batch_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         require("mm_safe_hmu.batch_size", batch_size, at_least=1, whole=True)
         self.batch_size = batch_size

@@ -39,7 +39,7 @@ class MultiModality(MotionMetric):
     inputs: ClassVar[tuple[str, ...]] = ("repeats",)
     values: ClassVar[tuple[Value, ...]] = (Value("multimodality", kind="size"),)
 
-    def __init__(self, pairs: int | None = None, seed: int = 0) -> None:
+    def __init__(self, pairs: int | None, seed: int = 0) -> None:
         super().__init__()
         check_pairs("multimodality", pairs, seed)
         self.pairs, self.seed = pairs, seed

@@ -85,7 +85,7 @@ class RPrecision(MotionMetric):
         Value("r_precision_*", "R-precision @{}", "higher", kind="share"),
     )  # fmt: skip
 
-    def __init__(self, pool: int | None = 32, top: int = 3, shuffles: int = 10, seed: int = 0) -> None:
+    def __init__(self, pool: int | None, top: int, shuffles: int, seed: int = 0) -> None:
         super().__init__()
         require("r_precision.pool", pool, at_least=2, whole=True, null=True)
         require("r_precision.top", top, at_least=1, at_most=pool, whole=True)

@@ -92,7 +92,7 @@ class Retrieval(MotionMetric):
 
     Args:
         protocol: ``all``: among the whole set; ``small``: in pools of ``count``, mean over ``shuffles`` of them.
-        count, shuffles, seed: of the protocol ``small``; what fills no pool is left out.
+        count, shuffles, seed: of the protocol ``small``; what fills no pool is left out. None for the other.
         ks: recalls to report.
     """
 
@@ -106,13 +106,13 @@ class Retrieval(MotionMetric):
     protocols: ClassVar[tuple[str, ...]] = ("all", "small")
 
     def __init__(
-        self, protocol: str = "all", count: int = 32, shuffles: int = 10, seed: int = 0, ks: Sequence[int] = KS
+        self, protocol: str, ks: Sequence[int], count: int | None, shuffles: int | None, seed: int = 0
     ) -> None:
         super().__init__()
         if protocol not in self.protocols:
             raise ConfigError(f"retrieval: protocol is '{protocol}'; expected one of {', '.join(self.protocols)}")
-        require("retrieval.count", count, at_least=2, whole=True)
-        require("retrieval.shuffles", shuffles, at_least=1, at_most=MOST_SHUFFLES, whole=True)
+        require("retrieval.count", count, at_least=2, whole=True, null=protocol in ("all", "threshold"))
+        require("retrieval.shuffles", shuffles, at_least=1, at_most=MOST_SHUFFLES, whole=True, null=protocol != "small")
         require("retrieval.seed", seed, at_least=0, whole=True)
         if not ks:
             raise ConfigError("retrieval.ks=[]: expected at least one number")
@@ -141,7 +141,7 @@ class Retrieval(MotionMetric):
     def galleries(self) -> list[Tensor]:
         """Rows of each gallery."""
         rows = len(self.needed("text"))
-        if self.protocol == "all":
+        if self.protocol == "all" or self.count is None or self.shuffles is None:
             return [torch.arange(rows)]
         size = min(self.count, rows)
         generator = torch.Generator().manual_seed(self.seed)
@@ -156,28 +156,26 @@ class SentenceRetrieval(Retrieval):
         protocol: ``threshold``: among the whole set, any motion whose caption means the same counts; ``nsim``: among
             ``count`` captions that are unlike each other.
         threshold: two captions mean the same if their sentence cosine exceeds ``2 threshold - 1`` (published 0.95).
-        count: of the protocol ``nsim`` (published 100).
+        count: of the protocol ``nsim`` (published 100); None for the other, as ``threshold`` for this one.
         ks: recalls to report.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("generated", "text", "sentence")
     protocols: ClassVar[tuple[str, ...]] = ("threshold", "nsim")
 
-    def __init__(
-        self, protocol: str = "threshold", threshold: float = 0.95, count: int = 100, ks: Sequence[int] = KS
-    ) -> None:
-        super().__init__(protocol, count=count, ks=ks)
-        require("retrieval.threshold", threshold, above=0, at_most=1)
-        self.threshold = threshold
+    def __init__(self, protocol: str, ks: Sequence[int], count: int | None, threshold: float | None) -> None:
+        super().__init__(protocol, ks, count if protocol == "nsim" else None, shuffles=None)
+        require("retrieval.threshold", threshold, above=0, at_most=1, null=protocol != "threshold")
+        self.threshold = threshold if protocol == "threshold" else None
 
     def right(self) -> Tensor | None:
         """Captions that mean the same, where the protocol counts them."""
-        return same_meaning(self._sentences(), self.threshold) if self.protocol == "threshold" else None
+        return None if self.threshold is None else same_meaning(self._sentences(), self.threshold)
 
     def galleries(self) -> list[Tensor]:
         """The whole set, or its captions that are unlike each other."""
         sentences = self._sentences()
-        return [torch.arange(len(sentences)) if self.protocol == "threshold" else dissimilar(sentences, self.count)]
+        return [torch.arange(len(sentences)) if self.count is None else dissimilar(sentences, self.count)]
 
     def _sentences(self) -> Tensor:
         return F.normalize(self.needed("sentence"), dim=-1)

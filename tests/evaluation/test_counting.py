@@ -14,8 +14,9 @@ from hmu.evaluation.results import summarise
 from hmu.metrics.base import EvalSamples
 from hmu.metrics.fid import FID, frechet_distance, gaussian, weighted_frechet
 from hmu.metrics.intervals import wilson_interval
-from hmu.metrics.kernel_distance import KID, kernel_distance, weighted_kernel_distance
+from hmu.metrics.kernel_distance import kernel_distance, weighted_kernel_distance
 from hmu.metrics.mm_dist import MMDist
+from tests.metrics.made import made
 from tests.metrics.test_metrics import METRICS, pick, samples, value
 
 
@@ -52,7 +53,7 @@ def test_weighted_frechet_is_the_distance_of_the_drawn_rows(rows, width):
 
 def test_a_kernel_distance_of_rows_drawn_twice_stays_unbiased():
     generator = torch.Generator().manual_seed(0)
-    metric = KID()
+    metric = made("kernel_distance")
     generated, real = torch.randn(2, 60, 3, generator=generator)
     metric.update(EvalSamples(generated=generated, real=real, ids=tuple(map(str, range(60)))))
     draws = metric.resampled(Resampling(60, 400).counts)["kernel_distance"]

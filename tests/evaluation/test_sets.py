@@ -17,6 +17,7 @@ from hmu.evaluation.detecting import look
 from hmu.evaluation.sets import FORGET_SIDE, build_sets
 from hmu.evaluation.suite import Suite
 from tests.datasets import dataset
+from tests.evaluation.toy import PLAIN
 
 LISTS = {"paraphrase": [f"someone lifts a leg {n} times" for n in ("two", "three", "four", "five", "six")]}
 KICK = Concept(
@@ -78,4 +79,4 @@ def test_an_unknown_set_is_named_with_those_that_exist(source):
 )
 def test_a_suite_refuses_numbers_that_would_mean_something_else(change, expected):
     with pytest.raises(ConfigError, match=expected):
-        Suite(**{"metrics": {}, "limits": {"forget": 5}, **change})
+        Suite(**{"metrics": {}, "limits": {"forget": 5}, **PLAIN, **change})

@@ -15,6 +15,7 @@ from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.size import check_size
 from hmu.evaluation.suite import Suite
 from hmu.motion.representation import HUMANML3D
+from tests.evaluation.toy import PLAIN
 
 
 def prompts(count: int = 100, frames: int = 200) -> PromptSet:
@@ -65,8 +66,8 @@ def test_the_disk_counts_with_what_lies_there_already(tmp_path, monkeypatch):
 )
 def test_a_suite_checks_its_own_numbers(wrong, line):
     with pytest.raises(ConfigError, match=line):
-        Suite(**{"metrics": {}, "limits": {"forget": 100_000}} | wrong)
+        Suite(**{"metrics": {}, "limits": {"forget": 100_000}, **PLAIN} | wrong)
 
 
 def test_published_limits_are_no_wish_for_so_many_prompts():
-    Suite({}, {"forget": 100_000, "retain": 10**12}, repeats=10)
+    Suite({}, {"forget": 100_000, "retain": 10**12}, **{**PLAIN, "repeats": 10})

@@ -94,6 +94,10 @@ def prompts(name: str = "retain", lengths: Sequence[int] = (8, 16, 12, 20, 8)) -
     )
 
 
+#: what a suite must be told, for tests in which it does not matter
+PLAIN = {"repeats": 2, "batch_size": 64, "split": "test", "bootstrap": 200, "gallery": None, "pages": None}
+
+
 def suite(repeats: int = 2, **more: object) -> Suite:
     metrics = {"mm_dist": MMDist(), "mm_safe": MMSafe()}
-    return Suite(metrics, {"retain": 5}, repeats=repeats, batch_size=2, **more)  # type: ignore[arg-type]
+    return Suite(metrics, {"retain": 5}, **{**PLAIN, "repeats": repeats, "batch_size": 2, **more})  # type: ignore[arg-type]

@@ -14,30 +14,30 @@ from scipy import stats
 from hmu.errors import ConfigError, DataError
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.detector_rate import DetectorRate
-from hmu.metrics.diversity import Diversity, mean_distance
+from hmu.metrics.diversity import mean_distance
 from hmu.metrics.fid import FID, frechet_distance, gaussian
 from hmu.metrics.intervals import published_half_width, t_interval, wilson_interval
-from hmu.metrics.kernel_distance import KID, kernel_distance
+from hmu.metrics.kernel_distance import kernel_distance
 from hmu.metrics.mm_dist import MMDist
-from hmu.metrics.mm_safe import MMSafe, MMSafeHMU, mm_safe_clean, mm_safe_hmu
-from hmu.metrics.multimodality import MultiModality
+from hmu.metrics.mm_safe import MMSafe, mm_safe_clean, mm_safe_hmu
 from hmu.metrics.ncs import concept_rank, ncs_compute
 from hmu.metrics.pose import mpjpe
-from hmu.metrics.r_precision import RPrecision, r_precision, top_hits
+from hmu.metrics.r_precision import r_precision, top_hits
+from tests.metrics.made import made
 
 COUNT, WIDTH = 80, 6
 METRICS = {
     "fid": FID,
-    "kid": KID,
-    "r_precision": RPrecision,
-    "r_precision_all": lambda: RPrecision(pool=None),
+    "kid": lambda: made("kernel_distance"),
+    "r_precision": lambda: made("r_precision"),
+    "r_precision_all": lambda: made("r_precision_all"),
     "mm_dist": MMDist,
-    "diversity": Diversity,
-    "diversity_exact": lambda: Diversity(pairs=None),
-    "multimodality": MultiModality,
-    "multimodality_published": lambda: MultiModality(pairs=4),
+    "diversity": lambda: made("diversity"),
+    "diversity_exact": lambda: made("diversity", pairs=None),
+    "multimodality": lambda: made("multimodality"),
+    "multimodality_published": lambda: made("multimodality", pairs=4),
     "mm_safe": MMSafe,
-    "mm_safe_hmu": MMSafeHMU,
+    "mm_safe_hmu": lambda: made("mm_safe_hmu"),
 }
 
 
@@ -164,16 +164,16 @@ def test_r_precision_ranks_motions_for_each_text() -> None:
 
 
 def test_small_sets_are_said_to_be_easier(caplog: pytest.LogCaptureFixture) -> None:
-    value(RPrecision(), [samples(count=10)])
+    value(made("r_precision"), [samples(count=10)])
     assert "easier pool" in caplog.text
     with pytest.raises(ConfigError, match="pool"):
-        RPrecision(pool=1)
+        made("r_precision", pool=1)
 
 
 def test_multimodality_pairs_are_an_unbiased_estimate_up_to_the_known_factor() -> None:
     s = samples()
-    exact = value(MultiModality(), [s])["multimodality"]
-    drawn = np.mean([value(MultiModality(pairs=5, seed=i), [s])["multimodality"] for i in range(60)])
+    exact = value(made("multimodality"), [s])["multimodality"]
+    drawn = np.mean([value(made("multimodality", pairs=5, seed=i), [s])["multimodality"] for i in range(60)])
     assert drawn == pytest.approx(exact * (1 - 1 / 5), rel=0.05)
 
 
@@ -205,10 +205,10 @@ def test_mm_safe_hmu_counts_whole_batches_and_divides_by_everything() -> None:
 
 def test_mm_safe_hmu_counts_off_batches_when_none_are_given() -> None:
     s = samples()
-    given_ = value(MMSafeHMU(), [s])
+    given_ = value(made("mm_safe_hmu"), [s])
     plain = EvalSamples(**{**s, "batch": None, "ids": None})
     parts = [pick(plain, rows) for rows in torch.arange(COUNT).split(11)]
-    assert value(MMSafeHMU(batch_size=32), parts) == pytest.approx(given_)
+    assert value(made("mm_safe_hmu", batch_size=32), parts) == pytest.approx(given_)
 
 
 def test_detector_rate_is_a_share() -> None:

@@ -14,7 +14,8 @@ from hmu.errors import ConfigError, DataError
 from hmu.metrics.base import EvalSamples
 from hmu.metrics.motion_search import Gallery, first_ranks, search
 from hmu.metrics.ncs import ncs_compute, read_records, write_records
-from hmu.metrics.retrieval import Retrieval, SentenceRetrieval, dissimilar, ranks, retrieval_scores
+from hmu.metrics.retrieval import dissimilar, ranks, retrieval_scores
+from tests.metrics.made import made
 
 
 def samples(count: int, seed: int = 0) -> EvalSamples:
@@ -34,10 +35,10 @@ def part(whole: EvalSamples, index: torch.Tensor) -> EvalSamples:
 
 
 METRICS = (
-    lambda: Retrieval("all"),
-    lambda: Retrieval("small", count=5, shuffles=3),
-    lambda: SentenceRetrieval("threshold", threshold=0.8),
-    lambda: SentenceRetrieval("nsim", count=7),
+    lambda: made("retrieval_all"),
+    lambda: made("retrieval_small", count=5, shuffles=3),
+    lambda: made("retrieval_threshold", threshold=0.8),
+    lambda: made("retrieval_nsim", count=7),
 )
 
 
@@ -54,12 +55,12 @@ def test_values_depend_on_neither_batch_size_nor_order(count: int, size: int, wh
 
 
 def test_names_and_direction_of_the_scores() -> None:
-    metric = Retrieval("all", ks=(1, 3))
+    metric = made("retrieval_all", ks=(1, 3))
     metric.update(samples(12))
     names = {"R01", "R03", "MedR"}
     assert set(metric.compute()) == {f"retrieval_all/{way}/{name}" for way in ("t2m", "m2t") for name in names}
     perfect = samples(12)
-    exact = Retrieval("all")
+    exact = made("retrieval_all")
     exact.update(EvalSamples(**{**perfect, "generated": perfect["text"]}))
     assert exact.compute()["retrieval_all/t2m/R01"] == 100
     assert exact.compute()["retrieval_all/t2m/MedR"] == 1
@@ -69,7 +70,7 @@ def test_equal_motions_share_their_ranks() -> None:
     alike = torch.ones(4, 4)
     assert ranks(alike).tolist() == [1.5] * 4
     assert ranks(alike, ties="first").tolist() == [0] * 4
-    collapsed = Retrieval("all", ks=(1,))
+    collapsed = made("retrieval_all", ks=(1,))
     text = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     collapsed.update(EvalSamples(text=text, generated=torch.ones(8, 3), ids=tuple("abcdefgh")))
     assert collapsed.compute()["retrieval_all/t2m/R01"] == 0
@@ -91,11 +92,11 @@ def test_dissimilar_rows_are_chosen_without_regard_to_doubles() -> None:
 
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="protocol"):
-        Retrieval("guo")
+        made("retrieval_all", protocol="guo")
     with pytest.raises(ConfigError, match="threshold"):
-        SentenceRetrieval(threshold=0)
+        made("retrieval_threshold", threshold=0)
     with pytest.raises(DataError, match="sentence"):
-        SentenceRetrieval().update(EvalSamples(text=torch.ones(2, 2), generated=torch.ones(2, 2)))
+        made("retrieval_threshold").update(EvalSamples(text=torch.ones(2, 2), generated=torch.ones(2, 2)))
 
 
 # -- galleries --------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from hmu.workflows import basis
 from hmu.workflows.basis import data_distance, warn_of_no_basis, warn_of_strange_data
 from hmu.workflows.job import Job
 from tests.datasets import dataset
-from tests.evaluation.toy import KICKS, Generating, Words, prompts
+from tests.evaluation.toy import KICKS, PLAIN, Generating, Words, prompts
 
 WIDTH = 263
 
@@ -101,7 +101,7 @@ def asked(share: float, tmp_path: Path, monkeypatch, **change) -> tuple[Generati
     monkeypatch.setattr(basis, "look", seen)
     sets = [replace(prompts(name), representation=HUMANML3D) for name in ("forget", "retain")]
     sets[1].actions["walk"] = torch.ones(5, dtype=torch.bool)  # type: ignore[index]
-    base, suite = Generating(), Suite({}, {"retain": 5}, repeats=2)
+    base, suite = Generating(), Suite({}, {"retain": 5}, **PLAIN)
     for key, value in change.items():
         setattr(base, key, value)
     config = OmegaConf.create({"dataset": {"_target_": "hmu.data.dataset.DatasetSource", "name": "demo"}, "seed": 3})

@@ -53,13 +53,14 @@ def _import_ours() -> None:
 
 def _known() -> dict[str, type[Detector]]:
     _import_ours()
-    return dict(sorted((kind.name, kind) for kind in _below(Detector) if not inspect.isabstract(kind)))
-
-
-def _below(kind: type[Detector]) -> Iterator[type[Detector]]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from _below(child)
+    kinds = list(Detector.__subclasses__())
+    for kind in kinds:
+        kinds += kind.__subclasses__()  # which are then visited too
+    return {
+        kind.name: kind
+        for kind in sorted(kinds, key=lambda kind: getattr(kind, "name", ""))
+        if not inspect.isabstract(kind)
+    }
 
 
 def names() -> tuple[str, ...]:
