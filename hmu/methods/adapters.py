@@ -32,11 +32,11 @@ def inject(backbone: MotionBackbone, rank: int, alpha: float, dropout: float) ->
         parameter.requires_grad_(False)
     inject_adapter_in_model(config, network, ADAPTER)
     network.eval()
-    found = lora_layers(network)
-    if set(found) != set(targets):
-        raise RuntimeError(f"adapters went on {sorted(set(found) ^ set(targets))[:3]}, not on adapter_targets exactly")
+    layers = lora_layers(network)
+    if set(layers) != set(targets):
+        raise RuntimeError(f"adapters went on {sorted(set(layers) ^ set(targets))[:3]}, not on adapter_targets exactly")
     trained: dict[str, nn.Parameter] = {}
-    for name, layer in found.items():
+    for name, layer in layers.items():
         layer.lora_dropout.train(dropout > 0)
         for side in ("lora_A", "lora_B"):
             trained[f"{name}.{side}"] = getattr(layer, side)[ADAPTER].weight.requires_grad_(True)

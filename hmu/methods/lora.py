@@ -81,7 +81,7 @@ class Lora(TeacherMethod):
             silent = not backbone.reads_text and type(backbone).expected is MotionBackbone.expected
             if self.mode == "contrastive" and self.forget == "redirect" and silent:
                 return (
-                    "it reads no text and tells no expected answer, so method.forget=redirect has nowhere to point; "
+                    "it reads no text and has no expected output, so method.forget=redirect has nowhere to point; "
                     "use method.forget=hinge or npo with method.preserve=target"
                 )
         return super().fits(backbone)

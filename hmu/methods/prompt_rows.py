@@ -60,7 +60,7 @@ def prompt_rows(backbone: MotionBackbone, texts: Sequence[str], layers: Sequence
     """Every row of ``texts``, in the network's type and on its device.
 
     Raises:
-        ConfigError: a layer whose input the backbone does not tell.
+        ConfigError: a layer whose input the backbone does not give.
     """
     with torch.no_grad():
         condition = backbone.encode_text(texts)

@@ -28,8 +28,8 @@ class LossWatch:
 
     def see(self, loss: Tensor, step: int) -> None:
         """Note the loss (a scalar) of ``step``."""
-        found = torch.where(torch.isfinite(loss.detach()), torch.inf, float(step)).float()
-        self._first = found if self._first is None else torch.minimum(self._first, found)
+        bad = torch.where(torch.isfinite(loss.detach()), torch.inf, float(step)).float()
+        self._first = bad if self._first is None else torch.minimum(self._first, bad)
 
     @property
     def first(self) -> Tensor:

@@ -111,6 +111,6 @@ def of_all_processes(state: dict[str, Any], world: int) -> list[dict[str, Any]]:
     """The states of every process by rank; called in all of them."""
     if world == 1:
         return [state]
-    found: list[Any] = [None] * world
-    torch.distributed.all_gather_object(found, state)
-    return found
+    states: list[Any] = [None] * world
+    torch.distributed.all_gather_object(states, state)
+    return states

@@ -88,24 +88,15 @@ def _check_choices(arguments: Mapping[str, Any]) -> None:
     known = ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]
     if accelerator not in known:
         raise ConfigError(f"trainer.accelerator={shown(accelerator)}: expected one of {', '.join(known)}")
-    check_device(accelerator)
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.accelerator={accelerator}: there is no GPU here; choose trainer=cpu (or accelerator=auto)"
+        )
     if str(precision) not in (*PRECISIONS, "32"):
         raise ConfigError(f"trainer.precision={shown(precision)}: expected one of {', '.join(PRECISIONS)}")
     strategy = arguments.get("strategy", "auto")
     if strategy not in STRATEGIES:
         raise ConfigError(f"trainer.strategy={shown(strategy)}: expected one of {', '.join(STRATEGIES)}")
-
-
-def check_device(accelerator: str) -> None:
-    """Refuse an accelerator that this machine does not have.
-
-    Raises:
-        ConfigError: naming the key to change.
-    """
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"trainer.accelerator={accelerator}: there is no GPU here; choose trainer=cpu (or accelerator=auto)"
-        )
 
 
 def _check_devices(devices: Any, accelerator: str) -> None:
@@ -137,7 +128,7 @@ def _problem(arguments: Mapping[str, Any]) -> str | None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Lightning tells about devices whenever a trainer is built; once, when it trains, is enough."""
+    """Lightning reports devices whenever a trainer is built; once, when it trains, is enough."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     try:

@@ -38,9 +38,9 @@ class Usage:
 
     def share(self, codes: Sequence[int]) -> dict[str, float]:
         """Share of the tokens of either side that ``codes`` carry."""
-        chosen = sorted(set(codes))
+        rows = sorted(set(codes))
         sides = {"forget": self.forget_tokens, "retain": self.rest_tokens}
-        return {side: float(tokens[chosen].sum() / max(1, tokens.sum())) for side, tokens in sides.items()}
+        return {side: float(tokens[rows].sum() / max(1, tokens.sum())) for side, tokens in sides.items()}
 
 
 def usage(codes: Codes, forget: NDArray[np.bool_], count: int) -> Usage:
@@ -51,10 +51,9 @@ def usage(codes: Codes, forget: NDArray[np.bool_], count: int) -> Usage:
         forget: which rows are of the forget side ``(rows,)``; the others are of the retain side.
         count: codes of the codebook.
     """
-    sides = [codes[forget], codes[~forget]]
-    seen, occurrences = ([measure(side, count) for side in sides] for measure in (presence, tokens))
-    rows = [int((side != NONE).any(1).sum()) for side in sides]
-    return Usage(seen[0], seen[1], rows[0], rows[1], occurrences[0], occurrences[1])
+    one, other = codes[forget], codes[~forget]
+    rows, others = (int((side != NONE).any(1).sum()) for side in (one, other))
+    return Usage(presence(one, count), presence(other, count), rows, others, tokens(one, count), tokens(other, count))
 
 
 def presence(codes: Codes, count: int) -> Counts:
@@ -68,26 +67,26 @@ def tokens(codes: Codes, count: int) -> Counts:
     return np.bincount(codes[codes != NONE].astype(np.int64), minlength=count)
 
 
-def log_odds(found: Usage, prior: float) -> tuple[Scores, Scores]:
+def log_odds(counts: Usage, prior: float) -> tuple[Scores, Scores]:
     """Smoothed log-odds ratio of a clip of either side containing each code, and its z-score, both ``(codes,)``.
 
     Both sides are credited with ``prior`` further rows in which a code is as frequent as in all the data: the
     informative Dirichlet prior of Monroe, Colaresi and Quinn, "Fightin' Words" (2008), for rows with and without
     the code. Above 0 = more frequent on the forget side; a code seen nowhere has 0.
     """
-    total = found.forget_rows + found.rest_rows
-    expected = prior * (found.forget + found.rest) / max(1, total)
+    total = counts.forget_rows + counts.rest_rows
+    expected = prior * (counts.forget + counts.rest) / max(1, total)
     floor = np.finfo(float).tiny
 
-    def odds(seen: Counts, rows: int) -> Scores:
-        with_code, without = seen + expected, rows - seen + (prior - expected)
+    def odds(containing: Counts, rows: int) -> Scores:
+        with_code, without = containing + expected, rows - containing + (prior - expected)
         result: Scores = np.log(np.maximum(with_code, floor)) - np.log(np.maximum(without, floor))
         return result
 
-    seen = found.forget + found.rest > 0
-    ratio = np.where(seen, odds(found.forget, found.forget_rows) - odds(found.rest, found.rest_rows), 0.0)
-    spread = np.sqrt(1 / np.maximum(found.forget + expected, floor) + 1 / np.maximum(found.rest + expected, floor))
-    return ratio, np.where(seen, ratio / spread, 0.0)
+    used = counts.forget + counts.rest > 0
+    ratio = np.where(used, odds(counts.forget, counts.forget_rows) - odds(counts.rest, counts.rest_rows), 0.0)
+    spread = np.sqrt(1 / np.maximum(counts.forget + expected, floor) + 1 / np.maximum(counts.rest + expected, floor))
+    return ratio, np.where(used, ratio / spread, 0.0)
 
 
 def best(scores: Scores, k: int, allowed: NDArray[np.bool_] | None = None) -> list[int]:
@@ -99,15 +98,15 @@ def best(scores: Scores, k: int, allowed: NDArray[np.bool_] | None = None) -> li
 
 
 # -- as published ------------------------------------------------------------------------------------------------------
-def published_ratios(found: Usage) -> tuple[Scores, Scores]:
+def published_ratios(counts: Usage) -> tuple[Scores, Scores]:
     """``f / (g + 1e-8)``, and ``(f / F) / (g / G)`` with the same guards and ``F``, ``G`` the sums of the counts.
 
     Up to the guards both order the codes alike.
     """
-    f, g = found.forget.astype(float), found.rest.astype(float)
+    f, g = counts.forget.astype(float), counts.rest.astype(float)
     return f / (g + TINY), (f / (f.sum() + TINY)) / (g / (g.sum() + TINY) + TINY)
 
 
-def published_choice(found: Usage, k: int) -> list[int]:
+def published_choice(counts: Usage, k: int) -> list[int]:
     """Union of the ``k`` best of both ratios, ascending; ties by index (the published sort leaves them to chance)."""
-    return sorted({code for scores in published_ratios(found) for code in best(scores, k)})
+    return sorted({code for scores in published_ratios(counts) for code in best(scores, k)})
