@@ -54,7 +54,6 @@ CIRCLES: list[list[str]] = [
         "hmu.backbones.salad.objectives",
         "hmu.backbones.salad.sampling",
     ],
-    ["hmu.tools.generate", "hmu.tools.generate_files", "hmu.tools.generate_gait"],
 ]
 SOURCES = sorted((REPOSITORY / "hmu").rglob("*.py"))
 

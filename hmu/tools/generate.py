@@ -1,46 +1,35 @@
-"""Generate motions from text:  ``python -m hmu.tools.generate prompt="a person kicks" edits=[path:1.0]``.
+"""Generate motions:  ``python -m hmu.tools.generate prompt="a person kicks" edits=[path:1.0]``.
 
-Writes into ``out``: ``features/*.npy`` ``(frames, features)`` in real units, ``joints/*.npy`` ``(frames, joints, 3)``,
-``animations/*``, ``bvh/*`` if wished, and ``records.json`` (name, prompt, length, repeat, seed, files, edits of each).
+Writes into ``out``, from text: ``features/*.npy`` ``(frames, features)`` in real units, ``joints/*.npy``
+``(frames, joints, 3)``, ``animations/*``, ``bvh/*`` if wished, and ``records.json`` (name, prompt, length, repeat,
+seed, files, edits of each). Without text: :mod:`hmu.tools.generate_gait`.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
-from hmu import console
 from hmu.app import main
-from hmu.checks import require_time
 from hmu.documents import read_json
 from hmu.errors import ConfigError, HmuError
 from hmu.outputs import claim_folder
-from hmu.phases import Part
-from hmu.progress import phase
-from hmu.progress import plan as plan_job
-from hmu.tools import prompts
-from hmu.tools.generate_files import check_room, files_of, write
-from hmu.tools.prompts import Item, Limits
+from hmu.tools import generate_gait, generate_text
+from hmu.tools.generate_files import RECORDS
+from hmu.tools.generate_text import check_asked
+from hmu.tools.prompts import ASKED
 from hmu.tools.sweeping import place_of
 from hmu.values import Common, Count, Device, Node, Place, Positive, Seed, Text, Threads
 from hmu.values import Keys as Declared
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from hmu.backbones.base import MotionBackbone
     from hmu.methods.edit import Edit
 
 log = logging.getLogger(__name__)
-
-RECORDS = "records.json"
-ASKED = ("prompt", "prompts", "split")
 
 
 class Gait(Declared):
@@ -81,26 +70,10 @@ class Keys(Common):
     threads: Threads | None
 
 
-@dataclass(frozen=True)
-class Job:
-    """One motion to make: which prompt, which repeat, how long."""
-
-    item: Item
-    number: int
-    repeat: int
-    frames: int
-
-    @property
-    def stem(self) -> str:
-        """File name without ending: unique, readable, valid on every system."""
-        words = re.sub(r"[^a-z0-9]+", "-", self.item.prompt.lower())[:40].strip("-") or "unconditional"
-        return f"{self.number:04d}-{words}-r{self.repeat}"
-
-
 def run(config: DictConfig) -> list[dict[str, Any]]:
     """Generate what ``config`` (``configs/generate.yaml``) asks for; returns the records."""
     if any(config[key] is not None for key in ASKED) or reads_text(config):
-        check(config)
+        check_asked(config)
     out = place_of(config)
     place = claim_folder(out, "out", "generate", overwrite=config.overwrite, older=lambda: listed(out))
 
@@ -108,6 +81,7 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
 
     from hmu.backbones.base import MotionBackbone
     from hmu.build import instantiate
+    from hmu.devices import device_of
     from hmu.methods.applying import applied
     from hmu.methods.edit import load_edits
 
@@ -118,18 +92,13 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
     backbone = instantiate(config.backbone)
     if not isinstance(backbone, MotionBackbone):
         raise ConfigError(f"backbone._target_ '{config.backbone._target_}' did not build a MotionBackbone")
-    backbone = backbone.to(_device(str(config.device))).eval()
+    backbone = backbone.to(device_of(str(config.device))).eval()
     backbone.check_steps(config.steps, "steps")
     facts, change = _edit_facts(entries, edits), applied(backbone, edits, strict=config.strict)
-    if not backbone.reads_text:
-        from hmu.tools import generate_gait
-
-        return generate_gait.run(config, backbone, change, facts, place)  # type: ignore[arg-type]
-    jobs = plan(config, backbone)
-    with change:
-        # Only now, when nothing the user gave can be wrong any more.
-        place.begin([RECORDS, *(name for job in jobs for name in files_of(job, config).values())])
-        records = produce(backbone, jobs, config, out, facts)
+    if backbone.reads_text:
+        records = generate_text.run(config, backbone, change, facts, place)
+    else:
+        records = generate_gait.run(config, backbone, change, facts, place)
     place.finish()
     return records
 
@@ -140,16 +109,6 @@ def reads_text(config: DictConfig) -> bool:
 
     kind = backbone_class(config.backbone)
     return kind is None or kind.reads_text
-
-
-def check(config: DictConfig) -> None:
-    """Refuse what cannot work before anything heavy is loaded. Raises :class:`ConfigError`."""
-    given = [key for key in ASKED if config[key] is not None]
-    if len(given) != 1:
-        found = " and ".join(f"{key}=" for key in given) or "none of them"
-        raise ConfigError(f'give one of prompt="...", prompts=file.txt and split=test; found {found}')
-    if isinstance(config.prompt, ListConfig) and not len(config.prompt):
-        raise ConfigError('prompt=[]: expected at least one prompt, prompt=["a person kicks"]')
 
 
 def listed(out: Path) -> list[str]:
@@ -170,118 +129,11 @@ def listed(out: Path) -> list[str]:
     return [RECORDS, *inside]
 
 
-def plan(config: DictConfig, backbone: MotionBackbone) -> list[Job]:
-    """All motions to make, sorted by repeat and, inside, from long to short, so that a batch pads little."""
-    limits = Limits(backbone.fps, backbone.unit_length, backbone.min_frames, backbone.max_frames)
-    asked = prompts.asked_frames(config.length, config.seconds, backbone.fps)
-    if config.prompt is not None:
-        items = prompts.from_texts(config.prompt, backbone.fps)
-    elif config.prompts is not None:
-        items = prompts.from_file(config.prompts, backbone.fps)
-    else:
-        from hmu.build import instantiate
-
-        source = instantiate(config.dataset)
-        if source.features != backbone.features:
-            raise ConfigError(
-                f"dataset '{source.name}' has {source.features} columns, the backbone {backbone.features}: "
-                "choose a dataset of the same representation"
-            )
-        items = prompts.from_split(source, str(config.split), limits)
-    items = items[: config.limit]
-    require_time("repeats", config.repeats, len(items) * config.repeats, 0.001, "motions")
-    lengths = prompts.fit_lengths(items, asked, limits, own_wins=config.split is None)
-    check_room(config, lengths, backbone)
-    order = sorted(range(len(items)), key=lambda number: -lengths[number])
-    return [Job(items[n], n, repeat, lengths[n]) for repeat in range(config.repeats) for n in order]
-
-
-def produce(
-    backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig, out: Path, edits: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Generate the jobs batch by batch; motions and records are on disk after every batch."""
-    from hmu.checkpoints.safe import write_json
-
-    records: list[dict[str, Any]] = []
-    announce(backbone, jobs, config)
-    with phase("generating", len(jobs), "motions") as done:
-        for batch, motions in sample(backbone, jobs, config):
-            for job, motion in zip(batch, motions, strict=True):
-                records.append(
-                    {
-                        "name": job.item.name,
-                        "prompt": job.item.prompt,
-                        "length": job.frames,
-                        "repeat": job.repeat,
-                        "seed": int(config.seed) + job.repeat,
-                        "files": write(out, job, motion[: job.frames].numpy(), backbone, config),
-                        "edits": edits,
-                    }
-                )
-                done.advance()
-            records.sort(key=lambda record: (record["repeat"], record["files"]["features"]))
-            write_json(out / RECORDS, records)
-    log.info("wrote %d motion%s to %s", len(records), "s" * (len(records) != 1), console.near(out))
-    return records
-
-
-def announce(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) -> None:
-    """Print what will be made, and how long that may take."""
-    from hmu.devices import of_module, speed_of
-    from hmu.overrides import choice
-
-    name = choice("backbone", config) or backbone.name
-    where = speed_of(of_module(backbone))
-    what = f"{name}, {config.steps or 'own'} steps, {config.animation}, {where}"
-    prompts, repeats = len({job.number for job in jobs}), int(config.repeats)
-    words = f"{prompts} prompt{'s' * (prompts != 1)} × {repeats} seed{'s' * (repeats != 1)}"
-    plan_job([Part("generating", len(jobs), "motions", f"written, {what}")], words)
-
-
-def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) -> Iterator[tuple[list[Job], Tensor]]:
-    """Batches of jobs with their motions ``(batch, frames, features)`` on the CPU.
-
-    Each repeat has one generator, seeded with ``seed + repeat``, that runs through its jobs in order: where a backbone
-    draws noise clip by clip, motions do not depend on the batch size.
-    """
-    import torch
-
-    from hmu.evaluation.generation import checked
-
-    device = next(backbone.parameters()).device
-    for repeat in range(config.repeats):
-        generator = torch.Generator().manual_seed(int(config.seed) + repeat)
-        mine = [job for job in jobs if job.repeat == repeat]
-        for start in range(0, len(mine), config.batch_size):
-            batch = mine[start : start + config.batch_size]
-            lengths = torch.tensor([job.frames for job in batch], device=device)
-            with torch.no_grad():
-                condition = backbone.encode_text([job.item.prompt for job in batch])
-                motion = backbone.sample(
-                    condition, lengths, guidance=config.guidance, generator=generator, steps=config.steps
-                )
-            yield batch, checked(motion, backbone)
-
-
 def _edit_facts(entries: Sequence[str], edits: Sequence[tuple[Edit, float]]) -> list[dict[str, Any]]:
     return [
         {"path": str(entry), "scale": scale, "method": edit.method, "concept": edit.concept}
         for entry, (edit, scale) in zip(entries, edits, strict=True)
     ]
-
-
-def _device(name: str) -> str:
-    import torch
-
-    present = torch.cuda.is_available()
-    if name == "auto":
-        return "cuda" if present else "cpu"
-    kind = name.partition(":")[0]
-    if kind not in ("cpu", "cuda"):
-        raise ConfigError(f"device={name} is unknown: use auto, cpu or cuda")
-    if kind == "cuda" and not present:
-        raise ConfigError(f"device={name}: this machine has no GPU that torch can use; use device=auto or device=cpu")
-    return name
 
 
 if __name__ == "__main__":

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from hmu.errors import ConfigError
+from hmu.tools.prompts import Job
 
 if TYPE_CHECKING:
     import numpy as np
 
     from hmu.backbones.base import MotionBackbone
     from hmu.motion.skeleton import Skeleton
-    from hmu.tools.generate import Job
 
+RECORDS = "records.json"
 BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
 
 
@@ -32,10 +33,9 @@ def check_room(config: DictConfig, lengths: Sequence[int], backbone: MotionBackb
         ConfigError: naming ``repeats``.
     """
     from hmu.evaluation.size import NUMBER
-    from hmu.motion.skeleton import skeleton_for
 
     repeats = int(config.repeats)
-    numbers = backbone.features + 3 * skeleton_for(backbone.features).joints
+    numbers = backbone.features + 3 * _skeleton(backbone).joints
     needed, folder = NUMBER * numbers * repeats * sum(lengths), Path(config.out).absolute()
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if needed > free:
@@ -43,6 +43,13 @@ def check_room(config: DictConfig, lengths: Sequence[int], backbone: MotionBackb
             f"repeats={repeats}: {repeats * len(lengths):,} motions need {_size(needed)}, {_size(free)} are free: "
             "ask less (repeats=, limit=), or name another place (out=)"
         )
+
+
+def _skeleton(backbone: MotionBackbone) -> Skeleton:
+    representation = backbone.representation
+    if representation.skeleton is None:
+        raise ConfigError(f"{backbone.name} generates {representation.name}, which has no skeleton to write motions of")
+    return representation.skeleton
 
 
 def _size(count: float) -> str:
@@ -62,9 +69,8 @@ def files_of(job: Job, config: DictConfig) -> dict[str, str]:
 def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, config: DictConfig) -> dict[str, str]:
     """Write one motion ``(frames, features)`` in all wanted forms; returns the files relative to ``out``."""
     from hmu.motion.features import features_to_joints
-    from hmu.motion.skeleton import skeleton_for
 
-    skeleton = skeleton_for(backbone.features)
+    skeleton = _skeleton(backbone)
     joints = features_to_joints(features, skeleton)
     files = files_of(job, config)
     _save_array(out / files["features"], features)

@@ -21,10 +21,13 @@ from omegaconf import DictConfig, ListConfig
 from hmu.errors import ConfigError
 from hmu.progress import phase
 from hmu.tools.gait_numbers import Group, measured, quality, style_of, tell
+from hmu.tools.generate_files import RECORDS
+from hmu.tools.prompts import ASKED, Limits, asked_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hmu.backbones.base import MotionBackbone
     from hmu.backbones.gaitdynamics import GaitDynamics
     from hmu.gait.trial import Trial
     from hmu.written import Output
@@ -52,12 +55,10 @@ class Asked:
     known: str
 
 
-def asked(config: DictConfig, backbone: GaitDynamics) -> Asked:
+def asked(config: DictConfig, backbone: MotionBackbone) -> Asked:
     """Refuse what cannot be generated, in one line. Raises :class:`ConfigError`."""
-    from hmu.tools.prompts import Limits, asked_frames
-
     node = config.gait
-    text = [key for key in ("prompt", "prompts", "split") if config[key] is not None]
+    text = [key for key in ASKED if config[key] is not None]
     if text:
         raise ConfigError(
             f"{text[0]}=: {backbone.name} reads no text; ask with gait.speed=, gait.windows= or gait.trial="
@@ -78,7 +79,7 @@ def asked(config: DictConfig, backbone: GaitDynamics) -> Asked:
 
 def run(
     config: DictConfig,
-    backbone: GaitDynamics,
+    backbone: MotionBackbone,
     change: AbstractContextManager[object],
     edits: list[dict[str, Any]],
     place: Output,
@@ -89,10 +90,12 @@ def run(
         config: ``configs/generate.yaml``. backbone: on its device. change: edits on it, entered while it is asked.
         edits: what they are, for the records. place: the claimed folder.
     """
+    from hmu.backbones.gaitdynamics import GaitDynamics
     from hmu.checkpoints.safe import write_json
-    from hmu.tools.generate import RECORDS
 
     wanted, out = asked(config, backbone), place.folder
+    if not isinstance(backbone, GaitDynamics):
+        raise ConfigError(f"{backbone.name} reads no text: of such backbones this tool asks those of gait only")
     with change, phase("generating"):
         one = wanted.trial is not None
         made = [complete(backbone, wanted, config)] if one else list(sweep(backbone, wanted, config))
@@ -113,7 +116,6 @@ def run(
     plots = plot(out, made)
     records[0]["files"] |= plots
     write_json(out / RECORDS, records)
-    place.finish()
     tell(made)
     log.info("wrote %d windows to %s", len(records), out)
     return records

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ASKED = ("prompt", "prompts", "split")  #: keys that say what is asked
 DEFAULT_SECONDS = 6.0
 _LENGTH = re.compile(r"\s*(?:(\d{1,9})|(\d{1,9}(?:\.\d{1,30})?)\s*s)\s*", re.ASCII)
 
@@ -35,6 +36,22 @@ class Item:
     name: str
     prompt: str
     frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One motion to make: which prompt, which repeat, how long."""
+
+    item: Item
+    number: int
+    repeat: int
+    frames: int
+
+    @property
+    def stem(self) -> str:
+        """File name without ending: unique, readable, valid on every system."""
+        words = re.sub(r"[^a-z0-9]+", "-", self.item.prompt.lower())[:40].strip("-") or "unconditional"
+        return f"{self.number:04d}-{words}-r{self.repeat}"
 
 
 @dataclass(frozen=True)
