@@ -6,29 +6,11 @@ one repeat of one model. A metric from outside brings what it needs itself (``Mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from hmu.data.captions import Caption
 from hmu.metrics.base import EvalSamples, Provider
-
-
-def captions(samples: EvalSamples) -> Sequence[Caption]:
-    """The prompts."""
-    found: Sequence[Caption] = samples["prompts"].captions
-    return found
-
-
-def lengths(samples: EvalSamples) -> Tensor:
-    """True frames ``(n,)``."""
-    found: Tensor = samples["prompts"].lengths
-    return found
-
-
-def ids(samples: EvalSamples) -> Sequence[str]:
-    """A name per prompt: its number."""
-    return [str(number) for number in range(len(samples["prompts"]))]
 
 
 def real(samples: EvalSamples) -> Tensor | None:
@@ -37,23 +19,10 @@ def real(samples: EvalSamples) -> Tensor | None:
     return None if clips is None else samples["store"].motion(samples["evaluator"], clips.motion, clips.lengths)
 
 
-def text(samples: EvalSamples) -> Tensor:
-    """Embeddings of the prompts ``(n, width)``."""
-    found: Tensor = samples["store"].text(samples["evaluator"], samples["captions"])
-    return found
-
-
-def sentence(samples: EvalSamples) -> Tensor:
-    """Sentence vectors of the prompts ``(n, any)``."""
-    found: Tensor = samples["store"].sentences(samples["evaluator"], [c.text for c in samples["captions"]])
-    return found
-
-
-def _masking(definition: str) -> Provider:
-    """Embeddings of the prompts without the concept's words ``(n, width)``, and which prompts changed ``(n,)``."""
-    return lambda samples: samples["store"].masked(
-        samples["evaluator"], samples["captions"], samples["concept"], definition
-    )
+def real_states(samples: EvalSamples) -> Tensor | None:
+    """The set's real windows of gait ``(m, frames, 63)``."""
+    clips = samples["prompts"].real
+    return None if clips is None else clips.motion
 
 
 def joints(samples: EvalSamples) -> Tensor | None:
@@ -62,29 +31,34 @@ def joints(samples: EvalSamples) -> Tensor | None:
     return known.joints(samples["motion"]) if known.smpl_joints else None
 
 
-def real_states(samples: EvalSamples) -> Tensor | None:
-    """The set's real windows of gait ``(m, frames, 63)``."""
-    clips = samples["prompts"].real
-    return None if clips is None else clips.motion
+def masking(definition: str) -> Provider:
+    """Embeddings of the prompts without the concept's words ``(n, width)``, and which prompts changed ``(n,)``."""
+    return lambda samples: samples["store"].masked(
+        samples["evaluator"], samples["captions"], samples["concept"], definition
+    )
 
 
+#: of every set: true frames ``(n,)``, and a name per prompt
+PLAIN: Mapping[str, Provider] = {
+    "lengths": lambda samples: samples["prompts"].lengths,
+    "ids": lambda samples: [str(number) for number in range(len(samples["prompts"]))],
+    "real": real,
+}
 #: of a set, where models read text
 OF_TEXT: Mapping[str, Provider] = {
-    "captions": captions,
-    "lengths": lengths,
-    "ids": ids,
-    "real": real,
-    "text": text,
-    "sentence": sentence,
-    "masking": _masking("clean"),
+    **PLAIN,
+    "captions": lambda samples: samples["prompts"].captions,
+    "text": lambda samples: samples["store"].text(samples["evaluator"], samples["captions"]),
+    "sentence": lambda samples: samples["store"].sentences(samples["evaluator"], [c.text for c in samples["captions"]]),
+    "masking": masking("clean"),
     "masked": lambda samples: samples["masking"][0],
     "changed": lambda samples: samples["masking"][1],
-    "masking_hmu": _masking("hmu"),
+    "masking_hmu": masking("hmu"),
     "masked_hmu": lambda samples: samples["masking_hmu"][0],
     "changed_hmu": lambda samples: samples["masking_hmu"][1],
 }
 #: of a set, where they read none
-OF_GAIT: Mapping[str, Provider] = {"lengths": lengths, "ids": ids, "real": real, "real_states": real_states}
+OF_GAIT: Mapping[str, Provider] = {**PLAIN, "real_states": real_states}
 #: of one repeat of one model: of motions of a body, and of windows of gait
 OF_MOTION: Mapping[str, Provider] = {"joints": joints}
 OF_WINDOWS: Mapping[str, Provider] = {"states": lambda samples: samples["motion"]}

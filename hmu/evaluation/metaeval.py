@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy import stats
 from torch import Tensor
 
 from hmu.escaping import markdown_text
@@ -77,9 +78,8 @@ def auc(first: Tensor | None, second: Tensor | None) -> float | None:
     a, b = (x[x.isfinite()].double() for x in (first, second))
     if not len(a) or not len(b):
         return None
-    ranked = torch.sort(a).values
-    below = torch.searchsorted(ranked, b, right=False) + torch.searchsorted(ranked, b, right=True)
-    return float(below.sum()) / (2 * len(a) * len(b))
+    wins = stats.rankdata(torch.cat([a, b]))[len(a) :].sum() - len(b) * (len(b) + 1) / 2
+    return float(wins) / (len(a) * len(b))
 
 
 def _z(base: Measured, reference: Measured) -> float | None:

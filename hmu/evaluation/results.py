@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hmu.documents import read_json
 from hmu.errors import DataError, shown
@@ -218,16 +218,7 @@ def possible(kind: str, low: float, high: float) -> tuple[float | None, float | 
     return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
 
 
-class Compared(Protocol):
-    """What :func:`relative_change` needs of a row."""
-
-    @property
-    def value(self) -> float: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-
-
-def relative_change(before: Compared, after: Compared) -> float | None:
+def relative_change(before: Row, after: Row) -> float | None:
     """``after / before - 1``; None from 0, and of an unbiased estimate, which varies around 0."""
     if before.value == 0 or before.kind == "unbiased":
         return 0.0 if after.value == before.value else None

@@ -145,6 +145,10 @@ class MotionMetric(Metric):
         """Whether samples that have all ``inputs`` say anything; where not, they are left out."""
         return True
 
+    def compute(self) -> dict[str, float]:
+        """By name, the number: the mean over prompts, unless a metric says otherwise."""
+        return {name: float(values.mean()) for name, values in self.per_prompt().items()}
+
     def per_prompt(self) -> dict[str, Tensor]:
         """By name, float64 ``(n,)``: every prompt's contribution where ``compute`` is their mean (NaN: not counted).
 

@@ -28,8 +28,3 @@ def value_named(name: str, label: str | None = None) -> Value:
     """What a number of this name is; of one that no metric here declares only the name is known."""
     found = resolve(declared(), name, label) or resolve([Value("*")], name, label)
     return found or Value(name)
-
-
-def is_share(name: str) -> bool:
-    """Whether a number of this name is a share; a row knows it itself (``row.is_share``)."""
-    return value_named(name).kind == "share"

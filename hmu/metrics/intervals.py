@@ -1,4 +1,4 @@
-"""95 % intervals: as published, by Student's t over repeats, by bootstrap over prompts, and for shares."""
+"""95 % intervals by Student's t over repeats, and for shares. That by bootstrap is in ``evaluation/counting.py``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ import math
 from collections.abc import Sequence
 
 from scipy import special
-
-
-def published_half_width(values: Sequence[float]) -> float:
-    """``1.96 std / sqrt(n)`` with the divisor ``n`` (Guo et al.'s evaluation script); too narrow for few repeats."""
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
-    return 1.96 * math.sqrt(variance / len(values))
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:

@@ -24,10 +24,6 @@ class MMDist(MotionMetric):
         Value("mm_dist", "MM-Dist", "lower", kind="size", scores=("keep",), headline=("keep",)),
     )
 
-    def compute(self) -> dict[str, float]:
-        """``{"mm_dist": mean}``."""
-        return {"mm_dist": float(distances(self.needed("text"), self.needed("generated")).mean())}
-
     def per_prompt(self) -> dict[str, Tensor]:
         """Distance of every prompt."""
         return {"mm_dist": distances(self.needed("text"), self.needed("generated"))}

@@ -44,12 +44,8 @@ class MultiModality(MotionMetric):
         check_pairs("multimodality", pairs, seed)
         self.pairs, self.seed = pairs, seed
 
-    def compute(self) -> dict[str, float]:
-        """``{"multimodality": mean}``; NaN with a single repeat."""
-        return {name: float(values.mean()) for name, values in self.per_prompt().items()}
-
     def per_prompt(self) -> dict[str, Tensor]:
-        """Spread of every prompt's motions."""
+        """Spread of every prompt's motions; NaN with a single repeat."""
         rows = self.needed("repeats")
         if rows.shape[1] < 2:
             return {"multimodality": torch.full((len(rows),), float("nan"), dtype=torch.float64)}

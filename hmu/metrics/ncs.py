@@ -29,11 +29,6 @@ def first_hit(descriptions: Sequence[str], names: Callable[[str], object]) -> in
     return 1 + next(hits, len(descriptions))
 
 
-def concept_rank(descriptions: Sequence[str], keywords: Sequence[str]) -> int:
-    """1 + index of the first description that holds any keyword (case-sensitive substring), else their number + 1."""
-    return first_hit(descriptions, lambda text: any(word in text for word in keywords))
-
-
 def rank_scores(ranks: Sequence[int]) -> dict[str, float]:
     """``ncs@k`` (share of ranks <= k), ``mean_rank`` and ``median_rank`` of 1-based ranks."""
     shares = {f"ncs@{k}": sum(rank <= k for rank in ranks) / len(ranks) for k in KS}

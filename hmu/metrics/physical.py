@@ -45,10 +45,6 @@ class Physical(MotionMetric):
         """The number of every motion."""
         return {self.values[0].name: self.needed("measured")}
 
-    def compute(self) -> dict[str, float]:
-        """Mean over motions."""
-        return {name: float(values.mean()) for name, values in self.per_prompt().items()}
-
 
 class FootSkate(Physical):
     """``foot_skate``: share of frames in which a foot slides along the floor (:func:`kinematics.foot_skate`)."""

@@ -16,14 +16,14 @@ from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.detector_rate import DetectorRate
 from hmu.metrics.diversity import mean_distance
 from hmu.metrics.fid import FID, frechet_distance, gaussian
-from hmu.metrics.intervals import published_half_width, t_interval, wilson_interval
+from hmu.metrics.intervals import t_interval, wilson_interval
 from hmu.metrics.kernel_distance import kernel_distance
 from hmu.metrics.mm_dist import MMDist
 from hmu.metrics.mm_safe import MMSafe, mm_safe_clean, mm_safe_hmu
-from hmu.metrics.ncs import concept_rank, ncs_compute
-from hmu.metrics.pose import mpjpe
+from hmu.metrics.ncs import ncs_compute
 from hmu.metrics.r_precision import r_precision, top_hits
 from tests.metrics.made import made
+from tests.parity.arithmetic import concept_rank, mpjpe, published_half_width
 
 COUNT, WIDTH = 80, 6
 METRICS = {

@@ -15,13 +15,12 @@ from hmu.evaluators.guo.vocabulary import CLASSES, Vocabulary
 from hmu.evaluators.masking import mask_substrings
 from hmu.metrics.diversity import diversity
 from hmu.metrics.fid import frechet_distance, gaussian
-from hmu.metrics.intervals import published_half_width
 from hmu.metrics.mm_dist import distances
 from hmu.metrics.mm_safe import mm_safe_hmu
 from hmu.metrics.multimodality import multimodality
-from hmu.metrics.ncs import concept_rank, ncs_compute
-from hmu.metrics.pose import mpjpe
+from hmu.metrics.ncs import ncs_compute
 from hmu.metrics.r_precision import top_hits
+from tests.parity.arithmetic import concept_rank, mpjpe, published_half_width
 from tests.parity.checks import Check, compare, exact
 from tests.parity.guo import Arrays, read_json
 

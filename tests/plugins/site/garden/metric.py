@@ -26,10 +26,6 @@ class LowFrames(MotionMetric):
         Value("low_frames", "Frames near the floor", "lower", kind="share", scores=("keep",), headline=("keep",)),
     )
 
-    def compute(self) -> dict[str, float]:
-        """``{"low_frames": share}``."""
-        return {"low_frames": float(self.needed("low_share").mean())}
-
     def per_prompt(self) -> dict[str, Tensor]:
         """Share of every motion."""
         return {"low_frames": self.needed("low_share")}
