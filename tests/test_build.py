@@ -19,9 +19,10 @@ from hmu.compose import register_resolvers
 from hmu.config import CONFIGS
 from hmu.errors import CheckpointError, HmuError
 from hmu.run import load_config
-from hmu.tools.pack import _backbone
+from hmu.tools.pack import _reader
 from hmu.workflows.reference import check_reference
 from hmu.workflows.settling import FROM_RUN, with_run
+from tests.compact import numbers
 from tests.conftest import REPOSITORY
 from tests.hostile import plant
 from tests.workflows.toy import run
@@ -114,8 +115,8 @@ def test_no_planted_target_is_built_from_a_model_folder(planted, tmp_path):
             path.write_text(json.dumps({**config, "text": node}, default=str))
             with pytest.raises(CheckpointError, match=r"text encoder is.*refused, nothing was run"):
                 family.build(checkpoint=str(tmp_path / name))
-            with pytest.raises(CheckpointError, match="none of hmu's backbones"):
-                _backbone(target, tmp_path)
+            with pytest.raises(CheckpointError, match="none of hmu's models"):
+                _reader(target, tmp_path)
             with pytest.raises(CheckpointError, match="refused"):
                 text_from_config({**node, "kind": target}, path)
     for node in nodes.values():
@@ -135,8 +136,10 @@ def test_a_kind_names_an_encoder_that_is_stored(kind, tmp_path):
         text_from_config({"kind": kind}, tmp_path)
     with pytest.raises(CheckpointError, match="expected a kind"):
         text_from_config(kind, tmp_path)
-    assert text_from_config({"_target_": "hmu.text.compact.CompactTextEncoder", "width": 16}, tmp_path).width == 16
-    assert text_from_config({"kind": "compact", "width": 16}, tmp_path).width == 16
+    for named in ({"_target_": "hmu.text.compact.CompactTextEncoder"}, {"kind": "compact"}):
+        assert text_from_config({**numbers(), **named, "width": 16}, tmp_path).width == 16
+    with pytest.raises(CheckpointError, match="of another version"):
+        text_from_config({"kind": "compact", "width": 16}, tmp_path)
 
 
 @pytest.mark.parametrize("call", [{"_args_": ["x"]}, {"_partial_": True}, {"_convert_": "all"}, {"_recursive_": False}])

@@ -53,7 +53,7 @@ class GaitFeatures(Evaluator):
     name = "gait features"
     features = len(columns.STATES)
 
-    def __init__(self, height: float = 1.7) -> None:
+    def __init__(self, height: float) -> None:
         super().__init__()
         self.height, self.width = float(height), len(NAMES)
         units = [unit for value, rate in PAIRS.values() for unit in (*(value,) * len(POINTS), rate)]

@@ -108,9 +108,7 @@ class ClipTextEncoder(TextEncoder):
         return TextCondition(hidden, attention_mask.to(device).bool(), pooled)
 
 
-def build(
-    name_or_folder: str | Path, output: str = "hidden", trust_network: bool = True, cache: str | Path | None = None
-) -> TextEncoder:
+def build(name_or_folder: str | Path, output: str, trust_network: bool, cache: str | Path | None) -> TextEncoder:
     """The Hydra target of ``configs/text/clip.yaml``: a :class:`ClipTextEncoder` that remembers what it has encoded.
 
     Args:

@@ -11,7 +11,7 @@ import hashlib
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -96,14 +96,15 @@ class CompactTextEncoder(TextEncoder):
     def __init__(
         self,
         vocabulary: Sequence[str] = (),
-        width: int = 128,
-        layers: int = 2,
-        heads: int = 4,
-        buckets: int = 2048,
-        max_tokens: int = 32,
-        dropout: float = 0.1,
-        word_dropout: float = 0.1,
-        token_dropout: float = 0.0,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        buckets: int,
+        max_tokens: int,
+        dropout: float,
+        word_dropout: float,
+        token_dropout: float,
     ) -> None:
         super().__init__()
         check_values({name: value for name, value in locals().items() if name in _KINDS}, "text.", _KINDS)
@@ -139,20 +140,9 @@ class CompactTextEncoder(TextEncoder):
         self.words = nn.Embedding(_SPECIAL + len(self.vocabulary), self.width).to(self.positions.device)
         nn.init.normal_(self.words.weight, std=0.3)
 
-    @classmethod
-    def from_captions(cls, texts: Iterable[str], min_count: int = 2, **options: Any) -> CompactTextEncoder:
-        """A fresh encoder whose vocabulary comes from ``texts``; ``options`` as for the constructor."""
-        return cls(vocabulary=build_vocabulary(texts, min_count), **options)
-
     def to_config(self) -> dict[str, Any]:
         """Constructor arguments as plain values (JSON, YAML); with the state dict it restores the encoder."""
-        names = ("width", "layers", "heads", "buckets", "max_tokens", "dropout", "word_dropout", "token_dropout")
-        return {"vocabulary": list(self.vocabulary), **{name: getattr(self, name) for name in names}}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> CompactTextEncoder:
-        """Inverse of :meth:`to_config` (a ``_target_`` key is ignored); weights are fresh."""
-        return cls(**{key: value for key, value in config.items() if key != "_target_"})
+        return {"vocabulary": list(self.vocabulary), **{name: getattr(self, name) for name in _KINDS}}
 
     @property
     def fingerprint(self) -> str:

@@ -74,7 +74,7 @@ class TransformerTextEncoder(TextEncoder):
         return TextCondition(tokens, mask, nn.functional.normalize(pooled, dim=-1))
 
 
-def build(name_or_folder: str | Path, trust_network: bool = True, cache: str | Path | None = None) -> TextEncoder:
+def build(name_or_folder: str | Path, trust_network: bool, cache: str | Path | None) -> TextEncoder:
     """The Hydra target of ``configs/text/distilbert.yaml``: the encoder, remembering what it has encoded.
 
     Args:

@@ -81,7 +81,7 @@ def suite(**options) -> GaitSuite:
 def measured(tmp_path, motion: torch.Tensor):
     model = Replay(motion)
     asked = [Model("base", model, "base")]
-    rows, _ = suite().run(asked, sets_of(), GaitFeatures(), CROUCH, 0, Store(tmp_path))
+    rows, _ = suite().run(asked, sets_of(), GaitFeatures(1.7), CROUCH, 0, Store(tmp_path))
     return {row.key: row for row in rows}, model
 
 

@@ -23,6 +23,7 @@ from hmu.evaluators.tmr.tables import token_table
 from hmu.text.base import TextEncoder
 from hmu.text.compact import CompactTextEncoder
 from hmu.text.words_bag import BagOfWords
+from tests.compact import compact as compact_text
 
 FEATURES = 7
 CAPTIONS = tuple(Caption(t) for t in ("a man kicks", "walk", "someone jumps slowly", "a person kicks a ball"))
@@ -30,7 +31,7 @@ SMALL = {"width": 8, "ff": 12, "layers": 2, "heads": 2}
 
 
 def compact() -> CompactTextEncoder:
-    return CompactTextEncoder(width=8, layers=1, heads=2, buckets=32)
+    return compact_text(width=8, layers=1, heads=2, buckets=32)
 
 
 def small(text: TextEncoder | None = None, **options: object) -> TMREvaluator:
@@ -200,7 +201,9 @@ def test_broken_folders_are_refused(tmp_path: Path) -> None:
 
 def test_authors_folder_loads_and_needs_its_own_language_model(shared: Callable[[str], Path], tmp_path: Path) -> None:
     run = shared("golden/evaluators/dev/tmr/run_dir")
-    evaluator = from_authors(run, text=token_table(run.parent / "datasets/annotations/humanml3d"))
+    evaluator = from_authors(
+        run, text=token_table(run.parent / "datasets/annotations/humanml3d", "distilbert-base-uncased")
+    )
     assert evaluator.embed_text([Caption("text number 3")]).shape == (1, evaluator.width)
     with pytest.raises(DataError, match="no stored embedding"):
         evaluator.embed_text([Caption("somebody kicks")])
@@ -218,7 +221,7 @@ def test_lightning_checkpoint_is_read_where_nothing_was_extracted(
     (tmp_path / "logs" / "checkpoints").mkdir(parents=True)
     for name in ("config.json", "logs/checkpoints/last.ckpt"):
         shutil.copyfile(run / name, tmp_path / name)
-    text = token_table(run.parent / "datasets/annotations/humanml3d")
+    text = token_table(run.parent / "datasets/annotations/humanml3d", "distilbert-base-uncased")
     with pytest.raises(CheckpointError, match=r"evaluator\.statistics"):
         from_authors(tmp_path, text=text)
     statistics = run.parent / "stats/humanml3d/guoh3dfeats"

@@ -78,7 +78,7 @@ def test_forces_of_the_procedural_set_belong_to_its_motion_and_shuffled_ones_do_
 
 
 def test_features_separate_styles_and_do_not_depend_on_batch_or_padding(windows):
-    features = GaitFeatures()
+    features = GaitFeatures(1.7)
     assert features.width == len(FEATURES) == len(features.units)
     every = torch.cat(list(windows.values()))
     lengths = torch.full((len(every),), 150)
@@ -96,15 +96,15 @@ def test_features_separate_styles_and_do_not_depend_on_batch_or_padding(windows)
 def test_features_hardly_know_where_in_a_stride_a_window_begins():
     trial = standard(demo_trial("walk", 0.5, 4.0, 1))[0]
     cuts = torch.stack([torch.from_numpy(trial.states[a : a + 150]).float() for a in (50, 75, 100, 125)])
-    found = GaitFeatures().embed_motion(cuts, torch.full((4,), 150))
+    found = GaitFeatures(1.7).embed_motion(cuts, torch.full((4,), 150))
     crouch = standard(demo_trial("crouch", 0.5, 4.0, 1))[0]
-    other = GaitFeatures().embed_motion(torch.from_numpy(crouch.states[None, 50:200]).float(), torch.tensor([150]))
+    other = GaitFeatures(1.7).embed_motion(torch.from_numpy(crouch.states[None, 50:200]).float(), torch.tensor([150]))
     assert (found - found.mean(0)).norm(dim=-1).max() < 0.5 * (found.mean(0) - other).norm()
 
 
 def test_captions_are_refused():
     with pytest.raises(DataError, match="no captions"):
-        GaitFeatures().embed_text([])
+        GaitFeatures(1.7).embed_text([])
 
 
 def test_the_fingerprint_knows_the_body():

@@ -30,7 +30,7 @@ class World:
         self.case = case
         self.folder = one_file(case / "datasets", "annotations.json").parent
         self.annotations = read_annotations(self.folder)
-        self.evaluator = load(case / "run_dir", text=token_table(self.folder))
+        self.evaluator = load(case / "run_dir", text=token_table(self.folder, "distilbert-base-uncased"))
         self.sentences = sentence_table(self.folder)
         self.fps = float(read_json(case / "run_dir" / "config.json")["data"]["motion_loader"]["fps"])
 

@@ -7,8 +7,8 @@ from hmu.checkpoints.store import Store, content_key
 from hmu.text import cache
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.cache import CachedTextEncoder
-from hmu.text.compact import CompactTextEncoder
 from hmu.text.precomputed import PrecomputedTextEncoder, condition_from_embeddings
+from tests.compact import compact
 
 TEXTS = ["a b", "", "a b c d", "a b", "kick"]
 
@@ -29,7 +29,7 @@ class Counting(TextEncoder):
 
 def frozen():
     torch.manual_seed(0)
-    return Counting(CompactTextEncoder(["a", "b", "kick"], width=8, heads=2, buckets=32).requires_grad_(False).eval())
+    return Counting(compact(["a", "b", "kick"], width=8, heads=2, buckets=32).requires_grad_(False).eval())
 
 
 def same(a: TextCondition, b: TextCondition):

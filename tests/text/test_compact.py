@@ -9,13 +9,14 @@ from torch.nn import functional
 from hmu.checkpoints.safe import load_safetensors, save_safetensors
 from hmu.errors import ConfigError
 from hmu.text.compact import CompactTextEncoder, build_vocabulary, ngram_buckets, split_words
+from tests.compact import compact
 
 TEXTS = ["a person kicks", "a person walks forward slowly", "", "someone is jumping, twice!"]
 
 
 def encoder(**options):
     torch.manual_seed(0)
-    return CompactTextEncoder.from_captions(TEXTS, 1, width=32, buckets=256, **options).eval()
+    return compact(build_vocabulary(TEXTS, 1), width=32, buckets=256, **options).eval()
 
 
 def test_words_and_vocabulary():
@@ -93,7 +94,7 @@ def test_word_dropout_acts_in_train_mode_only():
 def test_config_and_weights_restore_the_encoder(tmp_path):
     model = encoder()
     save_safetensors(tmp_path / "t.safetensors", model.state_dict())
-    again = CompactTextEncoder.from_config(json.loads(json.dumps(model.to_config()))).eval()
+    again = CompactTextEncoder(**json.loads(json.dumps(model.to_config()))).eval()
     assert again.fingerprint != model.fingerprint
     again.load_state_dict(load_safetensors(tmp_path / "t.safetensors"))
     assert again.fingerprint == model.fingerprint
@@ -111,16 +112,16 @@ def test_hash_is_stable_across_processes():
 
 def test_impossible_sizes_are_refused():
     with pytest.raises(ConfigError, match="multiple"):
-        CompactTextEncoder(width=30, heads=4)
+        compact(width=30, heads=4)
     with pytest.raises(ConfigError, match="max_tokens"):
-        CompactTextEncoder(max_tokens=1)
+        compact(max_tokens=1)
     with pytest.raises(ConfigError, match="twice"):
-        CompactTextEncoder(vocabulary=["a", "a"])
+        compact(["a", "a"])
 
 
 def test_learns_to_tell_prompts_apart():
     torch.manual_seed(1)
-    model = CompactTextEncoder.from_captions(TEXTS, 1, width=32, buckets=256)
+    model = compact(build_vocabulary(TEXTS, 1), width=32, buckets=256)
     head = torch.nn.Linear(32, 4)
     optimiser = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=5e-3)
     for _ in range(30):

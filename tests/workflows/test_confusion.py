@@ -11,14 +11,14 @@ from hmu.evaluation.results import Results
 from hmu.evaluators.tmr import TMREvaluator
 from hmu.evaluators.tmr.evaluator import PUBLISHED
 from hmu.metrics.ncs import ncs_compute, read_records
-from hmu.text.compact import CompactTextEncoder
+from tests.compact import compact
 from tests.workflows.toy import QUIET, inputs, run
 from unlearn import unlearn
 
 
 def toy_tmr(folder: Path) -> Path:
     torch.manual_seed(0)
-    text = CompactTextEncoder(["kick", "walk"], width=8, layers=1, heads=2, buckets=32)
+    text = compact(["kick", "walk"], width=8, layers=1, heads=2, buckets=32)
     TMREvaluator(263, text, **{**PUBLISHED, "width": 8, "ff": 8, "layers": 1, "heads": 2}).save_pretrained(folder)
     return folder
 

@@ -16,7 +16,7 @@ from hmu.text.precomputed import PrecomputedTextEncoder
 _LIMIT = 64 << 30  # bytes; HumanML3D's token embeddings are several GB
 
 
-def token_table(folder: str | Path, model: str = "distilbert-base-uncased") -> PrecomputedTextEncoder:
+def token_table(folder: str | Path, model: str) -> PrecomputedTextEncoder:
     """Token embeddings of exactly the stored texts; any other text is an error.
 
     Args:

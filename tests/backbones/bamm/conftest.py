@@ -9,7 +9,7 @@ from hmu.backbones.bamm.options import BidirectionalOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
-from hmu.text.compact import CompactTextEncoder
+from tests.compact import compact
 
 CODES, TEXT = 12, 10
 
@@ -46,7 +46,7 @@ RVQ = {"codes": CODES, "code_dim": 8, "quantizers": 3, "width": 16, "depth": 1, 
 def tiny(**changes) -> Bamm:
     """A model of a few thousand weights with filled codebooks; ``changes`` are constructor arguments."""
     torch.manual_seed(0)
-    text = CompactTextEncoder(vocabulary=WORDS, width=16, layers=1, heads=2, buckets=32, dropout=0.0, word_dropout=0.0)
+    text = compact(WORDS, width=16, layers=1, heads=2, buckets=32, dropout=0.0, word_dropout=0.0)
     model = Bamm(**{
         "text": text,
         "rvq": RVQ,

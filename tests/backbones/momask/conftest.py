@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hmu.backbones.momask import MoMask
-from hmu.text.compact import CompactTextEncoder
 from tests.backbones.salad.conftest import WORDS, motions, seeded
+from tests.compact import compact
 
 __all__ = ["motions", "seeded", "tiny"]
 
@@ -13,7 +13,7 @@ __all__ = ["motions", "seeded", "tiny"]
 def tiny(fill: bool = True, **changes) -> MoMask:
     """A model of some ten thousand weights; ``changes`` are constructor arguments. ``fill``: codebooks with codes."""
     torch.manual_seed(0)
-    text = CompactTextEncoder(vocabulary=WORDS, width=16, layers=1, heads=2, buckets=32, dropout=0.0, word_dropout=0.0)
+    text = compact(WORDS, width=16, layers=1, heads=2, buckets=32, dropout=0.0, word_dropout=0.0)
     sizes = {"latent_dim": 16, "n_heads": 2, "n_layers": 2, "ff_size": 24, "dropout": 0.0, "positions": 64}
     options = {
         "text": text,

@@ -6,8 +6,8 @@ import torch
 from hmu.backbones.salad import Salad
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
-from hmu.text.compact import CompactTextEncoder
 from tests import published
+from tests.compact import compact
 
 WORDS = ["a", "person", "kicks", "walks", "waves", "slowly"]
 
@@ -24,7 +24,7 @@ def one_thread():
 def tiny(**changes) -> Salad:
     """A model of a few thousand weights; ``changes`` are constructor arguments."""
     torch.manual_seed(0)
-    text = CompactTextEncoder(vocabulary=WORDS, width=16, layers=1, heads=2, buckets=32, dropout=0.0, word_dropout=0.0)
+    text = compact(WORDS, width=16, layers=1, heads=2, buckets=32, dropout=0.0, word_dropout=0.0)
     options = {
         "text": text,
         "vae": {"latent_dim": 4, "dropout": 0.0},

@@ -187,9 +187,9 @@ def test_needs_a_text_encoder_for_words():
 
 
 def test_vocabulary_comes_from_the_captions():
-    from hmu.text.compact import CompactTextEncoder
+    from tests.compact import compact
 
-    model = tiny(text=CompactTextEncoder(width=16, heads=2, layers=1))
+    model = tiny(text=compact(width=16, heads=2, layers=1))
     model.prepare(torch.zeros(263), torch.ones(263), motions([16, 16, 16, 16]).captions)
     assert "kicks" in model.text.vocabulary
     assert torch.equal(model.mean, torch.zeros(263))
