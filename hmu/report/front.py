@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hmu.errors import ConfigError
@@ -11,6 +11,7 @@ from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import harms, kept_metrics, recoveries, scoreboard
 from hmu.evaluation.sets import FORGET_SIDE
 from hmu.metrics.declared import value_named
+from hmu.report.numbers import RATE
 from hmu.report.runs import Line, Run
 
 BOARD = "board"
@@ -44,39 +45,41 @@ class Front:
     unplaced: tuple[Line, ...]
 
     def point_of(self, line: Line) -> Point | None:
-        """Where a line of the table is, None where its scores cannot be told."""
+        """Where a line of the table is, None where its scores are not known."""
         return next((point for point in self.points if point.line is line), None)
 
 
 def forget_score(results: Results, axis: str) -> float | None:
     """How much of the concept is gone, 0 … 1, None where ``axis`` cannot tell.
 
-    ``board``: Forget of the scoreboard (median recovery, needs a reference). ``<set>/detector_rate`` and
-    ``<set>/r_precision_<k>``: the share of the base's value that is lost. Another ``<set>/<metric>``: its recovery.
+    ``board``: Forget of the scoreboard (median recovery, needs a reference). ``<set>/<metric>``: of a share that has a
+    direction (``detector_rate``, ``r_precision_1``, ``ncs@5``) how much of the base's is lost; of another number its
+    recovery.
     """
     if axis == BOARD:
-        value = scoreboard(results)["forget"]
-        return None if value is None else float(value)
+        score = scoreboard(results)["forget"]
+        return None if score is None else float(score)
     set_, metric = split_axis("forget", axis, FORGET_SIDE)
-    if metric != "detector_rate" and not metric.startswith("r_precision"):
+    value = value_named(metric)
+    if value.kind != "share" or value.better == "reference":
         recovered = recoveries(results, set_).get(metric)
         return None if recovered is None else clipped(recovered)
-    label = str(results.context.get("concept", "")) if metric == "detector_rate" else None
-    base, ours = (results.get(model, set_, metric, label) for model in ("base", "unlearned"))
-    if base is None or ours is None or not base.value or not math.isfinite(base.value + ours.value):
+    label = results.context.get("concept", "") if metric == RATE else None
+    before, after = (results.get(model, set_, metric, label) for model in ("base", "unlearned"))
+    if before is None or after is None or not before.value or not math.isfinite(before.value + after.value):
         return None
-    return clipped(1 - ours.value / base.value)
+    return clipped(1 - after.value / before.value)
 
 
 def keep_score(results: Results, axis: str) -> float | None:
     """How much of the rest is still there, 0 … 1: one minus the harm of the scoreboard's Keep, or of one metric."""
-    found = harms(results)
+    harm = harms(results)
     if axis == BOARD:
-        return 1 - math.fsum(found.values()) / len(found) if found else None
+        return 1 - math.fsum(harm.values()) / len(harm) if harm else None
     _, metric = split_axis("keep", axis, ("retain",))
     if metric not in (known := kept_metrics(results)) and "keep" not in value_named(metric).scores:
         raise ConfigError(f"keep={axis}: expected {BOARD}, or retain/ and one of {', '.join(known)}")
-    return None if metric not in found else 1 - found[metric]
+    return None if metric not in harm else 1 - harm[metric]
 
 
 def split_axis(key: str, axis: str, sets: Sequence[str]) -> tuple[str, str]:
@@ -98,13 +101,12 @@ def clipped(value: float) -> float:
 
 def choose_axes(runs: Sequence[Run], forget: str | None = None, keep: str | None = None) -> tuple[str, str]:
     """Both axes, the same for all runs so that points can be compared; what the user named is taken as it is."""
-    results = [run.results for run in runs if run.results is not None]
-    counts_forget = [sum(forget_score(found, axis) is not None for found in results) for axis in FORGET_AXES]
-    counts_keep = [sum(keep_score(found, axis) is not None for found in results) for axis in KEEP_AXES]
-    return (
-        forget or FORGET_AXES[counts_forget.index(max(counts_forget))],
-        keep or KEEP_AXES[counts_keep.index(max(counts_keep))],
-    )
+    measured = [run.results for run in runs if run.results is not None]
+
+    def known(score: Callable[[Results, str], float | None], axes: Sequence[str]) -> str:
+        return max(axes, key=lambda axis: sum(score(results, axis) is not None for results in measured))
+
+    return forget or known(forget_score, FORGET_AXES), keep or known(keep_score, KEEP_AXES)
 
 
 def fronts(lines: Sequence[Line], forget: str, keep: str) -> list[Front]:
@@ -113,19 +115,18 @@ def fronts(lines: Sequence[Line], forget: str, keep: str) -> list[Front]:
     Raises:
         ConfigError: an axis that does not exist.
     """
-    found = []
+    result = []
     for task in dict.fromkeys(line.first.task for line in lines):
-        mine = [line for line in lines if line.first.task == task]
-        points = [point for line in mine if (point := _point(line, forget, keep)) is not None]
-        best = not_beaten(points)
-        placed = {id(point.line) for point in points}
-        rest = tuple(line for line in mine if id(line) not in placed)
-        found.append(Front(task, tuple(points), tuple(best), knee(best), rest))
-    return found
+        ours = [line for line in lines if line.first.task == task]
+        points = [point for line in ours if (point := _point(line, forget, keep)) is not None]
+        best, placed = not_beaten(points), {id(point.line) for point in points}
+        rest = tuple(line for line in ours if id(line) not in placed)
+        result.append(Front(task, tuple(points), tuple(best), knee(best), rest))
+    return result
 
 
 def _point(line: Line, forget: str, keep: str) -> Point | None:
-    """Mean scores over the seeds; None where a seed's cannot be told."""
+    """Mean scores over the seeds; None where a seed's are not known."""
     pairs = [(forget_score(r, forget), keep_score(r, keep)) for run in line.runs if (r := run.results) is not None]
     gone, kept = [f for f, _ in pairs if f is not None], [k for _, k in pairs if k is not None]
     if not pairs or len(gone) < len(pairs) or len(kept) < len(pairs):
@@ -136,16 +137,8 @@ def _point(line: Line, forget: str, keep: str) -> Point | None:
 def not_beaten(points: Sequence[Point]) -> list[Point]:
     """The Pareto front, from least to most forgotten: nobody else is as good in both and better in one."""
 
-    def beats(one: Point, other: Point) -> bool:
-        return (
-            one.forget >= other.forget
-            and one.keep >= other.keep
-            and (one.forget, one.keep)
-            != (
-                other.forget,
-                other.keep,
-            )
-        )
+    def beats(p: Point, q: Point) -> bool:
+        return p.forget >= q.forget and p.keep >= q.keep and (p.forget, p.keep) != (q.forget, q.keep)
 
     left = [point for point in points if not any(beats(other, point) for other in points)]
     return sorted(left, key=lambda point: (point.forget, -point.keep, point.line.first.name))

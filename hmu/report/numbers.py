@@ -49,9 +49,9 @@ def set_name(set_: str) -> str:
 
 
 def set_title(set_: str) -> str:
-    """``Paraphrased prompts: efficacy without the keywords``; of another set its name."""
+    """``Paraphrased prompts: efficacy without the keywords``; of a set that is not ours its name."""
     if set_ not in SETS:
-        return set_
+        return set_name(set_)
     plain = set_ in ("forget", "neighbours", "retain")
     return f"{set_name(set_)}{'' if plain else ' prompts'}: {SETS[set_][1]}"
 

@@ -203,7 +203,7 @@ def _choices(path: Path, config: Mapping[str, Any], results: Results | None) -> 
         measured = Path(str(config["ckpt"]))
         chosen = chosen_by(measured) | dict(context.get("made_with") or {})
         alone = results is not None and all(row.model == "base" for row in results.rows)
-        # kept apart by name: which method made it cannot be told
+        # kept apart by name: which method made it is not known
         found["method"] = "base" if alone else str(chosen.get("method") or f"unknown ({'/'.join(measured.parts[-2:])})")
     else:
         found["method"] = str(chosen.get("method") or _target_name(config.get("method")) or "–")

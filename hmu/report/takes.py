@@ -1,55 +1,26 @@
-"""``report.html`` of a run folder: the numbers, and the first prompts of every set to look at."""
+"""The motions of ``report.html``: the first prompts of every set, not chosen by result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
 from hmu.evaluation.generation import Generated
-from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
 from hmu.motion.representation import Representation
-from hmu.report.page import Clip, Evaluated, Stick, Take, page
+from hmu.report.page import Clip, Stick, Take
 from hmu.report.samples import plain_first
-from hmu.report.text import LEGEND, headline, warnings
-from hmu.run import write_text
 
 SHOWN = 50  #: prompts in a page, over all sets; with three models at full length about 3 MB
 
 
-def write_page(
-    path: Path, results: Results, takes: Sequence[Take], stick: Stick | None, instead: Mapping[str, Any] | None = None
-) -> None:
-    """Write the page of an evaluation, atomically. Without ``takes`` it holds the numbers only.
-
-    Any figure may be shown: for motions without the 22 or 21 joints of the field pass a :class:`Stick` and clips of
-    your own, with arrows if there are forces.
-    """
-    context = results.context
-    found = Evaluated(
-        title=str(context.get("title", "Evaluation")),
-        headline=headline(results),
-        rows=results.rows,
-        concept=str(context.get("concept", "the concept")),
-        context=context,
-        scoreboard=results.scoreboard,
-        notes=[*(f"{warning}." for warning in warnings(results)), *LEGEND],
-        takes=takes,
-        stick=stick,
-        instead=instead or {},
-    )
-    write_text(path, page(found))
-
-
 def first_takes(
     sets: Sequence[PromptSet],
-    answers: Mapping[str, Mapping[str, Generated]],
+    generated: Mapping[str, Mapping[str, Generated]],
     concept: Concept,
     fps: float,
     most: int = SHOWN,
@@ -68,7 +39,7 @@ def first_takes(
     asked = sets if captioned else sets[:1]
     for prompts, count in zip(asked, shares([len(s) for s in asked], most), strict=True):
         index = (plain_first(prompts) if captioned else torch.arange(len(prompts)))[:count]
-        motions = {model: found[prompts.name].motions[0] for model, found in answers.items()}
+        motions = {model: found[prompts.name].motions[0] for model, found in generated.items()}
         if prompts.real is not None and captioned:
             motions["real"] = prompts.real.motion
         lengths = prompts.lengths[index]

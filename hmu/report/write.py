@@ -11,8 +11,9 @@ from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Suite
 from hmu.report.confusion import confusion_markdown, write_confusions
+from hmu.report.page import page
 from hmu.report.samples import write_samples
-from hmu.report.takes import first_takes, write_page
+from hmu.report.takes import first_takes
 from hmu.report.text import markdown
 from hmu.run import write_text
 
@@ -40,7 +41,8 @@ def write_measured(
     samples.mkdir(parents=True, exist_ok=True)
     content = write_confusions(folder, suite, sets, generated, concept, str(results.context["dataset"]))
     sections = [markdown(results), *confusion_markdown(content)]
-    write_page(folder / "report.html", results, *first_takes(sets, generated, concept, fps), instead=content)
+    takes, stick = first_takes(sets, generated, concept, fps)
+    write_text(folder / "report.html", page(results, takes, stick, content))
     write_samples(samples, results, sets, generated, concept, fps)
     if suite.pages is not None:
         sections += suite.pages(sets, generated, concept, samples)

@@ -16,7 +16,7 @@ from hmu.evaluation.results import Results, Row, summarise
 from hmu.report.comparison import build_report
 from hmu.report.comparison_files import markdown as tables
 from hmu.report.comparison_files import runs_csv
-from hmu.report.page import Evaluated, page
+from hmu.report.page import page
 from hmu.report.text import headline, markdown
 from tests.report.some_runs import write_run
 
@@ -130,7 +130,7 @@ def test_without_a_detector_only_the_data_can_object() -> None:
 def test_report_and_page_say_it_where_the_headline_stands() -> None:
     found = results(base=0.25)
     assert markdown(found).splitlines()[2].startswith("No claim: asked for 'kick', the base shows it in only 25%")
-    made = page(Evaluated("t", headline(found), found.rows, "kick"))
+    made = page(found)
     (title,) = re.findall(r"<h1[^>]*>(.*?)</h1>", made, re.DOTALL)
     assert "No claim" in title
     assert "in 0" not in title

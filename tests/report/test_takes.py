@@ -19,7 +19,8 @@ from hmu.gait.representation import GAIT
 from hmu.motion.features import features_to_joints, joints_to_features
 from hmu.motion.representation import skeleton_representation
 from hmu.motion.skeleton import KIT, T2M
-from hmu.report.takes import first_takes, shares, write_page
+from hmu.report.page import page
+from hmu.report.takes import first_takes, shares
 from tests.motion.walker import walker
 from tests.report.page.web_sample import rows
 
@@ -88,21 +89,19 @@ def test_gait_windows_come_with_forces():
     assert isinstance(clip.seen, bool)
 
 
-def test_unknown_features_are_told_in_numbers_only(tmp_path):
+def test_unknown_features_are_shown_as_numbers_only():
     motion = torch.zeros(1, 8, 7)
     prompts = prompt_set("forget", ["kicks"], motion, real=False)
     shown = first_takes([prompts], same([prompts], [motion]), KICK, fps=20.0)
     assert shown == ([], None)
-    write_page(tmp_path / "report.html", Results({"title": "t", "concept": "kick"}, rows()), *shown)
-    assert "Is it gone?" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Is it gone?" in page(Results({"title": "t", "concept": "kick"}, rows()), *shown)
 
 
-def test_the_page_tells_what_the_results_say(tmp_path):
+def test_the_page_says_what_the_results_say():
     features = torch.from_numpy(np.stack([joints_to_features(walker(41), T2M)])).float()
     prompts = prompt_set("forget", ["kicks"], features, real=True)
     results = Results({"title": "esd-kick", "concept": "kick", "evaluator_width": 512}, rows(), {"keep": 0.91})
-    write_page(tmp_path / "report.html", results, *first_takes([prompts], same([prompts], [features]), KICK, 20.0))
-    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    html = page(results, *first_takes([prompts], same([prompts], [features]), KICK, 20.0))
     assert "Asked for ‘kick’, the base model shows it in 90\u202f% of motions" in html
     assert "Warning: FID on ‘retain’ is from n = 20 motions" in html
     facts = json.loads(re.search(r'id="takes">(.*?)</script>', html, re.DOTALL)[1])

@@ -1,7 +1,7 @@
 """``report.html``: one file that opens offline, with the numbers of an evaluation and a viewer of its motions."""
 
 from hmu.motion.stick import Stick
-from hmu.report.page.evaluation import Evaluated, page
+from hmu.report.page.evaluation import page
 from hmu.report.page.motions import Clip, Take
 
-__all__ = ["Clip", "Evaluated", "Stick", "Take", "page"]
+__all__ = ["Clip", "Stick", "Take", "page"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from markupsafe import Markup
 
-from hmu.evaluation.results import Row
+from hmu.evaluation.results import Results
 from hmu.motion.stick import Stick
 from hmu.report.confusion import TABLES, tables_of
 from hmu.report.numbers import RATE, Numbers, model_look, model_name, set_name, set_title
@@ -18,7 +18,7 @@ from hmu.report.page.board import Rows, cards, hard_sets
 from hmu.report.page.motions import Take, pack
 from hmu.report.page.plane import WHOLE, WHOLE_AND_MORE, Mark, Plane
 from hmu.report.page.templates import render, span
-from hmu.report.text import HIDDEN, count_of, real_clips, set_table
+from hmu.report.text import HIDDEN, LEGEND, count_of, headline, real_clips, set_table, warnings
 
 #: scripts in the order in which they need each other: the name they are imported by, and the file
 SCRIPTS = {
@@ -37,86 +37,73 @@ _OWN = ("guidance", "steps")  # of the context: without a value the backbone's o
 _HASH = re.compile("[0-9a-f]{24,}")
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What a page shows.
+def page(
+    results: Results,
+    takes: Sequence[Take] = (),
+    stick: Stick | None = None,
+    instead: Mapping[str, Any] | None = None,
+) -> str:
+    """The whole page: one HTML document that asks for nothing else.
 
-    Attributes:
-        title: of the run; headline: what happened, in words (a semicolon ends its first clause).
-        rows: of ``metrics.json``; concept: what was unlearned.
-        context: the circumstances, as ``metrics.json`` has them.
-        scoreboard: ``forget``, ``keep`` and ``hold`` in 0 … 1 where they are known; other keys are not shown.
-        notes: sentences below the tables: what signs mean, what to beware of.
+    Any figure may be shown: for motions without the joints of the field pass a stick and clips of your own, with arrows
+    if there are forces.
+
+    Args:
+        results: the numbers and their circumstances.
         takes: motions to look at; stick: how their joints are joined (needed where there are takes).
         instead: the content of ``instead.json`` (:func:`hmu.report.confusion.confusions`); empty = not shown.
-    """
-
-    title: str
-    headline: str
-    rows: Sequence[Row]
-    concept: str = "the concept"
-    context: Mapping[str, Any] = field(default_factory=dict)
-    scoreboard: Mapping[str, Any] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    takes: Sequence[Take] = ()
-    stick: Stick | None = None
-    instead: Mapping[str, Any] = field(default_factory=dict)
-
-
-def page(evaluated: Evaluated) -> str:
-    """The whole page: one HTML document that asks for nothing else.
 
     Raises:
         DataError: a motion has another shape than ``stick`` says, or holds NaN.
     """
-    context, concept = evaluated.context, evaluated.concept
-    taught = context.get("edited") == "specialised"
+    context, real = results.context, real_clips(results.context)
+    title, concept = str(context.get("title", "Evaluation")), str(context.get("concept", "the concept"))
+    asked, taught = bool(context.get("reads_text", True)), context.get("edited") == "specialised"
     renamed = TAUGHT if taught else {}
-    numbers = Numbers(evaluated.rows, renamed)
-    first, _, rest = evaluated.headline.partition("; ")
-    asked, real = bool(context.get("reads_text", True)), real_clips(context)
+    numbers = Numbers(results.rows, renamed)
+    first, _, rest = headline(results).partition("; ")
+    sets = [
+        {
+            "title": set_title(name),
+            "count": count_of(numbers, name),
+            "open": name in ("forget", "retain"),
+            "table": set_table(numbers, name, real, titled=True).without_empty_columns(),
+        }
+        for name in numbers.sets
+    ]
     return render(
         "evaluation.html",
-        title=evaluated.title,
-        over=evaluated.title,
+        title=title,
+        over=title,
         headline=first.rstrip(".") + ".",
         lede=rest[:1].upper() + rest[1:],
         concept=concept,
         cards=cards(numbers, concept, asked, taught),
-        scores={name.lower(): evaluated.scoreboard.get(name.lower()) for name in ("Forget", "Learn", "Keep", "Hold")},
-        viewer=_viewer(evaluated, renamed),
+        scores={"learn": None, **results.scoreboard},
+        viewer=_viewer(takes, stick, renamed, concept, asked) if takes and stick is not None else None,
         plane=_plane(numbers, concept),
         actions=_actions(numbers, concept),
-        confusion=confusion_view(evaluated.instead, renamed),
-        sets=[
-            {
-                "title": set_title(name) if name != set_title(name) else set_name(name),
-                "count": count_of(numbers, name),
-                "open": name in ("forget", "retain"),
-                "table": set_table(numbers, name, real, titled=True).without_empty_columns(),
-            }
-            for name in numbers.sets
-        ],
-        notes=evaluated.notes,
+        confusion=confusion_view(instead or {}, renamed),
+        sets=sets,
+        notes=[*(f"{warning}." for warning in warnings(results)), *LEGEND],
         facts=[_fact(key, value) for key, value in context.items() if key not in HIDDEN],
         scripts=SCRIPTS,
     )
 
 
-def _viewer(evaluated: Evaluated, renamed: Mapping[str, str]) -> dict[str, Markup] | None:
+def _viewer(
+    takes: Sequence[Take], stick: Stick, renamed: Mapping[str, str], concept: str, asked: bool
+) -> dict[str, Markup]:
     """The motions of the viewer, in base64, and the facts about them, as JSON."""
-    stick = evaluated.stick
-    if not evaluated.takes or stick is None:
-        return None
-    places, motions = pack(evaluated.takes, stick)
-    names = {model: renamed.get(model, model) for take in evaluated.takes for model in take.clips}
+    places, motions = pack(takes, stick)
+    names = {model: renamed.get(model, model) for take in takes for model in take.clips}
     facts = {
         **places,
         "fps": stick.fps,
-        "concept": evaluated.concept,
-        "asked": bool(evaluated.context.get("reads_text", True)),
+        "concept": concept,
+        "asked": asked,
         "models": {key: {"name": model_name(name), "kind": model_look(name)} for key, name in names.items()},
-        "sets": {take.set: set_name(take.set) for take in evaluated.takes},
+        "sets": {take.set: set_name(take.set) for take in takes},
         "stick": {**asdict(stick), "headRadius": stick.head_radius},
     }
     # A prompt may hold anything: no character of it may end the script element.

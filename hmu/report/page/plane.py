@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 LEFT, TOP, RIGHT, BOTTOM = 50.0, 26.0, 32.0, 46.0  # around the plane, in its own units
 LETTER, LINE = 6.7, 13.0  # width of a letter and height of a line of names
+BESIDE = (0, *(line for k in range(2, 10) for line in (k, 1 - k)))  # lines that a name tries, from above its mark
 HUES = (6, 212, 150, 272, 36, 186, 330, 96)  # of kinds, which differ by shape too
 SHAPES = {
     "circle": (),
@@ -150,8 +151,9 @@ class Plane:
 
     @property
     def names(self) -> list[Name]:
-        """Names beside their marks and below their echoes, moved up or down where they would cover each other."""
-        names: list[Name] = []
+        """Names beside their marks and below their echoes, moved up or down where they would cover names or marks."""
+        marks = [Name("oo", "", self.x(mark.x), self.y(mark.y) + 4, "middle") for mark in self.marks]
+        names = list(marks)
         for mark in self.marks:
             for name, value in sorted(mark.echoes, key=lambda echo: echo[1]):
                 below = Name(name, "tick", self.x(value), 0.0, "end" if value > 0.6 else "middle")
@@ -160,9 +162,9 @@ class Plane:
             x = self.x(mark.x)
             side, away = ("end", -10) if x > LEFT + self.wide / 2 else ("start", 10)
             self._place(names, Name(mark.name, f"name {mark.look}", x + away, 0.0, side), self.y(mark.y) - 10)
-        return names
+        return names[len(marks) :]
 
-    def _place(self, names: list[Name], name: Name, y: float, lines: Sequence[int] = (0, 2, -1, 3, -2, 4, -3)) -> None:
+    def _place(self, names: list[Name], name: Name, y: float, lines: Sequence[int] = BESIDE) -> None:
         """Add a name in the first free one of some lines below ``y`` (above it where they are negative)."""
         tried = [Name(name.text, name.look, name.x, y + LINE * line, name.anchor) for line in lines]
         inside = [place for place in tried if TOP - 14 < place.y < self.bottom] or tried

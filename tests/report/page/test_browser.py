@@ -55,7 +55,7 @@ def pixels(browser: Browser) -> np.ndarray:
 
 
 def test_it_plays_seeks_and_picks_by_mouse_and_keys(visit):
-    page_ = visit(page(evaluated()), calm=False)
+    page_ = visit(page(**evaluated()), calm=False)
     assert page_.run(STATE) == "ready"
     page_.run("document.querySelector('#viewer').scrollIntoView()")
     page_.until(f"parseFloat({CLOCK}) > 0.2")  # by itself, once it is in sight
@@ -82,7 +82,7 @@ def test_it_plays_seeks_and_picks_by_mouse_and_keys(visit):
 
 
 def test_figures_are_drawn_move_turn_and_follow_the_visitor(visit):
-    page_ = visit(page(evaluated()))
+    page_ = visit(page(**evaluated()))
     page_.run("document.querySelector('#viewer').scrollIntoView()")
     page_.run("new Promise(done => setTimeout(done, 300))")
     assert page_.run(CLOCK).startswith("0.00"), "a visitor who wants calm gets it"
@@ -111,7 +111,7 @@ def test_the_script_reads_what_python_packed(visit):
     arrows = rng.uniform(-60, 60, (5, 2, 2, 3))  # beyond 32 m: a coarser step, and differences that wrap
     clips = {"base": Clip(rng.uniform(-60, 60, (5, 22, 3)), arrows), "real": Clip(rng.uniform(-1, 1, (3, 22, 3)))}
     sample = [Take("p", "forget", clips), *takes(2)]
-    page_ = visit(page(evaluated(takes=sample)))
+    page_ = visit(page(**evaluated(takes=sample)))
     read = page_.run("""(async () => {
       const text = document.querySelector('script[data-module="./motions.js"]').textContent;
       const module = await import(URL.createObjectURL(new Blob([text], {type: "text/javascript"})));
@@ -127,7 +127,7 @@ def test_the_script_reads_what_python_packed(visit):
 
 def test_without_webgl_the_rest_of_the_page_stays(visit):
     script = "HTMLCanvasElement.prototype.getContext = () => null"
-    html = re.sub("</head>", f"<script>{script}</script></head>", page(evaluated()), count=1)
+    html = re.sub("</head>", f"<script>{script}</script></head>", page(**evaluated()), count=1)
     page_ = visit(html)
     assert page_.run(STATE) == "failed"
     assert "cannot be shown here" in str(page_.run("document.querySelector('.failed').innerText"))

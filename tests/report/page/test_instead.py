@@ -38,8 +38,8 @@ def test_captions_are_escaped_and_listed_with_their_share():
 
 def test_nothing_is_told_where_nothing_was_found():
     assert confusion_view({}, {}) is None
-    assert "generated instead" not in page(evaluated())
-    assert "generated instead" in page(evaluated(instead=FOUND))
+    assert "generated instead" not in page(**evaluated())
+    assert "generated instead" in page(**evaluated(instead=FOUND))
 
 
 def test_rare_labels_share_a_column():

@@ -89,7 +89,7 @@ class Loads(HTMLParser):
 
 
 def test_the_page_fetches_nothing_and_stays_small():
-    html = page(evaluated(takes=long_motions(50)))
+    html = page(**evaluated(takes=long_motions(50)))
     parser = Loads()
     parser.feed(html)
     assert parser.found == ["data:,"]
@@ -100,7 +100,7 @@ def test_the_page_fetches_nothing_and_stays_small():
 
 def test_the_library_is_unchanged_and_keeps_its_licence():
     vendor = resources.files("hmu.report.page") / "vendor"
-    html = page(evaluated())
+    html = page(**evaluated())
     for name in ("three.core.min.js", "three.module.min.js", "OrbitControls.js", "LICENSE"):
         assert (vendor / name).read_text(encoding="utf-8") in html
     assert "The MIT License" in html
@@ -108,13 +108,13 @@ def test_the_library_is_unchanged_and_keeps_its_licence():
 
 
 def test_equal_results_give_equal_pages():
-    assert page(evaluated()) == page(evaluated())
+    assert page(**evaluated()) == page(**evaluated())
 
 
 def test_the_scoreboard_answers_three_questions():
-    shown = text(page(evaluated(scoreboard={"forget": 0.93, "keep": 0.97, "hold": None, "weakest": "typo"})))
+    shown = text(page(**evaluated(scoreboard={"forget": 0.93, "keep": 0.97, "hold": None, "weakest": "typo"})))
     assert "Asked for ‘kick’, the base model shows it in 90 % of motions, the unlearned model in 5 %." in shown
-    assert "Rest kept." in shown
+    assert "Other actions keep 90 % of the base’s rate; similar actions keep 100 % of the base’s rate" in shown
     assert re.search(r"Forget Is it gone\? 0\.93 90 % → 5 % of motions show ‘kick’", shown)
     assert re.search(r"Keep Is the rest as before\? 0\.97 70 % → 63 % of other motions", shown)
     assert re.search(r"Hold Does it stay gone\? 80 % → 30 % of motions still show it for paraphrased prompts", shown)
@@ -123,25 +123,25 @@ def test_the_scoreboard_answers_three_questions():
 
 def test_the_weakest_set_decides_whether_it_holds():
     found = rows() + rates("typo", 0.9, 0.7, "kick")
-    shown = text(page(evaluated(rows=found)))
+    shown = text(page(**evaluated(rows=found)))
     assert "90 % → 70 % of motions still show it for misspelled prompts, the worst set paraphrased" in shown
 
 
 def test_numbers_stand_in_tables_and_recovery_appears_where_it_was_measured():
-    shown = text(page(evaluated()))
+    shown = text(page(**evaluated()))
     assert "recovery" not in shown
     assert "Forget: efficacy 20 prompts" in shown
     assert "Retain: preservation 20 prompts" in shown
     assert "FID → 1.5 1.4 – 1.6 1.62 1.52 – 1.73 +8 %" in shown
     recovery = {"recovery": 0.8, "recovery_low": 0.6, "recovery_high": 1.1}
-    shown = text(page(evaluated(rows=[replace(r, **recovery) if r.metric == "fid" else r for r in rows()])))
+    shown = text(page(**evaluated(rows=[replace(r, **recovery) if r.metric == "fid" else r for r in rows()])))
     assert "recovery" in shown
     assert "0.80 0.60 – 1.10" in shown
 
 
 def test_a_reference_gets_its_column_and_a_place_in_the_plot():
     more = [replace(row, model="reference", value=row.value * 0.5) for row in rows() if row.model == "base"]
-    html = page(evaluated(rows=rows() + more))
+    html = page(**evaluated(rows=rows() + more))
     assert "Reference" in text(html)
     assert 'class="mark reference"' in html
 
@@ -149,7 +149,7 @@ def test_a_reference_gets_its_column_and_a_place_in_the_plot():
 def test_without_detectors_and_motions_the_page_still_tells_its_numbers():
     values = {"base": 0.1, "unlearned": 0.7}
     plain = [Row(m, s, "speed_gap", v, n=4) for m, v in values.items() for s in ("forget", "retain")]
-    html = page(evaluated(rows=plain, takes=(), stick=None))
+    html = page(**evaluated(rows=plain, takes=(), stick=None))
     assert "<canvas" not in html
     assert "data-module" not in html
     assert "0.1 → 0.7 Speed gap on the forget prompts" in text(html)
@@ -157,42 +157,44 @@ def test_without_detectors_and_motions_the_page_still_tells_its_numbers():
 
 
 def test_a_model_that_was_taught_the_concept_is_asked_whether_it_is_there():
-    assert "Is it gone?" in page(evaluated())
-    assert "Is it there?" in page(evaluated(context={"edited": "specialised"}))
+    assert "Is it gone?" in page(**evaluated())
+    assert "Is it there?" in page(**evaluated(context={"edited": "specialised"}))
 
 
 def test_a_model_that_was_taught_the_concept_is_called_specialised_everywhere():
-    html = page(evaluated(context={"edited": "specialised"}, instead=FOUND))
+    html = page(**evaluated(context={"edited": "specialised"}, instead=FOUND))
     assert "Unlearned" not in html
     assert '"unlearned": {"name": "Specialised", "kind": "unlearned"}'.replace(": ", ":").replace(", ", ",") in html
     assert '<th scope="col" class="model unlearned">Specialised</th>' in html
     assert "Base&nbsp;↓ Specialised&nbsp;→" in html
-    assert "Specialised" not in page(evaluated(instead=FOUND))
+    assert "Specialised" not in page(**evaluated(instead=FOUND))
 
 
 def test_a_sign_stands_where_base_and_reference_do_not_differ():
     more = [replace(row, model="reference") for row in rows() if row.model == "base"]
-    html = page(evaluated(rows=rows() + more))
+    html = page(**evaluated(rows=rows() + more))
     assert html.count('<td class="number">≈</td>') == 7  # all but the one without a number
     told = [replace(r, recovery=0.5) if r.metric == "fid" and r.model == "unlearned" else r for r in rows()]
-    assert page(evaluated(rows=told + more)).count('<td class="number">≈</td>') == 6
-    assert "≈</td>" not in page(evaluated(rows=told))  # no reference, nothing to be alike
+    assert page(**evaluated(rows=told + more)).count('<td class="number">≈</td>') == 6
+    assert "≈</td>" not in page(**evaluated(rows=told))  # no reference, nothing to be alike
 
 
 def test_what_was_not_given_is_called_none():
-    shown = text(page(evaluated(context={"reference": None, "gallery": None, "r_precision_pool": None, "steps": None})))
+    shown = text(
+        page(**evaluated(context={"reference": None, "gallery": None, "r_precision_pool": None, "steps": None}))
+    )
     for line in ("reference none", "gallery none", "r precision pool none", "steps the backbone’s own"):
         assert line in shown
 
 
 def test_only_the_base_was_measured():
-    html = page(evaluated(rows=[row for row in rows() if row.model == "base"]))
+    html = page(**evaluated(rows=[row for row in rows() if row.model == "base"]))
     assert "90 % of motions show ‘kick’" in text(html)
     assert 'class="to"' not in html
     assert "Forgotten against kept" not in html
 
 
 def test_a_prompt_cannot_leave_its_place():
-    html = page(evaluated(title=EVIL, context={"note": EVIL}))
+    html = page(**evaluated(context={"title": EVIL, "note": EVIL}))
     assert "<script>throw" not in html
     assert len(takes()) == 3

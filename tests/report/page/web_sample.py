@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from hmu.evaluation.results import Row
+from hmu.evaluation.results import Results, Row
 from hmu.motion.skeleton import T2M
-from hmu.report.page import Clip, Evaluated, Stick, Take
+from hmu.report.page import Clip, Stick, Take
 from tests.motion.walker import walker
 
 EVIL = "kicks </script><script>throw Error('escaped')</script> & \"bows\""
-HEADLINE = "Asked for 'kick', the base model shows it in 90% of motions, the unlearned model in 5%; rest kept."
 REAL = {"forget": {"kick": 1.0}}
 
 
@@ -47,18 +48,12 @@ def takes(count: int = 3, frames: int = 40) -> list[Take]:
     ]
 
 
-def evaluated(**changes: object) -> Evaluated:
-    given = {
-        "title": "esd-kick on demo",
-        "headline": HEADLINE,
-        "rows": rows(),
-        "concept": "kick",
-        "context": {"dataset": "demo", "data_fingerprint": "0123456789abcdef" * 4, "real_clips": REAL},
-        "takes": takes(),
-        "stick": Stick.of(T2M),
-        **changes,
-    }  # fmt: skip
-    return Evaluated(**given)  # type: ignore[arg-type]
+def evaluated(**changes: Any) -> dict[str, Any]:
+    """Arguments of a page; ``changes``: of these, of the results, or of their context."""
+    context = {"title": "esd-kick on demo", "concept": "kick", "dataset": "demo"}
+    context |= {"data_fingerprint": "0123456789abcdef" * 4, "real_clips": REAL, **changes.pop("context", {})}
+    results = Results(context, changes.pop("rows", rows()), changes.pop("scoreboard", {}))
+    return {"results": results, "takes": takes(), "stick": Stick.of(T2M), **changes}
 
 
 def long_motions(count: int, frames: int = 196) -> list[Take]:
