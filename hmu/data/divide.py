@@ -38,14 +38,13 @@ def partition_by_concept(
     Args:
         source: the data set.
         split: a split, ``a+b``, or several.
-        concept: overrides for this data set are applied here.
+        concept: as it is on this data set (:meth:`Concept.for_dataset`).
         neighbours: full concepts for neighbour names, where known; other names are taken as keywords.
 
     Raises:
         DataError: if one side is empty.
     """
     split = split if isinstance(split, str) else "+".join(split)
-    concept = concept.for_dataset(source.name)
     ids = source.usable_ids(split)
     forget, lines, reasons = _find(source, ids, concept)
     if concept.match == "substring" and "+" not in split and source.split_file(split).is_file():
@@ -106,7 +105,6 @@ def published_lists(source: DatasetSource, split: str, concept: Concept) -> tupl
     Raises:
         DataError: if the split file is missing or no text, or the concept does not use the published rule.
     """
-    concept = concept.for_dataset(source.name)
     if concept.match != "substring":
         raise DataError(
             f"concept '{concept.name}' uses match: {concept.match}; the published lists need match: substring"
@@ -132,7 +130,7 @@ def _neighbours(
     """Retain clips that match a neighbour, with the reason."""
     found: dict[str, str] = {}
     for name in concept.neighbours:
-        near = known[name].for_dataset(source.name) if name in known else Concept("neighbour", [name])
+        near = known[name] if name in known else Concept("neighbour", [name])
         ids, _, reasons = _find(source, (clip for clip in retain if clip not in found), replace(near, min_occurrence=1))
         found |= {clip: f"neighbour {name}: {reasons[clip]}" for clip in ids}
     return found

@@ -20,6 +20,7 @@ from hmu.methods.edit import fingerprint, weights_of
 from hmu.run import load_config
 from hmu.workflows.lineage import ancestors, read_record, run_of
 from hmu.workflows.parts import build_backbone
+from hmu.workflows.settling import completed
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def _check_data(config: DictConfig, ran: DictConfig, record: dict[str, Any], sou
         return
     here = {key: value for key, value in _plain(config.dataset).items() if key in PLACES}
     recorded = {key: value for key, value in _plain(ran.dataset).items() if key not in here}
+    recorded = completed(config, "dataset", recorded, home)
     check_received(recorded, "dataset", home / "config.yaml", trust=config.get("trust"))
     try:
         same = instantiate(OmegaConf.create({**recorded, **here})).fingerprint == data

@@ -210,7 +210,7 @@ def completed(config: DictConfig, group: str, recorded: Any, home: Path) -> Any:
     """A recorded node with the keys that it lacks, because it is older than they are, as today's files give them.
 
     What is built has no numbers of its own: they live in the files. Only nodes that build the same thing (``_target_``)
-    in both get keys. Concepts and data sets describe themselves: what they lack is absent.
+    in both get keys. A concept describes itself: what it lacks is absent.
 
     Args:
         config: composed today. group: of the node, ``backbone``.
@@ -237,7 +237,7 @@ def completed(config: DictConfig, group: str, recorded: Any, home: Path) -> Any:
         other = isinstance(node, dict) and isinstance(file, dict) and node.get("_target_") != file.get("_target_")
         return today(key, node) if other else file
 
-    return recorded if group in ("concept", "dataset") else filled(recorded, today(group, recorded))
+    return recorded if group == "concept" else filled(recorded, today(group, recorded))
 
 
 def _as_composed(config: DictConfig, group: str, name: str) -> dict[str, Any]:
