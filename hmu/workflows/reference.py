@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
@@ -78,7 +77,7 @@ def _check_data(config: DictConfig, ran: DictConfig, record: dict[str, Any], sou
     check_received(recorded, "dataset", home / "config.yaml", trust=config.get("trust"))
     try:
         same = instantiate(OmegaConf.create({**recorded, **here})).fingerprint == data
-    except (HmuError, InstantiationException):
+    except HmuError:
         same = False
     if not same:
         raise ConfigError(
@@ -128,11 +127,8 @@ def load_reference(config: DictConfig, backbone: MotionBackbone, base: str) -> M
     folder, model = Path(config.reference), _model_folder(config)
     try:
         reference = build_backbone(config, checkpoint=str(model))
-    except (HmuError, InstantiationException) as error:
-        if not isinstance(error, HmuError) and not isinstance(error.__cause__, HmuError):
-            raise
-        said = error.__cause__ if isinstance(error.__cause__, HmuError) else error
-        raise CheckpointError(f"reference: '{folder}' is no model of backbone {backbone.name}: {said}") from error
+    except HmuError as error:
+        raise CheckpointError(f"reference: '{folder}' is no model of backbone {backbone.name}: {error}") from error
     _check_sizes(backbone, reference, folder)
     identity = fingerprint(reference)
     if identity == base:

@@ -43,7 +43,7 @@ def test_min_occurrence_counts_lines(make_source) -> None:
 
 def test_overrides_apply(make_source) -> None:
     concept = Concept("k", ["kick"], overrides={"tiny": {"keywords": ["walk"]}})
-    assert partition_by_concept(make_source(), "train", concept).forget == ("b", "Mb")
+    assert partition_by_concept(make_source(), "train", concept.for_dataset("tiny")).forget == ("b", "Mb")
 
 
 def test_an_empty_side_is_refused_and_names_near_words(make_source, layout: Path) -> None:
