@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone, State
 from hmu.data.batch import stack_padded
@@ -132,24 +132,11 @@ def drop_condition(
 ) -> TextCondition:
     """Replace each prompt by the empty one with probability ``share`` (what trains the unconditional output).
 
-    ``null`` holds one prompt and is not longer than ``condition`` after padding.
+    ``null`` holds one prompt.
     """
     if share <= 0:
         return condition
     device = condition.tokens.device
     draw = torch.rand(len(condition), generator=generator, device=None if generator is None else generator.device)
-    drop = (draw < share).to(device)
-    longest = max(condition.tokens.shape[1], null.tokens.shape[1])
-    condition, null = _pad_words(condition, longest), _pad_words(null.to(device), longest)
-    tokens = torch.where(drop[:, None, None], null.tokens, condition.tokens)
-    mask = torch.where(drop[:, None], null.mask, condition.mask)
-    pooled = condition.pooled
-    if pooled is not None and null.pooled is not None:
-        pooled = torch.where(drop[:, None], null.pooled, pooled)
-    return TextCondition(tokens, mask, pooled)
-
-
-def _pad_words(condition: TextCondition, longest: int) -> TextCondition:
-    missing = longest - condition.tokens.shape[1]
-    tokens = nn.functional.pad(condition.tokens, (0, 0, 0, missing))
-    return TextCondition(tokens, nn.functional.pad(condition.mask, (0, missing)), condition.pooled)
+    rows = torch.arange(len(condition)).where(draw.cpu() >= share, len(condition))
+    return concat_conditions([condition, null.to(device)]).select(rows)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone, State, Target
+from hmu.backbones.draws import Draws
 from hmu.data.batch import length_mask
 from hmu.methods.base import Side
 from hmu.methods.teacher import Teacher, erase_target
@@ -35,16 +36,14 @@ def process_of(backbone: MotionBackbone, beta_schedule: str | None = None) -> An
     return type(process)(dataclasses.replace(process.options, beta_schedule=beta_schedule))
 
 
-def draw(
-    backbone: MotionBackbone, target: Target, process: Any, generator: torch.Generator | None
-) -> tuple[State, Tensor]:
-    """A training state with nothing masked in it, and its noise.
+def draw(target: Target, process: Any, generator: torch.Generator | None) -> tuple[State, Tensor]:
+    """A training state ``(batch, frames', ...)`` with nothing masked in it, and its noise.
 
     The latent is sampled from the cached posterior, which is zero beyond each clip's length; the fork has encoded its
     zero padding there.
     """
     mean, logvar = target.tensors["mean"], target.tensors["logvar"]
-    spread, noise = (_normal_like(mean, generator) for _ in range(2))
+    spread, noise = (Draws(generator).normal(tuple(mean.shape), mean) for _ in range(2))
     time = process.draw_times(len(target), generator, mean.device)
     return noised(process, mean + (logvar / 2).exp() * spread, noise, time), noise
 
@@ -53,11 +52,6 @@ def noised(process: Any, latent: Tensor, noise: Tensor, time: Tensor) -> State:
     """``x_t`` with its true target, every position valid."""
     valid = torch.ones(latent.shape[:2], dtype=torch.bool, device=latent.device)
     return State(process.add(latent, noise, time), time, process.target(latent, noise, time), valid)
-
-
-def _normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    where = x.device if generator is None else generator.device
-    return torch.randn(x.shape, generator=generator, device=where, dtype=x.dtype).to(x.device)
 
 
 def square(output: Tensor, target: Tensor) -> Tensor:
@@ -95,7 +89,7 @@ class ContrastiveLoss:
         process = process_of(backbone, "linear")
         sides = []
         for side in (retain, forget):
-            state, noise = draw(backbone, side.target, process, generator)
+            state, noise = draw(side.target, process, generator)
             sides.append((backbone.predict(state, side.condition), noise))
         return contrast(sides[0], sides[1], self.weight)
 
@@ -112,8 +106,8 @@ class ErasingLoss:
     ) -> dict[str, Tensor]:
         """``loss``, ``erase`` and ``preserve``."""
         process = process_of(backbone)
-        noisy, _ = draw(backbone, forget.target, process, generator)
-        state, noise = draw(backbone, retain.target, process, generator)
+        noisy, _ = draw(forget.target, process, generator)
+        state, noise = draw(retain.target, process, generator)
         with torch.no_grad():
             null = masked_output(
                 self.teacher.backbone, noisy, forget.target.lengths, self.teacher.null.expand(len(forget))
