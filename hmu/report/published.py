@@ -23,6 +23,11 @@ class PublishedRow:
     method: str
     figures: Mapping[str, Mapping[str, float]]
 
+    @property
+    def model(self) -> str:
+        """Which of our models the row is about."""
+        return self.method if self.method in ("base", "reference") else "unlearned"
+
 
 @dataclass(frozen=True)
 class Published:
@@ -74,48 +79,23 @@ class Published:
         return (value - base) / (reference - base)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A line of a table with both: a published row, and ours of the same method (None where we have none)."""
-
-    row: PublishedRow
-    line: Line | None
-
-    @property
-    def model(self) -> str:
-        """Which of our models the row is about."""
-        return self.row.method if self.row.method in ("base", "reference") else "unlearned"
-
-    def ours(self, side: str, metric: str) -> tuple[float | None, float | None]:
-        """Our value and its recovery, means over seeds, None where there is none."""
-        runs = () if self.line is None else self.line.runs
-        rows = [row for run in runs if (row := row_of(run, self.model, (side, metric, None))) is not None]
-        return _mean(row.value for row in rows), _mean(row.recovery for row in rows)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return math.fsum(known) / len(known) if known else None
-
-
 def belongs(table: Published, line: Line) -> bool:
     """Whether a run of ours is about the same: data set, concept, and a backbone of that family."""
     dataset, backbone, concept = line.first.task
     return (dataset, concept) == (table.dataset, table.concept) and backbone.split("_")[0] == table.backbone
 
 
-def beside(table: Published, lines: Sequence[Line]) -> list[Pair]:
+def beside(table: Published, lines: Sequence[Line]) -> list[tuple[PublishedRow, Line | None]]:
     """The published rows, each with our run of the same method; a method that we ran several times has several."""
     ours = [line for line in lines if belongs(table, line)]
-    pairs = []
+    pairs: list[tuple[PublishedRow, Line | None]] = []
     for row in table.rows:
-        pair = Pair(row, None)
-        if pair.model == "unlearned":
+        if row.model == "unlearned":
             fitting = [line for line in ours if line.first.choices["method"] == row.method]
         else:
-            has = (line for line in ours if any(r.model == pair.model for run in line.runs for r in run.measured))
+            has = (line for line in ours if any(r.model == row.model for run in line.runs for r in run.measured))
             fitting = list(has)[:1]
-        pairs += [Pair(row, line) for line in fitting] or [pair]
+        pairs += [(row, line) for line in fitting] or [(row, None)]
     return pairs
 
 
@@ -129,24 +109,35 @@ def source_of(table: Published, lines: Sequence[Line]) -> str:
 
 def published_tables(table: Published, lines: Sequence[Line]) -> list[Table]:
     """One per side: name, our run, then their figure and ours by metric, recovery in brackets."""
-    pairs = beside(table, lines)
-    return [_side(table, pairs, side) for side in SIDES]
+    return [_side(table, lines, side) for side in SIDES]
 
 
-def _side(table: Published, pairs: Sequence[Pair], side: str) -> Table:
+def _side(table: Published, lines: Sequence[Line], side: str) -> Table:
     metrics = table.metrics(side)
     columns = [Column(f"{side} set", numeric=False), Column("our run", numeric=False)]
     columns += [Column(name) for metric in metrics for name in (table.heading(side, metric), "ours")]
     digits = {m: max(_decimals(row.figures[side][m]) for row in table.rows if m in row.figures[side]) for m in metrics}
     rows = []
-    for pair in pairs:
-        cells = [Cell(pair.row.name), Cell("–" if pair.line is None else pair.line.first.name)]
+    for row, line in beside(table, lines):
+        cells = [Cell(row.name), Cell("–" if line is None else line.first.name)]
         for metric in metrics:
-            theirs = pair.row.figures[side].get(metric), table.recovery(pair.row, side, metric)
+            theirs = row.figures[side].get(metric), table.recovery(row, side, metric)
             cells.append(Cell(_figure(*theirs, side, digits[metric]), look="theirs"))
-            cells.append(Cell(_figure(*pair.ours(side, metric), side, digits[metric])))
+            cells.append(Cell(_figure(*_ours(row, line, side, metric), side, digits[metric])))
         rows.append(TableLine(tuple(cells)))
     return Table(tuple(columns), tuple(rows), caption=f"{table.title}, {side} set: published and ours")
+
+
+def _ours(row: PublishedRow, line: Line | None, side: str, metric: str) -> tuple[float | None, float | None]:
+    """Our value and its recovery, means over seeds, None where there is none."""
+    runs = () if line is None else line.runs
+    rows = [found for run in runs if (found := row_of(run, row.model, (side, metric, None))) is not None]
+    return _mean(entry.value for entry in rows), _mean(entry.recovery for entry in rows)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else None
 
 
 def _decimals(value: float) -> int:

@@ -33,17 +33,17 @@ class Clip:
 
     def points(self, joints: int) -> NDArray[np.float64]:
         """All points ``(frames, joints + 2 * arrows, 3)``; DataError for another shape or for NaN."""
-        found = np.asarray(self.joints, dtype=np.float64)
-        if found.ndim != 3 or found.shape[1:] != (joints, 3) or not len(found):
-            raise DataError(f"cannot show joints of shape {found.shape}: expected (frames, {joints}, 3)")
+        points = np.asarray(self.joints, dtype=np.float64)
+        if points.ndim != 3 or points.shape[1:] != (joints, 3) or not len(points):
+            raise DataError(f"cannot show joints of shape {points.shape}: expected (frames, {joints}, 3)")
         if self.arrows is not None:
             arrows = np.asarray(self.arrows, dtype=np.float64)
-            if arrows.ndim != 4 or arrows.shape[0] != len(found) or arrows.shape[2:] != (2, 3):
-                raise DataError(f"cannot show arrows of shape {arrows.shape}: expected ({len(found)}, arrows, 2, 3)")
-            found = np.concatenate([found, arrows.reshape(len(found), -1, 3)], axis=1)
-        if not np.isfinite(found).all():
+            if arrows.ndim != 4 or arrows.shape[0] != len(points) or arrows.shape[2:] != (2, 3):
+                raise DataError(f"cannot show arrows of shape {arrows.shape}: expected ({len(points)}, arrows, 2, 3)")
+            points = np.concatenate([points, arrows.reshape(len(points), -1, 3)], axis=1)
+        if not np.isfinite(points).all():
             raise DataError("cannot show a motion that contains NaN or infinity; the motion itself is broken")
-        return found
+        return points
 
 
 @dataclass(frozen=True)
