@@ -158,7 +158,7 @@ class DeltaEdit(Edit):
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The deltas."""
+        """The deltas, each ``(...)`` of its weight's shape."""
         return self._stored
 
     def _deltas(self) -> Iterator[tuple[str, Tensor]]:
@@ -192,7 +192,7 @@ class AdapterEdit(Edit):
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The factors under PEFT's names."""
+        """The factors ``(rank, in)`` and ``(out, rank)`` under PEFT's names."""
         return edit_files.to_peft_names(self.factors)
 
     def _deltas(self) -> Iterator[tuple[str, Tensor]]:

@@ -47,7 +47,7 @@ class Esd(TeacherMethod, WeightMethod):
     def erasing(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """``loss`` and ``erase`` alone: the retain side is not looked at."""
+        """``loss`` and ``erase`` alone, scalars: the retain side is not looked at."""
         noisy = backbone.corrupt(forget.target, generator)
         (erased_target,) = self.teacher.predict(self.teacher.erased(noisy, forget.condition, self.eta))
         erase = backbone.distance(backbone.predict(noisy, forget.condition), erased_target, noisy).mean()
@@ -56,7 +56,7 @@ class Esd(TeacherMethod, WeightMethod):
     def terms(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """``loss``, ``erase`` and ``preserve``; one teacher forward and one student forward."""
+        """Scalars ``loss``, ``erase`` and ``preserve``; one teacher forward and one student forward."""
         noisy = backbone.corrupt(forget.target, generator)
         request = self.retain_request(backbone, retain, generator)
         erased_target, retain_target = self.teacher.predict(

@@ -36,6 +36,6 @@ class Finetune(WeightMethod):
     def loss(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """``loss`` = mean training loss of the retain items."""
+        """``loss``, a scalar: mean training loss of the retain items."""
         condition = drop_condition(retain.condition, self._null, self.unconditional, generator)
         return {"loss": backbone.loss(retain.target, condition, generator).mean()}

@@ -134,13 +134,13 @@ class Lora(TeacherMethod):
     def learning(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """``loss``: the training loss of the forget items, without the retain side."""
+        """``loss``, a scalar: the training loss of the forget items, without the retain side."""
         return {"loss": backbone.loss(forget.target, forget.condition, generator).mean()}
 
     def contrast(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """``loss``, its two parts, and the true losses of both sides (``forget_loss``, ``retain_loss``)."""
+        """Scalars: ``loss``, its two parts, and the true losses of both sides (``forget_loss``, ``retain_loss``)."""
         noisy = backbone.corrupt(forget.target, generator)
         request = self.retain_request(backbone, retain, generator)
         teacher_output, retain_target = self.teacher.predict(

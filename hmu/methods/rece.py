@@ -57,7 +57,10 @@ class Rece(Uce):
         return reason
 
     def solve_group(self, group: Group) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """UCE's solution, then the rounds; the record says how much of the old output each adversary brought back."""
+        """UCE's solution ``(out, in)`` per layer, then the rounds.
+
+        The record says how much of the old output each adversary brought back.
+        """
         weights, _ = super().solve_group(group)
         scales = self.scales(group)
         left = []

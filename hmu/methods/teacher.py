@@ -34,7 +34,7 @@ def teacher_of(backbone: MotionBackbone) -> MotionBackbone:
 
 
 def predict_jointly(backbone: MotionBackbone, requests: Sequence[Request]) -> list[Tensor]:
-    """The network's outputs for several batches, in one forward; each has its own batch's frames.
+    """The network's outputs ``(batch, frames', ...)`` for several batches, in one forward, each of its batch's frames.
 
     A condition of one prompt stands for all items of its state.
     """
@@ -81,7 +81,7 @@ class Query:
 
 
 def given(target: Callable[[], Tensor]) -> Query:
-    """A target that no teacher is needed for."""
+    """A target ``(batch, frames', ...)`` that no teacher is needed for."""
     return Query((), target)
 
 
@@ -116,7 +116,7 @@ class Teacher:
 
     @torch.no_grad()
     def predict(self, *queries: Query) -> list[Tensor]:
-        """The target of each query, from one batched forward in which nothing is asked twice."""
+        """The target ``(batch, frames', ...)`` of each query, from one forward that asks nothing twice."""
         distinct = {_key(request): request for query in queries for request in query.requests}
         predicted = predict_jointly(self.backbone, list(distinct.values())) if distinct else []
         outputs = dict(zip(distinct, predicted, strict=True))

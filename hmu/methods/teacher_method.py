@@ -67,7 +67,7 @@ class TeacherMethod(TrainedMethod):
     def loss(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """The terms of the chosen objective."""
+        """The terms of the objective, scalars."""
         return self._objective(backbone, forget, retain, generator)
 
     @property

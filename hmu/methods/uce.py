@@ -117,7 +117,7 @@ class Uce(EditMethod):
     def deltas(
         self, backbone: MotionBackbone, forget_texts: Sequence[str], retain_texts: Sequence[str]
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Changes of weight by layer, float64, and facts for the record."""
+        """Changes of weight ``(out, in)`` by layer, float64, and facts for the record."""
         layers = pick_layers(backbone, self.layers)
         if self.variant == "upstream" and upstream_edits.reads_words(backbone):
             changes = upstream_edits.fork_deltas(backbone, forget_texts, retain_texts, self.strength)
@@ -132,7 +132,7 @@ class Uce(EditMethod):
         return deltas, facts
 
     def solve_group(self, group: Group) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """New weights of layers that read the same, and facts for the record."""
+        """New weights ``(out, in)`` of layers that read the same, and facts for the record."""
         if self.target == "direction":
             return without_direction(group, self.strength), {}
         scales, solver = self.scales(group), upstream_edits.solve if self.variant == "upstream" else solve

@@ -69,7 +69,7 @@ class PretrainingModule(L.LightningModule):
         return self._generator
 
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
-        """One step of the stage's published objective."""
+        """One step of the stage's published objective, a scalar."""
         terms = self.model.stage_loss(self.stage, batch, self.generator)  # type: ignore[operator]
         self._losses.see(terms["loss"], self.global_step + 1)
         self.log_dict({f"train/{k}": v.detach() for k, v in terms.items()}, batch_size=len(batch), prog_bar=False)

@@ -76,7 +76,7 @@ class UnlearningModule(L.LightningModule):
         self.method.to(self.device)
 
     def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
-        """One step of the method's loss; asks the method whether to stop."""
+        """One step of the method's loss (a scalar); asks the method whether to stop."""
         terms = self.method.loss(self._student[0], *batch, self.generator)
         size = len(batch[0])
         values = {name: float(value.detach()) for name, value in terms.items()}

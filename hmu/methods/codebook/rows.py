@@ -144,7 +144,7 @@ class Rewriting(EditMethod):
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-    """Standard normal numbers of ``shape``, float64."""
+    """Standard normal numbers ``(*shape)``, float64."""
     return torch.randn(shape, generator=generator).double()
 
 

@@ -85,7 +85,7 @@ def mean_words(network: Any, tokens: Tensor, mask: Tensor | None = None) -> Tens
 def fork_deltas(
     backbone: MotionBackbone, forget: Sequence[str], retain: Sequence[str], strength: float
 ) -> dict[str, Tensor]:
-    """The fork's change of every cross-attention's ``Wk`` and ``Wv`` by layer, float64.
+    """The fork's change ``(out, in)`` of every cross-attention's ``Wk`` and ``Wv`` by layer, float64.
 
     The fork's padding positions do not exist here: means run over the real tokens.
     """

@@ -40,7 +40,10 @@ def replaced(codebook: Tensor, listed: Sequence[int], code: int, alpha: float, n
 
 
 def orthogonal(codebook: Tensor, listed: Sequence[int], alpha: float) -> Tensor:
-    """Listed rows lose ``alpha`` times their part along the mean of the listed rows; a row listed twice, twice."""
+    """Listed rows of a codebook ``(codes, width)`` lose ``alpha`` times their part along the listed rows' mean.
+
+    A row that is listed twice loses it twice.
+    """
     result = codebook.clone()
     mean = codebook[list(listed)].mean(0)
     unit = mean / mean.norm()

@@ -49,13 +49,13 @@ def draw(target: Target, process: Any, generator: torch.Generator | None) -> tup
 
 
 def noised(process: Any, latent: Tensor, noise: Tensor, time: Tensor) -> State:
-    """``x_t`` with its true target, every position valid."""
+    """``x_t`` ``(batch, frames', ...)`` with its true target of that shape, every position valid."""
     valid = torch.ones(latent.shape[:2], dtype=torch.bool, device=latent.device)
     return State(process.add(latent, noise, time), time, process.target(latent, noise, time), valid)
 
 
 def square(output: Tensor, target: Tensor) -> Tensor:
-    """Mean square over every element, padding included."""
+    """Mean square over every element ``(batch, frames', ...)``, padding included."""
     return (output - target).square().mean()
 
 
@@ -72,7 +72,7 @@ def neutralise(prediction: Tensor, null: Tensor, retain: tuple[Tensor, Tensor], 
 
 
 def self_guided(concept: Tensor, null: Tensor, eta: float) -> Tensor:
-    """An early commit's loss: both terms of the target from the model being trained, gradient on the left only."""
+    """An early commit's loss, a scalar: both terms of the target from the trained model, gradient on the left only."""
     return square(concept, erase_target(null, concept, null, eta).detach())
 
 
