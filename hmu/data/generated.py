@@ -25,7 +25,11 @@ def recipe_key(generator: Callable[[Path], object] | None) -> str:
     file = getattr(sys.modules.get(getattr(function, "__module__", "")), "__file__", None)
     if file is not None:
         home = Path(file).parent
-        code = [Path(file)] if not (home / "__init__.py").is_file() else sorted(home.glob("*.py"))
+        code = (
+            [Path(file)]
+            if not (home / "__init__.py").is_file()
+            else sorted(home.glob("*.py")) + sorted(home.glob("*.yaml"))
+        )
         for path in [*code, *sorted(Path(__file__).parents[1].joinpath("motion").glob("*.py"))]:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

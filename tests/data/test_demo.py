@@ -17,9 +17,8 @@ from hmu.data.demo import ACTIONS, Spec, generate
 from hmu.data.demo.body import OFFSETS, PARENTS, retarget, standard, vary
 from hmu.data.demo.build import make_clip
 from hmu.data.demo.curves import keys, rotation, smooth
-from hmu.data.demo.grammar import captions, variant
+from hmu.data.demo.grammar import PHRASES, captions, variant
 from hmu.data.demo.motion import perform, plan
-from hmu.data.demo.phrases import PHRASES
 from hmu.data.demo.specs import sample_clip, sample_spec
 from hmu.errors import DataError
 from hmu.motion import features

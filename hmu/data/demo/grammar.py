@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from hmu.data.demo.lexicon import participle, tag, third_person
-from hmu.data.demo.phrases import PHRASES
 from hmu.data.demo.specs import Spec
+from hmu.documents import read_yaml
 
 _SUBJECTS = ("a person", "a man", "someone", "the person", "the figure", "a figure", "the man", "a human")
 _SUBJECT_WEIGHTS = (0.44, 0.14, 0.14, 0.1, 0.06, 0.05, 0.05, 0.02)
@@ -23,6 +24,13 @@ _LINKS = ("then", "and then", ", then")
 _IMPLICIT_SHARE = 0.25
 
 Token = tuple[str, str, str]  # word as written, lemma, part of speech
+Row = tuple[tuple[str, ...], ...]  # primary phrases, synonyms, implicit phrases
+
+#: by action, or action and variant
+PHRASES: dict[str, Row] = {
+    key: tuple(tuple(row[kind]) for kind in ("primary", "synonyms", "implicit"))
+    for key, row in read_yaml(Path(__file__).with_name("phrases.yaml")).items()
+}
 
 
 def variant(spec: Spec) -> str:
