@@ -22,7 +22,7 @@ from hmu.data.files import clip_id, existing
 from hmu.data.generated import Generated, recipe_key
 from hmu.data.packed import Pack, pack, source_key
 from hmu.data.reading import MAX_KEPT, build_entries, reading_rule
-from hmu.data.soundness import check_limits, check_shape, read_statistic, told, unused
+from hmu.data.soundness import check_limits, check_shape, counted, read_statistic, unused
 from hmu.documents import read_lines
 from hmu.errors import ConfigError, DataError
 from hmu.motion.representation import Representation, skeleton_representation
@@ -172,10 +172,10 @@ class DatasetSource:
         broken = dict(packed.problems) | ({"listed in test and in another split": overlap} if overlap else {})
         where = f"data set '{self.name}' in {self.root}"
         if not self.used_ids:
-            raise DataError(f"{where} has no usable clip: {told(broken | self.unused) or 'empty split files'}")
+            raise DataError(f"{where} has no usable clip: {counted(broken | self.unused) or 'empty split files'}")
         if broken and self.strict:
-            raise DataError(f"{where}: {told(broken)}. Mend the files, or set dataset.strict=false to skip them")
-        if skipped := told(broken | self.unused):
+            raise DataError(f"{where}: {counted(broken)}. Mend the files, or set dataset.strict=false to skip them")
+        if skipped := counted(broken | self.unused):
             counts = f"{len(self.used_ids)} of {len(self.all_ids)} clips are usable"
             log.warning("data set '%s': %s; skipped: %s", self.name, counts, skipped)
 

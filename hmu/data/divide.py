@@ -15,7 +15,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.data.files import clip_id, composed, id_problem
 from hmu.data.partition import Partition
 from hmu.data.published_split import id_list, keyword_split
-from hmu.data.soundness import by_kind, few, told
+from hmu.data.soundness import by_kind, counted, few
 from hmu.documents import read_bytes, read_lines, read_text
 from hmu.errors import DataError, shown
 
@@ -138,7 +138,7 @@ def _neighbours(
 
 def _refuse_empty(partition: Partition, source: DatasetSource, concept: Concept) -> None:
     where = f"concept '{concept.name}' on {source.name}, split '{partition.split}'"
-    unread = f"; never read: {told(by_kind(partition.skipped))}" if partition.skipped else ""
+    unread = f"; never read: {counted(by_kind(partition.skipped))}" if partition.skipped else ""
     if not partition.forget:
         close = _nearest_words(source, partition.retain, concept)
         hint = f"; words in its captions that come close: {', '.join(close)}" if close else ""
@@ -181,7 +181,7 @@ def partition_from_files(
             why = "is in it" if not listed else f"is ever read ({shown(listed[0], 30)}: {left_out[listed[0]]})"
             raise DataError(f"{key} on {source.name}, split '{split}': none of its {len(side)} clips {why}")
     if left_out:
-        log.warning("of the listed clips %d are never read: %s", len(left_out), told(by_kind(left_out)))
+        log.warning("of the listed clips %d are never read: %s", len(left_out), counted(by_kind(left_out)))
     reasons = dict.fromkeys(forget, f"listed in {Path(forget_file).name}")
     return Partition(name, source.name, split, forget, retain, reasons, "files", skipped=left_out)
 

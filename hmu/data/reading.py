@@ -117,7 +117,7 @@ def line_table(texts: Sequence[bytes]) -> NDArray[np.void]:
 def line_problems(lines: NDArray[np.void]) -> Iterator[tuple[str, np.void]]:
     """What is wrong with caption lines: the kind of trouble, and the row of :func:`line_table`.
 
-    Times that no frame lies between (reversed, negative, infinite) are told too: no entry is ever made of them.
+    Times that no frame lies between (reversed, negative, infinite) are listed too: no entry is ever made of them.
     """
     start, end = lines["start"], lines["end"]
     impossible = ~(np.isfinite(start) & np.isfinite(end)) | (start < 0) | (end < 0) | ((end != 0) & (end <= start))

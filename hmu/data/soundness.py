@@ -23,7 +23,7 @@ SMALLEST = 1e-6  #: a standard deviation below divides numbers into nonsense
 Kinds = Mapping[str, Sequence[str]]  #: ids by kind of trouble
 
 
-def told(kinds: Kinds) -> str:
+def counted(kinds: Kinds) -> str:
     """``no motion file (5): a, b, c, d and 1 more; …``: bounded, whatever is wrong with how many clips."""
     most = SHOWN if len(kinds) < SHOWN else 2
     return "; ".join(f"{kind} ({len(ids)}): {few(ids, most)}" for kind, ids in kinds.items())
@@ -83,7 +83,7 @@ def unused(
     used: NDArray[np.int64],
     min_frames: int,
 ) -> dict[str, list[str]]:
-    """Sound clips of which no entry is ever made, by kind; those without a usable caption are told elsewhere.
+    """Sound clips of which no entry is ever made, by kind; those without a usable caption are listed elsewhere.
 
     Args:
         ids, frames: of all clips; lines: their line table.

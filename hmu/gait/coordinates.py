@@ -37,8 +37,8 @@ def poses_of(table: Table, knee: str = "auto", degrees: bool | None = None) -> t
         raise DataError(
             f"{table.path}: coordinate '{absent[0]}' is missing ({len(absent)} of 23); use a gait model's file"
         )
-    told = table.degrees if degrees is None else degrees
-    if told is None:
+    in_degrees = table.degrees if degrees is None else degrees
+    if in_degrees is None:
         raise DataError(f"{table.path}: the header lacks inDegrees; say degrees=true or degrees=false")
     table.require([name for name in COORDINATES if name in table])
     extra = [name for name in table.names if name not in COORDINATES]
@@ -46,15 +46,15 @@ def poses_of(table: Table, knee: str = "auto", degrees: bool | None = None) -> t
         listed = shown(", ".join(extra), 200)
         log.info("%s: %d columns that gait models lack are left out: %s", table.path.name, len(extra), listed)
     poses = np.stack([table[name] if name in table else np.zeros(len(table.time)) for name in COORDINATES], 1)
-    poses[:, columns.osim(ANGLES)] *= np.pi / 180 if told else 1.0
-    _check_angles(poses, told, table.path)
+    poses[:, columns.osim(ANGLES)] *= np.pi / 180 if in_degrees else 1.0
+    _check_angles(poses, in_degrees, table.path)
     _to_metres(poses, table.path)
     moved = [name for name in TOES if name in table and np.abs(table[name]).max() > 1e-6]
     if moved:
         log.warning("%s: %s moves; model states hold no toe angles, they are left out", table.path.name, moved[0])
-    sign = _knee_sign(poses[:, columns.osim(KNEES)], knee, told, table.path)
+    sign = _knee_sign(poses[:, columns.osim(KNEES)], knee, in_degrees, table.path)
     poses[:, columns.osim(KNEES)] *= sign
-    return poses, {"degrees": "yes" if told else "no", "knee_flexion": "positive" if sign > 0 else "negative"}
+    return poses, {"degrees": "yes" if in_degrees else "no", "knee_flexion": "positive" if sign > 0 else "negative"}
 
 
 def _check_angles(poses: Array, degrees: bool, path: Path) -> None:

@@ -96,8 +96,8 @@ def read_table(path: Path | str, *, gaps: bool = False) -> Table:
         raise DataError(f"{path}: inDegrees={shown(degrees)}, expected yes or no")
     values, numbers = _without_repeats(path, values, numbers)
     time = _even(values[:, 0], path)
-    told = degrees in _YES if degrees else (False if states else None)  # OpenSim writes states in radians
-    return Table(tuple(names[1:]), time, values[:, 1:], told, path, numbers)
+    in_degrees = degrees in _YES if degrees else (False if states else None)  # OpenSim writes states in radians
+    return Table(tuple(names[1:]), time, values[:, 1:], in_degrees, path, numbers)
 
 
 def _cells(line: str, words: list[str], count: int) -> list[str]:

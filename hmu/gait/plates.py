@@ -104,7 +104,7 @@ def _columns(table: Table) -> list[_Columns]:
 
 
 def in_metres(plates: Sequence[Plate], heels: Array, path: Path) -> list[Plate]:
-    """The plates with centres of pressure in metres; millimetres and centimetres are told by their size.
+    """The plates with centres of pressure in metres; millimetres and centimetres are recognised by their size.
 
     Args:
         heels: ``(frames, 6)`` metres, right then left: of two units the one that puts the feet nearer is right.

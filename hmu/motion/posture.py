@@ -1,4 +1,4 @@
-"""Which way is up in a BVH file, and how long is its unit: told from posed frames, for a file does not say it.
+"""Which way is up in a BVH file, and how long is its unit: found from posed frames, since a file does not say it.
 
 The OFFSETs alone do not tell: those of LAFAN1 all point along x though its motion is y up, and files exported z up may
 keep a rest pose that stands along y. So the posed bodies of all clips of a skeleton are looked at together (one person

@@ -1,4 +1,4 @@
-"""Changing the frame rate: joint positions linearly, rotations by slerp; rates told apart from rounded frame times."""
+"""Changing the frame rate: joint positions linearly, rotations by slerp; rates recovered from rounded frame times."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def look_inside(source: DatasetSource) -> str:
     Raises:
         DataError: broken files (all are listed), no clip that is read, or statistics that cannot be used.
     """
-    from hmu.data.soundness import told
+    from hmu.data.soundness import counted
 
     source.prepare()
     for name in ("mean", "std"):
@@ -122,7 +122,7 @@ def look_inside(source: DatasetSource) -> str:
     opened = f"opened {len(ids)} clips, {source.pack.offsets[-1]} frames: all sound"
     if used == len(ids):
         return f"{opened}, all of them are used\n"
-    return f"{opened}, but only {used} of {len(ids)} will ever be used; never: {told(source.unused)}\n"
+    return f"{opened}, but only {used} of {len(ids)} will ever be used; never: {counted(source.unused)}\n"
 
 
 def run(config: DictConfig) -> list[Finding]:

@@ -71,7 +71,7 @@ def style_of(trial: Trial) -> str:
     return next(name for name, seen in styles(torch.from_numpy(trial.states)[None]).items() if bool(seen))
 
 
-def tell(made: Sequence[Group]) -> None:
+def log_speeds(made: Sequence[Group]) -> None:
     """Log how well asked speeds were met, by the pelvis' path and by standing feet; slope and error of a sweep."""
     import numpy as np
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, ListConfig
 
 from hmu.errors import ConfigError
 from hmu.progress import phase
-from hmu.tools.gait_numbers import Group, measured, quality, style_of, tell
+from hmu.tools.gait_numbers import Group, log_speeds, measured, quality, style_of
 from hmu.tools.generate_files import RECORDS
 from hmu.tools.prompts import ASKED, Limits, asked_frames
 
@@ -116,7 +116,7 @@ def run(
     plots = plot(out, made)
     records[0]["files"] |= plots
     write_json(out / RECORDS, records)
-    tell(made)
+    log_speeds(made)
     log.info("wrote %d windows to %s", len(records), out)
     return records
 

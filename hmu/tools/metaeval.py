@@ -87,8 +87,8 @@ def run(config: DictConfig) -> Path:
     place.begin(["metaeval.json", "metaeval.md"])
     write_json(out / "metaeval.json", {"schema": 1, "context": circumstances, "effects": [asdict(e) for e in found]})
     heading = f"{backbone.name}, '{concept.name}' on {source.name}, {suite.repeats} repeats."
-    told = f"{heading}\n\n{table(found)}\n"
-    write_text(out / "metaeval.md", told)
+    text = f"{heading}\n\n{table(found)}\n"
+    write_text(out / "metaeval.md", text)
     place.finish()
     if document is not None:
         from hmu.tools.detectors_report import fill
@@ -97,7 +97,7 @@ def run(config: DictConfig) -> Path:
             document,
             fill(document.read_text(encoding="utf-8"), "metaeval", f"{heading}\n\n{table(sides_of(found, concept))}\n"),
         )
-    log.info("%s\n%s", out / "metaeval.md", told)
+    log.info("%s\n%s", out / "metaeval.md", text)
     return out / "metaeval.md"
 
 

@@ -90,7 +90,7 @@ def divide(
     """
     from hmu.data.divide import partition_by_concept, published_lists
     from hmu.data.partition import list_paths, save_list
-    from hmu.data.soundness import by_kind, told
+    from hmu.data.soundness import by_kind, counted
 
     stem = f"{split.replace('+', '_')}-{concept.name}"
     lines: list[str] = []
@@ -103,7 +103,7 @@ def divide(
         for path, ids in zip(partition.save_lists(work), (partition.forget, partition.retain), strict=True):
             lines.append(f"{folder / path.name}: {len(ids)} ids")
     if partition is not None and partition.skipped:
-        lines.append(f"{split}: never read, so on neither side: {told(by_kind(partition.skipped))}")
+        lines.append(f"{split}: never read, so on neither side: {counted(by_kind(partition.skipped))}")
     if audit and partition is not None:
         partition.save(work / f"partition-{stem}.json")
         name = partition.save_audit(work / f"audit-{stem}.csv").name

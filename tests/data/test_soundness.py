@@ -1,4 +1,4 @@
-"""What is never read is counted nowhere, and told in one bounded line."""
+"""What is never read is counted nowhere, and counted in one bounded line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from hmu.data.concepts import Concept
 from hmu.data.divide import partition_by_concept, partition_from_files, published_lists
-from hmu.data.soundness import few, read_statistic, told
+from hmu.data.soundness import counted, few, read_statistic
 from hmu.errors import ConfigError, DataError
 from tests.data.conftest import FEATURES, write_layout
 
@@ -130,7 +130,7 @@ def test_a_mean_may_be_zero_and_below(tmp_path: Path) -> None:
 def test_lists_in_messages_are_bounded() -> None:
     assert few(list("abcd")) == "a, b, c, d"
     assert few([f"{i:06d}" for i in range(30000)]).endswith("000003 and 29996 more")
-    assert told({"x": ["a\0" + "b" * 100]}) == r"x (1): a\x00" + "b" * 24 + "…"
+    assert counted({"x": ["a\0" + "b" * 100]}) == r"x (1): a\x00" + "b" * 24 + "…"
 
 
 @pytest.mark.parametrize(

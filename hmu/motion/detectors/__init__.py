@@ -112,8 +112,8 @@ def detect_each(wanted: Iterable[str], joints: Any, lengths: Any = None, fps: fl
         for name, (rule, side) in rules.items():
             seen = rule(body)
             if side and side not in seen.sides:
-                told = ", ".join(seen.sides) or "no sides"
-                raise ConfigError(f"detector '{rule.name}' cannot tell '{side}': it tells {told}")
+                sides = ", ".join(seen.sides) or "no sides"
+                raise ConfigError(f"detector '{rule.name}' cannot tell '{side}': it tells {sides}")
             found[name].append(seen.sides[side] if side else seen.any)
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
