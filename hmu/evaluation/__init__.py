@@ -1,1 +1,1 @@
-"""Which prompts a model is asked, what is counted on its answers, and how the result is told."""
+"""Which prompts a model is asked, what is counted in its motions, and how models are compared."""

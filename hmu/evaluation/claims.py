@@ -14,7 +14,7 @@ from hmu.metrics.intervals import wilson_interval
 
 BASIS = 0.5  #: a base that shows the concept in a smaller share of its answers leaves nothing to be forgotten
 KNOWN, SEEN = 0.8, 5  #: an action is offered if the base shows it in this share of at least so many answers
-FEW = 20  #: prompts below which a share is never told without its interval
+FEW = 20  #: prompts below which a share is never reported without its interval
 FAR = 0.6  #: standard deviations between data and training data; measured: own data 0.0 to 0.3, others' 0.9 to 1.4
 ASTRAY = 0.3  #: base's FID over the variance of real motions; measured: 0.01 on its own data, 0.4 to 0.8 on others'
 MANY = 40  #: motions below which FID is large by itself

@@ -88,14 +88,14 @@ def with_draws(row: Row, draws: Tensor | None, prompts: Tensor | None = None) ->
     low, high = interval(draws)
     if draws is None or low is None or high is None:
         return Measured(row, draws, prompts)
-    told = replace(row, boot_low=low, boot_high=high)
+    quoted = replace(row, boot_low=low, boot_high=high)
     if row.is_share and 0 <= row.value <= 1:
         edges, kind = _share_interval(row, draws), "wilson"
     else:
         edges, kind = possible(row.kind, low, high), "bootstrap"
     if edges[0] is not None:
-        told = replace(told, low=edges[0], high=edges[1], interval=kind)
-    return Measured(told, draws, prompts)
+        quoted = replace(quoted, low=edges[0], high=edges[1], interval=kind)
+    return Measured(quoted, draws, prompts)
 
 
 def _share_interval(row: Row, draws: Tensor) -> tuple[float | None, float | None]:
@@ -109,7 +109,7 @@ def _share_interval(row: Row, draws: Tensor) -> tuple[float | None, float | None
 
 
 @dataclass
-class _Found:
+class _Number:
     """What one number of the metric called ``metric`` has gathered over repeats."""
 
     metric: str
@@ -138,7 +138,7 @@ def count(
     Raises:
         ConfigError: two metrics give one number, or one that its metric does not declare.
     """
-    found: dict[str, _Found] = {}
+    numbers: dict[str, _Number] = {}
     for number, samples in enumerate(repeats):
         for key, metric in metrics.items():
             if not samples.has(metric.inputs) or ("repeats" in metric.inputs and number):
@@ -148,21 +148,21 @@ def count(
             metric.reset()
             metric.update(samples)
             try:
-                _gather(key, metric, resampling, found)
+                _gather(key, metric, resampling, numbers)
             except DataError as error:  # a set too small for this metric must not lose the others
                 log.warning("set '%s': %s; left out", where, error)
-    for one in found.values():
+    for one in numbers.values():
         made = row(one.value, one.values)
         per_prompt = torch.stack(one.prompts).mean(0) if one.prompts else None
         yield with_draws(made, resampling.centred(made.value, one.draws), per_prompt)
 
 
-def _gather(key: str, metric: MotionMetric, resampling: Resampling, found: dict[str, _Found]) -> None:
+def _gather(key: str, metric: MotionMetric, resampling: Resampling, numbers: dict[str, _Number]) -> None:
     measured = metric.compute()
     per_prompt = metric.per_prompt()
     draws = metric.resampled(resampling.counts) if resampling.draws else {}
     for name, value in measured.items():
-        one = found.setdefault(name, _Found(key, metric.value(name), [], [], []))
+        one = numbers.setdefault(name, _Number(key, metric.value(name), [], [], []))
         if one.metric != key:
             raise ConfigError(f"suite.metrics: '{one.metric}' and '{key}' both give '{name}'; leave one of them out")
         one.values.append(value)
@@ -176,7 +176,7 @@ def share(
     hits: Sequence[Tensor], mask: Tensor, resampling: Resampling, row: Callable[[Sequence[float], int], Row]
 ) -> Measured:
     """A rate over the prompts of ``mask``: ``hits`` per repeat, float64 ``(n,)``; ``row`` takes values and count."""
-    seen = [hit.masked_fill(~mask, float("nan")) for hit in hits]
+    asked = [hit.masked_fill(~mask, float("nan")) for hit in hits]
     made = row([float(hit[mask].mean()) for hit in hits], int(mask.sum()))
-    draws = [resampling.of_prompts(hit) for hit in seen] if resampling.draws else []
-    return with_draws(made, resampling.centred(made.value, draws), torch.stack(seen).mean(0))
+    draws = [resampling.of_prompts(hit) for hit in asked] if resampling.draws else []
+    return with_draws(made, resampling.centred(made.value, draws), torch.stack(asked).mean(0))

@@ -31,7 +31,7 @@ def detector_concepts(concept: Concept) -> dict[str, Concept]:
     return actions if concept.detector is None else actions | {concept.name: concept}
 
 
-def _wanted(prompts: PromptSet, concept: Concept) -> set[str]:
+def _asked_for(prompts: PromptSet, concept: Concept) -> set[str]:
     """Actions whose rate should stay: those that captions ask for, on sets that should be kept or partly kept."""
     if prompts.name in FORGET_SIDE and prompts.name not in BOTH_SIDES:
         return set()
@@ -42,7 +42,7 @@ def look(prompts: PromptSet, motion: Tensor, concept: Concept) -> Hits:
     """Run the rules of the concept and of every asked-for action on motions ``(n, frames, features)`` in real units."""
     representation = prompts.representation
     rule = representation.rule(concept)
-    labels = _wanted(prompts, concept) | ({concept.name} if rule else set())
+    labels = _asked_for(prompts, concept) | ({concept.name} if rule else set())
     rules = {label: str(rule) if label == concept.name else label for label in sorted(labels)}
     hits = representation.detect(set(rules.values()), motion, prompts.lengths)
     return {label: hits[rule].double() for label, rule in rules.items()}
@@ -55,15 +55,15 @@ def rates(
 
     ``hits``: of every repeat; none = the rules do not know the skeleton.
     """
-    wanted = _wanted(prompts, concept)
+    asked = _asked_for(prompts, concept)
     made = partial(_rate, model, prompts.name)
     for label in hits[0] if hits else ():
-        mask = prompts.actions[label] if label in wanted else torch.ones(len(prompts), dtype=torch.bool)
+        mask = prompts.actions[label] if label in asked else torch.ones(len(prompts), dtype=torch.bool)
         good = "lower" if label == concept.name else "higher"
         yield share([found[label] for found in hits], mask, resampling, partial(made, label, good))
-    if wanted and hits:
-        kept = [{label: found[label] for label in sorted(wanted)} for found in hits]
-        yield _overall(kept, prompts, resampling, partial(made, None, "higher"))
+    if asked and hits:
+        others = [{label: found[label] for label in sorted(asked)} for found in hits]
+        yield _overall(others, prompts, resampling, partial(made, None, "higher"))
 
 
 def _rate(model: str, set_: str, label: str | None, good: str, values: Sequence[float], n: int) -> Row:

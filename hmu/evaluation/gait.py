@@ -43,14 +43,14 @@ class GaitSuite(Suite):
 
     def real_rates(self, sets: Sequence[PromptSet], concept: Concept) -> dict[str, dict[str, float]]:
         """What the rules see in the real windows of each set, by set and style (the concept by its own name)."""
-        found: dict[str, dict[str, float]] = {}
+        shares: dict[str, dict[str, float]] = {}
         for prompts in sets:
             if prompts.real is not None:
                 hits = styles(prompts.real.motion)
-                found[prompts.name] = {
+                shares[prompts.name] = {
                     label: float(hits[rule].double().mean()) for label, rule in _looked_for(prompts, concept).items()
                 }
-        return found
+        return shares
 
     def asked(self, prompts: PromptSet) -> PromptSet:
         """Without captions: sets of one size are one question, which is answered once (and found in the cache then)."""

@@ -1,4 +1,4 @@
-"""Generate the answers to a prompt set: batched by length, the same noise for every model, kept on disk if wished."""
+"""Generate motions for a prompt set: batched by length, the same noise for every model, kept on disk if wished."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def generate(
         batch_size: prompts of similar length per forward.
         guidance, steps: of sampling; None = the backbone's own.
         condition: of every prompt, as :func:`encode` gives it; None encodes here.
-        done: told after every batch how many motions there are more.
+        done: called after every batch with its number of motions.
     """
     rank, world = group()
     device = next(backbone.parameters()).device

@@ -43,8 +43,8 @@ class Effect:
 def effects(base: Sequence[Measured], reference: Sequence[Measured]) -> list[Effect]:
     """Every metric that both models have, sets in order, the most telling metric of a set first."""
     others = {one.row.key: one for one in reference}
-    found = [_effect(one, others[one.row.key]) for one in base if one.row.key in others]
-    finite = [e for e in found if math.isfinite(e.base) and math.isfinite(e.reference)]
+    both = [_effect(one, others[one.row.key]) for one in base if one.row.key in others]
+    finite = [e for e in both if math.isfinite(e.base) and math.isfinite(e.reference)]
     order = {name: number for number, name in enumerate(dict.fromkeys(e.set for e in finite))}
     return sorted(finite, key=lambda e: (order[e.set], -abs(e.z or 0.0), -abs(e.cohen or 0.0)))
 
@@ -89,11 +89,11 @@ def _z(base: Measured, reference: Measured) -> float | None:
     return (reference.row.value - base.row.value) / error if error > 0 else None
 
 
-def table(found: Iterable[Effect]) -> str:
+def table(rows: Iterable[Effect]) -> str:
     """Effects as Markdown."""
     lines = ["| set | metric | n | base | reference | d over repeats | AUC over prompts | z |"]
     lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
-    for e in found:
+    for e in rows:
         name = e.metric if e.label is None else f"{e.metric} [{e.label}]"
         cells = [markdown_text(e.set), f"`{name.replace('`', '')}`", str(e.n), f"{e.base:.3g}", f"{e.reference:.3g}"]
         cells += ["–" if v is None else f"{v:+.1f}" for v in (e.cohen,)]

@@ -23,13 +23,13 @@ from hmu.metrics.values import Value
 Key = tuple[str, str, str | None]
 
 
-def compare(found: Mapping[str, Sequence[Measured]]) -> list[Row]:
+def compare(measured: Mapping[str, Sequence[Measured]]) -> list[Row]:
     """All rows, those of models other than the base with recovery and drift, and the ratios to the base.
 
     Args:
-        found: by model (``base``, ``unlearned``, ``reference``), in the order of the table.
+        measured: by model (``base``, ``unlearned``, ``reference``), in the order of the table.
     """
-    tables = {model: {one.row.key: one for one in listed} for model, listed in found.items()}
+    tables = {model: {one.row.key: one for one in listed} for model, listed in measured.items()}
     base, reference = tables.get("base", {}), tables.get("reference", {})
     rows: list[Row] = []
     for model, table in tables.items():

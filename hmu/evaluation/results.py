@@ -103,8 +103,8 @@ class Results:
 
     def get(self, model: str, set_: str, metric: str, label: str | None = None) -> Row | None:
         """The row, or None where it was not measured."""
-        wanted = (set_, metric, label)
-        return next((row for row in self.rows if row.model == model and row.key == wanted), None)
+        key = (set_, metric, label)
+        return next((row for row in self.rows if row.model == model and row.key == key), None)
 
     def save(self, path: Path) -> None:
         """Write ``metrics.json`` atomically; NaN becomes null."""
@@ -136,16 +136,16 @@ class Results:
         return cls(context, rows, board)
 
 
-def _row(found: Any, number: int) -> Row:
+def _row(entry: Any, number: int) -> Row:
     """A row of the file; ``number`` names it in messages.
 
     Raises:
         TypeError, KeyError: a name that is no text, a number that is none, or a key too many or too few.
     """
-    if not isinstance(found, dict):
+    if not isinstance(entry, dict):
         raise TypeError(f"row {number} is no mapping")
-    lists = {key: tuple(found[key]) for key in _LISTS if key in found}
-    row = Row(**{**found, "value": math.nan if found["value"] is None else found["value"], **lists})
+    lists = {key: tuple(entry[key]) for key in _LISTS if key in entry}
+    row = Row(**{**entry, "value": math.nan if entry["value"] is None else entry["value"], **lists})
     for key, value in asdict(row).items():
         one = value if key in _LISTS else (value,)
         if key == "ratio_to_base":

@@ -13,7 +13,7 @@ ATTACKS = ("explicit", "paraphrase", "typo", "implicit", "compositional")
 
 
 def scoreboard(results: Results, model: str = "unlearned") -> dict[str, Any]:
-    """The three numbers of ``model``, None where they cannot be told, and what they were made of.
+    """The three numbers of ``model``, None where they are unknown, and what they were made of.
 
     * ``forget``: median recovery on the forget set over the numbers whose metrics declare ``scores`` ``forget``, each
       clipped to [0, 1]; ``overshoot`` names the metrics beyond 1. Needs a reference.
@@ -25,11 +25,11 @@ def scoreboard(results: Results, model: str = "unlearned") -> dict[str, Any]:
     """
     board: dict[str, Any] = {"forget": None, "keep": None, "hold": None, "harmonic": None}
     parts = recoveries(results, "forget", model)
-    kept = harms(results, model)
+    harm = harms(results, model)
     board.update(forget_parts=parts, overshoot=sorted(name for name, value in parts.items() if value > 1))
-    board.update(keep_parts={name: 1 - harm for name, harm in kept.items()}, hold_parts={}, weakest=None)
-    if kept:
-        board["keep"] = 1 - statistics.fmean(kept.values())
+    board.update(keep_parts={name: 1 - harm for name, harm in harm.items()}, hold_parts={}, weakest=None)
+    if harm:
+        board["keep"] = 1 - statistics.fmean(harm.values())
     if not parts:
         return board
     board["forget"] = _score(parts)
@@ -45,7 +45,7 @@ def scoreboard(results: Results, model: str = "unlearned") -> dict[str, Any]:
 
 
 def recoveries(results: Results, set_: str, model: str = "unlearned") -> dict[str, float]:
-    """Recovery on a set of every metric that decides whether the concept is forgotten, where it can be told.
+    """Recovery on a set of every metric that decides whether the concept is forgotten, where it is known.
 
     Of labelled numbers the concept's own counts.
     """
@@ -66,12 +66,12 @@ def kept_metrics(results: Results) -> list[str]:
 
 def harms(results: Results, model: str = "unlearned") -> dict[str, float]:
     """By metric, how much worse than the base the retain set is answered, 0 … 1."""
-    found = {}
+    by_metric = {}
     for metric in kept_metrics(results):
         before, after = (results.get(name, "retain", metric) for name in ("base", model))
         if before is not None and after is not None and before.value and math.isfinite(before.value + after.value):
-            found[metric] = _harm(before, after)
-    return found
+            by_metric[metric] = _harm(before, after)
+    return by_metric
 
 
 def _harm(before: Row, after: Row) -> float:

@@ -35,7 +35,7 @@ class DetectorRate(MotionMetric):
     )
     keeps: ClassVar[bool] = False
     hits: Tensor
-    seen: Tensor
+    motions: Tensor
 
     def __init__(self, labels: Sequence[str] | None = None) -> None:
         super().__init__()
@@ -44,19 +44,19 @@ class DetectorRate(MotionMetric):
         if unknown or not self.labels:
             raise ConfigError(f"detector_rate.labels={shown(unknown)}: expected some of {', '.join(names())}")
         self.add_state("hits", default=torch.zeros(len(self.labels), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("seen", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("motions", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, samples: EvalSamples) -> None:
         """Look at the joints; only counts are kept."""
         self.require(samples)
         joints, lengths = (samples[name].detach().cpu().numpy() for name in self.inputs)
-        seen = detect_each(self.labels, joints, lengths, samples.get("fps", 20.0))
-        found = [int(seen[label].sum()) for label in self.labels]
-        self.hits += torch.tensor(found, dtype=torch.int64, device=self.hits.device)
-        self.seen += len(joints)
+        hits = detect_each(self.labels, joints, lengths, samples.get("fps", 20.0))
+        counts = [int(hits[label].sum()) for label in self.labels]
+        self.hits += torch.tensor(counts, dtype=torch.int64, device=self.hits.device)
+        self.motions += len(joints)
 
     def compute(self) -> dict[str, float]:
         """``{"detector_rate/kick": share, ...}``; NaN before any motion."""
-        count = int(self.seen)
+        count = int(self.motions)
         rates = [hits / count if count else float("nan") for hits in self.hits.tolist()]
         return {f"detector_rate/{label}": rate for label, rate in zip(self.labels, rates, strict=True)}

@@ -90,13 +90,13 @@ class Diversity(MotionMetric):
 
     def compute(self) -> dict[str, float]:
         """``{"diversity": mean distance, "diversity_real": ...}``; NaN for fewer than two motions."""
-        found = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
-        return {name: self._value(rows) for name, rows in found.items() if rows is not None}
+        sides = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
+        return {name: self._value(rows) for name, rows in sides.items() if rows is not None}
 
     def resampled(self, counts: Tensor) -> dict[str, Tensor]:
         """Mean over all pairs of different prompts under resampling (a draw of pairs estimates the same)."""
-        found = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
-        return {k: _resampled(x, counts) for k, x in found.items() if x is not None and len(x) == counts.shape[1] > 1}
+        sides = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
+        return {k: _resampled(x, counts) for k, x in sides.items() if x is not None and len(x) == counts.shape[1] > 1}
 
     def _value(self, rows: Tensor) -> float:
         if len(rows) < 2:

@@ -30,7 +30,7 @@ class GaitConsistency(MotionMetric):
     * ``foot_slide``: mean horizontal speed (m/s) of feet that carry more than :data:`STANDING`.
 
     Args:
-        height: metres of the body that speeds are told for.
+        height: metres of the body that whose speeds these are.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("states",)

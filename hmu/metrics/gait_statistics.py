@@ -22,7 +22,7 @@ class GaitStatistics(MotionMetric):
     deviation``, real windows of a style by the same rules.
 
     Args:
-        height: metres of the body that speeds and step lengths are told for.
+        height: metres of the body that whose speeds and step lengths these are.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("states",)
@@ -39,13 +39,13 @@ class GaitStatistics(MotionMetric):
 
     def compute(self) -> dict[str, float]:
         """Means over windows by name."""
-        found = {name: float(values.nanmean()) for name, values in self.per_prompt().items()}
+        means = {name: float(values.nanmean()) for name, values in self.per_prompt().items()}
         real = self.rows("real_states")
         if real is not None:
             theirs = by_style(real, self.height)
-            for style in dict.fromkeys(_style(name) for name in found):
-                found[_named("statistics_gap", style)] = gap(self.per_prompt(), theirs, style)
-        return found
+            for style in dict.fromkeys(_style(name) for name in means):
+                means[_named("statistics_gap", style)] = gap(self.per_prompt(), theirs, style)
+        return means
 
     def per_prompt(self) -> dict[str, Tensor]:
         """Every statistic of every window, NaN where the window is of another style."""
@@ -55,10 +55,10 @@ class GaitStatistics(MotionMetric):
 def by_style(states: Tensor, height: float) -> dict[str, Tensor]:
     """Statistics of windows ``(n, frames, 63)``, each ``(n,)``: ``speed`` of all, ``speed/walk`` of those that walk."""
     values = statistics(states, height)
-    found = {name: values[name].double() for name in NAMES}
+    by_name = {name: values[name].double() for name in NAMES}
     for style, members in styles(states).items():
-        found |= {_named(name, style): torch.where(members, values[name].double(), torch.nan) for name in NAMES}
-    return found
+        by_name |= {_named(name, style): torch.where(members, values[name].double(), torch.nan) for name in NAMES}
+    return by_name
 
 
 def gap(ours: dict[str, Tensor], theirs: dict[str, Tensor], style: str) -> float:
@@ -69,12 +69,12 @@ def gap(ours: dict[str, Tensor], theirs: dict[str, Tensor], style: str) -> float
     """
     off = []
     for name in NAMES:
-        mine, real = ours[_named(name, style)], theirs[_named(name, style)]
-        mine, real = mine[mine.isfinite()], real[real.isfinite()]
-        if len(mine) and len(real) > 1:
+        own, real = ours[_named(name, style)], theirs[_named(name, style)]
+        own, real = own[own.isfinite()], real[real.isfinite()]
+        if len(own) and len(real) > 1:
             unit = max(float(real.std()), 0.01 * abs(float(real.mean())))
             if unit > 0:
-                off.append(abs(float(mine.mean() - real.mean())) / unit)
+                off.append(abs(float(own.mean() - real.mean())) / unit)
     return sum(off) / len(off) if off else float("nan")
 
 

@@ -25,10 +25,10 @@ class Hit:
 
     def to_json(self) -> dict[str, Any]:
         """An entry of ``retrieval`` in ``records.json``; ``score`` is the cosine in 0 .. 1."""
-        told: dict[str, Any] = {"keyid": self.keyid, "description": self.description}
+        entry: dict[str, Any] = {"keyid": self.keyid, "description": self.description}
         if not self.cosine:
-            return {**told, "distance": -self.nearness}
-        return {**told, "cosine": self.nearness, "score": self.nearness / 2 + 0.5}
+            return {**entry, "distance": -self.nearness}
+        return {**entry, "cosine": self.nearness, "score": self.nearness / 2 + 0.5}
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ def search(
         own: see :meth:`Gallery.nearness`.
         chunk: queries at a time; bounds memory, changes no result.
     """
-    found: list[list[Hit]] = []
+    hits: list[list[Hit]] = []
     for start in range(0, len(queries), chunk):
         near = gallery.nearness(queries[start : start + chunk], None if own is None else own[start : start + chunk])
         best, index = torch.sort(near, dim=1, descending=True, stable=True)
         for values, order in zip(best[:, :top].tolist(), index[:, :top].tolist(), strict=True):
             pairs = [(i, v) for v, i in zip(values, order, strict=True) if v > -torch.inf]
-            found.append([Hit(i, gallery.ids[i], gallery.descriptions[i], v, gallery.cosine) for i, v in pairs])
-    return found
+            hits.append([Hit(i, gallery.ids[i], gallery.descriptions[i], v, gallery.cosine) for i, v in pairs])
+    return hits
 
 
 def first_ranks(
@@ -123,11 +123,11 @@ def first_ranks(
     ``named``: which captions of the gallery name the concept, bool ``(rows,)``; the others as for :func:`search`. Equal
     ones that do not name it come first, which never flatters a model that should name it no more.
     """
-    found = []
+    ranks = []
     for start in range(0, len(queries), chunk):
         near = gallery.nearness(queries[start : start + chunk], None if own is None else own[start : start + chunk])
         best = near.masked_fill(~named.to(near.device), -torch.inf).amax(1, keepdim=True)
         before = ((near >= best) & ~named.to(near.device)).sum(1)
         before[best[:, 0] == -torch.inf] = top
-        found.append((1 + before).clamp(max=top + 1))
-    return torch.cat(found).cpu()
+        ranks.append((1 + before).clamp(max=top + 1))
+    return torch.cat(ranks).cpu()

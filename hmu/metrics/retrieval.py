@@ -40,10 +40,10 @@ def ranks(similarity: Tensor, right: Tensor | None = None, ties: str = "mean", m
     return nearer + (equal - 1).double() / 2
 
 
-def recall_scores(found: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
+def recall_scores(rank: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
     """``R01`` … in percent (a rank below k is a hit) and ``MedR`` = median + 1, of 0-based ranks ``(rows,)``."""
-    scores = {f"R{k:02d}": 100 * float((found < k).double().mean()) for k in ks}
-    return {**scores, "MedR": float(found.double().quantile(0.5)) + 1}
+    scores = {f"R{k:02d}": 100 * float((rank < k).double().mean()) for k in ks}
+    return {**scores, "MedR": float(rank.double().quantile(0.5)) + 1}
 
 
 def retrieval_scores(
@@ -55,8 +55,8 @@ def retrieval_scores(
     """
     scores: dict[str, float] = {}
     for name, matrix in (("t2m", similarity), ("m2t", similarity.mT)):
-        told = recall_scores(ranks(matrix, right, margin=margin), ks)
-        scores |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/len": float(len(matrix))}
+        recalls = recall_scores(ranks(matrix, right, margin=margin), ks)
+        scores |= {f"{name}/{key}": value for key, value in recalls.items()} | {f"{name}/len": float(len(matrix))}
     return scores
 
 
@@ -126,8 +126,8 @@ class Retrieval(MotionMetric):
         parts = [(similarity[i][:, i], None if right is None else right[i][:, i]) for i in self.galleries()]
         # float64 cosines of equal embeddings differ in the last digits only
         scores = mean_scores([retrieval_scores(*part, self.ks, margin=1e-10) for part in parts])
-        told = {name: value for name, value in scores.items() if not name.endswith("/len")}  # a count is no score
-        return {f"retrieval_{self.protocol}/{name}": value for name, value in told.items()}
+        own = {name: value for name, value in scores.items() if not name.endswith("/len")}  # a count is no score
+        return {f"retrieval_{self.protocol}/{name}": value for name, value in own.items()}
 
     def similarity(self) -> Tensor:
         """Cosines ``(texts, motions)`` in float64."""

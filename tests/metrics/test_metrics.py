@@ -218,7 +218,7 @@ def test_detector_rate_is_a_share() -> None:
     metric.update(EvalSamples(joints=joints, lengths=torch.full((3,), 40)))
     metric.update(EvalSamples(joints=joints, lengths=torch.full((3,), 40)))
     assert metric.compute() == {"detector_rate/kick": 0.0}
-    assert int(metric.seen) == 6
+    assert int(metric.motions) == 6
 
 
 def test_mpjpe_ignores_the_root() -> None:
