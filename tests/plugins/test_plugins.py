@@ -147,7 +147,7 @@ def test_every_row_of_the_table_is_tried():
 def test_all_kinds_together(package, tmp_path):
     """One command with a part of every kind; the other tests try each beside parts of ours."""
     words = ["unlearn.py", "backbone=drift", "method=fade", "concept=bloom", "dataset=garden", "evaluator=means"]
-    words += ["callbacks=note", "+metric@suite.metrics.low_frames=low_frames", "dataset.generator.clips=240"]
+    words += ["callbacks=note", "+metric@suite.metrics.low_frames=low_frames"]
     printed = run(words, tmp_path / "run", package)
     for kind in (
         "a detector",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ class Drift(MotionBackbone):
     """Predicts the clean motion from ``sqrt(1 - t) x + sqrt(t) noise`` and the prompt."""
 
     name = "drift"
+    stages = ("denoiser",)
 
     def __init__(self, features: int, fps: float, seed: int) -> None:
         super().__init__()
@@ -25,6 +26,9 @@ class Drift(MotionBackbone):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.denoiser = nn.Linear(features + 1 + len(LETTERS), features)
+
+    def prepare(self, mean: object, std: object, captions: Iterable[object] = ()) -> None:
+        """Nothing: it works in real units, and knows the alphabet."""
 
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
         """One token per prompt: how often it has each letter."""
@@ -51,10 +55,22 @@ class Drift(MotionBackbone):
         found: Tensor = self.denoiser(torch.cat([state.inputs, time, text], -1))
         return found * state.valid[..., None]
 
-    def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
+    def distance(self, prediction: Tensor, target: Tensor, state: State) -> Tensor:
         """Mean squared error over valid frames ``(batch,)``."""
-        error = (prediction - answer).square().mean(-1) * state.valid
+        error = (prediction - target).square().mean(-1) * state.valid
         return error.sum(1) / state.valid.sum(1).clamp(min=1)
+
+    def stage_window(self, stage: str) -> int | None:
+        """Whole clips."""
+        return None
+
+    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
+        """All there are."""
+        return self.denoiser.parameters()
+
+    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """The loss that methods see too."""
+        return {"loss": self.loss(self.encode_target(batch), self.encode_text(batch.texts), generator).mean()}
 
     def sample(
         self,
