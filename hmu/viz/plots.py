@@ -56,22 +56,15 @@ def lighten(axes: Any, x_label: str = "", y_label: str = "") -> None:
 
 
 def write_png(figure: Any, path: Path | str) -> Path:
-    """Write a figure atomically; equal figures give equal files."""
-    _as_it_is(figure)
+    """Write a figure atomically; equal figures give equal files. A dollar in a name begins no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})  # no time stamp inside
     write_bytes(path, buffer.getvalue())
     return Path(path)
-
-
-def _as_it_is(figure: Any) -> None:
-    """Names and prompts may hold anything: a dollar in them begins no formula."""
-    from matplotlib.text import Text
-
-    powers = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"]
-    kept = {label for axis in powers for label in axis.get_ticklabels(which="both")}
-    for text in set(figure.findobj(Text)) - kept:
-        text.set_parse_math(False)
 
 
 def detector_bars(
