@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.paired import Pair, Timing, arguments, measure, report
 from hmu.backbones.momask import MoMask
+from hmu.compose import configured
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.methods.codebook.encoding import encode, windows
@@ -59,7 +60,9 @@ def published() -> MoMask:
     """The tokenizer at its published size (512 codes of 512, 6 layers), with random weights and codes."""
     torch.manual_seed(0)
     small = {"latent_dim": 8, "n_heads": 1, "n_layers": 1, "ff_size": 8}
-    model = MoMask(text_width=8, masked=small, residual=small, length={"hidden": (8, 8, 8)}).eval()
+    model = configured(
+        "backbone", "momask", checkpoint=None, text=None, text_width=8, masked=small, residual=small, length=None
+    ).eval()
     latent = model.rvq.latents(model.statistics.normalise(Walks(1).walk[None, :196], torch.tensor([196])))
     for codes in model.codebooks().values():
         codes.copy_(latent.mean() + latent.std() * torch.randn(codes.shape) * 0.5)

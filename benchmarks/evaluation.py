@@ -17,9 +17,8 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from benchmarks.paired import Pair, Timing, arguments, measure, report
-from hmu.backbones.momask import MoMask
 from hmu.checkpoints.store import Store
-from hmu.compose import register_resolvers
+from hmu.compose import configured, register_resolvers
 from hmu.config import CONFIGS
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
@@ -99,7 +98,9 @@ class Job:
         self.side, self.inside = "ours", False
         tower = RandomTower(512, 12) if published else RandomTower(16, 1)
         sizes = {} if published else {"rvq": {"codes": 8, "code_dim": 16, "width": 16}, "masked": TOY, "residual": TOY}
-        self.model = MoMask(text=tower, sampling={"steps": steps}, **sizes).eval()
+
+        changes = {"checkpoint": None, "text": tower, "sampling": {"steps": steps}, **sizes}
+        self.model = configured("backbone", "momask", **changes).eval()
         small = {} if published else {"word": 8, "text_hidden": 8, "motion_hidden": 8, "movement_hidden": 8, "width": 8}
         self.evaluator = GuoEvaluator(**{**PUBLISHED, **small}).eval()
         lengths = torch.randint(10, 50, (prompts,), generator=torch.Generator().manual_seed(1)) * 4  # 40 to 196 frames

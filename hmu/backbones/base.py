@@ -303,10 +303,17 @@ class MotionBackbone(Pretrained, ABC):
             CheckpointError, ConfigError: in one line.
         """
         model = super().open(checkpoint, authors, **options)
-        configured = options.get("features", model.features)
-        if model.features != configured:
+        model.check_features(options, checkpoint)
+        return model
+
+    def check_features(self, options: Mapping[str, Any], origin: str | Path | None) -> None:
+        """Refuse weights from ``origin`` for other features than ``options`` name.
+
+        Raises:
+            ConfigError: naming both numbers.
+        """
+        if options.get("features", self.features) != self.features:
             raise ConfigError(
-                f"backbone.features={configured}, but {checkpoint} generates {model.features} columns: "
+                f"backbone.features={options['features']}, but {origin} generates {self.features} columns: "
                 "set features to that"
             )
-        return model

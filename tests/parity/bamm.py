@@ -13,15 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hmu.backbones.bamm.authors import load_transformer
-from hmu.backbones.bamm.corruption import Corrupted, Hidden, corrupt
+from hmu.backbones.bamm.corruption import Corrupted, Hidden, corrupt, masked_terms
 from hmu.backbones.bamm.generation import Noise, find_end, generate_ids, refine_pass, with_end
-from hmu.backbones.bamm.objectives import masked_terms
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.momask.encoder import to_authors
-from hmu.backbones.momask.files import load_rvq
+from hmu.backbones.tokens.authors import load_rvq
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
+from tests import published as numbers_of
 from tests.parity.checks import Check, exact
 from tests.parity.momask_files import (
     DOUBLE,
@@ -54,7 +54,9 @@ def published(
         codes, text_width, places: what a case's arrays tell (places: of its tokens, END included).
         blocks: kind of the blocks where the manifest does not name it.
     """
-    options = BidirectionalOptions(**transformer_sizes(dict(numbers)), blocks=str(numbers.get("trans", blocks)))
+    options = numbers_of.options(
+        BidirectionalOptions, **transformer_sizes(dict(numbers)), blocks=str(numbers.get("trans", blocks))
+    )
     options = replace(options, max_tokens=max(options.max_tokens, places - 1))
     codes = int(numbers.get("num_tokens", 512)) if codes is None else codes
     return BidirectionalTransformer(codes, int(numbers.get("code_dim", 512)), text_width, options)
@@ -193,7 +195,7 @@ def stored_noise(arrays: Arrays, run: str) -> Noise:
 def authors_options(scale: float, noise: Noise) -> SamplingOptions:
     """What the authors' generation always does; the ranking is recorded, or left to this machine's sort."""
     ranking = "tied" if noise.scores is None else "random"
-    return SamplingOptions(guidance=scale, ranking=ranking, refine_guidance=3.0)
+    return numbers_of.options(SamplingOptions, guidance=scale, ranking=ranking, refine_guidance=3.0)
 
 
 def _generation(net: BidirectionalTransformer, case: Case, run: str) -> Iterator[Check]:

@@ -16,10 +16,11 @@ from torch import Tensor
 from hmu.backbones.bamm.authors import load_transformer
 from hmu.backbones.bamm.generation import Generated, generate_ids
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
-from hmu.backbones.momask.files import load_rvq, load_statistics
 from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.backbones.momask.rvq import Rvq
 from hmu.backbones.momask.sampling import decode_residual
+from hmu.backbones.tokens.authors import load_rvq
+from hmu.checkpoints.authors import read_statistics
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
 from tests.parity.bamm import authors_options, bamm_checks, stored_noise
@@ -55,7 +56,7 @@ def chains(case: Path) -> Iterator[Chain]:
             net = load_transformer(folder, rvq.options.codes)[0]
         except CheckpointError:
             continue  # another part's folder
-        mean, std = (torch.from_numpy(x).float() for x in load_statistics(tokenizer, rvq.features))
+        mean, std = (torch.from_numpy(x).float() for x in read_statistics(tokenizer / "meta", rvq.features))
         for name, residual in residuals(case).items():
             if options[name].get("vq_name") == opt.get("vq_name") and residual.quantizers == rvq.options.quantizers:
                 yield Chain(net, rvq, residual, mean, std)

@@ -18,6 +18,7 @@ from hmu.backbones.gaitdynamics.options import DecoderOptions, ScheduleOptions
 from hmu.gait import columns, rotations, states
 from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import FEET, JOINTS, SEGMENTS, Skeleton, forward
+from tests import published
 from tests.parity.checks import Check, compare, exact
 from tests.parity.gait_files import (
     DECODER,
@@ -56,10 +57,10 @@ def column_lists(case: Path) -> Iterator[Check]:
 
 
 def _defaults(model: dict[str, Any]) -> Iterator[Check]:
-    ours, theirs = dataclasses.asdict(DecoderOptions()), dataclasses.asdict(sizes(model["decoder"]))
+    ours, theirs = dataclasses.asdict(published.options(DecoderOptions)), dataclasses.asdict(sizes(model["decoder"]))
     yield exact("published sizes", ours, theirs)
     process = model["diffusion"]
-    schedule = ScheduleOptions()
+    schedule = published.options(ScheduleOptions)
     found = (schedule.timesteps, schedule.beta_schedule, schedule.predict == "noise")
     yield exact("schedule", found, (process["n_timestep"], process["schedule"], process["predict_epsilon"]))
     adan = Adan([torch.nn.Parameter(torch.zeros(1))]).defaults

@@ -18,6 +18,7 @@ from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ancestral
 from hmu.errors import CheckpointError
 from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import FRAMES, Skeleton
+from tests import published
 from tests.parity.checks import Check, compare, exact
 from tests.parity.gait_files import CHAOTIC, DECODER, DOUBLE, FILE, SAMPLING, facts, knee, load, strange
 from tests.parity.salad_files import Arrays
@@ -48,10 +49,10 @@ def _schedules(arrays: Arrays) -> Iterator[Check]:
     for name in arrays:
         parts = name.split("/")
         if parts[0] == "make_beta":
-            options = ScheduleOptions(timesteps=int(parts[2]), beta_schedule=parts[1])
+            options = published.options(ScheduleOptions, timesteps=int(parts[2]), beta_schedule=parts[1])
             yield compare(name, betas(options), arrays[name], DOUBLE)
             continue
-        options = ScheduleOptions(timesteps=int(parts[1]), beta_schedule=parts[0])
+        options = published.options(ScheduleOptions, timesteps=int(parts[1]), beta_schedule=parts[0])
         value = Diffusion(options).tables[parts[2]]
         if parts[2] == "p2_loss_weight" and bool((arrays[name] == 1).all()):
             value = torch.ones_like(value)  # recorded with the weighting off
@@ -59,9 +60,9 @@ def _schedules(arrays: Arrays) -> Iterator[Check]:
 
 
 def _options(variant: Mapping[str, Any]) -> tuple[ScheduleOptions, ObjectiveOptions]:
-    schedule = ScheduleOptions(predict="noise" if variant.get("predict_epsilon") else "sample")
+    schedule = published.options(ScheduleOptions, predict="noise" if variant.get("predict_epsilon") else "sample")
     loss = {"l1": "l1", "l2": "l2"}[variant.get("loss_type", "l2")]
-    return schedule, ObjectiveOptions(loss=loss, p2=bool(variant.get("use_p2", False)))
+    return schedule, published.options(ObjectiveOptions, loss=loss, p2=bool(variant.get("use_p2", False)))
 
 
 @torch.no_grad()
@@ -72,7 +73,7 @@ def _training(
     for label, dtype in PRECISIONS.items():
         x, noise = arrays.tensor("x_start", dtype), arrays.tensor("noise", dtype)
         time, net = arrays.tensor("t"), network.to(dtype)
-        noisy = Diffusion(ScheduleOptions()).add(x, noise, time)
+        noisy = Diffusion(published.options(ScheduleOptions)).add(x, noise, time)
         out = net(noisy, time)
         if label == "f32":
             yield compare("q_sample", noisy, arrays["q_sample"], FILE)
@@ -133,7 +134,7 @@ def _process(name: str) -> Diffusion:
     steps = next((int(m.group(1)) for word in words if (m := re.fullmatch(r"n(\d+)", word))), 1000)
     shapes = {"sqrtlinear": "sqrt_linear", "cosine": "cosine", "sqrt": "sqrt"}
     schedule = next((shapes[word] for word in words if word in shapes), "linear")
-    return Diffusion(ScheduleOptions(timesteps=steps, beta_schedule=schedule))
+    return Diffusion(published.options(ScheduleOptions, timesteps=steps, beta_schedule=schedule))
 
 
 def _sampling(arrays: Arrays, network: Decoder, normaliser: MinMax) -> Iterator[Check]:
@@ -141,7 +142,7 @@ def _sampling(arrays: Arrays, network: Decoder, normaliser: MinMax) -> Iterator[
     for name in sorted({n.split("/")[0] for n in arrays}):
         if name == "ddim_times":
             for key in [n for n in arrays if n.startswith("ddim_times/")]:
-                process = Diffusion(ScheduleOptions(timesteps=int(key.split("/")[1])))
+                process = Diffusion(published.options(ScheduleOptions, timesteps=int(key.split("/")[1])))
                 yield exact(key, process.ddim_times(len(arrays[key]) - 1), arrays[key].tolist())
             continue
         arrays.get(f"{name}/global_seed_before_call")  # tells the authors' draws, which are stored themselves
@@ -170,7 +171,7 @@ def replay(name: str, arrays: Arrays, network: Decoder, dtype: torch.dtype) -> T
     some = known if bool(known.mask.any()) else None
     if f"{name}/noises_in_call_order" in arrays:
         return ancestral(network, process, start, iter(tensor("noises_in_call_order")), known=some, restore=False)
-    guidance, options = None, SamplingOptions()
+    guidance, options = None, published.options(SamplingOptions)
     if f"{name}/opt" in arrays:
         end, begin, count, rate = arrays[f"{name}/opt"].tolist()
         options = SamplingOptions(50, int(begin), int(end), int(count), float(rate))

@@ -18,6 +18,7 @@ from hmu.backbones.gaitdynamics.options import DecoderOptions
 from hmu.errors import CheckpointError
 from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import Skeleton
+from tests import published
 from tests.parity.checks import Check, compare, exact
 from tests.parity.salad_files import Arrays
 
@@ -48,7 +49,9 @@ def facts(path: Path) -> dict[str, Any]:
 
 def sizes(stored: Mapping[str, Any]) -> DecoderOptions:
     """Our options from the authors' hyper-parameters."""
-    return DecoderOptions(**{ours: stored[theirs] for theirs, ours in SIZES.items() if theirs in stored})
+    return published.options(
+        DecoderOptions, **{ours: stored[theirs] for theirs, ours in SIZES.items() if theirs in stored}
+    )
 
 
 def filled(options: DecoderOptions) -> Decoder:

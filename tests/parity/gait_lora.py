@@ -17,6 +17,7 @@ from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.methods import adapters
 from hmu.methods.applying import applied
 from hmu.methods.edit import AdapterEdit
+from tests import published
 from tests.parity.checks import Check, compare, exact
 from tests.parity.gait_files import DECODER, DOUBLE, FILE, facts, load, sizes, strange
 from tests.parity.salad_files import Arrays
@@ -49,7 +50,7 @@ def lora(case: Path) -> Iterator[Check]:
 
 
 def _model(base: Decoder) -> GaitDynamics:
-    model = GaitDynamics(base.options, adapters="published", variant="upstream")
+    model = published.backbone("gaitdynamics", decoder=base.options, adapters="published", variant="upstream")
     model.decoder = base
     return model
 

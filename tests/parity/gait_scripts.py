@@ -21,6 +21,7 @@ from hmu.gait import columns
 from hmu.gait.mot import read_table, write_table
 from hmu.gait.normaliser import MinMax
 from hmu.gait.states import to_osim
+from tests import published
 from tests.parity.checks import Check, compare, exact
 from tests.parity.gait import decoder
 from tests.parity.gait_files import SAMPLING, beside, facts, filled, normaliser_of, strange
@@ -40,7 +41,7 @@ def scripts(case: Path) -> Iterator[Check]:
 @lru_cache(maxsize=1)
 def _network() -> Decoder:
     """The published size, filled by the documented formula."""
-    return filled(DecoderOptions())
+    return filled(published.options(DecoderOptions))
 
 
 def _normaliser(case: Path) -> MinMax:
@@ -54,7 +55,13 @@ def _csv(path: Path) -> tuple[list[str], NDArray[np.float64]]:
 
 def _sampled(start: Tensor) -> Tensor:
     """Unguided sampling as the authors run it: their guidance window is empty, so the speed asked for has no effect."""
-    return ddim(_network(), Diffusion(ScheduleOptions()), start, SamplingOptions(), variant="upstream")
+    return ddim(
+        _network(),
+        Diffusion(published.options(ScheduleOptions)),
+        start,
+        published.options(SamplingOptions),
+        variant="upstream",
+    )
 
 
 def _poses(states: Tensor, height: float) -> NDArray[np.float64]:
@@ -113,14 +120,14 @@ def _inpaint(case: Path) -> Iterator[Check]:
     path = next(iter(sorted(case.glob("*.npz"))))
     arrays, normaliser = Arrays(path), _normaliser(case)
     known = Known(arrays.tensor("value"), arrays.tensor("mask"))
-    count = SamplingOptions().steps
+    count = published.options(SamplingOptions).steps
     noises = (documented_noise(2 * step, known.value.shape) for step in range(1, count))
     start = documented_noise(0, known.value.shape)
     out = ddim(
         _network(),
-        Diffusion(ScheduleOptions()),
+        Diffusion(published.options(ScheduleOptions)),
         start,
-        SamplingOptions(),
+        published.options(SamplingOptions),
         known=known,
         noises=noises,
         variant="upstream",

@@ -15,7 +15,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from hmu.backbones.momask.files import load_rvq
+from hmu.backbones.tokens.authors import load_rvq
 from hmu.checkpoints.safe import load_tensors
 from hmu.errors import CheckpointError
 from hmu.methods.codebook.ranking import Scores, best, published_choice, published_ratios, usage

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.momask.encoder import from_authors, to_authors
-from hmu.backbones.momask.files import EMA
+from hmu.backbones.tokens.authors import EMA
 from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
 from tests import parity

@@ -22,6 +22,7 @@ from hmu.backbones.momask.options import LengthOptions, TransformerOptions
 from hmu.backbones.momask.sampling import Chooser, decode_base, kept_classes
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
+from tests import published
 from tests.parity.checks import Check
 from tests.parity.momask_files import (
     DOUBLE,
@@ -51,7 +52,7 @@ def model_for(case: Case, probe: str = "") -> MaskedTransformer:
     width = next(arrays[name].shape[1] for name in arrays if name.split("/")[-1] == "cond")
     if case.filled:
         numbers = case.hyper_parameters()
-        options = TransformerOptions(**transformer_sizes(numbers))
+        options = published.options(TransformerOptions, **transformer_sizes(numbers))
         return fill_by_rule(MaskedTransformer(codes, int(numbers.get("code_dim", 512)), width, options), case.filled)
 
     found = {}
@@ -204,7 +205,7 @@ def mtrans(folder: Path) -> Iterator[Check]:
     path = folder / "manifest_full.json"
     if path.is_file():
         numbers = json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"]
-        options = TransformerOptions(**transformer_sizes(numbers))
+        options = published.options(TransformerOptions, **transformer_sizes(numbers))
         codes, code_dim = int(numbers.get("num_tokens", 512)), int(numbers.get("code_dim", 512))
         with torch.device("meta"):
             model = MaskedTransformer(codes, code_dim, int(numbers.get("clip_dim", 512)), options)
@@ -244,8 +245,8 @@ def _estimator(case: Case) -> LengthEstimator:
     if any(fits(model) for model in found.values()):
         text = arrays.tensor("text_emb")
         return pick(case.folder, found, fits, lambda m: deviation(m(text), arrays["logits"]))
-    hidden = case.hyper_parameters().get("hidden", LengthOptions().hidden)
-    model = LengthEstimator(sizes[0], LengthOptions(sizes[1], tuple(hidden)))
+    hidden = case.hyper_parameters().get("hidden", published.options(LengthOptions).hidden)
+    model = LengthEstimator(sizes[0], published.options(LengthOptions, classes=sizes[1], hidden=tuple(hidden)))
     return fill_by_rule(model, case.filled or "hash")
 
 
@@ -258,7 +259,7 @@ def length(folder: Path) -> Iterator[Check]:
     if path.is_file():
         numbers = json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"]
         with torch.device("meta"):
-            options = LengthOptions(int(numbers["output_size"]), tuple(numbers["hidden"]))
+            options = LengthOptions(int(numbers["output_size"]), tuple(numbers["hidden"]), 0.2)
             yield from manifest(path, LengthEstimator(int(numbers["input_size"]), options).state_dict())
 
 

@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmu.backbones.momask import objectives
-from hmu.backbones.momask.authors import load_masked, load_residual
+from hmu.backbones.momask.authors import load_masked
 from hmu.backbones.momask.encoder import to_authors
-from hmu.backbones.momask.files import load_rvq, load_statistics
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.options import ResidualOptions
 from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.backbones.momask.rvq import Rvq
 from hmu.backbones.momask.sampling import decode_base, decode_residual
+from hmu.backbones.tokens import objectives
+from hmu.backbones.tokens.authors import load_residual, load_rvq
+from hmu.checkpoints.authors import read_statistics
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
+from tests import published as numbers_of
 from tests.parity.checks import Check
 from tests.parity.momask_files import (
     DOUBLE,
@@ -46,7 +48,9 @@ LOGITS = re.compile(r"q(\d+)_logits(?:_scale([\d.]+)|(_force_mask|_uncond))?")
 
 def published(numbers: dict[str, Any], shared: bool) -> ResidualOptions:
     """Options of the published size; the unshared head as the authors' code computes it."""
-    return ResidualOptions(**transformer_sizes(numbers), share_weight=shared, doubled_head=not shared)
+    return numbers_of.options(
+        ResidualOptions, **transformer_sizes(numbers), share_weight=shared, doubled_head=not shared
+    )
 
 
 def residuals(case: Path) -> dict[str, ResidualTransformer]:
@@ -241,7 +245,7 @@ def _chain(case: Case) -> Chain:
         try:
             masked = load_masked(folder)[0]
             rvq = load_rvq(tokenizer)[0]
-            mean, std = (torch.from_numpy(x).float() for x in load_statistics(tokenizer, rvq.features))
+            mean, std = (torch.from_numpy(x).float() for x in read_statistics(tokenizer / "meta", rvq.features))
         except CheckpointError:
             continue  # another part's folder
         partners = {f.name for f, other in folders(case.folder) if other.get("vq_name") == opt.get("vq_name")}

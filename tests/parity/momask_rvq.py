@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.draws import Draws
-from hmu.backbones.momask.files import EMA, load_rvq
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.rvq import Rvq, rvq_terms
+from hmu.backbones.tokens.authors import EMA, load_rvq
 from hmu.errors import CheckpointError
 from hmu.motion.layout import FeatureLayout
+from tests import published as numbers_of
 from tests.parity.checks import Check
 from tests.parity.momask_files import (
     DOUBLE,
@@ -49,7 +50,7 @@ def published(numbers: dict[str, Any]) -> tuple[int, RvqOptions]:
     given = {name: int(numbers[key]) for key, name in ours.items() if key in numbers}
     norm = str(numbers.get("vq_norm", "None"))
     shared = bool(numbers.get("shared_codebook", False))
-    options = RvqOptions(**given, norm="none" if norm == "None" else norm, shared=shared)  # type: ignore[arg-type]
+    options = numbers_of.options(RvqOptions, **given, norm="none" if norm == "None" else norm, shared=shared)  # type: ignore[arg-type]
     return int(numbers.get("dim_pose", 263)), options
 
 

@@ -99,10 +99,10 @@ def test_the_quality_of_a_perfect_answer_is_perfect():
 
 
 def test_edits_act_while_windows_are_made_and_only_then(tmp_path, folder):
-    from hmu.backbones.gaitdynamics import load_pretrained
+    from hmu.backbones.gaitdynamics import GaitDynamics
     from hmu.methods.edit import DeltaEdit, fingerprint
 
-    base = load_pretrained(folder)
+    base = GaitDynamics.load_pretrained(folder)
     delta = {"final_layer.bias": torch.full((63,), 2.0)}
     edit = DeltaEdit(delta, method="test", base=fingerprint(base)).save(tmp_path / "edit")
     one = {"windows": 1}

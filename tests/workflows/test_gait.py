@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from evaluate import evaluate
-from hmu.backbones.gaitdynamics import load_pretrained
+from hmu.backbones.gaitdynamics import GaitDynamics
 from hmu.compose import register_resolvers
 from hmu.config import CONFIGS, check_targets
 from hmu.evaluation.results import Results
@@ -89,7 +89,7 @@ def test_every_method_runs_is_measured_and_comes_off_again(gait, name):
     for metric in ("fid", "kernel_distance"):
         assert {s for s in ("forget", "retain") if found.get("unlearned", s, metric)} == {"forget", "retain"}
     assert "| speed |" in (folder / "report.md").read_text()
-    model, edit = load_pretrained(gait / "backbone" / "model"), load_edit(folder)
+    model, edit = GaitDynamics.load_pretrained(gait / "backbone" / "model"), load_edit(folder)
     before = fingerprint(model)
     with applied(model, [(edit, 1.0)]):
         assert fingerprint(model) != before

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.bamm.options import BidirectionalOptions
+from hmu.backbones.tokens.objectives import cross_entropy
 from hmu.data.batch import length_mask
 
 
@@ -66,3 +67,10 @@ def corrupt(target: Tensor, lengths: Tensor, hidden: Hidden) -> Corrupted:
     valid = length_mask(lengths + 1, places)
     replaced = hidden.replaced & length_mask(lengths, places)
     return Corrupted(torch.where(replaced, hidden.random_ids, target), hidden.shown & valid, target, valid)
+
+
+def masked_terms(logits: Tensor, hidden: Corrupted) -> dict[str, Tensor]:
+    """``loss`` (per clip, then over clips) and ``accuracy`` of logits ``(batch, places, codes + 1)``."""
+    values = cross_entropy(logits, torch.where(hidden.valid, hidden.target, -1))
+    right = (logits.detach().argmax(-1) == hidden.target)[hidden.valid]
+    return {"loss": (values.sum(1) / hidden.valid.sum(1)).mean(), "accuracy": right.float().mean()}

@@ -2,93 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from hmu.backbones.bamm import objectives, synthesis
+from hmu.backbones.bamm.corruption import Corrupted, corrupt, draw, masked_terms
+from hmu.backbones.bamm.generation import draw_noise, generate_ids, refine_pass, with_end
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.base import State, Target
+from hmu.backbones.draws import Draws
 from hmu.backbones.modes import evaluating
-from hmu.backbones.momask.model import MoMask
-from hmu.backbones.momask.options import LengthOptions, ResidualOptions, RvqOptions, TransformerOptions, require
+from hmu.backbones.momask.options import ResidualOptions, RvqOptions
 from hmu.backbones.momask.residual import ResidualTransformer
 from hmu.backbones.momask.rvq import Rvq
-from hmu.backbones.options import parse
-from hmu.data.batch import MotionBatch
+from hmu.backbones.momask.sampling import ClipStreams
+from hmu.backbones.options import parse, require
+from hmu.backbones.tokens.base import Prompts
+from hmu.backbones.tokens.generation import TokenGenerator
+from hmu.backbones.tokens.objectives import drop_texts
+from hmu.data.batch import MotionBatch, length_mask
 from hmu.text.base import TextCondition, TextEncoder
 
-#: of MoMask's transformer and length estimator, which are built only to be replaced
-PLACEHOLDER = TransformerOptions(2, 1, 1, 1, positions=1)
+NEVER = -1e4  # logit of END in the residual layers, which have no such class; finite, so that differences stay numbers
 
 
-class Bamm(MoMask):
+class Bamm(TokenGenerator[BidirectionalTransformer]):
     """MoMask's tokenizer and residual transformer around a transformer that also finds where a motion ends.
 
     Args:
-        features: columns of the representation, ``12 joints - 1``.
-        text: encoder of prompts with a pooled vector; None where only ready-made conditions will be used.
-        rvq, residual: see :mod:`hmu.backbones.momask.options` (mappings are accepted).
         masked, sampling: see :mod:`hmu.backbones.bamm.options` (mappings are accepted).
-        fps: frames per second (20; KIT 12.5).
-        text_width: width of a text vector where ``text`` is None.
         min_frames, max_frames: limits of a generated clip; the model may not end one sooner.
-        feat_bias: how much more root and contacts count when training from scratch (published: 5).
-        unlearn: what methods treat: BAMM's own transformer (``masked``), the ``residual`` one, or ``both``.
         variant: ``default``, or ``upstream`` for the authors' behaviour: MoMask's, and in the second pass all scores
             tie and known tokens are overwritten on the way; a motion may end at once; editing ignores the text.
-
-    Attributes:
         borrowed: tokenizer, residual transformer and text encoder come from another model; the text encoder, which the
             residual transformer was trained with, then stays frozen in training.
+
+    The others are those of :class:`~hmu.backbones.tokens.base.TokenBackbone`.
 
     Raises:
         ConfigError: for an unknown option or an impossible value.
     """
 
     name = "bamm"
-    stages = ("rvq", "masked", "residual")  # type: ignore[assignment]
-    sampling: SamplingOptions  # type: ignore[assignment]
-    borrowed: bool = False
+    stages = ("rvq", "masked", "residual")
+    stored = ("statistics", "rvq", "masked", "residual", "text")
+    sampling: SamplingOptions
 
     def __init__(
         self,
-        features: int = 263,
-        text: TextEncoder | None = None,
-        rvq: RvqOptions | Mapping[str, Any] | None = None,
-        masked: BidirectionalOptions | Mapping[str, Any] | None = None,
-        residual: ResidualOptions | Mapping[str, Any] | None = None,
-        sampling: SamplingOptions | Mapping[str, Any] | None = None,
-        fps: float = 20.0,
+        features: int,
+        text: TextEncoder | None,
+        rvq: RvqOptions | Mapping[str, object],
+        masked: BidirectionalOptions | Mapping[str, object],
+        residual: ResidualOptions | Mapping[str, object],
+        sampling: SamplingOptions | Mapping[str, object],
+        fps: float,
+        min_frames: int,
+        max_frames: int,
+        feat_bias: float,
+        unlearn: str,
+        variant: str,
         text_width: int | None = None,
-        min_frames: int = 40,
-        max_frames: int = 196,
-        feat_bias: float = 5.0,
-        unlearn: str = "both",
-        variant: str = "default",
+        borrowed: bool = False,
     ) -> None:
-        unused = LengthOptions(max_frames + 1, (1, 1, 1))
         super().__init__(
-            features, text, rvq, PLACEHOLDER, residual, unused, None, fps, text_width, min_frames, max_frames,
-            feat_bias, unlearn, variant,
-        )  # fmt: skip
-        options = parse(BidirectionalOptions, masked, "masked")
+            features, text, rvq, residual, fps, min_frames, max_frames, feat_bias, unlearn, variant, text_width
+        )
+        self.borrowed = borrowed
         self.sampling = parse(SamplingOptions, sampling, "sampling")
-        net = BidirectionalTransformer(self.rvq.options.codes, self.rvq.options.code_dim, self.text_width, options)
-        self.install(self.rvq, net, self.residual)
+        options, tokenizer, layers = (
+            parse(BidirectionalOptions, masked, "masked"),
+            self.fresh_rvq(),
+            self.fresh_residual(),
+        )
+        net = BidirectionalTransformer(self.tokens.codes, self.tokens.code_dim, self.text_width, options)
+        self.assemble(tokenizer, net, layers)
 
-    def install(self, rvq: Rvq, masked: BidirectionalTransformer, residual: ResidualTransformer) -> None:
-        """Take these parts in place of the present ones.
+    def assemble(self, rvq: Rvq, masked: BidirectionalTransformer, residual: ResidualTransformer) -> None:
+        """Consist of these parts.
 
         Raises:
             ConfigError: clips may be longer than the transformer reads.
         """
-        self.assemble(rvq, masked, residual, None)  # type: ignore[arg-type]
+        super().assemble(rvq, masked, residual)
         longest = self.max_frames // self.unit_length
         require(
             longest <= masked.options.max_tokens,
@@ -96,13 +97,8 @@ class Bamm(MoMask):
             f"{masked.options.max_tokens}",
         )
 
-    @property
-    def masked(self) -> BidirectionalTransformer:  # type: ignore[override]
-        """BAMM's own transformer."""
-        return self.generator.masked  # type: ignore[return-value]
-
     def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
-        """As :meth:`MoMask.prepare`; a borrowed tokenizer keeps the statistics that it was trained with."""
+        """See :meth:`MotionBackbone.prepare`; a borrowed tokenizer keeps the statistics that it was trained with."""
         if self.borrowed:
             self.fit_vocabulary(captions)
         else:
@@ -114,48 +110,79 @@ class Bamm(MoMask):
 
         ``inputs`` ``(batch, places, columns)``: base ids with random ones among them, whether a place is shown ahead of
         time, then the ids of layers 0 … Q-2 with -1 from the drawn layer on (residual transformer, if treated).
-        ``answer`` ``(batch, places, parts)``: the ids asked for, END among them, -1 elsewhere. ``time``: the share of
-        places shown ahead of time. With ``unlearn: residual`` as :meth:`MoMask.corrupt`.
+        ``target`` ``(batch, places, parts)``: the ids asked for, END among them, -1 elsewhere. ``time``: the share of
+        places shown ahead of time. With ``unlearn: residual`` as :meth:`TokenBackbone.residual_state`.
         """
         if "masked" not in self.parts:
-            return super().corrupt(target, generator)
-        return objectives.state_of(self, target, generator)
+            return self.residual_state(target, generator)
+        ids, valid, hidden = self._hide(target, generator)
+        inputs = [hidden.ids[..., None], hidden.conditions.long()[..., None]]
+        targets = [torch.where(hidden.valid, hidden.target, -1)]
+        if "residual" in self.parts:
+            known, asked = self.hide_layers(ids, valid, Draws(generator))
+            inputs.append(F.pad(known, (0, 0, 0, 1), value=-1))
+            targets.append(F.pad(asked, (0, 1), value=-1))
+        shown = (hidden.conditions & hidden.valid).sum(1) / hidden.valid.sum(1)
+        return State(torch.cat(inputs, -1), shown, torch.stack(targets, -1), hidden.valid)
+
+    def _hide(self, target: Target, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Corrupted]:
+        """Ids ``(batch, tokens, quantizers)``, their mask, and the corrupted base tokens with a place for END."""
+        ids, valid = self.token_ids(target)
+        net, lengths = self.masked, target.lengths // self.unit_length
+        ended = with_end(F.pad(ids[..., 0], (0, 1)), lengths, net.end_id)
+        shape = (len(ids), ids.shape[1] + 1)
+        return ids, valid, corrupt(ended, lengths, draw(shape, net.codes, net.options, generator, ids.device))
 
     def predict(self, state: State, condition: TextCondition) -> Tensor:
         """Logits ``(batch, places, parts, classes)``: of BAMM's transformer, of the residual one, or of both.
 
-        Classes are the codes and END, which the residual transformer never answers; with ``unlearn: residual`` they are
-        the codes.
+        Classes are the codes and END, which the residual transformer never predicts; with ``unlearn: residual`` they
+        are the codes.
         """
+        inputs = state.inputs
+        text = self.vectors(condition, len(inputs))
         if "masked" not in self.parts:
-            return super().predict(state, condition)
-        return objectives.predict(self, state, condition)
+            return self.residual_logits(inputs, text, state.valid)[:, :, None]
+        logits = [self.masked(inputs[..., 0], text, inputs[..., 1].bool())[:, :-1]]
+        if "residual" in self.parts:
+            known = inputs[..., 2:]
+            codes = self.residual_logits(known, text, (known[..., 0] >= 0) & state.valid)
+            logits.append(F.pad(codes, (0, 1), value=NEVER))
+        return torch.stack(logits, 2)
 
     def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """The published objective of a stage, over real frames or places only; see :meth:`MoMask.stage_loss`.
+        """See :meth:`TokenBackbone.stage_loss`.
 
-        The authors' training of the residual transformer cannot run in their repository; here it is MoMask's.
+        ``masked``: cross-entropy of every token and END, averaged per clip and then over clips, under condition
+        dropout. The authors' training of the residual transformer cannot run in their repository; here it is MoMask's.
         """
-        if self._known(stage) == "masked":
-            return objectives.masked_loss(self, batch, generator)
-        return super().stage_loss(stage, batch, generator)
+        if self.known_stage(stage) != "masked":
+            return super().stage_loss(stage, batch, generator)
+        _, _, hidden = self._hide(self.encode_target(batch), generator)
+        text = drop_texts(self.vectors(batch.texts), self.masked.options.cond_drop, Draws(generator))
+        return masked_terms(self.masked(hidden.ids, text, hidden.conditions)[:, :-1], hidden)
 
-    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
-        """As :meth:`MoMask.stage_parameters`; a borrowed text encoder stays as the residual transformer knows it."""
-        parameters = list(super().stage_parameters(stage))
-        if self.borrowed and self.text is not None:
-            self.text.requires_grad_(False)
-            parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        return iter(parameters)
+    def train_text(self, trains: bool) -> None:
+        """A borrowed text encoder stays as the residual transformer knows it."""
+        super().train_text(trains and not self.borrowed)
 
     # -- generation --------------------------------------------------------------------------------
+    @property
+    def longest(self) -> int:
+        """Frames that the transformer reads."""
+        return self.unit_length * self.masked.options.max_tokens
+
     def check_steps(self, steps: int | None, key: str) -> None:
-        """As :func:`hmu.backbones.bamm.synthesis.passes_of` takes them."""
-        synthesis.passes_of(steps, key)
+        """BAMM's steps are its passes: 2, or 1 without the refining one; None = 2.
+
+        Raises:
+            ConfigError: for any other number.
+        """
+        require(steps in (None, 1, 2), f"{key}={steps}: BAMM generates in passes, expected 1 (causal only), 2 or null")
 
     def sample(
         self,
-        condition: TextCondition | Sequence[str],
+        condition: Prompts,
         lengths: Tensor | None,
         *,
         guidance: float | None = None,
@@ -167,7 +194,7 @@ class Bamm(MoMask):
 
     def generate(
         self,
-        condition: TextCondition | Sequence[str],
+        condition: Prompts,
         lengths: Tensor | None = None,
         *,
         guidance: float | None = None,
@@ -186,29 +213,66 @@ class Bamm(MoMask):
         Raises:
             ConfigError: for impossible lengths or steps.
         """
-        return synthesis.generate(self, condition, lengths, guidance, generator, steps)
+        self.check_steps(steps, "steps")
+        with evaluating(self.rvq, self.generator, self.text):
+            text, tokens = self.vectors(condition), None
+            if lengths is not None:
+                tokens = self.check_lengths(lengths, self.longest) // self.unit_length
+                text = self.matched(condition, len(tokens))
+            base, tokens, streams = self._base(text, tokens, self.sampling, guidance, generator, steps or 2)
+            ids = self.residual_tokens(base, text, tokens, guidance, streams)
+            frames = tokens * self.unit_length
+            return self.decode(ids, frames, generator)[:, : int(frames.max())], frames
+
+    def _base(
+        self,
+        text: Tensor,
+        tokens: Tensor | None,
+        options: SamplingOptions,
+        guidance: float | None,
+        generator: torch.Generator | None,
+        passes: int,
+    ) -> tuple[Tensor, Tensor, ClipStreams]:
+        """Base ids ``(batch, tokens)``, tokens per clip ``(batch,)``, and the clips' random streams."""
+        net, most = self.masked, self.masked.options.max_tokens
+        known = torch.full((len(text),), most, device=self.device) if tokens is None else tokens
+        streams, upstream = ClipStreams(known, generator), self.variant == "upstream"
+        places = most if upstream else int(known.max())
+        if guidance in (0, 1):
+            options = replace(options, refine_guidance=float(guidance))
+        if upstream:
+            options = replace(options, ranking="tied")
+        drawn = generate_ids(
+            net,
+            text,
+            tokens,
+            options,
+            draw_noise(streams, places, net.codes + 1),
+            guidance=guidance,
+            passes=passes,
+            earliest=0 if upstream else -(-self.min_frames // self.unit_length),
+            upstream=upstream,
+        )
+        streams.lengths = drawn.lengths.tolist()
+        return drawn.ids[:, : places + 1 if upstream else int(drawn.lengths.max())], drawn.lengths, streams
 
     def estimate_lengths(
-        self,
-        condition: TextCondition | Sequence[str],
-        generator: torch.Generator | None = None,
-        greedy: bool = False,
+        self, condition: Prompts, generator: torch.Generator | None = None, greedy: bool = False
     ) -> Tensor:
         """Frames ``(batch,)`` after which the causal pass ends motions of these prompts, within the model's limits.
 
         ``greedy``: of the most likely tokens. :meth:`generate` without lengths finds its own while generating.
         """
-        unit = self.unit_length
-        with evaluating(*synthesis.parts_of(self)):
+        with evaluating(self.rvq, self.generator, self.text):
             options = replace(self.sampling, temperature=0.0) if greedy else self.sampling
-            return synthesis.base_tokens(self, self.vectors(condition), None, options, None, generator, 1)[1] * unit
+            return self._base(self.vectors(condition), None, options, None, generator, 1)[1] * self.unit_length
 
     def inpaint(
         self,
         motion: Tensor,
         lengths: Tensor,
         edit: Tensor | Sequence[tuple[int, int]],
-        condition: TextCondition | Sequence[str],
+        condition: Prompts,
         *,
         guidance: float | None = None,
         generator: torch.Generator | None = None,
@@ -217,12 +281,28 @@ class Bamm(MoMask):
         """Generate the marked spans of given motions anew, under prompts and with all other tokens in sight.
 
         The other tokens stay in all layers (``upstream``: in the base layer only, and the text is ignored). The
-        arguments are those of :func:`hmu.backbones.momask.generation.inpaint`; there is one pass, whatever ``steps``.
+        arguments are those of MoMask's; there is one pass, whatever ``steps``.
 
         Raises:
             ConfigError: for impossible lengths or spans.
         """
-        return synthesis.inpaint(self, motion, lengths, edit, condition, guidance, generator)
+        with evaluating(self.rvq, self.generator, self.text):
+            net, options, upstream = self.masked, self.sampling, self.variant == "upstream"
+            spans = self.spans(motion, lengths, edit, condition, self.longest)
+            tokens, places = spans.lengths // self.unit_length, spans.known.shape[1]
+            shown = length_mask(tokens + 1, places + 1) & ~F.pad(spans.editable, (0, 1))
+            start = with_end(F.pad(spans.known[..., 0].clamp_min(0), (0, 1)), tokens, net.end_id)
+            streams = ClipStreams(tokens, generator)
+            noise = draw_noise(streams, places, net.codes).second
+            asked = options.refine_guidance if guidance is None else float(guidance)
+            scale = 0.0 if upstream else options.guidance if asked is None else asked
+            drawn = refine_pass(
+                net, start, shown, spans.text, places=places, scale=scale, noise=noise, temperature=options.temperature
+            )
+            ids = self.residual_tokens(
+                drawn.ids[:, :-1], spans.text, tokens, guidance, streams, spans.known, spans.editable
+            )
+            return self.decode(ids, spans.lengths, generator)
 
     # -- handles -----------------------------------------------------------------------------------
     @property
@@ -230,23 +310,3 @@ class Bamm(MoMask):
         """All query, key, value and output projections of the treated transformers."""
         own = [f"masked.{name}" for name in self.masked.attention_linears()] if "masked" in self.parts else []
         return own + [name for name in super().adapter_targets if name.startswith("residual.")]
-
-    def parameter_groups(self) -> dict[str, list[str]]:
-        """As :meth:`MoMask.parameter_groups`, whatever the blocks' names."""
-        layers = tuple(f"{name}." for name in self.adapter_targets)
-        groups = super().parameter_groups()
-        return {**groups, "attention": [name for name in groups["all"] if name.startswith(layers)]}
-
-    # -- files -------------------------------------------------------------------------------------
-    def save_pretrained(self, folder: Path | str, dtype: str = "float32") -> Path:
-        """Write our model folder (``config.json``, ``weights.safetensors``); see :mod:`hmu.backbones.bamm.native`."""
-        from hmu.backbones.bamm import native
-
-        return native.save_pretrained(self, folder, dtype)
-
-    @classmethod
-    def load_pretrained(cls, folder: Path | str, **options: Any) -> Bamm:
-        """Read our model folder; see :func:`hmu.backbones.bamm.native.load_pretrained`."""
-        from hmu.backbones.bamm import native
-
-        return native.load_pretrained(folder, **options)

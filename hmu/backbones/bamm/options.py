@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hmu.backbones.momask.options import TransformerOptions, require
+from hmu.backbones.momask.options import TransformerOptions
+from hmu.backbones.options import require
 from hmu.checkpoints.kinds import Real, Whole, check_fields
 
 BLOCKS = ("official", "t2mgpt")
@@ -27,11 +28,11 @@ class BidirectionalOptions(TransformerOptions):
         ConfigError: for an impossible value, naming the key.
     """
 
-    blocks: str = "official"
-    max_tokens: int = 49
-    condition_chance: float = 0.5
-    condition_rate: float = 0.5
-    random_rate: float = 0.5
+    blocks: str
+    max_tokens: int
+    condition_chance: float
+    condition_rate: float
+    random_rate: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,14 +59,14 @@ class SamplingOptions:
         residual_temperature, residual_thres, residual_layers: as MoMask's.
     """
 
-    guidance: float = 4.0
-    refine_guidance: float | None = 3.0
-    refine_share: float = 0.5
-    ranking: str = "confidence"
-    temperature: float = 1.0
-    residual_guidance: float = 5.0
-    residual_temperature: float = 1.0
-    residual_thres: float = 0.9
+    guidance: float
+    refine_guidance: float | None
+    refine_share: float
+    ranking: str
+    temperature: float
+    residual_guidance: float
+    residual_temperature: float
+    residual_thres: float
     residual_layers: int | None = None
 
     def __post_init__(self) -> None:

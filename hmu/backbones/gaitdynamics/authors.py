@@ -1,7 +1,8 @@
-"""The authors' files: reading them without running what they contain, and their names for our parameters.
+"""GaitDynamics from the authors' files, and the Hydra target.
 
-Three layouts of one content: the trainer's ``.pt``, the published ``.pt``, and its split in three. All are pickles that
-name Python classes; those few names are answered with empty classes of ours, every other name is refused.
+They are read without running what they contain. Three layouts of one content: the trainer's ``.pt``, the published
+``.pt``, and its split in three. All are pickles that name Python classes; those few names are answered with empty
+classes of ours, every other name is refused.
 """
 
 from __future__ import annotations
@@ -16,12 +17,27 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.gaitdynamics.decoder import Decoder
-from hmu.backbones.gaitdynamics.options import DecoderOptions
-from hmu.checkpoints.safe import load_tensors
+from hmu.backbones.gaitdynamics.model import GaitDynamics
+from hmu.backbones.gaitdynamics.options import DecoderOptions, ObjectiveOptions, SamplingOptions, ScheduleOptions
+from hmu.backbones.options import changed
+from hmu.checkpoints.pretrained import builds, check_names
+from hmu.checkpoints.safe import load_tensors, sha256
 from hmu.errors import CheckpointError
+from hmu.gait.columns import WINDOW
 from hmu.gait.normaliser import MinMax
 
 State = dict[str, Tensor]
+SCHEDULE = ScheduleOptions(timesteps=1000, beta_schedule="linear", beta_start=1e-4, beta_end=2e-2, predict="sample")
+OBJECTIVE = ObjectiveOptions(loss="l2", p2=False, simple=1.0, velocity=0.0, drift=0.0, fk=0.0, slide=0.0, height=1.7)
+SAMPLING = SamplingOptions(steps=50, guide_from=1000, guide_to=0, guide_steps=1, guide_rate=0.05)
+#: what no file of the authors' tells
+PUBLISHED: dict[str, Any] = {
+    "schedule": SCHEDULE,
+    "adapters": "all",
+    "min_frames": 20,
+    "max_frames": WINDOW,
+    "variant": "default",
+}
 LAYER = "seqTransDecoder.stack."
 UNUSED = "multihead_attn"  # the cross-attention block that is stored and never run
 _PART = re.compile(r"(.+)_part[123]\.pt")
@@ -186,7 +202,9 @@ def acting(modules: list[str]) -> list[str]:
     return [name for name in modules if not name.endswith(".out_proj")]
 
 
-def options_of(state: Mapping[str, Tensor], path: Path | str, heads: int = 4, dropout: float = 0.1) -> DecoderOptions:
+def options_of(
+    state: Mapping[str, Tensor], path: Path | str, heads: int = 4, dropout: float = 0.1, window: int = WINDOW
+) -> DecoderOptions:
     """Sizes of a network from its shapes; heads, window and dropout are in no shape.
 
     Raises:
@@ -202,6 +220,7 @@ def options_of(state: Mapping[str, Tensor], path: Path | str, heads: int = 4, dr
     latent, features = shape("input_projection.weight")
     return DecoderOptions(
         features=features,
+        window=window,
         latent_dim=latent,
         ff_dim=shape(f"{LAYER}0.linear1.weight")[0],
         layers=len(found),
@@ -261,11 +280,59 @@ def load_into(decoder: Decoder, state: Mapping[str, Tensor], path: Path | str) -
     Raises:
         CheckpointError: naming the tensor.
     """
-    expected = {name: tuple(value.shape) for name, value in to_published(decoder).items()}
-    missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
-    wrong = sorted(n for n, size in expected.items() if n in state and tuple(state[n].shape) != size)
-    for what, names in (("misses", missing), ("holds unknown", extra), ("has another shape for", wrong)):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CheckpointError(f"{path}: {what} '{names[0]}'{more}; not the published layout of GaitDynamics")
+    check_names(to_published(decoder), state, path, "the published layout")
     decoder.load_state_dict(to_ours(state))
+
+
+def load_authors(
+    path: Path | str, *, decoder: DecoderOptions | Mapping[str, Any] | None = None, **options: Any
+) -> GaitDynamics:
+    """A model from the authors' file: the trainer's ``.pt``, the published one, or its three parts (name any).
+
+    Args:
+        path: the file.
+        decoder: heads, dropout and window of the network, which no shape tells; None = the published values.
+        options: further arguments of :class:`GaitDynamics`; what is not given is as published.
+
+    Raises:
+        CheckpointError: one line naming the file and what was expected.
+    """
+    path = Path(path)
+    content = read_checkpoint(path)
+    untold = {} if decoder is None else {name: _value(decoder, name) for name in ("heads", "dropout", "window")}
+    sizes = options_of(content.state, path, **{name: value for name, value in untold.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
+    given["objective"] = changed(OBJECTIVE, given.get("objective"))
+    given["sampling"] = changed(SAMPLING, given.get("sampling"))
+    model = GaitDynamics(**{**PUBLISHED, "decoder": sizes, **given})
+    assert content.normaliser is not None  # read_checkpoint has seen to it
+    model.normaliser = content.normaliser
+    load_into(model.decoder, content.state, path)
+    files = {part.name: sha256(part) for part in parts_of(path)}
+    model.origin = {"format": "gaitdynamics-authors", "model": {"file": str(path), "sha256": files}}
+    return model.eval()
+
+
+def _value(options: DecoderOptions | Mapping[str, Any], name: str) -> Any:
+    return options.get(name) if isinstance(options, Mapping) else getattr(options, name)
+
+
+@builds(GaitDynamics)
+def build(checkpoint: str | None = None, **options: Any) -> GaitDynamics:
+    """The Hydra target of ``configs/backbone/gait*.yaml``.
+
+    Args:
+        checkpoint: None = fresh weights of the given sizes; a model folder of ours; the authors' ``.pt`` (or one of its
+            three parts); ``asset:<folder>`` for a packaged one.
+        options: arguments of :class:`GaitDynamics`. With a model folder its sizes and schedule are used, with an
+            authors' file the sizes in it; the others stay as configured.
+
+    Raises:
+        CheckpointError, ConfigError: in one line.
+    """
+    own = {name: options[name] for name in ("decoder", "schedule") if name in options}
+
+    def authors(path: Path, **kept: Any) -> GaitDynamics | None:
+        return None if path.is_dir() else load_authors(path, **own, **kept)
+
+    return GaitDynamics.open(checkpoint, authors, **options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,17 +43,20 @@ class GaitDynamics(MotionBackbone):
 
     Args:
         decoder, schedule, objective, sampling: see :mod:`hmu.backbones.gaitdynamics.options` (mappings are accepted).
-        normaliser: ranges of the columns; None = measured on the training windows before training.
         adapters: where adapters go: ``all`` linear layers of the running network, or the authors' list ``published``.
         min_frames, max_frames: limits of a generated window; the published model is trained on 150 frames.
         variant: ``default``, or ``upstream`` for the authors' behaviour (known values are not restored at the end, an
             answer that predicts noise is taken for states, their slide term).
+        samples: frames that the ranges of the columns come from; 0 = they are measured before training.
 
     Raises:
         ConfigError: for an unknown option or an impossible value.
     """
 
     name = "gaitdynamics"
+    stored = ("decoder", "normaliser")
+    exact = ("normaliser.*",)
+    adjustable = ("objective", "sampling", "adapters", "min_frames", "max_frames", "variant")
     stages = ("denoiser",)
     unit_length = 1
     fps = FPS
@@ -63,28 +65,34 @@ class GaitDynamics(MotionBackbone):
 
     def __init__(
         self,
-        decoder: DecoderOptions | Options | None = None,
-        schedule: ScheduleOptions | Options | None = None,
-        objective: ObjectiveOptions | Options | None = None,
-        sampling: SamplingOptions | Options | None = None,
-        normaliser: MinMax | None = None,
-        adapters: str = "all",
-        min_frames: int = 20,
-        max_frames: int = 150,
-        variant: str = "default",
+        decoder: DecoderOptions | Options,
+        schedule: ScheduleOptions | Options,
+        objective: ObjectiveOptions | Options,
+        sampling: SamplingOptions | Options,
+        adapters: str,
+        min_frames: int,
+        max_frames: int,
+        variant: str,
+        samples: int = 0,
     ) -> None:
         super().__init__()
         if adapters not in ADAPTED:
             raise ConfigError(f"backbone.adapters={adapters}: expected {' or '.join(ADAPTED)}")
         self.decoder = Decoder(parse(DecoderOptions, decoder, "decoder"))
-        self.diffusion = Diffusion(parse(ScheduleOptions, schedule, "schedule"))
+        self.schedule = parse(ScheduleOptions, schedule, "schedule")
+        self.diffusion = Diffusion(self.schedule)
         self.objective = parse(ObjectiveOptions, objective, "objective")
         self.sampling = parse(SamplingOptions, sampling, "sampling")
         self.features = self.decoder.options.features
-        self.normaliser = MinMax(self.features) if normaliser is None else normaliser
+        self.normaliser = MinMax(self.features)
+        self.normaliser.samples = int(samples)
         self.adapters, self.variant = adapters, check_variant("backbone.variant", variant)
         self.min_frames, self.max_frames = min_frames, max_frames
-        self.origin: dict[str, Any] = {}
+
+    @property
+    def samples(self) -> int:
+        """Frames that the ranges of the columns come from."""
+        return self.normaliser.samples
 
     # -- statistics --------------------------------------------------------------------------------
     def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
@@ -92,7 +100,7 @@ class GaitDynamics(MotionBackbone):
 
     def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
         """Measure the ranges of all columns on the training windows, unless the model has some already."""
-        self._known(stage)
+        self.known_stage(stage)
         if self.normaliser.samples == 0:
             clips = (batch.motion[length_mask(batch.lengths, batch.motion.shape[1])] for batch in batches)
             self.normaliser.set_range(*range_of(clips))
@@ -170,7 +178,7 @@ class GaitDynamics(MotionBackbone):
         target: Target | None = None,
     ) -> dict[str, Tensor]:
         """The weighted terms of the objective and their sum ``loss``; terms of weight 0 are not computed."""
-        self._known(stage)
+        self.known_stage(stage)
         state = self.corrupt(self.encode_target(batch) if target is None else target, generator)
         prediction = self.predict(state)
         terms = objectives.column_terms(self.objective, prediction, state.target, state.valid)
@@ -192,18 +200,13 @@ class GaitDynamics(MotionBackbone):
 
     def stage_window(self, stage: str) -> int | None:
         """Frames of the random windows that training uses."""
-        self._known(stage)
+        self.known_stage(stage)
         return self.decoder.options.window
 
     def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
         """All trainable weights of the decoder."""
-        self._known(stage)
+        self.known_stage(stage)
         return (p for p in self.decoder.parameters() if p.requires_grad)
-
-    def _known(self, stage: str) -> str:
-        if stage not in self.stages:
-            raise ConfigError(f"stage={stage}: GaitDynamics has the stage {', '.join(self.stages)}")
-        return stage
 
     # -- generation --------------------------------------------------------------------------------
     @property
@@ -318,13 +321,3 @@ class GaitDynamics(MotionBackbone):
         every = [name for name, _ in self.decoder.named_parameters()]
         attention = [name for name in every if ".self_attn." in name]
         return {"attention": attention, "rest": [n for n in every if n not in set(attention)], "all": every}
-
-    def save_pretrained(self, folder: Path | str, dtype: str = "float32") -> Path:
-        """Write our model folder; see :func:`hmu.backbones.gaitdynamics.native.save_pretrained`."""
-        from hmu.backbones.gaitdynamics import native
-
-        return native.save_pretrained(self, folder, dtype)
-
-    def provenance(self) -> dict[str, Any]:
-        """Files the weights came from, with their SHA-256."""
-        return dict(self.origin)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from hmu.checkpoints.kinds import Choice, Flag, Kind, Real, Whole, check_fields
 from hmu.errors import ConfigError
-from hmu.gait.columns import FEATURES, WINDOW
 
 BETA_SCHEDULES = ("linear", "sqrt_linear", "sqrt", "cosine")
 ADAPTED = ("all", "published")
@@ -55,14 +54,14 @@ class DecoderOptions:
         rotary: rotary positions (published); otherwise a table of 500 absolute ones.
     """
 
-    features: int = FEATURES
-    window: int = WINDOW
-    latent_dim: int = 256
-    ff_dim: int = 1024
-    layers: int = 4
-    heads: int = 4
-    dropout: float = 0.1
-    rotary: bool = True
+    features: int
+    window: int
+    latent_dim: int
+    ff_dim: int
+    layers: int
+    heads: int
+    dropout: float
+    rotary: bool
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.decoder", _DECODER)
@@ -84,11 +83,11 @@ class ScheduleOptions:
         predict: what the network answers: ``sample`` (published) or ``noise``.
     """
 
-    timesteps: int = 1000
-    beta_schedule: str = "linear"
-    beta_start: float = 1e-4
-    beta_end: float = 2e-2
-    predict: str = "sample"
+    timesteps: int
+    beta_schedule: str
+    beta_start: float
+    beta_end: float
+    predict: str
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.schedule", _SCHEDULE)
@@ -105,14 +104,14 @@ class ObjectiveOptions:
         height: body height in metres that ``fk`` and ``slide`` assume, batches carry none.
     """
 
-    loss: str = "l2"
-    p2: bool = False
-    simple: float = 1.0
-    velocity: float = 0.0
-    drift: float = 0.0
-    fk: float = 0.0
-    slide: float = 0.0
-    height: float = 1.7
+    loss: str
+    p2: bool
+    simple: float
+    velocity: float
+    drift: float
+    fk: float
+    slide: float
+    height: float
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.objective", _OBJECTIVE)
@@ -131,11 +130,11 @@ class SamplingOptions:
         guide_steps: steps per timestep. guide_rate: their size in column guidance, normalised; means need none.
     """
 
-    steps: int = 50
-    guide_from: int = 1000
-    guide_to: int = 0
-    guide_steps: int = 1
-    guide_rate: float = 0.05
+    steps: int
+    guide_from: int
+    guide_to: int
+    guide_steps: int
+    guide_rate: float
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.sampling", _SAMPLING)

@@ -1,57 +1,35 @@
-"""Reading the transformers and the length estimator from the authors' folders (``mtrans``, ``rtrans`` …).
-
-Sizes are read from the shapes; ``opt.txt`` only supplies what no shape tells (heads, dropout).
-"""
+"""MoMask from the authors' folders (``mtrans``, ``rtrans``, ``length_estimator`` …), and the Hydra target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from hmu.backbones.momask.encoder import from_authors
-from hmu.backbones.momask.files import State, count, fill, read_state, take, weight_file
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
-from hmu.backbones.momask.options import LengthOptions, ResidualOptions, TransformerOptions
-from hmu.backbones.momask.residual import ResidualTransformer
+from hmu.backbones.momask.model import MoMask
+from hmu.backbones.momask.options import PUBLISHED_LENGTH, LengthOptions, SamplingOptions, TransformerOptions
+from hmu.backbones.options import changed
+from hmu.backbones.tokens.authors import encoder_sizes, filled, fitting_residual, frame, load_rvq, settings
+from hmu.checkpoints.authors import Located, check_text, locate, read_state, read_statistics, take, weight_file
 from hmu.checkpoints.options import read_options
-from hmu.checkpoints.safe import sha256
+from hmu.checkpoints.pretrained import builds
 from hmu.errors import CheckpointError
+from hmu.text.base import TextEncoder
 
 LENGTH_FOLDER, LENGTH_FILES = "length_estimator", ("finest.tar", "latest.tar")
-
-
-def encoder_sizes(state: Mapping[str, Any], opt: Mapping[str, Any], path: Path, what: str) -> dict[str, Any]:
-    """Keyword arguments of :class:`~hmu.backbones.momask.options.TransformerOptions` for a checkpoint.
-
-    Raises:
-        CheckpointError: a parameter or the number of heads is missing.
-    """
-    if "n_heads" not in opt:
-        raise CheckpointError(f"{path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt")
-    return {
-        "latent_dim": take(state, "cond_emb.weight", path, what).shape[0],
-        "n_heads": opt["n_heads"],
-        "n_layers": count(state, r"seqTransEncoder\.layers\.(\d+)\."),
-        "ff_size": take(state, "seqTransEncoder.layers.0.linear1.weight", path, what).shape[0],
-        "dropout": opt.get("dropout", 0.2),
-        "cond_drop": opt.get("cond_drop_prob", 0.1),
-        "positions": take(state, "position_enc.pe", path, what).shape[0],
-    }
-
-
-def origin(path: Path) -> dict[str, Any]:
-    """What provenance says of a file."""
-    return {"file": str(path), "sha256": sha256(path)}
-
-
-def _finish(module: nn.Module, state: State, path: Path) -> dict[str, Any]:
-    fill(module, from_authors(state), path)
-    module.eval()
-    return origin(path)
+#: of the authors' generation script
+SAMPLING = SamplingOptions(
+    steps=10,
+    guidance=4.0,
+    residual_guidance=5.0,
+    temperature=1.0,
+    residual_temperature=1.0,
+    thres=0.9,
+    residual_thres=0.9,
+)
 
 
 def check_codes(path: Path | str, classes: int, codes: int) -> None:
@@ -82,35 +60,7 @@ def load_masked(folder: Path | str, file: str | None = None) -> tuple[MaskedTran
     tokens, code_dim = take(state, "token_emb.weight", path, what).shape
     text_width = take(state, "cond_emb.weight", path, what).shape[1]
     options = TransformerOptions(**encoder_sizes(state, opt, path, what))
-    model = MaskedTransformer(tokens - 2, code_dim, text_width, options)
-    return model, _finish(model, state, path)
-
-
-def load_residual(folder: Path | str, file: str | None = None) -> tuple[ResidualTransformer, dict[str, Any]]:
-    """A residual transformer from its folder, in evaluation mode, and where it came from.
-
-    The authors' unshared head returns ``2 W h + b``; a checkpoint was trained with that, so it is kept
-    (``doubled_head``).
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected.
-    """
-    folder, what = Path(folder), "MoMask or BAMM residual transformer (rtrans)"
-    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
-    state = read_state(path, ("res_transformer",), f"a {what}")
-    shared = "token_embed_weight_" in state
-    if not shared and "output_proj_weight" not in state:
-        raise CheckpointError(
-            f"{path}: holds no embeddings of the codes: with a shared codebook the authors' class never stores them, "
-            "so this model cannot be restored; train one with separate codebooks"
-        )
-    table = state["token_embed_weight_" if shared else "token_embed_weight"]
-    text_width = take(state, "cond_emb.weight", path, what).shape[1]
-    quantizers = take(state, "quant_emb.weight", path, what).shape[1]
-    sizes = encoder_sizes(state, opt, path, what)
-    options = ResidualOptions(**sizes, share_weight=shared, doubled_head=not shared)
-    model = ResidualTransformer(table.shape[1] - 1, quantizers, table.shape[2], text_width, options)
-    return model, _finish(model, state, path)
+    return filled(MaskedTransformer(tokens - 2, code_dim, text_width, options), state, path)
 
 
 def load_length(folder: Path | str, file: str | None = None) -> tuple[LengthEstimator, dict[str, Any]]:
@@ -122,7 +72,106 @@ def load_length(folder: Path | str, file: str | None = None) -> tuple[LengthEsti
     path = weight_file(Path(folder), file, LENGTH_FILES)
     state, what = read_state(path, ("estimator",), "a length estimator"), "length estimator"
     weights = [take(state, f"output.{layer}.weight", path, what) for layer in (0, 4, 8, 11)]
-    model = LengthEstimator(
-        weights[0].shape[1], LengthOptions(weights[3].shape[0], tuple(weight.shape[0] for weight in weights[:3]))
+    hidden = tuple(weight.shape[0] for weight in weights[:3])
+    options = LengthOptions(classes=weights[3].shape[0], hidden=hidden, dropout=PUBLISHED_LENGTH.dropout)
+    return filled(LengthEstimator(weights[0].shape[1], options), state, path)
+
+
+def load_authors(
+    folder: Path | str,
+    masked_name: str = "mtrans",
+    *,
+    masked_file: str | None = None,
+    rvq_name: str | None = None,
+    residual_name: str | None = None,
+    length_name: str | None = None,
+    text: TextEncoder | None = None,
+    sampling: SamplingOptions | Mapping[str, Any] | None = None,
+    unlearn: str = "both",
+    variant: str = "default",
+) -> MoMask:
+    """A MoMask model from the authors' folders.
+
+    Args:
+        folder: ``<checkpoints>/<dataset>``, which holds the model folders.
+        masked_name: folder of the masked transformer; ``masked_file``: a file in its ``model/``.
+        rvq_name: folder of the tokenizer, unless the masked transformer's ``opt.txt`` names it.
+        residual_name: folder of the residual transformer; None = ``rtrans``, or the only one of that tokenizer.
+        length_name: folder of the length estimator; None = ``length_estimator`` where that exists.
+        text: prompt encoder (the published model: CLIP ViT-B/32, pooled); None = only ready-made conditions.
+        sampling, unlearn, variant: see :class:`MoMask`.
+
+    Raises:
+        CheckpointError: one line naming the file and what was expected.
+    """
+    folder = Path(folder)
+    opt = read_options(folder / masked_name / "opt.txt")
+    rvq_name = rvq_name or opt.get("vq_name", "")
+    masked, masked_origin = load_masked(folder / masked_name, masked_file)
+    rvq, rvq_origin = load_rvq(folder / rvq_name, variant=variant)
+    check_codes(masked_origin["file"], masked.codes, rvq.options.codes)
+    residual, residual_origin = fitting_residual(folder, rvq_name, residual_name, rvq)
+    length_folder = folder / (length_name or LENGTH_FOLDER)
+    there = length_name is not None or any((length_folder / "model" / name).is_file() for name in LENGTH_FILES)
+    length, length_origin = load_length(length_folder) if there else (None, None)
+    text_width = masked.cond_emb.in_features
+    check_text(text_width, text, masked_origin["file"])
+    model = frame(
+        MoMask,
+        features=rvq.features,
+        text=text,
+        rvq=rvq.options,
+        masked=masked.options,
+        residual=residual.options,
+        length=None if length is None else length.options,
+        sampling=changed(SAMPLING, sampling),
+        unlearn=unlearn,
+        variant=variant,
+        text_width=text_width,
+        **settings(opt),
     )
-    return model, _finish(model, state, path)
+    model.assemble(rvq, masked, residual)
+    model.length = length
+    model.statistics.assign(*read_statistics(folder / rvq_name / "meta", rvq.features))
+    model.origin = {
+        "format": "momask-authors",
+        "masked": masked_origin,
+        "residual": residual_origin,
+        "rvq": rvq_origin,
+        **({} if length_origin is None else {"length": length_origin}),
+    }
+    return model
+
+
+@builds(MoMask)
+def build(
+    checkpoint: str | None = None,
+    *,
+    rvq_name: str | None = None,
+    residual_name: str | None = None,
+    length_name: str | None = None,
+    **options: Any,
+) -> MoMask:
+    """The Hydra target of ``configs/backbone/momask*.yaml``.
+
+    Args:
+        checkpoint: None = fresh weights of the given sizes; a model folder of ours; the authors' folder
+            (``<checkpoints>/<dataset>``, or ``/<name>`` in it, or a file in that one's ``model/``); ``asset:<folder>``
+            for a packaged one.
+        rvq_name, residual_name, length_name: the authors' folders, see :func:`load_authors`.
+        options: arguments of :class:`MoMask`. With a checkpoint its own are used, but for ``text`` (unless the folder
+            stores one), ``sampling``, ``unlearn`` and ``variant``.
+
+    Raises:
+        CheckpointError, ConfigError: in one line.
+    """
+    names = {"rvq_name": rvq_name, "residual_name": residual_name, "length_name": length_name}
+    return MoMask.open(checkpoint, partial(_authors, names), **options)
+
+
+def _authors(names: dict[str, Any], path: Path, **options: Any) -> MoMask | None:
+    whole = Located(path, "mtrans", None) if (path / "mtrans" / "opt.txt").is_file() else None
+    place = locate(path) or whole
+    if place is None:
+        return None
+    return load_authors(place.folder, place.name, masked_file=place.file, **names, **options)

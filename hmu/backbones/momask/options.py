@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hmu.backbones.options import require
 from hmu.checkpoints.kinds import Choice, Flag, Kind, Real, Whole, check_fields
-from hmu.errors import ConfigError, shown
+from hmu.errors import shown
 
 NORMS = ("none", "LN", "GN", "BN")
 ACTIVATIONS = ("relu", "silu", "gelu")
 LOSSES = ("l1", "l1_smooth", "l2")
 UNLEARN = ("masked", "residual", "both")
-
-
-def require(good: bool, message: str) -> None:
-    """Refuse a configuration.
-
-    Raises:
-        ConfigError: with ``message``, unless ``good``.
-    """
-    if not good:
-        raise ConfigError(message)
 
 
 _SHARE, _WEIGHT = Real(0, 1), Real(0, 1e6)
@@ -80,25 +71,25 @@ class RvqOptions:
             joint positions (columns 4 to 66 of 263), which are counted a second time.
     """
 
-    codes: int = 512
-    code_dim: int = 512
-    quantizers: int = 6
-    width: int = 512
-    depth: int = 3
-    down: int = 2
-    stride: int = 2
-    dilation: int = 3
-    norm: str = "none"
-    activation: str = "relu"
-    dropout: float = 0.2
-    shared: bool = False
-    quantize_dropout: float = 0.2
-    decay: float = 0.99
-    temperature: float = 0.5
-    reset_below: float = 1.0
-    recon_loss: str = "l1_smooth"
-    loss_vel: float = 0.5
-    commit: float = 0.02
+    codes: int
+    code_dim: int
+    quantizers: int
+    width: int
+    depth: int
+    down: int
+    stride: int
+    dilation: int
+    norm: str
+    activation: str
+    dropout: float
+    shared: bool
+    quantize_dropout: float
+    decay: float
+    temperature: float
+    reset_below: float
+    recon_loss: str
+    loss_vel: float
+    commit: float
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.rvq", _RVQ)
@@ -123,13 +114,13 @@ class TransformerOptions:
         positions: length of the table of positions.
     """
 
-    latent_dim: int = 384
-    n_heads: int = 6
-    n_layers: int = 8
-    ff_size: int = 1024
-    dropout: float = 0.2
-    cond_drop: float = 0.1
-    positions: int = 5000
+    latent_dim: int
+    n_heads: int
+    n_layers: int
+    ff_size: int
+    dropout: float
+    cond_drop: float
+    positions: int
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.masked", _TRANSFORMER)
@@ -148,9 +139,8 @@ class ResidualOptions(TransformerOptions):
         doubled_head: the unshared head returns ``2 W h + b``, as the authors' does; their checkpoints need it.
     """
 
-    cond_drop: float = 0.2
-    share_weight: bool = True
-    doubled_head: bool = False
+    share_weight: bool
+    doubled_head: bool
 
 
 @dataclass(frozen=True)
@@ -161,9 +151,9 @@ class LengthOptions:
         classes: one per number of tokens, from 0. hidden: widths of the three hidden layers. dropout: between them.
     """
 
-    classes: int = 50
-    hidden: Sequence[int] = (512, 256, 128)
-    dropout: float = 0.2
+    classes: int
+    hidden: Sequence[int]
+    dropout: float
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.length", {"classes": Whole(1, 10_000), "dropout": _SHARE})
@@ -187,13 +177,13 @@ class SamplingOptions:
         residual_layers: how many residual layers are generated; None = all.
     """
 
-    steps: int = 10
-    guidance: float = 4.0
-    residual_guidance: float = 5.0
-    temperature: float = 1.0
-    residual_temperature: float = 1.0
-    thres: float = 0.9
-    residual_thres: float = 0.9
+    steps: int
+    guidance: float
+    residual_guidance: float
+    temperature: float
+    residual_temperature: float
+    thres: float
+    residual_thres: float
     residual_layers: int | None = None
 
     def __post_init__(self) -> None:
@@ -206,3 +196,7 @@ class SamplingOptions:
             0 <= self.thres < 1 and 0 <= self.residual_thres < 1,
             "backbone.sampling: thres and residual_thres must lie in [0, 1)",
         )
+
+
+#: the published length estimator
+PUBLISHED_LENGTH = LengthOptions(classes=50, hidden=(512, 256, 128), dropout=0.2)

@@ -9,6 +9,7 @@ from hmu.backbones.bamm.options import BidirectionalOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
+from tests import published
 from tests.compact import compact
 
 CODES, TEXT = 12, 10
@@ -16,7 +17,7 @@ CODES, TEXT = 12, 10
 
 def options(**changes) -> BidirectionalOptions:
     sizes = {"latent_dim": 16, "n_heads": 2, "n_layers": 2, "ff_size": 24, "dropout": 0.0, "max_tokens": 9}
-    return BidirectionalOptions(**{**sizes, "positions": 64, **changes})
+    return published.options(BidirectionalOptions, **{**sizes, "positions": 64, **changes})
 
 
 def network(**changes) -> BidirectionalTransformer:
@@ -47,7 +48,7 @@ def tiny(**changes) -> Bamm:
     """A model of a few thousand weights with filled codebooks; ``changes`` are constructor arguments."""
     torch.manual_seed(0)
     text = compact(WORDS, width=16, layers=1, heads=2, buckets=32, dropout=0.0, word_dropout=0.0)
-    model = Bamm(**{
+    model: Bamm = published.backbone("bamm", **{
         "text": text,
         "rvq": RVQ,
         "masked": {**SIZES, "max_tokens": 12},

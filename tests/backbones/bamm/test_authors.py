@@ -31,7 +31,7 @@ def test_loads_the_authors_folder_unchanged(shared, name):
     assert model.masked.options.blocks == ("t2mgpt" if "gpt" in name else "official")
     assert {"masked", "residual", "rvq"} < set(model.provenance())
     cond = torch.randn(2, 512, generator=seeded())
-    from hmu.backbones.momask.prompts import condition_of
+    from hmu.backbones.tokens.vectors import condition_of
 
     motion, lengths = model.generate(condition_of(cond), generator=seeded(1))
     assert motion.shape == (2, int(lengths.max()), 263)

@@ -21,6 +21,7 @@ from hmu.backbones.bamm.generation import (
 from hmu.backbones.bamm.options import SamplingOptions
 from hmu.backbones.momask.sampling import ClipStreams
 from hmu.errors import ConfigError
+from tests import published
 
 from .conftest import CODES, TEXT, network, seeded
 
@@ -120,7 +121,7 @@ def test_equal_scores_are_taken_from_the_left():
 @torch.no_grad()
 def test_given_lengths_are_kept_and_end_nowhere_else(net):
     lengths = torch.tensor([3, 9, 1, 6])
-    out = generate_ids(net, texts(), lengths, SamplingOptions(), noise_for(4))
+    out = generate_ids(net, texts(), lengths, published.options(SamplingOptions), noise_for(4))
     assert torch.equal(out.lengths, lengths)
     assert torch.equal(find_end(out.ids, net.end_id), lengths)
     assert torch.equal(out.ids == net.end_id, F.one_hot(lengths, PLACES + 1).bool())
@@ -129,10 +130,10 @@ def test_given_lengths_are_kept_and_end_nowhere_else(net):
 @torch.no_grad()
 def test_a_clip_does_not_depend_on_its_neighbours(net):
     lengths = torch.tensor([3, 9, 1, 6])
-    whole = generate_ids(net, texts(), lengths, SamplingOptions(), noise_for(4))
+    whole = generate_ids(net, texts(), lengths, published.options(SamplingOptions), noise_for(4))
     noise = noise_for(4)
     one = Noise(noise.first[3:], noise.second[3:], noise.scores[3:])
-    alone = generate_ids(net, texts()[3:], lengths[3:], SamplingOptions(), one)
+    alone = generate_ids(net, texts()[3:], lengths[3:], published.options(SamplingOptions), one)
     assert torch.equal(alone.ids[0, :7], whole.ids[3, :7])
 
 
@@ -140,25 +141,28 @@ def test_a_clip_does_not_depend_on_its_neighbours(net):
 def test_the_model_ends_clips_but_not_before_the_shortest():
     net = network()
     net.output_process.poseFinal.bias[CODES] = 50.0
-    out = generate_ids(net, texts(), None, SamplingOptions(), noise_for(4))
+    out = generate_ids(net, texts(), None, published.options(SamplingOptions), noise_for(4))
     assert out.lengths.tolist() == [1] * 4
-    out = generate_ids(net, texts(), None, SamplingOptions(), noise_for(4), earliest=4)
+    out = generate_ids(net, texts(), None, published.options(SamplingOptions), noise_for(4), earliest=4)
     assert out.lengths.tolist() == [4] * 4
     assert (out.ids[:, :4] < CODES).all()
     net.output_process.poseFinal.bias[CODES] = -50.0
-    assert generate_ids(net, texts(), None, SamplingOptions(), noise_for(4)).lengths.tolist() == [PLACES] * 4
+    assert (
+        generate_ids(net, texts(), None, published.options(SamplingOptions), noise_for(4)).lengths.tolist()
+        == [PLACES] * 4
+    )
 
 
 @torch.no_grad()
 def test_passes_shares_and_rankings(net):
     lengths, noise = torch.tensor([8, 4, 9, 2]), noise_for(4)
-    single = generate_ids(net, texts(), lengths, SamplingOptions(), noise, passes=1)
-    none = generate_ids(net, texts(), lengths, SamplingOptions(refine_share=0.0), noise)
+    single = generate_ids(net, texts(), lengths, published.options(SamplingOptions), noise, passes=1)
+    none = generate_ids(net, texts(), lengths, published.options(SamplingOptions, refine_share=0.0), noise)
     assert torch.equal(single.ids, none.ids)
     assert single.second is None
     seen = {}
     for ranking in ("confidence", "random", "tied"):
-        out = generate_ids(net, texts(), lengths, SamplingOptions(ranking=ranking), noise)
+        out = generate_ids(net, texts(), lengths, published.options(SamplingOptions, ranking=ranking), noise)
         again = ~out.known & (torch.arange(PLACES + 1) < lengths[:, None])
         assert again.sum(1).tolist() == [4, 2, 4, 1]
         assert torch.equal(out.ids[out.known], single.ids[out.known])
@@ -169,15 +173,19 @@ def test_passes_shares_and_rankings(net):
 @torch.no_grad()
 def test_the_second_scale_may_follow_the_first(net):
     lengths, noise = torch.tensor([8, 8, 8, 8]), noise_for(4)
-    follow = generate_ids(net, texts(), lengths, SamplingOptions(guidance=9.0, refine_guidance=None), noise)
-    same = generate_ids(net, texts(), lengths, SamplingOptions(refine_guidance=9.0), noise, guidance=9.0)
-    fixed = generate_ids(net, texts(), lengths, SamplingOptions(guidance=9.0), noise)
+    follow = generate_ids(
+        net, texts(), lengths, published.options(SamplingOptions, guidance=9.0, refine_guidance=None), noise
+    )
+    same = generate_ids(
+        net, texts(), lengths, published.options(SamplingOptions, refine_guidance=9.0), noise, guidance=9.0
+    )
+    fixed = generate_ids(net, texts(), lengths, published.options(SamplingOptions, guidance=9.0), noise)
     assert torch.equal(follow.ids, same.ids)
     assert not torch.equal(follow.ids, fixed.ids)
 
 
 def test_refuses_unknown_rankings():
     with pytest.raises(ConfigError, match="confidence, random, tied"):
-        SamplingOptions(ranking="best")
+        published.options(SamplingOptions, ranking="best")
     with pytest.raises(ConfigError, match="refine_share=2"):
-        SamplingOptions(refine_share=2)
+        published.options(SamplingOptions, refine_share=2)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hmu.backbones.base import MotionBackbone, State
-from hmu.backbones.momask.objectives import cross_entropy
+from hmu.backbones.tokens.objectives import cross_entropy
 from hmu.data.batch import length_mask
 from hmu.errors import ConfigError
 from hmu.methods.teacher import teacher_of

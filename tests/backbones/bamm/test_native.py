@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from hmu.backbones.bamm import build, load_pretrained
+from hmu.backbones.bamm import Bamm, build
 from hmu.backbones.bamm.options import SamplingOptions
 from hmu.backbones.momask import MoMask
-from hmu.backbones.momask.native import load_pretrained as load_momask
 from hmu.errors import CheckpointError, ConfigError
+from tests import published
 
 from .conftest import RVQ, SIZES, motions, seeded, tiny
 
@@ -20,7 +20,9 @@ TEXTS = ["a person kicks", "a person waves"]
 def momask(tmp_path):
     """A MoMask folder with the sizes of :func:`tiny`."""
     donor = tiny()
-    model = MoMask(text=donor.text, rvq=RVQ, masked=SIZES, residual=SIZES, min_frames=8, max_frames=48)
+
+    sizes = {"rvq": RVQ, "masked": SIZES, "residual": SIZES, "min_frames": 8, "max_frames": 48}
+    model = published.backbone("momask", text=donor.text, **sizes)
     model.rvq.load_state_dict(donor.rvq.state_dict())
     model.residual.load_state_dict(donor.residual.state_dict())
     model.statistics.load_state_dict(donor.statistics.state_dict())
@@ -30,7 +32,7 @@ def momask(tmp_path):
 @pytest.mark.parametrize("blocks", ["official", "t2mgpt"])
 def test_a_folder_gives_the_same_model(tmp_path, blocks):
     model = tiny(masked={**SIZES, "max_tokens": 12, "blocks": blocks}, unlearn="residual")
-    again = load_pretrained(model.save_pretrained(tmp_path / "m"))
+    again = Bamm.load_pretrained(model.save_pretrained(tmp_path / "m"))
     assert (again.unlearn, again.masked.options, again.sampling) == ("residual", model.masked.options, model.sampling)
     runs = [m.sample(TEXTS, LENGTHS, generator=seeded(1)) for m in (model, again)]
     assert torch.equal(*runs)
@@ -43,12 +45,14 @@ def test_half_precision_halves_the_file(tmp_path):
     full, half = (model.save_pretrained(tmp_path / d, d) for d in ("float32", "float16"))
     sizes = [(folder / "weights.safetensors").stat().st_size for folder in (full, half)]
     assert sizes[1] < 0.6 * sizes[0]
-    assert torch.equal(load_pretrained(half).statistics.std, model.statistics.std)
+    assert torch.equal(Bamm.load_pretrained(half).statistics.std, model.statistics.std)
 
 
 def test_settings_may_be_replaced_on_loading(tmp_path):
     folder = tiny().save_pretrained(tmp_path / "m")
-    model = build(str(folder), sampling=SamplingOptions(guidance=7.0), unlearn="masked", variant="upstream")
+    model = build(
+        str(folder), sampling=published.options(SamplingOptions, guidance=7.0), unlearn="masked", variant="upstream"
+    )
     assert (model.sampling.guidance, model.unlearn, model.variant) == (7.0, "masked", "upstream")
     with pytest.raises(ConfigError, match=r"backbone.features=251, but .* generates 263"):
         build(str(folder), features=251)
@@ -57,9 +61,9 @@ def test_settings_may_be_replaced_on_loading(tmp_path):
 def test_families_refuse_each_other_by_name(tmp_path):
     _, folder = momask(tmp_path)
     with pytest.raises(CheckpointError, match="holds a 'momask' model, expected 'bamm'; choose backbone=momask"):
-        load_pretrained(folder)
+        Bamm.load_pretrained(folder)
     with pytest.raises(CheckpointError, match="holds a 'bamm' model, expected 'momask'; choose backbone=bamm"):
-        load_momask(tiny().save_pretrained(tmp_path / "bamm"))
+        MoMask.load_pretrained(tiny().save_pretrained(tmp_path / "bamm"))
 
 
 def test_damaged_folders_are_refused_in_one_line(tmp_path):
@@ -67,10 +71,10 @@ def test_damaged_folders_are_refused_in_one_line(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "surprise": 1}))
     with pytest.raises(CheckpointError, match="written by another version"):
-        load_pretrained(folder)
+        Bamm.load_pretrained(folder)
     (folder / "config.json").write_text(json.dumps({**config, "masked": {**config["masked"], "ff_size": 32}}))
     with pytest.raises(CheckpointError, match="has another shape for 'seqTransEncoder"):
-        load_pretrained(folder)
+        Bamm.load_pretrained(folder)
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         build(str(tmp_path / "nowhere"))
 
@@ -92,7 +96,7 @@ def test_borrows_everything_but_its_own_transformer(tmp_path):
     model.stage_loss("masked", batch, seeded(1))["loss"].backward()
     assert all(p.grad is None for p in model.text.parameters())
     assert model.sample(TEXTS, LENGTHS, generator=seeded(1)).shape == (2, 40, 263)
-    again = load_pretrained(model.save_pretrained(tmp_path / "trained"))
+    again = Bamm.load_pretrained(model.save_pretrained(tmp_path / "trained"))
     assert {id(p) for p in again.stage_parameters("masked")} == {id(p) for p in again.masked.parameters()}
 
 

@@ -8,6 +8,7 @@ import torch
 from hmu.backbones.gaitdynamics import GaitDynamics
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
+from tests import published
 
 SIZES = {"latent_dim": 16, "ff_dim": 24, "layers": 2, "heads": 2, "window": 30, "dropout": 0.0}
 
@@ -15,7 +16,9 @@ SIZES = {"latent_dim": 16, "ff_dim": 24, "layers": 2, "heads": 2, "window": 30, 
 def toy(**options) -> GaitDynamics:
     torch.manual_seed(0)
     sizes = SIZES | options.pop("decoder", {})
-    model = GaitDynamics(decoder=sizes, sampling={"steps": 6}, max_frames=30, **options)
+    model: GaitDynamics = published.backbone(
+        "gaitdynamics", **{"decoder": sizes, "sampling": {"steps": 6}, "max_frames": 30, **options}
+    )
     generator = torch.Generator().manual_seed(1)
     model.normaliser.fit(torch.randn(500, 63, generator=generator))
     return model.eval()

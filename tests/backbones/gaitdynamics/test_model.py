@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hmu.backbones.base import MotionBackbone
-from hmu.backbones.gaitdynamics import GaitDynamics, build, load_pretrained
+from hmu.backbones.gaitdynamics import GaitDynamics, build
 from hmu.backbones.gaitdynamics.complete import complete, unseen
 from hmu.backbones.gaitdynamics.diffusion import Diffusion
 from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, total
@@ -19,6 +19,7 @@ from hmu.gait.skeleton import Skeleton
 from hmu.methods import adapters
 from hmu.methods.applying import applied
 from hmu.methods.edit import AdapterEdit
+from tests import published
 from tests.backbones.gaitdynamics.conftest import batch_of, toy
 
 
@@ -53,7 +54,7 @@ def test_training_ignores_padding_and_words(model):
 
 
 def test_the_ranges_are_measured_once(model):
-    fresh = GaitDynamics(decoder={"latent_dim": 16, "ff_dim": 16, "layers": 1, "heads": 2})
+    fresh = published.backbone("gaitdynamics", decoder={"latent_dim": 16, "ff_dim": 16, "layers": 1, "heads": 2})
     batch = batch_of([30, 20])
     fresh.prepare_stage("denoiser", [batch])
     clean = torch.cat([batch.motion[0], batch.motion[1, :20]])
@@ -75,7 +76,7 @@ def test_a_constant_column_divides_by_one():
 
 # -- objective -----------------------------------------------------------------------------------------------------
 def test_only_terms_with_weight_enter_and_nan_elsewhere_harms_nothing():
-    options = ObjectiveOptions(simple=2.0, drift=1.0)
+    options = published.options(ObjectiveOptions, simple=2.0, drift=1.0)
     terms = {"simple": torch.tensor([1.0, 3.0]), "drift": torch.tensor([4.0, 4.0]), "fk": torch.tensor([torch.nan] * 2)}
     found = total(options, terms, torch.ones(2))
     assert float(found["loss"]) == 8.0
@@ -95,8 +96,8 @@ def test_all_terms_have_gradient_and_the_authors_slide_has_none():
     moving.requires_grad_(True)
     plain = toy().normaliser.set_range(-10 * torch.ones(63), 10 * torch.ones(63))
     body = Body(torch.tensor([1.7]), Skeleton.generic(1.7, torch.float32))
-    ours = body_terms(ObjectiveOptions(), plain, moving, still, body)
-    theirs = body_terms(ObjectiveOptions(), plain, moving, still, body, variant="upstream")
+    ours = body_terms(published.options(ObjectiveOptions), plain, moving, still, body)
+    theirs = body_terms(published.options(ObjectiveOptions), plain, moving, still, body, variant="upstream")
     assert float(ours["slide"].detach()) > 0.1
     assert float(theirs["slide"].detach()) == 0.0
     assert not theirs["slide"].requires_grad
@@ -106,7 +107,7 @@ def test_velocity_and_drift_read_their_columns(model):
     answer = torch.zeros(1, 10, 63)
     root, other = answer.clone(), answer.clone()
     root[..., 0], other[:, 5, 7] = 1.0, 1.0
-    a, b = (column_terms(ObjectiveOptions(), x, answer) for x in (root, other))
+    a, b = (column_terms(published.options(ObjectiveOptions), x, answer) for x in (root, other))
     assert float(a["drift"]) > 0
     assert float(a["velocity"]) == 0
     assert float(b["drift"]) == 0
@@ -168,13 +169,15 @@ def test_a_mean_moves_a_window_by_the_smallest_change_that_does_it():
     def network(x, time):
         return x @ weights  # linear: one Gauss-Newton step is exact
 
-    process, mean = Diffusion(ScheduleOptions(timesteps=10)), WindowMean(2, torch.tensor([0.3]))
+    process, mean = Diffusion(published.options(ScheduleOptions, timesteps=10)), WindowMean(2, torch.tensor([0.3]))
     x, time = torch.randn(1, 5, 6), torch.zeros(1, dtype=torch.long)
-    moved = mean.approach(network, process, x, time, SamplingOptions(), None)
+    moved = mean.approach(network, process, x, time, published.options(SamplingOptions), None)
     assert float((moved @ weights)[..., 2].mean()) == pytest.approx(0.3, abs=1e-5)
     change, along = (moved - x)[0], weights[:, 2] / weights[:, 2].norm()
     assert torch.allclose(change, (change @ along)[:, None] * along, atol=1e-6)  # nothing in vain
-    far = WindowMean(2, torch.tensor([1e6])).approach(network, process, x, time, SamplingOptions(), None)
+    far = WindowMean(2, torch.tensor([1e6])).approach(
+        network, process, x, time, published.options(SamplingOptions), None
+    )
     assert float((far - x).square().mean().sqrt()) <= 0.5 + 1e-5
 
 
@@ -225,7 +228,7 @@ def test_the_expected_answer_weighs_clips_by_bayes_rule():
 # -- files ---------------------------------------------------------------------------------------------------------
 def test_a_model_folder_comes_back_bit_for_bit(tmp_path, model):
     folder = model.save_pretrained(tmp_path / "m")
-    again = load_pretrained(folder)
+    again = GaitDynamics.load_pretrained(folder)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     assert again.normaliser.samples == model.normaliser.samples
     assert torch.equal(again.sample([""], torch.tensor([9]), generator=seeded()), model.sample(
@@ -238,7 +241,7 @@ def test_a_model_folder_comes_back_bit_for_bit(tmp_path, model):
 
 def test_broken_and_foreign_folders_are_named(tmp_path, model):
     with pytest.raises(CheckpointError, match=r"no config\.json; give a model folder"):
-        load_pretrained(tmp_path)
+        GaitDynamics.load_pretrained(tmp_path)
     folder = model.save_pretrained(tmp_path / "m")
     config = json.loads((folder / "config.json").read_text())
     for change, words in (
@@ -248,7 +251,7 @@ def test_broken_and_foreign_folders_are_named(tmp_path, model):
     ):
         (folder / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(CheckpointError, match=words):
-            load_pretrained(folder)
+            GaitDynamics.load_pretrained(folder)
 
 
 # -- adapters ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.diffusion import Diffusion
 from hmu.backbones.gaitdynamics.options import BETA_SCHEDULES, DecoderOptions, SamplingOptions, ScheduleOptions
 from hmu.errors import CheckpointError, ConfigError
+from tests import published
 from tests.backbones.gaitdynamics.conftest import SIZES, toy
 
 
@@ -27,7 +28,7 @@ def test_padding_changes_nothing_for_the_frames_before_it(model):
 @pytest.mark.parametrize("rotary", [True, False])
 def test_the_authors_names_carry_every_weight_there_and_back(rotary):
     torch.manual_seed(0)
-    decoder = Decoder(DecoderOptions(**SIZES | {"rotary": rotary}))
+    decoder = Decoder(published.options(DecoderOptions, **SIZES | {"rotary": rotary}))
     theirs = to_published(decoder)
     assert sum(f".{UNUSED}." in name for name in theirs) == 2 * 4
     again = Decoder(options_of(theirs, "x", heads=2, dropout=0.0))
@@ -39,7 +40,7 @@ def test_the_authors_names_carry_every_weight_there_and_back(rotary):
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape"])
 def test_other_layouts_are_refused(change):
-    decoder = Decoder(DecoderOptions(**SIZES))
+    decoder = Decoder(published.options(DecoderOptions, **SIZES))
     state = to_published(decoder)
     if change == "missing":
         del state["final_layer.bias"]
@@ -53,12 +54,12 @@ def test_other_layouts_are_refused(change):
 
 @pytest.mark.parametrize("schedule", BETA_SCHEDULES)
 def test_noise_and_clean_states_are_recovered_from_each_other(schedule):
-    process = Diffusion(ScheduleOptions(timesteps=100, beta_schedule=schedule))
+    process = Diffusion(published.options(ScheduleOptions, timesteps=100, beta_schedule=schedule))
     clean, noise = torch.randn(3, 5, 63).double(), torch.randn(3, 5, 63).double()
     time = torch.tensor([0, 30, 60])
     noisy = process.add(clean, noise, time)
     assert torch.allclose(process.to_noise(clean, noisy, time), noise, atol=1e-2)
-    by_noise = Diffusion(ScheduleOptions(timesteps=100, beta_schedule=schedule, predict="noise"))
+    by_noise = Diffusion(published.options(ScheduleOptions, timesteps=100, beta_schedule=schedule, predict="noise"))
     assert torch.allclose(by_noise.to_clean(noise, noisy, time), clean, atol=1e-2)
     assert process.target(clean, noise) is clean
     assert by_noise.target(clean, noise) is noise
@@ -66,7 +67,7 @@ def test_noise_and_clean_states_are_recovered_from_each_other(schedule):
 
 
 def test_the_last_ancestral_step_adds_no_noise():
-    process = Diffusion(ScheduleOptions(timesteps=10))
+    process = Diffusion(published.options(ScheduleOptions, timesteps=10))
     x, time = torch.randn(2, 4, 63), torch.tensor([0, 5])
     quiet, loud = (process.ancestral(x, x, time, torch.full_like(x, size)) for size in (0.0, 9.0))
     assert torch.equal(quiet[0], loud[0])

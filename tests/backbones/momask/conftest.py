@@ -5,6 +5,7 @@ import torch
 
 from hmu.backbones.momask import MoMask
 from tests.backbones.salad.conftest import WORDS, motions, seeded
+from tests import published
 from tests.compact import compact
 
 __all__ = ["motions", "seeded", "tiny"]
@@ -24,7 +25,7 @@ def tiny(fill: bool = True, **changes) -> MoMask:
         "sampling": {"steps": 3, "guidance": 2.0, "residual_guidance": 3.0, "thres": 0.5, "residual_thres": 0.5},
         **changes,
     }
-    model = MoMask(**options)
+    model: MoMask = published.backbone("momask", **options)
     generator = seeded(1)
     model.statistics.assign(torch.randn(model.features, generator=generator), torch.rand(model.features) + 0.5)
     if fill:

@@ -9,7 +9,7 @@ import torch
 
 from hmu.backbones.momask import build, load_authors
 from hmu.backbones.momask.encoder import to_authors
-from hmu.backbones.momask.files import EMA
+from hmu.backbones.tokens.authors import EMA
 from hmu.errors import CheckpointError
 from hmu.text.clip import ClipTextEncoder
 from tests.checkpoints.opt_file import write_opt

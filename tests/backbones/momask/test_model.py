@@ -7,7 +7,8 @@ import torch
 
 from hmu.backbones.base import MotionBackbone, State
 from hmu.backbones.draws import Draws
-from hmu.backbones.momask import objectives
+from hmu.backbones.momask.objectives import chosen_positions, mask_tokens
+from hmu.backbones.tokens import objectives
 from hmu.data.batch import length_mask
 from hmu.errors import ConfigError
 from hmu.methods import adapters
@@ -77,8 +78,8 @@ def test_masking_counts_real_positions_only():
     """Ours masks the published share of the real tokens, the authors whatever falls on them."""
     valid = length_mask(torch.full((4000,), 4), 16)
     time, order = torch.rand(4000, generator=seeded()), torch.rand(4000, 16, generator=seeded(1))
-    ours = objectives.chosen_positions(time, order, valid)
-    theirs = objectives.chosen_positions(time, order, valid, "upstream")
+    ours = chosen_positions(time, order, valid)
+    theirs = chosen_positions(time, order, valid, "upstream")
     share = (torch.cos(time * math.pi / 2) * 4).round().clamp(min=1)
     assert torch.equal(ours.sum(1).float(), share)
     assert not ours[~valid].any()
@@ -89,7 +90,7 @@ def test_masking_counts_real_positions_only():
 
 def test_chosen_positions_are_masked_randomised_or_left(model):
     ids, valid = torch.full((200, 20), 3), torch.ones(200, 20, dtype=torch.bool)
-    _, inputs, answer = objectives.mask_tokens(model, ids, valid, Draws(seeded()))
+    _, inputs, answer = mask_tokens(model.masked, ids, valid, Draws(seeded()), model.variant)
     asked = answer >= 0
     assert (inputs[~asked] == 3).all()
     shares = [(inputs[asked] == model.masked.mask_id).float().mean(), (inputs[asked] == 3).float().mean()]
@@ -131,7 +132,7 @@ def test_distance_is_cross_entropy_or_divergence_per_item(unlearn):
 def test_divergence_moves_the_prediction_to_the_answer():
     wanted, logits = torch.tensor([[[[2.0, 0.0, -1.0]]]]), torch.zeros(1, 1, 1, 3, requires_grad=True)
     state = State(torch.zeros(1, 1, 1), torch.zeros(1), torch.zeros(1, 1, 1, dtype=torch.long), torch.ones(1, 1).bool())
-    objectives.distance(logits, wanted, state).sum().backward()
+    objectives.distance(logits, wanted, state.target).sum().backward()
     torch.testing.assert_close(-logits.grad[0, 0, 0], wanted[0, 0, 0].softmax(-1) - 1 / 3)
 
 
@@ -271,10 +272,10 @@ def test_stages_learn():
 def test_loss_of_the_published_objective_is_over_all_asked_positions(model):
     logits, answer = torch.randn(2, 3, 4, generator=seeded()), torch.tensor([[1, -1, 2], [-1, -1, 0]])
     expected = torch.nn.functional.cross_entropy(logits[answer >= 0], answer[answer >= 0])
-    torch.testing.assert_close(objectives.answer_terms(logits, answer)["loss"], expected)
+    torch.testing.assert_close(objectives.token_terms(logits, answer)["loss"], expected)
     right = torch.nn.functional.one_hot(answer.clamp_min(0), 4).float()
-    assert objectives.answer_terms(right, answer)["accuracy"] == 1
-    assert objectives.answer_terms(1 - right, answer)["accuracy"] == 0
+    assert objectives.token_terms(right, answer)["accuracy"] == 1
+    assert objectives.token_terms(1 - right, answer)["accuracy"] == 0
 
 
 def test_a_missing_estimator_can_be_trained(model):
@@ -322,7 +323,7 @@ def test_frozen_prompts_are_encoded_once_and_trained_ones_every_time(model, monk
 
 
 def test_encoders_of_another_width_are_refused(model):
-    from hmu.backbones.momask.prompts import vector_of
+    from hmu.backbones.tokens.vectors import vector_of
     from hmu.text.base import TextCondition
 
     with pytest.raises(ConfigError, match=r"text\.output=pooled"):

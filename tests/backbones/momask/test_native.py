@@ -10,6 +10,7 @@ from hmu.backbones.momask import MoMask, build
 from hmu.backbones.momask.options import LengthOptions
 from hmu.checkpoints.safe import load_safetensors
 from hmu.errors import CheckpointError, ConfigError
+from tests import published
 
 from .conftest import motions, seeded, tiny
 
@@ -140,6 +141,6 @@ def test_the_demo_twin_is_small():
 
 def test_widths_given_as_a_yaml_list_can_be_stored(tmp_path):
     hidden = OmegaConf.create([8, 6, 4])  # what Hydra hands over
-    model = tiny(length=LengthOptions(classes=50, hidden=hidden))
+    model = tiny(length=published.options(LengthOptions, classes=50, hidden=hidden))
     model.save_pretrained(tmp_path / "m")
     assert json.loads((tmp_path / "m" / "config.json").read_text())["length"]["hidden"] == [8, 6, 4]

@@ -14,6 +14,7 @@ import torch
 from hmu.backbones.momask.encoder import to_authors
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.options import TransformerOptions
+from tests import published
 from tests.parity import momask_full, momask_masked, momask_residual, momask_rvq
 from tests.parity.momask_files import fill_by_rule, filled_state
 
@@ -116,7 +117,7 @@ def full_size(tmp_path: Path) -> Path:
     numbers = {"latent_dim": 16, "n_heads": 2, "n_layers": 1, "ff_size": 24, "code_dim": 8}
     (tmp_path / "mtrans").mkdir()
     (tmp_path / "mtrans" / "manifest_full.json").write_text(json.dumps({"hyper_parameters": numbers}))
-    options = TransformerOptions(latent_dim=16, n_heads=2, n_layers=1, ff_size=24)
+    options = published.options(TransformerOptions, latent_dim=16, n_heads=2, n_layers=1, ff_size=24)
     net = fill_by_rule(MaskedTransformer(6, 8, 5, options), "hash")
     assert to_authors(net.state_dict())["seqTransEncoder.layers.0.self_attn.in_proj_weight"].shape == (48, 16)
     ids, text = torch.tensor([[1, 2, 3]]), torch.ones(1, 5)

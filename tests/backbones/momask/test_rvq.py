@@ -11,10 +11,13 @@ from hmu.backbones.draws import Draws
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.quantizer import Codebook, ResidualQuantizer, nearest
 from hmu.backbones.momask.rvq import Rvq, rvq_terms
+from tests import published
 
 from .conftest import seeded
 
-SMALL = RvqOptions(codes=6, code_dim=4, quantizers=3, width=8, depth=2, dropout=0.0, quantize_dropout=0.0)
+SMALL = published.options(
+    RvqOptions, codes=6, code_dim=4, quantizers=3, width=8, depth=2, dropout=0.0, quantize_dropout=0.0
+)
 FEATURES = 23
 
 
@@ -189,8 +192,8 @@ def test_options_refuse_what_cannot_work():
     from hmu.errors import ConfigError
 
     with pytest.raises(ConfigError, match="norm=XX"):
-        RvqOptions(norm="XX")
+        published.options(RvqOptions, norm="XX")
     with pytest.raises(ConfigError, match="stride=3"):
-        RvqOptions(stride=3)
+        published.options(RvqOptions, stride=3)
     with pytest.raises(ConfigError, match="depth=0: expected a whole number from 1"):
-        RvqOptions(depth=0)
+        published.options(RvqOptions, depth=0)

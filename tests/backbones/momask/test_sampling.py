@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.backbones.momask.generation import token_spans
 from hmu.backbones.momask.sampling import (
     ClipStreams,
     TopDraw,
@@ -12,6 +11,7 @@ from hmu.backbones.momask.sampling import (
     kept_classes,
     masked_shares,
 )
+from hmu.backbones.tokens.generation import token_spans
 from hmu.data.batch import length_mask
 from hmu.errors import ConfigError
 

@@ -8,6 +8,7 @@ from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.options import LengthOptions, ResidualOptions, TransformerOptions
 from hmu.backbones.momask.residual import ResidualTransformer
+from tests import published
 
 from .conftest import seeded
 
@@ -17,12 +18,12 @@ SIZES = {"latent_dim": 16, "n_heads": 2, "n_layers": 2, "ff_size": 24, "dropout"
 @pytest.fixture
 def masked() -> MaskedTransformer:
     torch.manual_seed(0)
-    return jolt(MaskedTransformer(7, 8, 5, TransformerOptions(**SIZES)))
+    return jolt(MaskedTransformer(7, 8, 5, published.options(TransformerOptions, **SIZES)))
 
 
 def residual(**options) -> ResidualTransformer:
     torch.manual_seed(0)
-    return jolt(ResidualTransformer(7, 4, 8, 5, ResidualOptions(**SIZES, **options)))
+    return jolt(ResidualTransformer(7, 4, 8, 5, published.options(ResidualOptions, **SIZES, **options)))
 
 
 def jolt(module):

@@ -1,0 +1,1 @@
+"""What generators of motion tokens share: tokenizer, residual transformer, text vectors (MoMask, BAMM)."""
