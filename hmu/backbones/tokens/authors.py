@@ -22,7 +22,7 @@ from hmu.checkpoints.authors import State, count, load_strictly, read_state, sou
 from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
 
-EMA = TokenBackbone.training_only  # buffers of ours that the authors' files do not have
+EMA = ("code_sum", "code_count")  # buffers of ours that the authors' files do not have
 N = TypeVar("N", bound=nn.Module)
 
 
@@ -91,7 +91,7 @@ def load_rvq(folder: Path | str, file: str | None = None, variant: str = "defaul
     state = read_state(path, ("vq_model", "net"), "a MoMask or BAMM tokenizer (rvq)")
     features = take(state, "encoder.model.0.weight", path, "tokenizer").shape[1]
     model = Rvq(features, rvq_options(state, opt, path), variant)
-    load_strictly(model, state, path, EMA)
+    load_strictly(model, state, path, TokenBackbone.training_only)
     return model.eval(), source(path)
 
 

@@ -18,7 +18,6 @@ BOTH = ["masked", "residual", "both"]
 def test_is_a_backbone(model):
     assert isinstance(model, MotionBackbone)
     assert (model.name, model.stages) == ("bamm", ("rvq", "masked", "residual"))
-    assert model.length is None
     assert model.unit_length == 4
     with pytest.raises(ConfigError, match="bamm has the stages rvq, masked, residual"):
         model.stage_window("length")
@@ -196,7 +195,8 @@ def test_scale_zero_ignores_the_text_and_one_pass_is_allowed(model):
 
 
 @pytest.mark.parametrize(
-    ("lengths", "words"), [([10], "multiples of 4"), ([0], "multiples of 4"), ([52], "to 48"), ([8, 8, 8], "2 prompts")]
+    ("lengths", "words"),
+    [([10], "multiples of 4"), ([0], "multiples of 4"), ([52], "positions for 48"), ([8, 8, 8], "2 prompts")],
 )
 def test_refuses_impossible_lengths(model, lengths, words):
     with pytest.raises(ConfigError, match=words):

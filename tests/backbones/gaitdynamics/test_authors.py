@@ -48,7 +48,7 @@ def written(tmp_path, classes, model):
 
 
 def test_a_pickled_checkpoint_is_read_without_the_authors_classes(written, model):
-    loaded = load_authors(written, heads=SIZES["heads"])
+    loaded = load_authors(written, decoder={"heads": SIZES["heads"]})
     x, time = torch.randn(2, 12, 63), torch.tensor([5, 900])
     assert torch.equal(loaded.decoder(x, time), model.decoder(x, time))
     assert torch.equal(loaded.normaliser.scale_, model.normaliser.scale_)

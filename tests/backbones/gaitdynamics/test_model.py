@@ -246,7 +246,7 @@ def test_broken_and_foreign_folders_are_named(tmp_path, model):
     config = json.loads((folder / "config.json").read_text())
     for change, words in (
         ({"family": "salad"}, "choose backbone=salad"),
-        ({"decoder": config["decoder"] | {"latent_dim": 32}}, "does not fit its config"),
+        ({"decoder": config["decoder"] | {"latent_dim": 32}}, "not the model that its config"),
         ({"colour": "red"}, "written by another version"),
     ):
         (folder / "config.json").write_text(json.dumps(config | change))

@@ -48,7 +48,7 @@ def test_other_layouts_are_refused(change):
         state["seqTransDecoder.stack.0.norm2.weight"] = torch.zeros(16)
     else:
         state["final_layer.bias"] = torch.zeros(7)
-    with pytest.raises(CheckpointError, match="not the published layout"):
+    with pytest.raises(CheckpointError, match="not the model that the published layout"):
         load_into(decoder, state, "file.pt")
 
 
@@ -86,7 +86,7 @@ def test_the_last_ancestral_step_adds_no_noise():
 )
 def test_impossible_numbers_are_refused_by_name(kind, options, words):
     with pytest.raises(ConfigError, match=words):
-        kind(**options)
+        published.options(kind, **options)
 
 
 def test_adan_minimises_and_uses_its_first_gradient():

@@ -146,8 +146,8 @@ def _drop(state):
         (lambda f: torch.save({"vae": {}}, f / "rvq" / "model" / "base.tar"), "holds a SALAD VAE.*tokenizer"),
         (lambda f: shutil.copytree(f / "rvq" / "model", f / "mtrans" / "model", dirs_exist_ok=True), "tokenizer"),
         (lambda f: torch.save(Path("/"), f / "rvq" / "model" / "base.tar"), "would run code|Python objects"),
-        (lambda f: (f / "rvq" / "meta" / "std.npy").unlink(), "mean and std are needed"),
-        (lambda f: (f / "rvq" / "meta" / "std.npy").write_bytes(b"no"), "mean and std are needed"),
+        (lambda f: (f / "rvq" / "meta" / "std.npy").unlink(), "missing; the model normalises|no plain array"),
+        (lambda f: (f / "rvq" / "meta" / "std.npy").write_bytes(b"no"), "missing; the model normalises|no plain array"),
         (lambda f: np.save(f / "rvq" / "meta" / "mean.npy", np.zeros(251)), r"shape \(251,\)"),
         (
             lambda f: write_opt(f / "mtrans" / "opt.txt", {"vq_name": "rvq"}),
