@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hmu.backbones.momask import MoMask
-from tests.backbones.salad.conftest import WORDS, motions, seeded
 from tests import published
+from tests.backbones.salad.conftest import WORDS, motions, seeded
 from tests.compact import compact
 
 __all__ = ["motions", "seeded", "tiny"]
