@@ -15,6 +15,7 @@ from hmu.errors import ConfigError
 from hmu.methods.codebook.table import CodeTable
 from hmu.tools.codes import run
 from tests.data.conftest import FEATURES, write_layout
+from tests.datasets import settings
 from tests.methods.fake_edits import CodeBackbone
 
 
@@ -31,6 +32,7 @@ class FiveColumns(CodeBackbone):
 def config(tmp_path: Path, **change):
     dataset = {
         "_target_": "hmu.data.dataset.DatasetSource",
+        **settings("bvh"),
         "name": "tiny",
         "root": str(write_layout(tmp_path / "Tiny")),
         "features": FEATURES,

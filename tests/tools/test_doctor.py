@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from hmu.errors import ConfigError, DataError
 from hmu.tools.doctor import check, expand, run
 from tests.data.conftest import FEATURES, write_layout
+from tests.datasets import settings
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 WORDS = {"what": "w", "who": "somebody", "for": "p"}
@@ -44,7 +45,8 @@ def test_report_and_exit_code(tmp_path: Path, capsys) -> None:
     root = write_layout(tmp_path / "Tiny")
     requirement = {"path": str(root / "{Mean,Std}.npy"), **WORDS}
     dataset = {
-        "_target_": "hmu.data.dataset.DatasetSource", "name": "tiny", "root": str(root), "features": FEATURES,
+        "_target_": "hmu.data.dataset.DatasetSource", **settings("bvh"), "name": "tiny", "root": str(root),
+        "features": FEATURES,
         "cache_dir": str(tmp_path / "cache"), "requirements": [requirement],
     }  # fmt: skip
     assert run(OmegaConf.create({"dataset": dataset, "deep": True}))[0].fine

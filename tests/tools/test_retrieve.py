@@ -13,6 +13,7 @@ from hmu.errors import ConfigError, DataError
 from hmu.metrics.ncs import read_records
 from hmu.tools.retrieve import read_motions, run
 from tests.data.conftest import FEATURES, write_layout
+from tests.datasets import settings
 from tests.evaluators.test_tmr import small
 
 
@@ -23,7 +24,12 @@ def configuration(folder: Path, **changes: object) -> OmegaConf:
     write_layout(folder / "data")
     sizes = {**PUBLISHED, "width": 8, "ff": 8, "layers": 1, "heads": 2}
     TMREvaluator(FEATURES, small().text, **sizes).save_pretrained(folder / "tmr")
-    dataset = {"_target_": "hmu.data.dataset.DatasetSource", "name": "tiny", "root": str(folder / "data")}
+    dataset = {
+        "_target_": "hmu.data.dataset.DatasetSource",
+        **settings("bvh"),
+        "name": "tiny",
+        "root": str(folder / "data"),
+    }
     dataset |= {"features": FEATURES, "cache_dir": str(folder / "cache"), "strict": False}
     config = {
         "records": str(folder / "made" / "records.json"), "out": None, "gallery": "all", "top": 3, "match": None,

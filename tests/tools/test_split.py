@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from hmu.errors import ConfigError
 from hmu.tools.split import run
 from tests.data.conftest import FEATURES, write_layout
+from tests.datasets import settings
 
 KICK = "hmu.data.concepts.Concept"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -22,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def config(tmp_path: Path, **change):
     dataset = {
         "_target_": "hmu.data.dataset.DatasetSource",
+        **settings("bvh"),
         "name": "tiny",
         "root": str(tmp_path / "Tiny"),
         "features": FEATURES,
