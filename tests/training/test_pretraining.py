@@ -48,7 +48,7 @@ def norms_after_a_step(model: nn.Module, numbers: Recipe) -> list[float]:
     module.log_dict = module.log = lambda *_, **__: None  # type: ignore[method-assign]
     trainer = L.Trainer(
         max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, gradient_clip_val=recipe.grad_clip,
+        enable_model_summary=False, gradient_clip_val=numbers.grad_clip,
     )  # fmt: skip
     trainer.fit(module, DataLoader([torch.zeros(1)]))
     return module.norms
