@@ -31,7 +31,6 @@ NOT_YET = {
     "evaluator": "hmu/evaluators",
     "callbacks": "hmu/training",
     "logger": "hmu/report",
-    "text": "hmu/text",
 }
 
 
