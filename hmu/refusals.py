@@ -60,8 +60,13 @@ def _in_our_words(error: BaseException) -> str | None:
     """A refusal in one line; None for one that needs no other words."""
     text = str(error)
     for pattern, words in _WORDS:
-        if found := re.search(pattern, text, re.DOTALL):
-            return words(found, error)
+        if (match := re.search(pattern, text, re.DOTALL)) and isinstance(words, str):
+            groups = {
+                name: shown((value or "").strip().partition("\n")[0]) for name, value in match.groupdict().items()
+            }
+            return words.format(**groups)
+        if match and callable(words):
+            return words(match, error)
     return _interpolation(error, text) if isinstance(error, OmegaConfBaseException) else None
 
 
@@ -101,45 +106,35 @@ def _elsewhere(found: re.Match[str], error: BaseException) -> str:
     return f"{found['key']}=…: belongs to a part here, so write {' or '.join(f'{place}=…' for place in places)}"
 
 
-def _no_group(found: re.Match[str], error: BaseException) -> str:
-    return f"{shown(found['typed'].strip())}: this command has no '{found['key']}' to choose; {_HELP}"
-
-
-def _nothing_to_delete(found: re.Match[str], error: BaseException) -> str:
-    return f"~{shown(found['key'])}: there is no such key to take out; {_HELP}"
-
-
-def _there_already(found: re.Match[str], error: BaseException) -> str:
-    return f"+{shown(found['key'])}=…: is there already; leave out the +, which adds keys"
-
-
-def _no_configuration(found: re.Match[str], error: BaseException) -> str:
-    return f"no configuration '{shown(found['key'])}' is found: leave out --config-name and --config-path"
-
-
-def _another_kind(found: re.Match[str], error: BaseException) -> str:
-    typed = shown(found["typed"].strip().splitlines()[0])
-    return f"{typed}: this key takes a value of another kind (single, list or mapping); --cfg job shows it"
-
-
-def _missing(found: re.Match[str], error: BaseException) -> str:
-    return f"no value for {found['key']}: give it on the command line, {found['key']}=…"
-
-
 def _several(found: re.Match[str], error: BaseException) -> str:
     return f"one of {' and '.join(re.findall(r'[a-z]+', found['keys']))} has no single choice: give one name for each"
 
 
-_WORDS: tuple[tuple[str, Callable[[re.Match[str], BaseException], str]], ...] = (
+_WORDS: tuple[tuple[str, Callable[[re.Match[str], BaseException], str] | str], ...] = (
     (r"Could not find '(?P<path>[^\n]*)'\s+Available options in '(?P<group>[^']*)':(?P<options>.*)", _no_choice),
     (r"Could not override '(?P<key>[^\n]*)'\.\s+To append to your config use \+(?P<typed>.*)", _no_key),
     (r"Could not override '(?P<key>[^\n]*)'\.\s+Did you mean to override (one of )?(?P<places>[^?]*)\?", _elsewhere),
-    (r"Could not override '(?P<key>[^\n]*)'\. No match.*default list use \+(?P<typed>.*)", _no_group),
-    (r"Could not delete (from config\. )?'(?P<key>[^\n]*?)'", _nothing_to_delete),
-    (r"Could not append to config\. An item is already at '(?P<key>[^\n]*?)'", _there_already),
-    (r"Cannot find primary config '(?P<key>[^\n']*)'", _no_configuration),
-    (r"Error merging override (?P<typed>.*)", _another_kind),
-    (r"Missing mandatory value: (?P<key>[\w.]+)", _missing),
+    (
+        r"Could not override '(?P<key>[^\n]*)'\. No match.*default list use \+(?P<typed>.*)",
+        "{typed}: this command has no '{key}' to choose; --help lists what there is, --cfg job every key",
+    ),
+    (
+        r"Could not delete (from config\. )?'(?P<key>[^\n]*?)'",
+        "~{key}: there is no such key to take out; --help lists what there is, --cfg job every key",
+    ),
+    (
+        r"Could not append to config\. An item is already at '(?P<key>[^\n]*?)'",
+        "+{key}=…: is there already; leave out the +, which adds keys",
+    ),
+    (
+        r"Cannot find primary config '(?P<key>[^\n']*)'",
+        "no configuration '{key}' is found: leave out --config-name and --config-path",
+    ),
+    (
+        r"Error merging override (?P<typed>.*)",
+        "{typed}: this key takes a value of another kind (single, list or mapping); --cfg job shows it",
+    ),
+    (r"Missing mandatory value: (?P<key>[\w.]+)", "no value for {key}: give it on the command line, {key}=…"),
     (r"Error resolving interpolation '(?P<keys>[^']*)', possible interpolation keys", _several),
 )
 

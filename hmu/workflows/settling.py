@@ -222,8 +222,10 @@ def completed(config: DictConfig, group: str, recorded: Any, home: Path) -> Any:
         target = node.get("_target_") if isinstance(node, dict) else None
         names = [name for name in options(group) if name == chosen.get(group)] or list(options(group))
         files = [_as_composed(config, group, name) for name in names] if target else []
-        alike = [file for file in files if file.get("_target_") == target]
-        return max(alike, key=lambda file: sum(file.get(k) == v for k, v in node.items()), default=None)
+        return nearest([file for file in files if file.get("_target_") == target], node)
+
+    def nearest(files: list[dict[str, Any]], node: Any) -> Any:
+        return max(files, key=lambda file: _agreement(node, file), default=None)
 
     def filled(node: Any, file: Any) -> Any:
         if not isinstance(node, dict) or not isinstance(file, dict):
@@ -237,7 +239,17 @@ def completed(config: DictConfig, group: str, recorded: Any, home: Path) -> Any:
         other = isinstance(node, dict) and isinstance(file, dict) and node.get("_target_") != file.get("_target_")
         return today(key, node) if other else file
 
+    if group == "recipes":  # by kind of model, a file each
+        files = [_as_composed(config, "recipe", name) for name in options("recipe")]
+        return {kind: filled(node, nearest(files, node)) for kind, node in recorded.items()}
     return recorded if group == "concept" else filled(recorded, today(group, recorded))
+
+
+def _agreement(one: Any, other: Any) -> int:
+    """How many values two nodes share."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return sum(_agreement(value, other.get(key)) for key, value in one.items())
+    return int(one == other)
 
 
 def _as_composed(config: DictConfig, group: str, name: str) -> dict[str, Any]:

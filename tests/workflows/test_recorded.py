@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu import app
 from hmu.run import load_config
-from hmu.workflows.settling import with_run
+from hmu.workflows.settling import completed, with_run
 from tests.workflows.toy import run
 
 
@@ -63,7 +63,9 @@ def test_a_dictionary_is_merged_into_the_recorded_node(ran):
 
 
 def test_added_and_forced_values_reach_the_recorded_node(ran):
-    config = taken(ran, "+dataset.motion_dir=joints", "++backbone.sampling.steps=3")
+    given = ["dataset.motion_dir=joints", "+concept.min_occurrence=2", "++backbone.sampling.steps=3"]
+    config = taken(ran, *given)
+    assert (config.concept.name, config.concept.min_occurrence) == ("jump", 2)
     assert config.backbone._target_ == "hmu.backbones.momask.build"
     assert (config.dataset.name, config.dataset.motion_dir, config.backbone.sampling.steps) == ("bvh", "joints", 3)
 
@@ -168,3 +170,17 @@ def test_nothing_is_added_to_what_builds_something_else(ran, tmp_path):
     config = taken(tmp_path)
     assert "vae" in config.backbone
     assert set(config.backbone.sampling) == {"_target_"}
+
+
+def test_a_recorded_recipe_is_completed_stage_by_stage(tmp_path):
+    kept: dict[str, object] = {}
+
+    def task(config: DictConfig) -> None:
+        recipes = OmegaConf.to_container(config.recipes, resolve=True)
+        old = OmegaConf.to_container(config.recipes, resolve=True)
+        stage = next(iter(old["backbone"]))  # type: ignore[index, call-overload, arg-type]
+        del old["backbone"][stage]["lr"]  # type: ignore[index, call-overload]
+        kept.update(now=recipes, then=completed(config, "recipes", old, tmp_path), old=old)
+
+    run("train", task, "backbone=momask_demo", *quiet(tmp_path))
+    assert kept["then"] == kept["now"] != kept["old"]
