@@ -43,4 +43,4 @@ def tower_from_weights(weights: Mapping[str, Tensor], heads: int, eps: float = 1
     if absent or result.unexpected_keys:
         names = ", ".join([*absent, *result.unexpected_keys][:3])
         raise CheckpointError(f"these weights are not a CLIP text tower: missing or unknown {names}")
-    return ClipTextEncoder.from_model(model)
+    return ClipTextEncoder("", model=model)

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from hmu.errors import CheckpointError, ConfigError, MissingExtra
-from hmu.text import clip
 from hmu.text.clip import ClipTextEncoder
 from tests.conftest import shared
 from tests.parity.clip_text import KINDS
@@ -128,7 +127,7 @@ def test_no_network_is_said_at_once(monkeypatch, tmp_path):
         ClipTextEncoder("nobody/no-such-clip", trust_network=False)
 
 
-def test_missing_package(monkeypatch):
+def test_missing_package(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtra, match=r"hmu\[clip\]"):
-        clip._transformers()
+        ClipTextEncoder(tmp_path)
