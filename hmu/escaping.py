@@ -1,7 +1,7 @@
 """Text of others in the files that we write: one function per format, so that it stays text wherever it is opened.
 
-Prompts, captions, ids, run names and settings may hold anything. HTML and SVG come from
-the templates of :mod:`hmu.report.page.templates`, which escape by themselves.
+Prompts, captions, ids, run names and settings may hold anything. HTML and SVG come from the templates
+of :mod:`hmu.report.page.rendering`, which escape by themselves.
 """
 
 from __future__ import annotations

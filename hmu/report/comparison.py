@@ -15,16 +15,8 @@ from hmu.report.runs import SEEDS, Line, Run, lines_of, read_runs, row_of
 from hmu.report.table import Cell, Column, Table, TableLine
 
 #: what must be equal for runs to be compared
-ALIKE = (
-    "data_fingerprint",
-    "partition",
-    "evaluator_fingerprint",
-    "repeats",
-    "guidance",
-    "steps",
-    "batch_size",
-    "r_precision_pool",
-)
+ALIKE: tuple[str, ...] = ("data_fingerprint", "partition", "evaluator_fingerprint", "repeats", "guidance", "steps")
+ALIKE += ("batch_size", "r_precision_pool")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from hmu.report.comparison import build_report
 from hmu.report.page.comparison import page
-from hmu.report.page.templates import address
+from hmu.report.page.rendering import address
 from tests.report.page.browser import NAMES, Browser, found
 from tests.report.some_runs import write_run
 

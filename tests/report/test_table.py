@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hmu.evaluation.results import Row
 from hmu.report.numbers import arrow, number, set_title, typeset
-from hmu.report.page.templates import environment
+from hmu.report.page.rendering import environment
 from hmu.report.table import Cell, Column, Table, TableLine, csv_of
 
 FID = Row("base", "retain", "fid", -1234.0, 0.5, 2.25, interval="repeats")

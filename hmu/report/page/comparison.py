@@ -9,7 +9,7 @@ from typing import Any
 from hmu.report.comparison import Report, how_to_read, task_table, unmeasured_table, verdict
 from hmu.report.front import Front, Point
 from hmu.report.page.plane import Axis, Mark, Plane, Symbol
-from hmu.report.page.templates import render
+from hmu.report.page.rendering import render
 from hmu.report.published import published_tables, source_of
 
 

@@ -17,7 +17,7 @@ from hmu.report.numbers import RATE, Numbers, model_look, model_name, set_name, 
 from hmu.report.page.board import Rows, cards, hard_sets
 from hmu.report.page.motions import Take, pack
 from hmu.report.page.plane import WHOLE, WHOLE_AND_MORE, Mark, Plane
-from hmu.report.page.templates import render, span
+from hmu.report.page.rendering import render, span
 from hmu.report.text import HIDDEN, LEGEND, count_of, headline, real_clips, set_table, warnings
 
 #: scripts in the order in which they need each other: the name they are imported by, and the file

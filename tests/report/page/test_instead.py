@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hmu.report.page import page
 from hmu.report.page.evaluation import confusion_view
-from hmu.report.page.templates import render
+from hmu.report.page.rendering import render
 from tests.report.page.web_sample import evaluated
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmu.report.page.plane import LEFT, TOP, WHOLE, Axis, Mark, Name, Plane, Symbol
-from hmu.report.page.templates import environment, render
+from hmu.report.page.rendering import environment, render
 
 SHARES = st.floats(0, 1)
 
