@@ -87,7 +87,7 @@ def stored_class(folder: Path) -> type[Pretrained]:
         kind = built_class(target)
         if kind is not None and issubclass(kind, Pretrained) and kind.name == family:
             return kind
-    raise CheckpointError(f"{folder}: family '{shown(family)}' is none that a configuration builds; a newer version?")
+    raise CheckpointError(f"{folder}: family '{shown(family)}' is none of hmu's models; a newer version?")
 
 
 def check_received(

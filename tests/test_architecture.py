@@ -92,7 +92,6 @@ DOORS = {
         "metrics/declared.py",  # modules of our own package, as below
         "motion/detectors/__init__.py",
         "text/stored.py",
-        "tools/pack.py",
         "tools/parity.py",
     ],
     "OmegaConf.load": [],

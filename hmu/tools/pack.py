@@ -6,17 +6,13 @@ This is how the packaged demo weights were made from the run folders of ``train.
 from __future__ import annotations
 
 import logging
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.checkpoints.folders import family_of
-from hmu.errors import CheckpointError, shown
+from hmu.build import stored_class
+from hmu.errors import CheckpointError
 from hmu.outputs import beside, claim_folder
 from hmu.values import Keys as Declared
 from hmu.values import Place
@@ -44,30 +40,13 @@ def pack(config: DictConfig) -> Path:
     if not (source / "config.json").is_file():
         raise CheckpointError(f"model: '{source}' holds no config.json; give a run folder of train.py or its model/")
     place = claim_folder(target, "target", "pack", overwrite=config.overwrite)
-    model = _reader(family_of(source), source).load_pretrained(source)
+    model = stored_class(source).load_pretrained(source)
     with beside(target) as work:
         model.save_pretrained(work, dtype="float16")
         place.replace_with(work)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     log.info("%s: %.2f MB", target, size / 1e6)
     return target
-
-
-def _reader(family: str, source: Path) -> Any:
-    """What reads a family's folders: the class of that name which its package exports, so that none is listed here."""
-    for group in ("backbones", "evaluators"):
-        package = f"hmu.{group}.{family}"
-        if family.isidentifier() and find_spec(package) is not None:
-            exported = vars(import_module(package)).values()
-            own = [kind for kind in exported if isinstance(kind, type) and getattr(kind, "name", None) == family]
-            return next((kind for kind in own if hasattr(kind, "load_pretrained")), None) or _native(package)
-    raise CheckpointError(
-        f"{source / 'config.json'}: family '{shown(family)}' is none of hmu's models; a newer version?"
-    )
-
-
-def _native(package: str) -> ModuleType:
-    return import_module(f"{package}.native")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import typing
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import nn
 
-from hmu.build import get_object, instantiate
+from hmu.build import built_class, instantiate
 from hmu.checkpoints.finite import refuse_nonfinite
 from hmu.console import near
 from hmu.data.divide import Partition, partition_by_concept
@@ -170,9 +169,7 @@ class Pretraining(Job):
 
 def stages_of(node: DictConfig) -> tuple[str, ...]:
     """The stages of what a configuration builds, by its class; empty if that cannot be told without building it."""
-    thing: Any = get_object(str(node.get("_target_")))
-    kind = thing if isinstance(thing, type) else typing.get_type_hints(thing).get("return")
-    return tuple(getattr(kind, "stages", ()))
+    return tuple(getattr(built_class(str(node.get("_target_"))), "stages", ()))
 
 
 def chosen_stages(stage: str, known: Sequence[str], recipes: Mapping[str, Recipe]) -> list[str]:
