@@ -29,8 +29,6 @@ NOT_YET = {
     "backbone": "hmu/backbones",
     "concept": "hmu/data",
     "evaluator": "hmu/evaluators",
-    "callbacks": "hmu/training",
-    "logger": "hmu/report",
 }
 
 
@@ -72,7 +70,10 @@ def signature(target: str) -> Mapping[str, inspect.Parameter]:
     if found is None:  # a class method
         module, _, kind = module.rpartition(".")
         found = getattr(importlib.import_module(module), kind)
-    return inspect.signature(getattr(found, name)).parameters
+    built = getattr(found, name)
+    made_by = built.__init__ if isinstance(built, type) else built
+    ours = made_by.__module__.startswith(("hmu.", __name__)) if hasattr(made_by, "__module__") else True
+    return inspect.signature(built).parameters if ours else {}  # a signature that another package wrote
 
 
 def given(group: str) -> dict[tuple[str, str], list[Any]]:

@@ -33,9 +33,9 @@ class WandbReport(WandbLogger):
     def __init__(
         self,
         save_dir: str | Path,
-        project: str = "hmu",
-        name: str | None = None,
-        offline: bool = True,
+        project: str,
+        name: str | None,
+        offline: bool,
         **options: Any,
     ) -> None:
         folder = str(Path(save_dir).resolve())
