@@ -1,7 +1,7 @@
 """How many rooms one opens to follow a path through the code: ``python -m tests.rooms``.
 
 A *room* is a file of ``hmu``. The **ground** does not count: what any reader knows after a day, or need not open to
-follow what is computed (:data:`GROUND`: errors, checks, files and folders, console, progress). A package's
+follow what is computed (:data:`GROUND`: errors, checks of sizes and of files, folders, console, progress). A package's
 ``__init__.py`` that defines nothing does not count either.
 
 1. *The mathematics of ESD*: ``methods/esd.py`` and the rooms whose names its statements use (:func:`used`). Names in
@@ -10,7 +10,7 @@ follow what is computed (:data:`GROUND`: errors, checks, files and folders, cons
    (:data:`METRIC`); the test checks that they hang together.
 3. *A BAMM checkpoint*: from a folder, ours or the authors', to a loaded model: ``bamm/model.py`` says what is stored,
    ``checkpoints/pretrained.py`` reads our folder, ``bamm/authors.py`` theirs, and the rooms about files and options
-   whose names these two use. What a network computes need not be read for that.
+   whose names these two use. What a network computes (a room with a ``forward``) need not be read for that.
 4. *Adding a metric*: files of code that a new metric needs: its module and its configuration (tested where metrics are
    tested, by a package from outside).
 """
@@ -31,7 +31,7 @@ GROUND = (
     "hmu.errors", "hmu.checks", "hmu.values", "hmu.documents", "hmu.console", "hmu.progress", "hmu.phases",
     "hmu.durations", "hmu.bar", "hmu.processes", "hmu.devices", "hmu.folders", "hmu.run", "hmu.build", "hmu.tree",
     "hmu.config", "hmu.overrides", "hmu.moved", "hmu.escaping", "hmu.text", "hmu.checkpoints.safe",
-    "hmu.checkpoints.sealed", "hmu.checkpoints.finite", "hmu.checkpoints.leftovers",
+    "hmu.checkpoints.sealed", "hmu.checkpoints.finite", "hmu.checkpoints.leftovers", "hmu.checkpoints.sizes",
 )  # fmt: skip
 #: what a value of FID passes through, in order
 METRIC = (
@@ -150,7 +150,9 @@ def metric() -> set[str]:
 
 def bamm() -> set[str]:
     """Measure 3."""
-    return opened("hmu.backbones.bamm.authors", "hmu.checkpoints.pretrained") | {"hmu.backbones.bamm.model"}
+    reading = opened("hmu.backbones.bamm.authors", "hmu.checkpoints.pretrained")
+    networks = {name for name in reading if "    def forward(" in modules()[name].read_text(encoding="utf-8")}
+    return (reading - networks) | {"hmu.backbones.bamm.model"}
 
 
 MEASURES = {"the mathematics of ESD": esd, "one metric": metric, "a BAMM checkpoint": bamm}
