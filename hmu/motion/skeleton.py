@@ -151,11 +151,3 @@ to +x; the two conventions are the authors' and are needed together to match the
 """
 
 SKELETONS: tuple[Skeleton, ...] = (T2M, KIT)
-
-
-def skeleton_for(features: int) -> Skeleton:
-    """The skeleton whose feature rows have ``features`` columns; DataError for any other width."""
-    for skeleton in SKELETONS:
-        if skeleton.features == features:
-            return skeleton
-    raise DataError(f"motions have 263 columns (HumanML3D) or 251 (KIT-ML), got {features}")

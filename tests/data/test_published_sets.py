@@ -10,8 +10,7 @@ from hydra.utils import instantiate
 
 from hmu.data.divide import partition_by_concept
 from hmu.errors import DataError
-from hmu.motion.features import features_to_joints
-from hmu.motion.skeleton import skeleton_for
+from hmu.motion.representation import skeleton_representation
 from tests.data.test_configs import composed
 
 SETS = {"motion_x": ("Motion-X", 263, 22, 20.0), "kit_ml": ("KIT-ML", 251, 21, 12.5)}
@@ -46,7 +45,7 @@ def test_a_clip_of_24_frames_on_is_read_and_is_a_body(name: str, tmp_path: Path)
     batch = data.clips("train").batch(np.arange(2))
     assert (data.fps, data.features) == (fps, features)
     assert batch.motion.shape == (2, 30 // 4 * 4, features)  # unit length 4
-    assert features_to_joints(batch.motion, skeleton_for(features)).shape[-2:] == (joints, 3)
+    assert skeleton_representation(features).joints(batch.motion).shape[-2:] == (joints, 3)
 
 
 def test_motion_x_has_keywords_of_its_own_in_the_published_list(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from hmu.motion.features import (
 from hmu.motion.layout import FeatureLayout
 from hmu.motion.mirror import mirror_joints
 from hmu.motion.reference import humanml3d_offsets, offsets_from_file
+from hmu.motion.representation import skeleton_representation
 from hmu.motion.rotations import quat_rotate
-from hmu.motion.skeleton import KIT, SKELETONS, T2M, skeleton_for
+from hmu.motion.skeleton import KIT, SKELETONS, T2M
 from tests.motion.walker import walker
 
 
@@ -33,15 +34,13 @@ def test_layout_covers_every_column_once(skeleton):
         columns[part] += 1
     assert (columns == 1).all()
     assert FeatureLayout.of(skeleton.features) == skeleton.layout
-    assert skeleton_for(skeleton.features) is skeleton
+    assert skeleton_representation(skeleton.features).skeleton is skeleton
 
 
 def test_other_widths_are_refused():
     for width in (0, 11, 262):
         with pytest.raises(DataError):
             FeatureLayout.of(width)
-    with pytest.raises(DataError, match="263"):
-        skeleton_for(12 * 23 - 1)
     with pytest.raises(DataError, match="no joint 'tail'"):
         T2M.index("tail")
 

@@ -26,7 +26,7 @@ from hmu.motion.features import (
     root_trajectory,
 )
 from hmu.motion.mirror import mirror_joints
-from hmu.motion.skeleton import Skeleton, skeleton_for
+from hmu.motion.skeleton import SKELETONS, Skeleton
 from hmu.motion.statistics import bias_features, motion_statistics
 from tests.parity.checks import Check, compare, exact
 
@@ -62,7 +62,7 @@ def run(folder: Path) -> Iterator[Check]:
 
 def _clip(path: Path, data: Arrays) -> Iterator[Check]:
     """``raw``, ``short``, ``kit``, ``mirror``, ``real_*_reprocessed``: joints -> features -> joints."""
-    skeleton = skeleton_for(data["features"].shape[-1])
+    skeleton = _skeleton(data["features"].shape[-1])
     joints, target = _source_joints(path, data), _target_offsets(path, data, skeleton)
     if joints is None or target is None:
         yield Check("source joints or target offsets not found", float("inf"), 0.0)
@@ -205,7 +205,7 @@ def _decode(path: Path, data: Arrays) -> Iterator[Check]:
             yield Check("feature file not found", float("inf"), 0.0)
             return
         features = np.load(source, allow_pickle=False)
-    skeleton = skeleton_for(features.shape[-1])
+    skeleton = _skeleton(features.shape[-1])
     # float32 sums over the clip, in the authors' code: the error grows with the distance walked
     unit = 1.0 / skeleton.units_to_metres
     yield compare("joints", features_to_joints(features, skeleton), data["joints"], 5e-6 * unit, absolute=True)
@@ -267,3 +267,7 @@ _FILES: dict[str, Callable[[Path, Arrays], Iterator[Check]]] = {
 }
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"features": run}
+
+
+def _skeleton(features: int) -> Skeleton:
+    return next(skeleton for skeleton in SKELETONS if skeleton.features == features)
