@@ -94,7 +94,11 @@ def _tower(name: str, network: bool) -> tuple[nn.Module, Any]:
     return model, tokenizer
 
 
-def _read(transformers: Any, source: str, keywords: dict[str, bool]) -> tuple[Any, Any]:
-    tokenizer = transformers.CLIPTokenizerFast.from_pretrained(source, **keywords)
-    loaded = transformers.CLIPTextModelWithProjection.from_pretrained(source, output_loading_info=True, **keywords)
+def _read(transformers: Any, source: str, local_only: bool) -> tuple[Any, Any]:
+    tokenizer = transformers.CLIPTokenizerFast.from_pretrained(
+        source, local_files_only=local_only, trust_remote_code=False
+    )
+    loaded = transformers.CLIPTextModelWithProjection.from_pretrained(
+        source, local_files_only=local_only, output_loading_info=True, trust_remote_code=False
+    )
     return loaded, tokenizer

@@ -76,14 +76,14 @@ def _tokenizer_rules(tokenizer: Any) -> str:
     return json.dumps({name: rules[name] for name in sorted(rules.keys() - {"padding", "truncation"})})
 
 
-def load(name: str, network: bool, what: str, read: Callable[[Any, str, dict[str, bool]], T]) -> T:
+def load(name: str, network: bool, what: str, read: Callable[[Any, str, bool], T]) -> T:
     """What ``read`` makes of a folder, of the hub's local cache, or of the hub itself, tried in this order.
 
     Args:
         name: a folder in the Hugging Face layout, or a name on the hub.
         network: whether the hub may be asked.
         what: is loaded, for messages.
-        read: is given ``transformers``, the name, and keywords of every ``from_pretrained``.
+        read: is given ``transformers``, the name, and whether only local files may be used.
 
     Raises:
         MissingExtra: ``transformers`` is not installed.
@@ -99,10 +99,9 @@ def load(name: str, network: bool, what: str, read: Callable[[Any, str, dict[str
         )
     if local:
         check_language_model(Path(name))
-    keywords = {"local_files_only": True, "trust_remote_code": False}
     try:
         with _quiet(transformers):
-            return read(transformers, name, keywords)
+            return read(transformers, name, True)
     except Exception as first:  # transformers raises many kinds for missing files, names and networks
         if local:
             raise CheckpointError(
@@ -114,7 +113,7 @@ def load(name: str, network: bool, what: str, read: Callable[[Any, str, dict[str
             raise CheckpointError(f"{name}: not in the hub's local cache and {why}; {remedy}") from first
         try:
             with _quiet(transformers):
-                return read(transformers, name, keywords | {"local_files_only": False})
+                return read(transformers, name, False)
         except Exception as error:
             raise CheckpointError(f"{name}: cannot be loaded from the hub; check the name, or {remedy}") from error
 

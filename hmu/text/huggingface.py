@@ -59,6 +59,9 @@ def build(name_or_folder: str | Path, trust_network: bool, cache: str | Path | N
     return encoder if cache is None else CachedTextEncoder(encoder, cache)
 
 
-def _read(transformers: Any, source: str, keywords: dict[str, bool]) -> tuple[Any, Any]:
-    model = transformers.AutoModel.from_pretrained(source, use_safetensors=True, **keywords)
-    return model, transformers.AutoTokenizer.from_pretrained(source, **keywords)
+def _read(transformers: Any, source: str, local_only: bool) -> tuple[Any, Any]:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local_only, trust_remote_code=False)
+    model = transformers.AutoModel.from_pretrained(
+        source, local_files_only=local_only, use_safetensors=True, trust_remote_code=False
+    )
+    return model, tokenizer
