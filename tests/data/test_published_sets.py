@@ -50,7 +50,7 @@ def test_a_clip_of_24_frames_on_is_read_and_is_a_body(name: str, tmp_path: Path)
 
 def test_motion_x_has_keywords_of_its_own_in_the_published_list(tmp_path: Path) -> None:
     layout(tmp_path / "data" / "Motion-X", 263)
-    concept = instantiate(composed("concept=hmu/violence").concept)
+    concept = instantiate(composed("concept=hmu/violence").concept).for_dataset("motion_x")
     sides = partition_by_concept(source("motion_x", tmp_path), "train", concept)
     assert (sides.forget, sides.retain) == (("a",), ("b",))  # "sword" is not a word of the HumanML3D list
 
