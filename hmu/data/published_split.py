@@ -9,9 +9,7 @@ not found, and it goes to the retain side.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
 
 
 def matching_lines(text: bytes | None, pattern: re.Pattern[str]) -> int:
@@ -51,23 +49,3 @@ def keyword_split(
 def id_list(ids: Iterable[str]) -> bytes:
     """Content of a split file: one id a line, every line ended."""
     return "".join(f"{clip}\n" for clip in ids).encode("utf-8", errors="surrogateescape")
-
-
-def retrieval_split(
-    records: Sequence[Mapping[str, Any]], retain: Sequence[str], pattern: str, min_occurrence: int = 8
-) -> tuple[list[str], list[str]]:
-    """The refinement of HMU by motion retrieval: which forget clips really look like the concept.
-
-    A generated motion counts if any description retrieved for it matches ``pattern`` (here ignoring case). Clips with
-    at least ``min_occurrence`` counting motions form the forget side (sorted); those with fewer, but some, are appended
-    to the keyword ``retain`` side; clips with none are in neither list, as published.
-    """
-    matcher = re.compile(pattern, re.IGNORECASE)
-    counts = Counter(
-        str(record["name"])
-        for record in records
-        if any(matcher.search(str(found["description"])) for found in record["retrieval"])
-    )
-    names = sorted(counts)
-    forget = [name for name in names if counts[name] >= min_occurrence]
-    return forget, [*retain, *(name for name in names if counts[name] < min_occurrence)]

@@ -58,17 +58,3 @@ def group_average(std: ArrayLike) -> Array:
         average = float(result[columns].mean())
         result[columns] = average if average > 0 else 1.0
     return result
-
-
-def bias_features(std: ArrayLike, feat_bias: float = 5.0) -> Array:
-    """Std with root and contact groups divided by ``feat_bias`` (they weigh more in training); a new array.
-
-    Training a VQ model divides once (``rvq/meta/std.npy``); the evaluator's shipped std was divided twice.
-    """
-    if feat_bias <= 0:
-        raise DataError(f"feat_bias must be positive, got {feat_bias}")
-    result = np.array(std, dtype=np.float64)
-    layout = FeatureLayout.of(len(result))
-    result[layout.root] /= feat_bias
-    result[layout.contacts] /= feat_bias
-    return result

@@ -18,7 +18,7 @@ def main() -> None:
         )
         sys.exit(2)
     sys.path.insert(0, str(ROOT))
-    importlib.import_module("tests.parity.__main__").main()
+    sys.exit(importlib.import_module("tests.parity.__main__").main(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import pytest
 
 from hmu.data.concepts import Concept
 from hmu.data.divide import Partition, partition_by_concept, partition_from_files, published_lists
-from hmu.data.published_split import keyword_split, retrieval_split
+from hmu.data.published_split import keyword_split
 from hmu.errors import DataError
+from tests.parity.splits import retrieval_split
 
 KICK = Concept("kick", ["kick"], neighbours=["punch"])
 

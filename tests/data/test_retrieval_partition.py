@@ -9,9 +9,9 @@ import pytest
 
 from hmu.data.concepts import Concept
 from hmu.data.partition import Partition
-from hmu.data.published_split import retrieval_split
 from hmu.data.retrieval_partition import namer, refine_by_retrieval
 from hmu.errors import DataError
+from tests.parity.splits import retrieval_split
 
 KICK = Concept("kick", ("kick",))
 

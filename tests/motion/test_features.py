@@ -19,12 +19,12 @@ from hmu.motion.features import (
     smooth,
 )
 from hmu.motion.layout import FeatureLayout
-from hmu.motion.mirror import mirror_joints
 from hmu.motion.reference import humanml3d_offsets, offsets_from_file
 from hmu.motion.representation import skeleton_representation
 from hmu.motion.rotations import quat_rotate
 from hmu.motion.skeleton import KIT, SKELETONS, T2M
 from tests.motion.walker import walker
+from tests.parity.mirror import mirror_joints
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)

@@ -5,7 +5,8 @@ import pytest
 
 from hmu.errors import DataError
 from hmu.motion.skeleton import T2M
-from hmu.motion.statistics import bias_features, motion_statistics
+from hmu.motion.statistics import motion_statistics
+from tests.parity.features import bias_features
 
 
 def test_equal_to_the_plain_formula_over_all_frames():
@@ -36,5 +37,3 @@ def test_mistakes():
         motion_statistics([])
     with pytest.raises(DataError, match="one data set"):
         motion_statistics([np.zeros((2, 263)), np.zeros((2, 251))])
-    with pytest.raises(DataError, match="feat_bias"):
-        bias_features(np.ones(263), 0)

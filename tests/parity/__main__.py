@@ -1,16 +1,18 @@
-"""Compare hmu with the authors' code: ``python -m tests.parity <folder of golden vectors> [only=a,b]``.
+"""Compare hmu with the authors' code: ``python -m tests.parity <folder of golden vectors> [only=a,b] [strict=true]``.
 
-One line per case: the largest deviation, its tolerance, PASS or FAIL. Exit code 1 on any failure, unknown case or
-missing case. Any folder of the golden layout is read: a system (with ``dev/``, ``heldout/`` …), a set, or one case.
+One line per case: the largest deviation, its tolerance, PASS or FAIL, and what could not be compared. Exit code 1 on
+any failure, unknown case or case without a comparison; ``strict=true`` also fails what is not compared. Any folder of
+the golden layout is read (docs/parity.md): a system (with ``dev/``, ``heldout/`` …), a set, or one case.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests import parity
@@ -18,111 +20,117 @@ from tests.parity.checks import Check
 
 CaseRunner = Callable[[Path], Iterator[Check]]
 Claim = Callable[[Path], bool]
+Entries = list[tuple[Claim | None, CaseRunner]]
 
 #: folders that hold what cases share, not cases
 SHARED_FOLDERS = {"checkpoints"}
+DEEPEST = 4  # levels of folders between the one that is given and a case
+SHOWN = 3  # notes per line
+USAGE = "give one folder of golden vectors: python -m tests.parity <folder> [only=case,case] [strict=true]"
 
 
-def known_kinds() -> dict[str, CaseRunner]:
-    """Every kind of case that a module of this package handles.
+def known_kinds() -> dict[str, Entries]:
+    """Every kind of case that a module of this package handles, with who claims it.
 
     Of several modules that know a kind, one whose ``claims(case)`` is true runs the case, else the last without one.
     """
-    known: dict[str, list[tuple[Claim | None, CaseRunner]]] = {}
+    known: dict[str, Entries] = {}
     for info in pkgutil.iter_modules(parity.__path__):
-        if not info.name.startswith("__"):
+        if not info.name.startswith(("__", "test_", "conftest")):
             module = importlib.import_module(f"{parity.__name__}.{info.name}")
             for kind, runner in getattr(module, "KINDS", {}).items():
                 known.setdefault(kind, []).append((getattr(module, "claims", None), runner))
-    return {kind: entries[0][1] if len(entries) == 1 else claimed(entries) for kind, entries in known.items()}
+    return known
 
 
-def claimed(entries: Sequence[tuple[Claim | None, CaseRunner]]) -> CaseRunner:
-    """A runner that leaves a case to the module that claims it."""
-
-    def run(case: Path) -> Iterator[Check]:
-        wanted = [runner for claims, runner in entries if claims is not None and claims(case)]
-        others = [runner for claims, runner in entries if claims is None]
-        yield from (wanted or others)[-1](case)
-
-    return run
+def fits(kind: str, name: str) -> bool:
+    """Whether a case's name begins with a kind, or holds all its words in order (``rvq_shared_train``)."""
+    if name.startswith(kind):
+        return True
+    pattern = r"(?:_.*)?_".join(map(re.escape, kind.split("_")))
+    return "_" in kind and re.fullmatch(rf"{pattern}(?:_.*)?", name) is not None
 
 
-def runner_for(name: str, kinds: dict[str, CaseRunner]) -> CaseRunner | None:
-    """The runner whose kind is the longest known prefix of a case's name."""
-    matches = [kind for kind in kinds if name == kind or name.startswith(kind)]
-    return kinds[max(matches, key=len)] if matches else None
+def runner_for(case: Path, kinds: dict[str, Entries]) -> CaseRunner | None:
+    """The runner of the longest kind that a case's name fits, and of those the one that claims the case."""
+    named = [kind for kind in kinds if fits(kind, case.name)]
+    if not named:
+        return None
+    entries = kinds[max(named, key=len)]
+    claimed = [runner for claims, runner in entries if len(entries) > 1 and claims is not None and claims(case)]
+    general = [runner for claims, runner in entries if claims is None or len(entries) == 1]
+    return (claimed or general or [entries[-1][1]])[-1]
 
 
-def find_cases(root: Path, kinds: dict[str, CaseRunner]) -> list[Path]:
-    """Case folders under ``root``: the root itself if it is one, its children, or the children of its sets."""
+def find_cases(root: Path, kinds: dict[str, Entries], depth: int = DEEPEST) -> list[Path]:
+    """Case folders under ``root``: the root itself if it is one, its children, or those of the sets in it."""
     files = any(p.is_file() and p.suffix != ".md" for p in root.glob("*.*"))  # a system's folder holds its README
-    if runner_for(root.name, kinds) is not None and root.name not in SHARED_FOLDERS and files:
+    if any(fits(kind, root.name) for kind in kinds) and root.name not in SHARED_FOLDERS and files:
         return [root]
-    children = sorted(p for p in root.iterdir() if p.is_dir())
-    sets = [p for p in children if runner_for(p.name, kinds) is None and _holds_cases(p, kinds)]
-    if sets and not any(runner_for(p.name, kinds) for p in children):  # a case may hold folders named like cases
-        return [case for folder in sets for case in find_cases(folder, kinds)]
-    return [p for p in children if p.name not in SHARED_FOLDERS]
+    children = sorted(p for p in root.iterdir() if p.is_dir() and p.name not in SHARED_FOLDERS)
+    if any(runner_for(p, kinds) and _is_case(p, kinds) for p in children) or not depth:
+        return children  # a case may hold folders named like cases
+    below = [case for child in children for case in find_cases(child, kinds, depth - 1)]
+    return below if any(runner_for(case, kinds) for case in below) else children
 
 
-def _holds_cases(folder: Path, kinds: dict[str, CaseRunner]) -> bool:
-    return any(runner_for(p.name, kinds) is not None for p in folder.iterdir() if p.is_dir())
+def _is_case(folder: Path, kinds: dict[str, Entries]) -> bool:
+    """A folder named like a case is one unless all that it holds are folders of which some are sets or cases."""
+    entries = list(folder.iterdir())
+    if any(p.is_file() and p.suffix != ".md" for p in entries):
+        return True
+    nested = [p for p in entries if p.is_dir()]
+    sets = [p for p in nested if any(q.is_dir() and runner_for(q, kinds) for q in p.iterdir())]
+    return not sets
 
 
-def run_case(case: Path, runner: CaseRunner | None) -> tuple[str, bool]:
+def run_case(case: Path, runner: CaseRunner | None, strict: bool = False) -> tuple[str, bool]:
     """Run one case; returns its line and whether it passed."""
+    blank = f"{case.name:32s} {'-':>10s} {'-':>10s} FAIL  "
     if runner is None:
-        return (
-            f"{case.name:32s} {'-':>10s} {'-':>10s} FAIL  unknown kind of case: nothing in tests.parity handles it",
-            False,
-        )
+        return f"{blank}unknown kind of case: nothing in tests.parity handles it", False
     try:
-        checks = list(runner(case))
+        found = list(runner(case))
     except Exception as error:  # a broken case must not hide the others
         last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}:{last.lineno}"
-        return (
-            f"{case.name:32s} {'-':>10s} {'-':>10s} FAIL  {type(error).__name__}: {str(error)[:160]} ({where})",
-            False,
-        )
+        return f"{blank}{type(error).__name__}: {str(error)[:160]} ({Path(last.filename).name}:{last.lineno})", False
+    checks, notes = [c for c in found if not c.note], [f"{c.name} ({c.note})" for c in found if c.note]
+    said = "; not compared: " + ", ".join(notes[:SHOWN]) if notes else ""
+    said += f" and {len(notes) - SHOWN} more" if len(notes) > SHOWN else ""
     if not checks:
-        return f"{case.name:32s} {'-':>10s} {'-':>10s} FAIL  the case holds nothing to compare", False
+        return f"{blank}the case holds nothing to compare{said}", False
     failed = [c for c in checks if not c.passed]
     worst = max(failed or checks, key=lambda c: c.deviation / c.tolerance if c.tolerance else c.deviation * 1e300)
-    note = (
-        f"{len(failed)} of {len(checks)} comparisons, worst: {worst.name}" if failed else f"{len(checks)} comparisons"
-    )
-    return (
-        f"{case.name:32s} {worst.deviation:10.2e} {worst.tolerance:10.1e} {'FAIL' if failed else 'PASS'}  {note}",
-        not failed,
-    )
+    told = f"{len(checks)} comparisons"
+    told = f"{len(failed)} of {told}, worst: {worst.name}" if failed else told
+    passed = not failed and not (strict and notes)
+    numbers = f"{worst.deviation:10.2e} {worst.tolerance:10.1e}"
+    return f"{case.name:32s} {numbers} {'PASS' if passed else 'FAIL'}  {told}{said}", passed
 
 
 def main(arguments: list[str]) -> int:
     """Entry point; returns the exit code."""
-    paths = [a for a in arguments if not a.startswith("only=")]
-    only = {name for a in arguments if a.startswith("only=") for name in a[5:].split(",")}
-    if len(paths) != 1 or not Path(paths[0]).is_dir():
-        sys.stderr.write("error: give one folder of golden vectors: python -m tests.parity <folder> [only=case,case]\n")
+    options = dict(a.split("=", 1) for a in arguments if a.startswith(("only=", "strict=")))
+    paths = [a for a in arguments if not a.startswith(("only=", "strict="))]
+    strict = options.get("strict", "false").lower()
+    if len(paths) != 1 or not Path(paths[0]).is_dir() or strict not in ("true", "false"):
+        sys.stderr.write(f"error: {USAGE}\n")
         return 2
     kinds = known_kinds()
     cases = find_cases(Path(paths[0]), kinds)
-    if only:
-        missing = only - {case.name for case in cases}
-        if missing:
-            sys.stderr.write(
-                f"error: no such case: {', '.join(sorted(missing))}; found {', '.join(c.name for c in cases)}\n"
-            )
-            return 2
-        cases = [case for case in cases if case.name in only]
+    only = set(filter(None, options.get("only", "").split(",")))
+    if missing := only - {case.name for case in cases}:
+        names = ", ".join(c.name for c in cases)
+        sys.stderr.write(f"error: no such case: {', '.join(sorted(missing))}; found {names}\n")
+        return 2
+    cases = [case for case in cases if not only or case.name in only]
     if not cases:
         sys.stderr.write(f"error: '{paths[0]}' holds no case that hmu knows\n")
         return 2
     passed = 0
     sys.stdout.write(f"{'case':32s} {'deviation':>10s} {'tolerance':>10s}\n")
     for case in cases:
-        line, good = run_case(case, runner_for(case.name, kinds))
+        line, good = run_case(case, runner_for(case, kinds), strict == "true")
         passed += good
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

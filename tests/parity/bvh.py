@@ -6,7 +6,6 @@ drawing calls (``plot_calls.json``) describe the authors' pictures; ours are dra
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hmu.motion.bvh import forward_kinematics, parse_bvh
 from hmu.motion.bvh_write import fit_rotations, matrix_to_euler_zyx
 from hmu.motion.foot_lock import lock_feet
 from hmu.motion.rotations import euler_to_quat, quat_to_matrix
+from tests.parity.case import read_arrays, read_json, strange
 from tests.parity.checks import Check, compare, exact
 
 Arrays = dict[str, NDArray[Any]]
@@ -28,17 +28,13 @@ TURNED = 5e-4  # which their rotations show more, most at the ends of long itera
 
 def run(folder: Path) -> Iterator[Check]:
     """Every case that ``info.json`` lists, and the helpers whose arrays are there."""
-    with np.load(folder / "vectors.npz", allow_pickle=False) as stored:
-        arrays: Arrays = {key: stored[key] for key in stored.files}
-    info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-    files = {case["file"] for case in info["cases"].values()}
-    known = {"vectors.npz", "info.json", "plot_calls.json", "plot_input.npz"} | files
-    for path in sorted(folder.iterdir()):
-        if path.name not in known:
-            yield Check(f"{path.name}: unknown kind of file", float("inf"), 0.0)
+    arrays: Arrays = read_arrays(folder / "vectors.npz")
+    info = read_json(folder / "info.json")
+    files = [case["file"] for case in info["cases"].values()]
+    yield from strange(folder, "vectors.npz", "info.json", "plot_calls.json", "plot_input.npz", *files)
     for name, case in info["cases"].items():
         for check in _case(folder, name, case, info["template_names"], arrays):
-            yield Check(f"{name}/{check.name}", check.deviation, check.tolerance)
+            yield check.inside(f"{name}:")
     yield from _helpers(arrays, _feet(info["template_names"]))
 
 

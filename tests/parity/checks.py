@@ -1,29 +1,48 @@
-"""What a parity case yields."""
+"""What a parity case yields: comparisons, and what it could not compare."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+from torch import Tensor
+
+M = TypeVar("M")
+CLOSE = 1e-3  # below this deviation a hypothesis about a case (its weights, its schedule) is taken without more search
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison; ``deviation`` is relative to ``1 + max|expected|`` unless ``absolute``, as is ``tolerance``."""
+    """One comparison; ``deviation`` is relative to ``1 + max|expected|`` unless ``absolute``, as is ``tolerance``.
+
+    A ``note`` marks what could not be compared, and why; it passes unless the run is strict.
+    """
 
     name: str
     deviation: float
     tolerance: float
+    note: str = ""
 
     @property
     def passed(self) -> bool:
         """False also for NaN deviations."""
         return bool(self.deviation <= self.tolerance)
 
+    def inside(self, place: str) -> Check:
+        """The same check, told apart by where it was made."""
+        return replace(self, name=f"{place} {self.name}")
+
+
+def unchecked(what: str, why: str) -> Check:
+    """A note that something was not compared."""
+    return Check(what, 0.0, 0.0, why)
+
 
 def compare(name: str, ours: object, expected: object, tolerance: float, *, absolute: bool = False) -> Check:
     """Compare arrays; a shape mismatch or a NaN on one side only is an infinite deviation."""
-    a, b = np.asarray(ours, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    a, b = (np.asarray(x.detach() if isinstance(x, Tensor) else x, dtype=np.float64) for x in (ours, expected))
     if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
         return Check(name, float("inf"), tolerance)
     if a.size == 0:
@@ -36,8 +55,45 @@ def compare(name: str, ours: object, expected: object, tolerance: float, *, abso
 
 def exact(name: str, ours: object, expected: object) -> Check:
     """Equality of anything comparable (lists, strings, integer arrays)."""
-    if isinstance(ours, np.ndarray) or isinstance(expected, np.ndarray):
+    if isinstance(ours, (np.ndarray, Tensor)) or isinstance(expected, (np.ndarray, Tensor)):
         equal = bool(np.array_equal(np.asarray(ours), np.asarray(expected)))
     else:
         equal = ours == expected
     return Check(name, 0.0 if equal else float("inf"), 0.0)
+
+
+def match(name: str, ours: object, expected: np.ndarray, tolerance: float, *, absolute: bool = False) -> Check:
+    """:func:`exact` for whole numbers and flags, else :func:`compare`."""
+    if expected.dtype.kind in "iubSU":
+        return exact(name, ours, expected)
+    return compare(name, ours, expected, tolerance, absolute=absolute)
+
+
+def deviation(ours: object, expected: object) -> float:
+    """How far an output is from the stored one; infinite for another shape or NaN."""
+    found = compare("", ours, expected, 0.0).deviation
+    return found if found == found else float("inf")
+
+
+def nearest(candidates: Iterable[M], error: Callable[[M], float]) -> M | None:
+    """The first candidate that is clearly right, else the one with the smallest error; None without candidates."""
+    best: tuple[float, M] | None = None
+    for candidate in candidates:
+        found = error(candidate)
+        if best is None or found < best[0]:
+            best = (found, candidate)
+        if found < CLOSE:
+            break
+    return None if best is None else best[1]
+
+
+def fewest_failures(attempts: Iterable[list[Check]]) -> list[Check]:
+    """The checks of the attempt that fails least; later attempts are made only if the first fail."""
+    best: list[Check] = []
+    for number, checks in enumerate(attempts):
+        failed = sum(not check.passed for check in checks)
+        if number == 0 or failed < sum(not check.passed for check in best):
+            best = checks
+        if not failed:
+            break
+    return best

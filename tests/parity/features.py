@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hmu.motion import rotations as rot
 from hmu.motion.features import (
@@ -25,10 +25,12 @@ from hmu.motion.features import (
     retarget,
     root_trajectory,
 )
-from hmu.motion.mirror import mirror_joints
+from hmu.motion.layout import FeatureLayout
 from hmu.motion.skeleton import SKELETONS, Skeleton
-from hmu.motion.statistics import bias_features, motion_statistics
-from tests.parity.checks import Check, compare, exact
+from hmu.motion.statistics import motion_statistics
+from tests.parity.case import read_arrays, strange
+from tests.parity.checks import Check, compare, exact, unchecked
+from tests.parity.mirror import mirror_joints
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -44,33 +46,47 @@ _GROUP_TOLERANCE = {
 _LENGTH_GROUPS = {"root_velocity", "root_height", "positions", "velocities"}  # in the skeleton's unit
 
 
+def bias_features(std: ArrayLike, feat_bias: float = 5.0) -> NDArray[np.float64]:
+    """Std ``(features,)`` with root and contact groups divided by ``feat_bias``, as VQ training saves it."""
+    result = np.array(std, dtype=np.float64)
+    layout = FeatureLayout.of(len(result))
+    result[layout.root] /= feat_bias
+    result[layout.contacts] /= feat_bias
+    return result
+
+
 def run(folder: Path) -> Iterator[Check]:
-    """All files of a features folder; a file of an unknown kind is a failing check."""
-    files = sorted(p for p in folder.iterdir() if p.is_file())
-    if not any(p.suffix == ".npz" for p in files):
-        yield Check("no .npz file in the folder", float("inf"), 0.0)
-    for path in files:
+    """All files of a features folder."""
+    yield from strange(folder, ".npz", ".json", "real")
+    for path in sorted(folder.glob("*.npz")):
+        arrays = read_arrays(path)
         known = [kind for kind in _FILES if path.name.startswith(kind)]
-        if path.suffix != ".npz" or not known:
-            yield Check(f"{path.name}: unknown kind of file", float("inf"), 0.0)
+        kind = _FILES[max(known, key=len)] if known else _by_arrays(arrays)
+        if kind is None:
+            yield unchecked(f"'{path.name}'", "unknown kind")
             continue
-        with np.load(path, allow_pickle=False) as stored:
-            arrays: Arrays = {key: stored[key] for key in stored.files}
-        for check in _FILES[max(known, key=len)](path, arrays):
-            yield Check(f"{path.stem}/{check.name}", check.deviation, check.tolerance)
+        yield from (check.inside(f"{path.stem}:") for check in kind(path, arrays))
+
+
+def _by_arrays(arrays: Arrays) -> Callable[[Path, Arrays], Iterator[Check]] | None:
+    """Who compares a file of another name."""
+    if "features" in arrays:
+        return _clip
+    return _decode if {"features_in", "joints"} <= arrays.keys() else None
 
 
 def _clip(path: Path, data: Arrays) -> Iterator[Check]:
     """``raw``, ``short``, ``kit``, ``mirror``, ``real_*_reprocessed``: joints -> features -> joints."""
     skeleton = _skeleton(data["features"].shape[-1])
+    for name in ("joints", "joints52"):
+        if f"{name}_mirrored" in data:
+            mirrored = mirror_joints(data[f"{name}_in"], skeleton)
+            yield compare(f"{name}_mirrored", mirrored, data[f"{name}_mirrored"], 1e-12)
     joints, target = _source_joints(path, data), _target_offsets(path, data, skeleton)
     if joints is None or target is None:
-        yield Check("source joints or target offsets not found", float("inf"), 0.0)
+        yield unchecked("features", "source joints or target skeleton absent")
+        yield from _decoded(data, skeleton, target)
         return
-    if "joints_mirrored" in data:
-        yield compare("mirrored", mirror_joints(data["joints_in"], skeleton), data["joints_mirrored"], 1e-12)
-    if "joints52_mirrored" in data:
-        yield compare("mirrored52", mirror_joints(data["joints52_in"], skeleton), data["joints52_mirrored"], 1e-12)
     threshold = float(data["feet_thre"]) if "feet_thre" in data else None
     ours = joints_to_features(joints, skeleton, target_offsets=target, contact_threshold=threshold)
     yield exact("finite", bool(np.isfinite(ours).all()), True)
@@ -181,13 +197,13 @@ def _distances(joints: NDArray[Any]) -> NDArray[Any]:
     return apart
 
 
-def _decoded(data: Arrays, skeleton: Skeleton, target: NDArray[Any]) -> Iterator[Check]:
+def _decoded(data: Arrays, skeleton: Skeleton, target: NDArray[Any] | None) -> Iterator[Check]:
     features, unit = data["features"], 1.0 / skeleton.units_to_metres
     joints = features_to_joints(features, skeleton)
     for key, tolerance in (("rec_from_ric", 2e-6), ("rec_from_ric_f64", 1e-6)):
         if key in data:
             yield compare(key, joints, data[key], tolerance * unit, absolute=True)
-    if "rec_from_rot" in data:
+    if "rec_from_rot" in data and target is not None:
         chained = features_to_joints_from_rotations(features, skeleton, target)
         yield compare("rec_from_rot", chained, data["rec_from_rot"], 5e-6 * unit, absolute=True)
     if "rec_root_pos" in data:
@@ -202,7 +218,7 @@ def _decode(path: Path, data: Arrays) -> Iterator[Check]:
     if features is None:
         source = path.parent / "real" / f"{path.stem.split('_')[1]}_new_joint_vecs.npy"
         if not source.is_file():
-            yield Check("feature file not found", float("inf"), 0.0)
+            yield unchecked("decoding", "its features are not stored")
             return
         features = np.load(source, allow_pickle=False)
     skeleton = _skeleton(features.shape[-1])
@@ -234,7 +250,7 @@ def _quaternions(path: Path, data: Arrays) -> Iterator[Check]:
 def _mean_std(path: Path, data: Arrays) -> Iterator[Check]:
     clips = [np.load(p, allow_pickle=False) for p in sorted((path.parent / "real").glob("*_new_joint_vecs.npy"))]
     if not clips:
-        yield Check("feature files not found", float("inf"), 0.0)
+        yield unchecked("statistics", "its features are not stored")
         return
     mean, std = motion_statistics(clips)
     yield compare("Mean", mean, data["Mean"], 1e-10)

@@ -31,9 +31,9 @@ from hmu.gait.recording import Converted, Recording, convert, convert_for_traini
 from hmu.gait.skeleton import Skeleton
 from hmu.gait.trial import Trial, read_trial
 from hmu.gait.windows import padded, starts, tile, trial_files
-from tests.parity.checks import Check, compare, exact
-from tests.parity.gait_files import DATA, FILE, facts, knee, normaliser_of, same_normaliser, skeleton, strange
-from tests.parity.salad_files import Arrays
+from tests.parity.case import Case, read_arrays, strange
+from tests.parity.checks import Check, compare, exact, unchecked
+from tests.parity.gait_models import DATA, FILE, knee, normaliser_of, same_normaliser, skeleton
 
 GROUPS = {
     "root": columns.ROOT_COLUMNS,
@@ -66,38 +66,39 @@ def normalised(states: NDArray, normaliser: MinMax) -> NDArray:
     return normaliser.normalise(torch.from_numpy(states.astype(np.float32))).numpy()
 
 
-# -- trials --------------------------------------------------------------------------------------------------------
-def trials(case: Path) -> Iterator[Check]:
+# -- trials ------------------------------------------------------------------------------------------------------------
+def trials(folder: Path) -> Iterator[Check]:
     """The trial files, the authors' windows (metres, no resampling), their draws, and resampling done properly."""
-    yield from strange(case, {"tree", "expected.npz", "meta.json", "raw_250hz.npz"})
-    arrays, meta = Arrays(case / "expected.npz"), facts(case / "meta.json")
-    normaliser = normaliser_of(arrays, "normalizer/")
-    window = int(meta["window_len"])
+    yield from strange(folder, "tree", ".npz", ".json")
+    case = Case.read(folder, files=("expected.npz",))
+    window = int(case.facts.get("window_len", WINDOW))
+    normaliser = normaliser_of(case.stored, "normalizer/") if "normalizer/scale_" in case else None
+    listed = case.facts.get("trials", [])
     kept: list[Trial] = []
-    for path in trial_files(case / "tree"):
-        trial = read_trial(path, case / "tree")
+    for path in trial_files(folder / "tree"):
+        trial = read_trial(path, folder / "tree")
         if len(trial) >= window:
-            yield from _one_trial(len(kept), path, trial, meta["trials"][len(kept)], window, normaliser, arrays)
+            told = listed[len(kept)] if len(kept) < len(listed) else {}
+            yield from _one_trial(case.under(f"{len(kept)}/"), path, trial, told, window, normaliser)
             kept.append(trial)
-    yield exact("trials", len(kept), int(meta["n_trials"]))
     windows = [starts(trial.missing, window, "upstream") for trial in kept]
-    yield exact("total windows", sum(map(len, windows)), int(meta["total_windows"]))
-    yield from _picks(kept, windows, window, normaliser, arrays)
-    yield from _resampling(case, meta, kept, arrays)
-    yield exact("model_offsets", bool((arrays["model_offsets"] == np.eye(4)[:, :, None]).all()), True)
-    yield from arrays.unread()
+    totals = {"n_trials": len(kept), "total_windows": sum(map(len, windows))}
+    for key in totals.keys() & case.facts.keys():
+        yield exact(key, totals[key], int(case.facts[key]))
+    for prefix in case.groups(r"picks_seed\d+"):
+        yield from _picks(case.under(f"{prefix}/"), kept, windows, window, normaliser)
+    yield from _resampling(case, kept)
+    if "model_offsets" in case:
+        yield exact("model_offsets", bool((case.raw("model_offsets") == np.eye(4)[:, :, None]).all()), True)
+    case.used |= {name for name in case.stored if name.startswith("normalizer/")}
+    yield from case.unread()
 
 
 def _one_trial(
-    number: int,
-    path: Path,
-    trial: Trial,
-    listed: Mapping[str, Any],
-    window: int,
-    normaliser: MinMax,
-    arrays: Arrays,
+    case: Case, path: Path, trial: Trial, listed: Mapping[str, Any], window: int, normaliser: MinMax | None
 ) -> Iterator[Check]:
-    found = {
+    number = case.at.rstrip("/")
+    ours = {
         "file": f"{trial.name}.npz",
         "T": len(trial),
         "C": trial.states.shape[1],
@@ -106,64 +107,63 @@ def _one_trial(
         "sampling_rate": trial.fps,
         "sub_and_trial_name": trial.name.replace("/", "_"),
     }
-    for key, value in found.items():
-        yield exact(f"{number} {key}", value, listed[key])
-    available = starts(trial.missing, window, "upstream")
-    yield exact(f"{number} windows", available, arrays[f"{number}/available_win_start"])
-    yield compare(f"{number} pos_vec", trial.start, arrays[f"{number}/pos_vec"], FILE)
+    for key in ours.keys() & listed.keys():
+        yield exact(f"{number} {key}", ours[key], listed[key])
     with TrialFile(path) as file:
         names = file.strings("model_states_columns")
-    order = [names.index(name) for name in columns.STATES]
-    yield exact(f"{number} order of columns", order, arrays[f"{number}/map_idx"].tolist())
-    states = normalised(trial.states, normaliser)
-    for name in [n for n in arrays if n.startswith(f"{number}/window_normalised/")]:
-        start = int(name.rpartition("/")[2])
-        yield compare(f"{number} window {start}", states[start : start + window], arrays[name], FILE)
+    available = starts(trial.missing, window, "upstream")
+    yield from case.given({"available_win_start": available, "pos_vec": trial.start}, FILE)
+    yield from case.given({"map_idx": [names.index(name) for name in columns.STATES]}, FILE)
+    if normaliser is not None:
+        states = normalised(trial.states, normaliser)
+        windows = [m[0] for m in case.find(r"window_normalised/\d+")]
+        cuts = {name: int(name.rpartition("/")[2]) for name in windows}
+        yield from case.given({name: states[start : start + window] for name, start in cuts.items()}, FILE)
 
 
 def _picks(
-    kept: list[Trial], windows: list[NDArray[np.int64]], window: int, normaliser: MinMax, arrays: Arrays
+    case: Case, kept: list[Trial], windows: list[NDArray[np.int64]], window: int, normaliser: MinMax | None
 ) -> Iterator[Check]:
     """The authors draw a trial, then one of its starts, both uniformly, from numpy's global generator."""
-    for prefix in sorted({n.split("/")[0] for n in arrays if n.startswith("picks_seed")}):
-        generator = np.random.RandomState(int(prefix.removeprefix("picks_seed")))
-        drawn = []
-        for _ in range(len(arrays[f"{prefix}/i_trial"])):
-            which = generator.randint(0, len(kept))
-            drawn.append((which, int(generator.choice(windows[which]))))
-        yield exact(f"{prefix} trials", [a for a, _ in drawn], arrays[f"{prefix}/i_trial"].tolist())
-        yield exact(f"{prefix} starts", [b for _, b in drawn], arrays[f"{prefix}/start"].tolist())
-        heights = [kept[a].height for a, _ in drawn]
-        yield compare(f"{prefix} heights", heights, arrays[f"{prefix}/height_m"], FILE)
-        which, start = drawn[0]
-        first = normalised(kept[which].states[start : start + window], normaliser)
-        yield compare(f"{prefix} first window", first, arrays[f"{prefix}/first_window"], FILE)
-        yield exact(f"{prefix} conditions are empty", bool((arrays[f"{prefix}/cond"] == 0).all()), True)
+    generator = np.random.RandomState(int(re.sub(r"\D", "", case.at)))
+    drawn = []
+    for _ in range(len(case.raw("i_trial"))):
+        which = generator.randint(0, len(kept))
+        drawn.append((which, int(generator.choice(windows[which]))))
+    which, start = drawn[0]
+    outputs: dict[str, Any] = {
+        "i_trial": [a for a, _ in drawn],
+        "start": [b for _, b in drawn],
+        "height_m": [kept[a].height for a, _ in drawn],
+        "cond": np.zeros_like(case.raw("cond")) if "cond" in case else None,  # conditions are empty
+    }
+    if normaliser is not None:
+        outputs["first_window"] = normalised(kept[which].states[start : start + window], normaliser)
+    yield from case.given(outputs, FILE)
 
 
-def _resampling(case: Path, meta: Mapping[str, Any], kept: list[Trial], arrays: Arrays) -> Iterator[Check]:
-    for text, length in meta["linear_resample_lengths"].items():
+def _resampling(case: Case, kept: list[Trial]) -> Iterator[Check]:
+    for text, length in case.facts.get("linear_resample_lengths", {}).items():
         frames, before, after = (float(word) for word in re.split(r"@|->", text))
         ours = resample(np.zeros(int(frames)), before, after, "upstream")
         yield exact(f"length of {text}", len(ours), length)
-    for name in [n for n in arrays if n.startswith("resample/")]:
-        old, new = (float(word) for word in re.findall(r"(\d+)_to_(\d+)", name)[0])
+    for found in case.find(r"resample/.*?(\d+)_to_(\d+).*"):
+        name, old, new = found[0], float(found[1]), float(found[2])
         if name.startswith("resample/linear"):
             slow = next(trial for trial in kept if trial.fps == old)
-            yield from by_group(name, resample(slow.states, old, new, "upstream"), arrays[name])
-        else:
-            yield from by_group(name, _exported(case, meta, old, new), arrays[name])
+            yield from by_group(name, resample(slow.states, old, new, "upstream"), case.raw(name))
+        elif raw := next(iter(sorted(case.folder.glob("raw*.npz"))), None):
+            yield from by_group(name, _exported(raw, case.facts.get(raw.stem, {}), old, new), case.raw(name))
 
 
-def _exported(case: Path, meta: Mapping[str, Any], old: float, new: float) -> Array:
+def _exported(path: Path, facts: Mapping[str, Any], old: float, new: float) -> Array:
     """The authors' exporter: resample, low-pass the poses, then convert; root in metres from frame 0.
 
     Their heels come from the filtered poses through the skeleton engine; the stored ones are corrected by how much an
     average skeleton says that filtering moves them.
     """
-    path = next(p for p in case.glob("raw*.npz"))
-    raw, facts_ = Arrays(path), meta[path.stem]
-    mass, height = float(facts_["mass_kg"]), float(facts_["height_m"])
+    raw = read_arrays(path)
+    mass, height = float(facts["mass_kg"]), float(facts["height_m"])
     average = Skeleton.generic(height)
     poses, forces, cops, heels = (
         resample(raw[name], old, new, "upstream") for name in ("poses", "forces", "cops", "calcn_rl")
@@ -178,135 +178,137 @@ def _exported(case: Path, meta: Mapping[str, Any], old: float, new: float) -> Ar
     return assemble(pose_matrices(turned), turned[:, columns.osim(columns.ANGLES)], ordered, root - root[0], new)
 
 
-# -- preparation ---------------------------------------------------------------------------------------------------
-def preprocess(case: Path) -> Iterator[Check]:
-    """Every recording converted or refused as recorded, the fitted normaliser, and the window builders."""
-    yield from strange(case, {"expected.npz", "meta.json", ".npz"})
-    arrays, meta = Arrays(case / "expected.npz"), facts(case / "meta.json")
-    body = skeleton(arrays["model_offsets"], knee(case))
-    names = [row["name"] for row in meta["eval_trials_unnormalised"]]
-    found: dict[str, Converted] = {}
-    parts: dict[str, list[Converted]] = {}
-    refused: Counter[str] = Counter()
-    for key, subject in meta["subjects"].items():
-        yield from _subject(case, key, subject, body, names, found, parts, refused)
-    yield exact("accepted", sorted(found), sorted(names))
-    counted = {name: count for name, count in meta["excluded_eval"].items() if count}
-    yield exact("refused", dict(refused), counted)
-    for number, row in enumerate(meta["eval_trials_unnormalised"]):
-        yield from _converted(number, row, found[row["name"]], arrays)
-    yield from _trained(meta, parts, arrays)
-    yield from arrays.unread()
+# -- preparation -------------------------------------------------------------------------------------------------------
+class Prepared:
+    """Every recording of a case converted, or refused, as the authors' code does it."""
 
+    def __init__(self, case: Case) -> None:
+        self.case, self.body = case, skeleton(case.raw("model_offsets"), knee(case.folder))
+        self.names = [row["name"] for row in case.facts["eval_trials_unnormalised"]]
+        self.converted: dict[str, Converted] = {}
+        self.parts: dict[str, list[Converted]] = {}
+        self.refused: Counter[str] = Counter()
 
-def _subject(
-    case: Path,
-    key: str,
-    subject: Mapping[str, Any],
-    body: Skeleton,
-    names: list[str],
-    found: dict[str, Converted],
-    parts: dict[str, list[Converted]],
-    refused: Counter[str],
-) -> Iterator[Check]:
-    """Convert the trials of one subject; the authors swap the feet of all but the first where the left comes first."""
-    raw = Arrays(case / str(subject["raw_file"]))
-    heels = Arrays(case / str(subject["raw_file"]).replace("__raw", "__calcn"))
-    swapped = subject["contact_bodies"][0] == "calcn_l"
-    for trial, described in subject["trials"].items():
-        forces, cops = raw[f"{trial}/forces"], raw[f"{trial}/cops"]
-        if swapped:
-            forces, cops = (np.concatenate([x[:, 3:], x[:, :3]], 1) for x in (forces, cops))
-        recording = Recording(
-            raw[f"{trial}/poses"], forces, cops, raw[f"{trial}/probably_missing"], float(subject["mass_kg"]),
-            float(subject["height_m"]), 1 / float(described["timestep_s"]), heels[f"{trial}/calcn_rl"],
-        )  # fmt: skip
-        name = f"{key.rpartition('/')[2]}__{trial}"
+    def refuse(self, error: DataError) -> None:
+        """Count a refusal under the authors' reason."""
+        self.refused[next(counter for counter, words in REASONS.items() if words in str(error))] += 1
+
+    def add(self, key: str, subject: Mapping[str, Any]) -> Iterator[Check]:
+        """The trials of one subject; the authors swap the feet of all but the first where the left comes first."""
+        raw = read_arrays(self.case.folder / str(subject["raw_file"]))
+        beside = self.case.folder / str(subject["raw_file"]).replace("__raw", "__calcn")
+        heels = read_arrays(beside)
+        swapped = subject["contact_bodies"][0] == "calcn_l"
+        for trial, described in subject["trials"].items():
+            forces, cops = raw[f"{trial}/forces"], raw[f"{trial}/cops"]
+            if swapped:
+                forces, cops = (np.concatenate([x[:, 3:], x[:, :3]], 1) for x in (forces, cops))
+            recording = Recording(
+                raw[f"{trial}/poses"], forces, cops, raw[f"{trial}/probably_missing"], float(subject["mass_kg"]),
+                float(subject["height_m"]), 1 / float(described["timestep_s"]), heels[f"{trial}/calcn_rl"],
+            )  # fmt: skip
+            yield from self._trial(recording, f"{key.rpartition('/')[2]}__{trial}", key, swapped)
+
+    def _trial(self, recording: Recording, name: str, key: str, swapped: bool) -> Iterator[Check]:
         try:
-            converted = convert(recording, body, name=name, source=key, variant="upstream")
+            converted = convert(recording, self.body, name=name, source=key, variant="upstream")
         except DataError as error:
-            reason = next(counter for counter, words in REASONS.items() if words in str(error))
-            refused[reason] += 1
-            yield exact(f"{name} refused", name in names, False)
-            continue
-        if name in names:
-            found[name] = converted
-            parts[name] = convert_for_training(recording, body, name=name, source=key)
-            continue
+            self.refuse(error)
+            yield exact(f"{name} refused", name in self.names, False)
+            return
+        if name in self.names:
+            self.converted[name] = converted
+            self.parts[name] = convert_for_training(recording, self.body, name=name, source=key)
+            return
         # only the authors refuse it: to them its feet are swapped
         yield exact(f"{name} is refused by the authors for its swapped feet", swapped, True)
         wrong = replace(recording, forces=np.roll(recording.forces, 3, 1), cops=np.roll(recording.cops, 3, 1))
         try:
-            convert(wrong, body, name=name, source=key, variant="upstream")
+            convert(wrong, self.body, name=name, source=key, variant="upstream")
         except DataError as error:
-            refused[next(counter for counter, words in REASONS.items() if words in str(error))] += 1
+            self.refuse(error)
 
 
-def _converted(number: int, row: Mapping[str, Any], converted: Converted, arrays: Arrays) -> Iterator[Check]:
-    trial, prefix = converted.trial, f"unnorm/{number}"
-    yield exact(f"{prefix} length", len(trial), row["length"])
-    yield from by_group(prefix, trial.states, arrays[f"{prefix}/converted_pose"])
+def preprocess(folder: Path) -> Iterator[Check]:
+    """Every recording converted or refused as recorded, the fitted normaliser, and the window builders."""
+    yield from strange(folder, ".npz", ".json")
+    case = Case.read(folder, files=("expected.npz",))
+    prepared = Prepared(case)
+    for key, subject in case.facts["subjects"].items():
+        yield from prepared.add(key, subject)
+    yield exact("accepted", sorted(prepared.converted), sorted(prepared.names))
+    if "excluded_eval" in case.facts:
+        counted = {name: count for name, count in case.facts["excluded_eval"].items() if count}
+        yield exact("refused", dict(prepared.refused), counted)
+    for number, row in enumerate(case.facts["eval_trials_unnormalised"]):
+        yield from _converted(case.under(f"unnorm/{number}/"), row, prepared.converted[row["name"]])
+    if rows := case.facts.get("train_trials_normalised"):
+        yield from _trained(case, rows, prepared.parts)
+    yield from case.unread()
+
+
+def _converted(case: Case, row: Mapping[str, Any], converted: Converted) -> Iterator[Check]:
+    trial = converted.trial
+    yield exact(f"{case.at}length", len(trial), row.get("length", len(trial)))
+    if "converted_pose" in case:
+        yield from by_group(f"{case.at}converted_pose", trial.states, case.raw("converted_pose"))
+    else:
+        yield unchecked(f"{case.at}converted_pose", "absent")
     outputs: dict[str, Any] = {
         "rot_mat": converted.turn,
         "pos_vec": trial.start,
         "probably_missing": trial.missing.astype(float),
         "mtp_r_vel": converted.toes[:, 0],
         "mtp_l_vel": converted.toes[:, 1],
+        "available_win_start": starts(trial.missing, WINDOW, "upstream"),
     }
     for name, value in outputs.items():
-        if f"{prefix}/{name}" in arrays:
-            yield compare(f"{prefix} {name}", value, arrays[f"{prefix}/{name}"], DATA)
-    available = starts(trial.missing, WINDOW, "upstream")
-    yield exact(f"{prefix} windows", available, arrays[f"{prefix}/available_win_start"])
+        if name in case:
+            compared = exact if name == "available_win_start" else compare
+            tolerance = () if compared is exact else (DATA,)
+            yield compared(f"{case.at}{name}", value, case.raw(name), *tolerance)  # type: ignore[operator]
 
 
-def _trained(meta: Mapping[str, Any], parts: Mapping[str, list[Converted]], arrays: Arrays) -> Iterator[Check]:
+def _trained(case: Case, rows: list[dict[str, Any]], parts: Mapping[str, list[Converted]]) -> Iterator[Check]:
     """Training mode: fitted on these trials, normalised; then the window builders."""
-    rows = meta["train_trials_normalised"]
     waiting = {name: iter(found) for name, found in parts.items()}  # a trial cut at a jump has several rows
     chosen = [next(waiting[row["name"]]).trial for row in rows]
     yield exact("trained on", [len(trial) for trial in chosen], [row["length"] for row in rows])
     yield exact("parts left over", [name for name, rest in waiting.items() if next(rest, None) is not None], [])
     every = torch.from_numpy(np.concatenate([trial.states for trial in chosen]).astype(np.float32))
-    fitted = MinMax(every.shape[1]).fit(every)
-    for name, value in fitted.named_buffers():
-        yield compare(f"fitted {name}", value, arrays[f"normalizer/{name}"], DATA)
-    yield exact("fitted on", fitted.samples, int(arrays["normalizer/n_samples_seen_"]))
-    stored = normaliser_of(arrays, "normalizer/")
-    yield from same_normaliser("stored", stored, arrays, "normalizer/")
+    fitted, tables = MinMax(every.shape[1]).fit(every), case.under("normalizer/")
+    stored = fitted
+    if "scale_" in tables:
+        yield from (check.inside("fitted") for check in tables.given(dict(fitted.named_buffers()), DATA))
+        yield exact("fitted on", fitted.samples, int(tables.raw("n_samples_seen_")))
+        stored = normaliser_of(case.stored, "normalizer/")
+        yield from same_normaliser("stored", stored, tables)
     states = [normalised(trial.states, stored) for trial in chosen]
     for number, trial in enumerate(chosen):
-        yield compare(f"train/{number}", states[number], arrays[f"train/{number}/converted_pose"], DATA)
-        yield compare(f"train/{number} pos_vec", trial.start, arrays[f"train/{number}/pos_vec"], DATA)
-        available = starts(trial.missing, WINDOW, "upstream")
-        yield exact(f"train/{number} windows", available, arrays[f"train/{number}/available_win_start"])
-    yield from _windows(states, arrays)
+        part = case.under(f"train/{number}/")
+        yield from part.given({"converted_pose": states[number], "pos_vec": trial.start}, DATA)
+        yield from part.given({"available_win_start": starts(trial.missing, WINDOW, "upstream")}, DATA)
+    for name in case.under("windows/").groups(".+"):
+        yield from _windows(case.under(f"windows/{name}/"), name, states)
 
 
-def _windows(states: list[NDArray], arrays: Arrays) -> Iterator[Check]:
+def _windows(case: Case, name: str, states: list[NDArray]) -> Iterator[Check]:
     """Window builders: back to back, one from the end, overlapping."""
-    for name in sorted({n.split("/")[1] for n in arrays if n.startswith("windows/")}):
-        prefix = f"windows/{name}/"
-        lengths = [len(x) for x in states]
-        right = name.startswith("one_from_end")
-        if right:
-            cuts = [(i, max(n - WINDOW, 0), n) for i, n in enumerate(lengths)]
-        else:
-            overlap = re.match(r"overlap(\d+)", name)
-            step = int(overlap.group(1)) if overlap else WINDOW
-            short = not overlap or name.endswith("short")
-            cuts = [(i, a, b) for i, n in enumerate(lengths) for a, b in tile(n, WINDOW, step, short=short)]
-        listed = {"trial_id": 0, "s": 1, "e": 2}
-        for key, place in listed.items():
-            if prefix + key in arrays:
-                yield exact(f"{name} {key}", [cut[place] for cut in cuts], arrays[prefix + key].tolist())
-        chosen = arrays[f"{prefix}index"].tolist() if f"{prefix}index" in arrays else []
-        built = [padded(states[i], a, b, WINDOW, right=right) for i, a, b in cuts]
-        for row, index in enumerate(chosen):
-            yield compare(f"{name} {index}", built[index][0], arrays[f"{prefix}pose"][row], DATA)
-            yield exact(f"{name} {index} mask", built[index][1], arrays[f"{prefix}mask"][row])
-        if f"{prefix}last_mask" in arrays:
-            yield exact(f"{name} last mask", built[-1][1], arrays[f"{prefix}last_mask"])
+    lengths, right = [len(x) for x in states], name.startswith("one_from_end")
+    if right:
+        cuts = [(i, max(n - WINDOW, 0), n) for i, n in enumerate(lengths)]
+    else:
+        overlap = re.match(r"overlap(\d+)", name)
+        step = int(overlap.group(1)) if overlap else WINDOW
+        short = not overlap or name.endswith("short")
+        cuts = [(i, a, b) for i, n in enumerate(lengths) for a, b in tile(n, WINDOW, step, short=short)]
+    built = [padded(states[i], a, b, WINDOW, right=right) for i, a, b in cuts]
+    outputs: dict[str, Any] = {key: [cut[place] for cut in cuts] for place, key in enumerate(("trial_id", "s", "e"))}
+    outputs["last_mask"] = built[-1][1]
+    if "index" in case:
+        index = case.raw("index").tolist()
+        outputs |= {"pose": np.stack([built[i][0] for i in index]), "mask": np.stack([built[i][1] for i in index])}
+    yield from case.given(outputs, DATA)
 
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"trials": trials, "preprocess": preprocess}

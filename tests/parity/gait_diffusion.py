@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,185 +18,325 @@ from hmu.backbones.gaitdynamics.diffusion import Diffusion, betas
 from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, elementwise, weight_of
 from hmu.backbones.gaitdynamics.options import ObjectiveOptions, SamplingOptions, ScheduleOptions
 from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ancestral, ddim
-from hmu.errors import CheckpointError
 from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import FRAMES, Skeleton
-from tests import published
-from tests.parity.checks import Check, compare, exact
-from tests.parity.gait_files import CHAOTIC, DECODER, DOUBLE, FILE, SAMPLING, facts, knee, load, strange
-from tests.parity.salad_files import Arrays
+from tests.parity.case import DOUBLE, Case, facts_of, read_arrays, strange
+from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
+from tests.parity.gait_models import CHAOTIC, DECODER, FILE, SAMPLING, knee, nearest_normaliser, network, stored_network
+from tests.published import options as published_options
 
 TERMS = {"simple": "simple", "vel": "velocity", "drift": "drift", "fk": "fk", "slide": "slide"}
 ORDER = ("simple", "vel", "fk", "drift", "slide")  # of the authors' list
 LEVELS = {"hi": -1, "mid": 400, "low": 1, "zero": 0}  # -1: the last timestep
-PRECISIONS = {"f32": torch.float32, "f64": torch.float64}
+SCHEDULES = ("linear", "cosine", "sqrt_linear", "sqrt")
+SPELLINGS = {"sqrtlinear": "sqrt_linear", "squaredcos": "cosine", "squaredcos_cap_v2": "cosine"}
+STEPS, TIMESTEPS = 50, 1000
 
 
-def diffusion(case: Path) -> Iterator[Check]:
-    """All files of a diffusion case."""
-    yield from strange(case, {"schedules.npz", "training.npz", "sampling.npz", "net.pt", "meta.json"})
-    if (case / "schedules.npz").is_file():
-        yield from _schedules(Arrays(case / "schedules.npz"))
-    meta = facts(case / "meta.json")
-    network, normaliser = load(case / "net.pt", meta["net"])
-    if normaliser is None:
-        raise CheckpointError(f"{case / 'net.pt'}: missing; the case needs its normaliser")
-    if (case / "training.npz").is_file():
-        yield from _training(Arrays(case / "training.npz"), meta, network, normaliser, knee(case))
-    if (case / "sampling.npz").is_file():
-        yield from _sampling(Arrays(case / "sampling.npz"), network, normaliser)
+@dataclass(frozen=True)
+class Setting:
+    """How a case was run: what its JSON tells, else its name, else the authors' defaults."""
+
+    schedule: str = "linear"
+    timesteps: int = TIMESTEPS
+    noise: bool = False
+    clip: bool = False
+    steps: int = STEPS
+    loss: str = "l2"
+    p2: bool = False
+
+    @classmethod
+    def told(cls, facts: Mapping[str, Any], name: str) -> Setting:
+        """From a JSON entry under the authors' names, over the words of a name."""
+        named = cls.named(name)
+        schedule = str(facts.get("schedule", facts.get("beta_schedule", named.schedule)))
+        return cls(
+            SPELLINGS.get(schedule, schedule),
+            int(facts.get("n_timestep", facts.get("timesteps", named.timesteps))),
+            bool(facts.get("predict_epsilon", named.noise)),
+            bool(facts.get("clip_denoised", named.clip)),
+            int(facts.get("steps", named.steps)),
+            str(facts.get("loss_type", named.loss)),
+            bool(facts.get("use_p2", named.p2)),
+        )
+
+    @classmethod
+    def named(cls, name: str) -> Setting:
+        """From the words of a name: ``ddim_n60_sqrtlinear``, ``ddim_respaced_50``, ``eps_clip``, ``cosine``."""
+        words = [word for word in re.split(r"[_\-]", name.lower()) if word]
+        patterns = {"n": r"n(\d+)", "steps": r"(?:s|steps|respaced)?(\d+)(?:steps)?"}
+        found = {kind: [re.fullmatch(pattern, word) for word in words] for kind, pattern in patterns.items()}
+        numbers = {kind: int(match[1]) for kind, matches in found.items() for match in matches if match}
+        joined = "sqrt_linear" if "sqrt_linear" in name else ""
+        schedules = [SPELLINGS.get(word, word) for word in words if SPELLINGS.get(word, word) in SCHEDULES]
+        return cls(
+            joined or next(iter(schedules), "linear"),
+            numbers.get("n", TIMESTEPS),
+            bool({"eps", "epsilon", "noise"} & set(words)),
+            any(word.startswith("clip") for word in words),
+            numbers.get("steps", STEPS),
+            "l1" if "l1" in words else "l2",
+            "p2" in words,
+        )
+
+    def others(self) -> Iterator[Setting]:
+        """This setting, then those that differ in what a name may mean otherwise or leave out."""
+        counts = product((self.timesteps, self.steps, TIMESTEPS), (self.steps, STEPS))
+        known = [replace(self, timesteps=n, steps=s) for n, s in dict.fromkeys(counts)]
+        found = product((self.clip, not self.clip), (self.noise, not self.noise), SCHEDULES)
+        free = [replace(self, steps=STEPS, clip=clip, noise=noise, schedule=name) for clip, noise, name in found]
+        yield from dict.fromkeys([*known, *free])
+
+    @property
+    def process(self) -> Diffusion:
+        """The diffusion process."""
+        predict = "noise" if self.noise else "sample"
+        return Diffusion(
+            published_options(ScheduleOptions, timesteps=self.timesteps, beta_schedule=self.schedule, predict=predict)
+        )
+
+    @property
+    def objective(self) -> ObjectiveOptions:
+        """The training objective."""
+        return published_options(ObjectiveOptions, loss=self.loss, p2=self.p2)
+
+    def clipped(self, clean: Tensor) -> Tensor:
+        """Clean states, cut to [-1, 1] where the case was run so."""
+        return clean.clamp(-1, 1) if self.clip else clean
 
 
-def _schedules(arrays: Arrays) -> Iterator[Check]:
+# -- schedules ---------------------------------------------------------------------------------------------------------
+def schedules(case: Case) -> Iterator[Check]:
     """Betas in double precision and every registered buffer."""
-    for name in arrays:
-        parts = name.split("/")
-        if parts[0] == "make_beta":
-            options = published.options(ScheduleOptions, timesteps=int(parts[2]), beta_schedule=parts[1])
-            yield compare(name, betas(options), arrays[name], DOUBLE)
+    for found in case.find(r"(?:(make_beta)/)?([^/]+)/(\d+)(?:/(\w+))?"):
+        name, table = found[0], found[4]
+        schedule = SPELLINGS.get(found[2], found[2])
+        if schedule not in SCHEDULES or not (found[1] or table):
             continue
-        options = published.options(ScheduleOptions, timesteps=int(parts[1]), beta_schedule=parts[0])
-        value = Diffusion(options).tables[parts[2]]
-        if parts[2] == "p2_loss_weight" and bool((arrays[name] == 1).all()):
+        setting = Setting(schedule, int(found[3]))
+        if found[1]:
+            options = setting.process.options
+            yield compare(name, betas(options), case.raw(name), DOUBLE)
+            continue
+        value = setting.process.tables[table]
+        if table == "p2_loss_weight" and bool((case.raw(name) == 1).all()):
             value = torch.ones_like(value)  # recorded with the weighting off
-        yield compare(name, value, arrays[name], FILE)
+        yield compare(name, value, case.raw(name), FILE)
 
 
-def _options(variant: Mapping[str, Any]) -> tuple[ScheduleOptions, ObjectiveOptions]:
-    schedule = published.options(ScheduleOptions, predict="noise" if variant.get("predict_epsilon") else "sample")
-    loss = {"l1": "l1", "l2": "l2"}[variant.get("loss_type", "l2")]
-    return schedule, published.options(ObjectiveOptions, loss=loss, p2=bool(variant.get("use_p2", False)))
-
-
+# -- training ----------------------------------------------------------------------------------------------------------
 @torch.no_grad()
-def _training(
-    arrays: Arrays, meta: Mapping[str, Any], network: Decoder, normaliser: MinMax, polynomials: Tensor
-) -> Iterator[Check]:
-    skeletons = {"id": torch.eye(4)[:, :, None].expand(4, 4, FRAMES), "real": arrays.tensor("model_offsets_real")}
-    for label, dtype in PRECISIONS.items():
-        x, noise = arrays.tensor("x_start", dtype), arrays.tensor("noise", dtype)
-        time, net = arrays.tensor("t"), network.to(dtype)
-        noisy = Diffusion(published.options(ScheduleOptions)).add(x, noise, time)
-        out = net(noisy, time)
-        if label == "f32":
-            yield compare("q_sample", noisy, arrays["q_sample"], FILE)
-            yield compare("model_out_at_noisy", out, arrays["model_out_at_noisy"], DECODER)
-        for name, variant in meta["variants"].items():
-            schedule, objective = _options(variant)
-            process = Diffusion(schedule)
-            answer = process.target(x, noise)
-            weight = weight_of(objective, process, time, out)
-            for offsets, frames in skeletons.items():
-                body = Body(arrays.tensor("height_m"), Skeleton(frames, polynomials))
-                terms = column_terms(objective, out, answer)
-                terms |= body_terms(objective, normaliser, out, answer, body, variant="upstream")
-                means = {theirs: (terms[ours] * weight).mean() for theirs, ours in TERMS.items()}
-                simple_map = elementwise(objective, out, answer) * weight[:, None, None]
-                yield from _losses(f"loss/{name}/{offsets}/{label}", means, simple_map, arrays)
-    for variant_name in sorted({n.split("/")[1] for n in arrays if n.startswith("posterior/")}):
-        variant = meta["variants"].get(variant_name, {})
-        yield from _posterior(f"posterior/{variant_name}", arrays, variant, variant_name, network.float())
-    yield from arrays.unread()
-
-
-def _losses(prefix: str, means: dict[str, Tensor], simple_map: Tensor, arrays: Arrays) -> Iterator[Check]:
-    tolerance = FILE if prefix.endswith("f32") else 1e-8  # the FK terms pass through float32 in the references
-    weighted = [float(means["simple"]) if name == "simple" else 0.0 for name in ORDER]
-    outputs: dict[str, object] = {"total": means["simple"], "weighted_terms": weighted, "loss_simple_map": simple_map}
-    outputs |= {f"unweighted_mean/{name}": value for name, value in means.items()}
-    for name, value in outputs.items():
-        if f"{prefix}/{name}" in arrays:
-            wide = DECODER if name == "loss_simple_map" else tolerance
-            yield compare(f"{prefix}/{name}", value, arrays[f"{prefix}/{name}"], wide)
-
-
-def _posterior(prefix: str, arrays: Arrays, variant: Mapping[str, Any], name: str, network: Decoder) -> Iterator[Check]:
-    """Means, variances and steps back; with ``clip`` the clean states are cut to [-1, 1]."""
-    process = Diffusion(_options(variant)[0])
-    x, noise = arrays.tensor(f"{prefix}/x_t"), arrays.tensor("noise")
-    for level, number in LEVELS.items():
-        time = torch.full((len(x),), number % process.timesteps)
-        answer = network(x, time)
-        clean = process.to_clean(answer, x, time)
-        clean = clean.clamp(-1, 1) if name == "clip" else clean
-        mean, log_variance = process.posterior(clean, x, time)
-        outputs = {f"{level}/mean": mean, f"{level}/x_recon": clean, f"{level}/log_var": log_variance.flatten()}
-        if number > 1:
-            outputs[f"p_sample_t{number}"] = process.ancestral(clean, x, time, noise)
-            # the authors' DDIM takes any answer for clean states
-            shown = answer.clamp(-1, 1) if name == "clip" else answer
-            outputs[f"pred_noise_t{number}"] = process.to_noise(shown, x, time)
-        for key, value in outputs.items():
-            if f"{prefix}/{key}" in arrays:
-                yield compare(f"{prefix}/{key}", value, arrays[f"{prefix}/{key}"], DECODER)
-
-
-def _process(name: str) -> Diffusion:
-    """Number of timesteps and schedule are in a sampling case's name, where they are not the published ones."""
-    words = name.split("_")
-    steps = next((int(m.group(1)) for word in words if (m := re.fullmatch(r"n(\d+)", word))), 1000)
-    shapes = {"sqrtlinear": "sqrt_linear", "cosine": "cosine", "sqrt": "sqrt"}
-    schedule = next((shapes[word] for word in words if word in shapes), "linear")
-    return Diffusion(published.options(ScheduleOptions, timesteps=steps, beta_schedule=schedule))
-
-
-def _sampling(arrays: Arrays, network: Decoder, normaliser: MinMax) -> Iterator[Check]:
-    """Every sampler replayed from its recorded noise, in single and double precision."""
-    for name in sorted({n.split("/")[0] for n in arrays}):
-        if name == "ddim_times":
-            for key in [n for n in arrays if n.startswith("ddim_times/")]:
-                process = Diffusion(published.options(ScheduleOptions, timesteps=int(key.split("/")[1])))
-                yield exact(key, process.ddim_times(len(arrays[key]) - 1), arrays[key].tolist())
+def training(case: Case, net: Decoder) -> Iterator[Check]:
+    """Terms of every variant and skeleton in both precisions, and the posterior."""
+    variants = case.facts.get("variants", {})
+    yield from case.rows(net, {"q_sample": lambda case, net: _noisy(case, Setting())}, FILE)
+    yield from case.rows(
+        net, {"model_out_at_noisy": lambda case, net: net(_noisy(case, Setting()), case["t"])}, DECODER
+    )
+    runs = dict.fromkeys((m[1], m[2], m[3]) for m in case.find(r"loss/([^/]+)/([^/]+)/(f32|f64)/.+"))
+    for variant, frames, precision in runs:
+        view = case.double() if precision == "f64" else case
+        part = view.under(f"loss/{variant}/{frames}/{precision}/")
+        stored = case.get(f"model_offsets_{frames}")
+        if frames != "id" and stored is None:
+            yield unchecked(part.at, f"no model_offsets_{frames}")
             continue
-        arrays.get(f"{name}/global_seed_before_call")  # tells the authors' draws, which are stored themselves
-        for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
-            if f"{name}/out_normalised{suffix}" not in arrays:
-                continue
-            out = replay(name, arrays, network.to(dtype), dtype)
-            tolerance = CHAOTIC if "n60" in name else SAMPLING
-            yield compare(f"{name}{suffix}", out, arrays[f"{name}/out_normalised{suffix}"], tolerance, absolute=True)
-            if not suffix and f"{name}/out_unnormalised" in arrays:
-                real = normaliser.denormalise(out)
-                yield compare(
-                    f"{name} unnormalised", real, arrays[f"{name}/out_unnormalised"], tolerance, absolute=True
-                )
-    yield from arrays.unread()
+        body = Skeleton(torch.eye(4)[:, :, None].expand(4, 4, FRAMES) if stored is None else stored, knee(case.folder))
+        setting = Setting.told(variants.get(variant, {}), variant)
+        yield from _losses(view, part, setting, net.to(view.dtype), body)
+    net.float()
+    for variant in dict.fromkeys(m[1] for m in case.find(r"posterior/([^/]+)/.+")):
+        part = case.under(f"posterior/{variant}/")
+        told = Setting.told(variants.get(variant, {}), variant)
+        candidates = [told] if variant in variants and "clip" not in variant else list(told.others())
+
+        def error(setting: Setting, part: Case = part) -> float:
+            return max((check.deviation for check in _posterior(case, part, setting, net)), default=0.0)
+
+        setting = nearest(candidates, error) or told
+        yield from _posterior(case, part, setting, net)
+    yield from case.unread()
 
 
-def replay(name: str, arrays: Arrays, network: Decoder, dtype: torch.dtype) -> Tensor:
-    """One recorded sampling case, ``(batch, frames, features)`` normalised."""
-
-    def tensor(key: str) -> Tensor:
-        return arrays.tensor(f"{name}/{key}", dtype)
-
-    process, start = _process(name), tensor("x_T")
-    known = Known(tensor("value"), tensor("mask"))
-    some = known if bool(known.mask.any()) else None
-    if f"{name}/noises_in_call_order" in arrays:
-        return ancestral(network, process, start, iter(tensor("noises_in_call_order")), known=some, restore=False)
-    guidance, options = None, published.options(SamplingOptions)
-    if f"{name}/opt" in arrays:
-        end, begin, count, rate = arrays[f"{name}/opt"].tolist()
-        options = SamplingOptions(50, int(begin), int(end), int(count), float(rate))
-        guidance = ColumnGuidance(known.value, tensor("value_diff_thd"), tensor("value_diff_weight"))
-    noises = tensor("value_noise") if f"{name}/value_noise" in arrays else None
-    return ddim(
-        network,
-        process,
-        start,
-        options,
-        steps=options.steps if noises is None else len(noises) + 1,
-        known=some,
-        noises=None if noises is None else iter(noises),
-        guidance=guidance,
-        variant="upstream",
-        restore=name.startswith("guided"),
-    ).detach()
+def _noisy(case: Case, setting: Setting) -> Tensor:
+    return setting.process.add(case["x_start"], case["noise"], case["t"])
 
 
-def claims(case: Path) -> bool:
-    """SALAD has a case of this name too; ours carries its network."""
-    return (case / "net.pt").is_file()
+def _losses(case: Case, part: Case, setting: Setting, net: Decoder, body: Skeleton) -> Iterator[Check]:
+    """Weighted and unweighted terms. The FK terms pass through float32 in the double references."""
+    process, objective, time = setting.process, setting.objective, case["t"]
+    out, target = net(_noisy(case, setting), time), process.target(case["x_start"], case["noise"])
+    weight = weight_of(objective, process, time, out)
+    normaliser = stored_network(case.folder / "net.pt", {})[1] if (case.folder / "net.pt").is_file() else None
+    normaliser = normaliser or nearest_normaliser(case.folder)
+    terms = column_terms(objective, out, target)
+    if normaliser is not None:
+        terms |= body_terms(objective, normaliser, out, target, Body(case["height_m"], body), variant="upstream")
+    means = {theirs: (terms[ours] * weight).mean() for theirs, ours in TERMS.items() if ours in terms}
+    weighted = [float(means["simple"]) if name == "simple" else 0.0 for name in ORDER]
+    simple = elementwise(objective, out, target) * weight[:, None, None]
+    outputs: dict[str, Any] = {"total": means["simple"], "weighted_terms": weighted, "loss_simple_map": simple}
+    outputs |= {f"unweighted_mean/{name}": value for name, value in means.items()}
+    tolerance = FILE if part.at.endswith("f32/") else 1e-8
+    for name, value in outputs.items():
+        if name in part:
+            wide = DECODER if name == "loss_simple_map" else tolerance
+            yield compare(part.at + name, value, part.raw(name), wide)
+
+
+def _posterior(case: Case, part: Case, setting: Setting, net: Decoder) -> Iterator[Check]:
+    """Means, variances and steps back, at the recorded timesteps."""
+    process, x = setting.process, part["x_t"]
+    for level in dict.fromkeys([m[1] for m in part.find(r"(\w+)/.+")] + [m[1] for m in part.find(r".+_t(\d+)")]):
+        number = int(level) if level.isdigit() else LEVELS.get(level, 0)
+        if number >= process.timesteps:
+            continue
+        time = torch.full((len(x),), number % process.timesteps)
+        out = net(x, time)
+        clean = setting.clipped(process.to_clean(out, x, time))
+        mean, log_variance = process.posterior(clean, x, time)
+        outputs = {
+            f"{level}/mean": mean,
+            f"{level}/x_recon": clean,
+            f"{level}/log_var": log_variance.flatten(),
+            f"p_sample_t{level}": process.ancestral(clean, x, time, case["noise"]),
+            # the authors' DDIM takes any answer for clean states
+            f"pred_noise_t{level}": process.to_noise(setting.clipped(out), x, time),
+        }
+        for name, value in outputs.items():
+            if name in part:
+                yield compare(part.at + name, value, part.raw(name), DECODER)
+
+
+# -- sampling ----------------------------------------------------------------------------------------------------------
+def documented_noise(index: int, shape: torch.Size) -> Tensor:
+    """``sqrt 2 sin(1.37 i + 2.11 k + 0.5)`` over the flat index, double then float32; of the k-th draw."""
+    flat = np.arange(int(np.prod(shape)), dtype=np.float64)
+    values = np.sqrt(2) * np.sin(1.37 * flat + 2.11 * index + 0.5)
+    return torch.from_numpy(values.astype(np.float32)).reshape(shape)
+
+
+def replay(case: Case, net: Decoder, setting: Setting, restore: bool) -> Tensor:
+    """One recorded run, ``(batch, frames, features)`` normalised.
+
+    Draws that are not stored follow the documented formula: draw 0 starts, then two per step, the second one is used.
+    """
+    given = case.get("x_T", "value")
+    assert given is not None
+    start = given if "x_T" in case else documented_noise(0, given.shape).to(case.dtype)
+    known = Known(case["value"], case["mask"]) if "value" in case else None
+    some = known if known is not None and bool(known.mask.any()) else None
+    process, calls = setting.process, case.get("noises_in_call_order")
+    plain = replace(setting, noise=False).process  # the network below answers with clean states
+
+    def clean(x: Tensor, time: Tensor) -> Tensor:
+        out = net(x, time)
+        return setting.clipped(out if calls is None else process.to_clean(out, x, time))
+
+    if calls is not None:
+        return ancestral(clean, plain, start, iter(calls), known=some, restore=False)
+    guidance, options = None, published_options(SamplingOptions, steps=setting.steps)
+    if "opt" in case and known is not None:
+        end, begin, count, rate = case.raw("opt").tolist()
+        options = SamplingOptions(options.steps, int(begin), int(end), int(count), float(rate))
+        guidance = ColumnGuidance(known.value, case["value_diff_thd"], case["value_diff_weight"])
+    stored = case.get("value_noise")
+    steps = options.steps if stored is None else len(stored) + 1
+    noises = (documented_noise(2 * step, start.shape).to(case.dtype) for step in range(1, steps))
+    draws = noises if stored is None else iter(stored)
+    return ddim(clean, plain, start, options, steps=steps, known=some, noises=draws, guidance=guidance,
+                variant="upstream", restore=restore).detach()  # fmt: skip
+
+
+def sampling(case: Case, net: Decoder, normaliser: MinMax | None) -> Iterator[Check]:
+    """Every sampler replayed, in single and double precision."""
+    for found in case.find(r"ddim_times/(\d+)"):
+        process = Setting(timesteps=int(found[1])).process
+        yield exact(found[0], process.ddim_times(len(case.raw(found[0])) - 1), case.raw(found[0]).tolist())
+    runs = dict.fromkeys(m[1] for m in case.find(r"((?:[^/]+/)?)out_(?:un)?normalised(?:_f64)?"))
+    for run in runs:
+        yield from _run(case.under(run), net, normaliser, run.rstrip("/") or case.part)
+    yield from case.unread()
+
+
+def _run(case: Case, net: Decoder, normaliser: MinMax | None, name: str) -> Iterator[Check]:
+    case.used |= {case.at + n for n in ("global_seed_before_call", "mask", "value")}
+    told = Setting.told(case.settings(name), name)
+    real = normaliser.denormalise if normaliser else None
+    target = next(n for n in ("out_normalised", "out_unnormalised", "out_normalised_f64") if n in case)
+    restores = sorted((True, False), key=lambda restore: restore != name.startswith("guided"))
+
+    def output(setting: Setting, restore: bool, view: Case, twin: Decoder) -> Tensor:
+        return replay(view, twin, setting, restore)
+
+    def error(guess: tuple[Setting, bool]) -> float:
+        out = output(*guess, case, net)
+        return deviation(real(out) if real and target == "out_unnormalised" else out, case.raw(target))
+
+    setting, restore = nearest(((s, r) for s in told.others() for r in restores), error) or (told, restores[0])
+    tolerance = _tolerance(case, setting)
+    single = output(setting, restore, case, net)
+    if "out_normalised" in case:
+        yield compare(name, single, case.raw("out_normalised"), tolerance, absolute=True)
+    if "out_unnormalised" in case and real is not None:
+        yield compare(f"{name} unnormalised", real(single), case.raw("out_unnormalised"), tolerance, absolute=True)
+    if "out_normalised_f64" in case:
+        double = output(setting, restore, case.double(), net.double())
+        net.float()
+        yield compare(f"{name}_f64", double, case.raw("out_normalised_f64"), tolerance, absolute=True)
+
+
+def _tolerance(case: Case, setting: Setting) -> float:
+    """Four times what single precision costs the authors in this run, where both are stored; within limits."""
+    if {"out_normalised", "out_normalised_f64"} <= set(case.names()):
+        spread = float(np.abs(case.raw("out_normalised") - case.raw("out_normalised_f64")).max())
+        return min(max(SAMPLING, 4 * spread), CHAOTIC)
+    return SAMPLING if setting.timesteps >= TIMESTEPS else CHAOTIC
+
+
+# -- folders -----------------------------------------------------------------------------------------------------------
+def diffusion(folder: Path) -> Iterator[Check]:
+    """All files of a diffusion case; what a file is about follows from its arrays."""
+    yield from strange(folder, ".npz", ".json", ".pt")
+    facts = facts_of(folder)
+    for path in sorted(folder.glob("*.npz")):
+        case = Case(folder, read_arrays(path), path.stem, facts=facts)
+        if case.find(r"make_beta/.+|[^/]+/\d+/betas"):
+            yield from schedules(case)
+            yield from case.unread()
+            continue
+        is_training = bool(case.find("x_start"))
+
+        def error(net: Decoder, case: Case = case) -> float:
+            return _first(case, net)
+
+        net = network(folder / "net.pt", facts.get("net", {}), error, folder.name, path.stem)
+        if is_training:
+            yield from training(case, net)
+        else:
+            stored = stored_network(folder / "net.pt", {})[1] if (folder / "net.pt").is_file() else None
+            yield from sampling(case, net, stored or nearest_normaliser(folder))
+
+
+def _first(case: Case, net: Decoder) -> float:
+    """How far a network's first output is from the stored one."""
+    with torch.no_grad():
+        if "model_out_at_noisy" in case:
+            return deviation(net(_noisy(case, Setting()), case["t"]), case.raw("model_out_at_noisy"))
+        runs = [m[1] for m in case.find(r"((?:[^/]+/)?)out_(?:un)?normalised")]
+        if not runs:
+            return 0.0
+        part, normaliser = case.under(runs[0]), nearest_normaliser(case.folder)
+        out = replay(part, net, Setting.told({}, runs[0]), restore=runs[0].startswith("guided"))
+        if "out_normalised" in part:
+            return deviation(out, part.raw("out_normalised"))
+        return 0.0 if normaliser is None else deviation(normaliser.denormalise(out), part.raw("out_unnormalised"))
+
+
+def claims(folder: Path) -> bool:
+    """SALAD has a case of this name too, with flat names."""
+    with_slash = (name for path in folder.glob("*.npz") for name in np.load(path).files)
+    return any("/" in name or name == "x_T" for name in with_slash)
 
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"diffusion": diffusion}

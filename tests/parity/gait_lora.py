@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,109 +18,141 @@ from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.methods import adapters
 from hmu.methods.applying import applied
 from hmu.methods.edit import AdapterEdit
-from tests import published
-from tests.parity.checks import Check, compare, exact
-from tests.parity.gait_files import DECODER, DOUBLE, FILE, facts, load, sizes, strange
-from tests.parity.salad_files import Arrays
+from tests.parity.case import DOUBLE, Case, Table, read_json, strange
+from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
+from tests.parity.gait_models import DECODER, FILE, network, sizes
+from tests.published import backbone
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 ROUNDS, CLOSE = 40, 2e-8
 
 
-def lora(case: Path) -> Iterator[Check]:
+class Adapted(NamedTuple):
+    """A network, adapters of the authors for it, and their alpha."""
+
+    base: Decoder
+    factors: Factors
+    alpha: float
+
+    @property
+    def edit(self) -> AdapterEdit:
+        """Those factors that reach the authors' output; whatever the others hold, it never did."""
+        return AdapterEdit({name: self.factors[name] for name in acting(list(self.factors))}, alpha=self.alpha)
+
+
+def lora(folder: Path) -> Iterator[Check]:
     """Adapter file, adapted answers, one module alone, the training trajectory, and the lists at the published size."""
-    yield from strange(case, {"base.pt", "meta.json", "vectors.npz", "manifest_full.json", ".pt"})
-    meta, arrays = facts(case / "meta.json"), Arrays(case / "vectors.npz")
-    base, _ = load(case / "base.pt", meta["base"])
+    yield from strange(folder, ".json", ".npz", ".pt")
+    case = Case.read(folder, files=("vectors.npz", "*.npz"))
+    files = sorted(folder.glob("*lora*.pt"))
+    path = next((p for p in sorted(folder.glob("*.pt")) if p not in files), folder / "base.pt")
+
+    def error(net: Decoder) -> float:
+        return deviation(net(case["x"], case["t"]), case.raw("base_out"))
+
+    with torch.no_grad():
+        base = network(path, case.settings("base"), error, folder.name)
     modules = published_modules(base.options.layers)
-    yield exact("modules", meta["modules"], modules)
-    yield exact("replaced", arrays["replaced_skipped"].tolist(), [len(modules), 0])
-    for path in sorted(case.glob("*lora*.pt")):
-        factors, _ = read_adapter(path)
-        yield exact(f"{path.name} modules", sorted(factors), sorted(modules))
-        yield exact(f"{path.name} rank", {len(down) for down, _ in factors.values()}, {meta["r"]})
-        yield from _answers(base, factors, float(meta["alpha"]), arrays)
-    for name, (largest, bound) in meta.get("kaiming_A_max_and_bound", {}).items():
+    yield exact("modules", case.facts.get("modules", modules), modules)
+    if "replaced_skipped" in case:
+        yield exact("replaced", case.raw("replaced_skipped").tolist(), [len(modules), 0])
+    for file in files:
+        factors, _ = read_adapter(file)
+        rank = len(factors[modules[0]][0])
+        yield exact(f"{file.name} modules", sorted(factors), sorted(modules))
+        yield exact(f"{file.name} rank", {len(down) for down, _ in factors.values()}, {case.facts.get("r", rank)})
+        yield from _answers(case, base, factors)
+    for name, (largest, bound) in case.facts.get("kaiming_A_max_and_bound", {}).items():
         inputs = to_published(base)[name.replace(".lora_A.weight", ".weight")].shape[1]
         yield compare(f"{name} bound", inputs**-0.5, bound, FILE)
         yield exact(f"{name} inside", largest <= bound, True)
-    yield from _training(base, modules, meta, arrays)
-    if (case / "manifest_full.json").is_file():
-        yield from _manifest(facts(case / "manifest_full.json"))
-    yield from arrays.unread()
+    if case.groups("train"):
+        yield from _training(base, modules, case.facts, case.under("train/"))
+    else:
+        yield unchecked("training", "not recorded")
+    if (folder / "manifest_full.json").is_file():
+        yield from _manifest(read_json(folder / "manifest_full.json"))
+    yield from case.unread()
 
 
 def _model(base: Decoder) -> GaitDynamics:
-    model = published.backbone("gaitdynamics", decoder=base.options, adapters="published", variant="upstream")
+    model = backbone("gaitdynamics", decoder=base.options, adapters="published", variant="upstream")
     model.decoder = base
     return model
 
 
-def _acting(factors: Factors) -> Factors:
-    """Those factors that reach the authors' output; whatever the others hold, it never did."""
-    return {name: factors[name] for name in acting(list(factors))}
+def _adapted_out(case: Case, adapted: Adapted) -> Tensor:
+    with torch.no_grad(), applied(_model(adapted.base), [(adapted.edit, 1.0)]):
+        return adapted.base(case["x"], case["t"])
 
 
-def _answers(base: Decoder, factors: Factors, alpha: float, arrays: Arrays) -> Iterator[Check]:
-    x, time = arrays.tensor("x"), arrays.tensor("t")
-    model = _model(base)
-    edit = AdapterEdit(_acting(factors), alpha=alpha)
-    scaling = alpha / edit.rank
+ANSWER_ROWS: Table = {
+    "(?:base_out|out_right_after_injection)": lambda case, adapted: adapted.base(case["x"], case["t"]),
+    "adapted_out": _adapted_out,
+}
+
+
+def _answers(case: Case, base: Decoder, factors: Factors) -> Iterator[Check]:
+    rank = len(next(iter(factors.values()))[0])
+    alphas = [float(case.facts["alpha"])] if "alpha" in case.facts else [2.0 * rank, 1.0 * rank, 1.0]
+    guesses = [Adapted(base, factors, alpha) for alpha in alphas]
+    adapted = (
+        nearest(guesses, lambda guess: deviation(_adapted_out(case, guess), case.raw("adapted_out"))) or guesses[0]
+    )
     with torch.no_grad():
-        plain = base(x, time)
-        yield compare("base_out", plain, arrays["base_out"], DECODER)
-        yield compare("out_right_after_injection", plain, arrays["out_right_after_injection"], DECODER)
-        with applied(model, [(edit, 1.0)]):
-            yield compare("adapted_out", base(x, time), arrays["adapted_out"], DECODER)
-        yield exact("reverted", bool(torch.equal(base(x, time), plain)), True)
-        base.double()
-        with applied(model, [(edit, 1.0)]):
-            double = base(x.double(), time)
-        yield compare("adapted_out_f64", double, arrays["adapted_out_f64"], DOUBLE)
-        base.float()
-        given = arrays.tensor("linear1_in")
-        layers = [name for name in factors if name.endswith("linear1")]
-        weights = to_published(base)
-
-        def alone(name: str) -> Tensor:
-            return F.linear(given, weights[f"{name}.weight"], weights[f"{name}.bias"])
-
-        errors = [compare(name, alone(name), arrays["linear1_base_out"], FILE) for name in layers]
-        best = min(range(len(layers)), key=lambda i: errors[i].deviation)
-        yield errors[best]
-        down, up = factors[layers[best]]
-        output = alone(layers[best]) + scaling * given @ down.T @ up.T
-        yield compare("linear1_out", output, arrays["linear1_out"], FILE)
+        plain = base(case["x"], case["t"])
+        yield from case.rows(adapted, ANSWER_ROWS, DECODER)
+        yield exact("reverted", bool(torch.equal(base(case["x"], case["t"]), plain)), True)
+        twin = adapted._replace(base=copy.deepcopy(base).double())
+        yield from case.double().rows(twin, ANSWER_ROWS, DOUBLE)
+    if "linear1_in" in case:
+        yield from _alone(case, adapted)
 
 
-def _training(base: Decoder, modules: list[str], meta: Mapping[str, Any], arrays: Arrays) -> Iterator[Check]:
+def _alone(case: Case, adapted: Adapted) -> Iterator[Check]:
+    """One linear layer alone; which layer is not recorded."""
+    given, weights = case["linear1_in"], to_published(adapted.base)
+    layers = [name for name in adapted.factors if name.endswith("linear1")]
+    outputs = {n: F.linear(given, weights[f"{n}.weight"], weights[f"{n}.bias"]) for n in layers}
+    name = nearest(layers, lambda name: deviation(outputs[name], case.raw("linear1_base_out"))) or layers[0]
+    down, up = adapted.factors[name]
+    rows = {
+        "linear1_base_out": outputs[name],
+        "linear1_out": outputs[name] + adapted.alpha / len(down) * given @ down.T @ up.T,
+    }
+    for key, value in rows.items():
+        if key in case:
+            yield compare(key, value.detach(), case.raw(key), FILE)
+
+
+def _training(base: Decoder, modules: list[str], meta: Mapping[str, Any], case: Case) -> Iterator[Check]:
     """The authors' loop without dropout, from stored noise: gradients of step 0, losses, adapters afterwards."""
     model = _model(base)
     model.requires_grad_(False)
-    trained = adapters.inject(model, int(meta["r"]), float(meta["alpha"]), 0.0)
+    rank = int(meta.get("r", len(case.raw(f"final/{modules[0]}.lora_A.weight"))))
+    trained = adapters.inject(model, rank, float(meta.get("alpha", 2 * rank)), 0.0)
     yield exact("adapters that act", sorted({n.rpartition(".")[0] for n in trained}), sorted(acting(modules)))
     silent = {f"{m}.{side}.weight" for m in modules for side in ("lora_A", "lora_B") if m not in set(acting(modules))}
-    yield exact("params_without_gradient", set(arrays["train/params_without_gradient"].tolist()), silent)
+    if "params_without_gradient" in case:
+        yield exact("params_without_gradient", set(case.raw("params_without_gradient").tolist()), silent)
     for name in silent:
-        yield compare(f"{name} stays", arrays[f"train/final/{name}"], arrays[f"train/init/{name}"], 0.0)
-    begin, final = (
-        {name: arrays.tensor(f"train/{when}/{name}.weight") for name in trained} for when in ("init", "final")
-    )
+        if f"final/{name}" in case and f"init/{name}" in case:
+            yield compare(f"{name} stays", case.raw(f"final/{name}"), case.raw(f"init/{name}"), 0.0)
+    begin, final = ({name: case[f"{when}/{name}.weight"] for name in trained} for when in ("init", "final"))
     if all(torch.equal(begin[name], final[name]) for name in trained):
-        begin = _recovered(model, trained, final, arrays)
-    losses, gradients = _run(model, trained, begin, arrays)
+        begin = _recovered(model, trained, final, case)
+    losses, gradients = _run(model, trained, begin, case)
     for name, gradient in gradients.items():
-        key = f"train/grad_step0/{name}.weight"
-        if key in arrays:
-            yield compare(key, gradient, arrays[key], DECODER)
-    yield compare("losses", losses, arrays["train/losses"], FILE)
+        if (key := f"grad_step0/{name}.weight") in case:
+            yield compare(key, gradient, case.raw(key), DECODER)
+    yield compare("losses", losses, case.raw("losses"), FILE)
     for name, parameter in trained.items():
         yield compare(f"final {name}", parameter.detach(), final[name], DECODER)
     adapters.remove(model.network())
 
 
 def _recovered(
-    model: GaitDynamics, trained: Mapping[str, nn.Parameter], final: Mapping[str, Tensor], arrays: Arrays
+    model: GaitDynamics, trained: Mapping[str, nn.Parameter], final: Mapping[str, Tensor], case: Case
 ) -> dict[str, Tensor]:
     """The adapters before training, where the recorded ones are the trained ones once more (a shared memory).
 
@@ -128,7 +161,7 @@ def _recovered(
     """
     begin = {name: value if name.endswith("lora_A") else torch.zeros_like(value) for name, value in final.items()}
     for _ in range(ROUNDS):
-        _run(model, trained, begin, arrays)
+        _run(model, trained, begin, case)
         missed = {n: final[n] - p.detach() for n, p in trained.items() if n.endswith("lora_A")}
         begin |= {name: begin[name] + value for name, value in missed.items()}
         if max(float(value.abs().max()) for value in missed.values()) < CLOSE:
@@ -137,18 +170,18 @@ def _recovered(
 
 
 def _run(
-    model: GaitDynamics, trained: Mapping[str, nn.Parameter], begin: Mapping[str, Tensor], arrays: Arrays
+    model: GaitDynamics, trained: Mapping[str, nn.Parameter], begin: Mapping[str, Tensor], case: Case
 ) -> tuple[list[float], dict[str, Tensor]]:
     """Train from ``begin``; the losses, and the gradients of the first step."""
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(begin[name])
-    clean = arrays.tensor("train/x_start")
+    clean = case["x_start"]
     lengths = torch.full((len(clean),), clean.shape[1])
     optimizer = torch.optim.AdamW(trained.values(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
     losses: list[float] = []
     first: dict[str, Tensor] = {}
-    for noise, time in zip(arrays.tensor("train/noise"), arrays.tensor("train/t"), strict=True):
+    for noise, time in zip(case["noise"], case["t"], strict=True):
         state = model.noised(clean, noise, time, lengths)
         loss = model.distance(model.predict(state), state.target, state).mean()
         optimizer.zero_grad()

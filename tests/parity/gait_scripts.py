@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,54 +15,35 @@ from torch import Tensor
 
 from hmu.backbones.gaitdynamics.authors import acting, published_modules, read_adapter
 from hmu.backbones.gaitdynamics.decoder import Decoder
-from hmu.backbones.gaitdynamics.diffusion import Diffusion
-from hmu.backbones.gaitdynamics.options import DecoderOptions, SamplingOptions, ScheduleOptions
-from hmu.backbones.gaitdynamics.sampling import Known, ddim
 from hmu.gait import columns
 from hmu.gait.mot import read_table, write_table
-from hmu.gait.normaliser import MinMax
 from hmu.gait.states import to_osim
-from tests import published
-from tests.parity.checks import Check, compare, exact
+from tests.parity.case import Case, facts_of, published, read_arrays, read_json, strange
+from tests.parity.checks import Check, compare, deviation, exact, unchecked
 from tests.parity.gait import decoder
-from tests.parity.gait_files import SAMPLING, beside, facts, filled, normaliser_of, strange
-from tests.parity.salad_files import Arrays
+from tests.parity.gait_diffusion import Setting, diffusion, replay, sampling
+from tests.parity.gait_models import SAMPLING, nearest_normaliser, network
 
-INPAINT_HEIGHT = 1.75  # metres: what the authors' script assumes
+HEIGHT = 1.75  # metres: the authors' default
+PUBLISHED_LAYERS = 4
 
 
-def scripts(case: Path) -> Iterator[Check]:
+def scripts(folder: Path) -> Iterator[Check]:
     """Every kind of run that a folder holds."""
-    yield from strange(case, set(RUNS))
+    yield from strange(folder, *RUNS)
     for name, run in RUNS.items():
-        if (case / name).is_dir():
-            yield from run(case / name)
+        if (folder / name).is_dir():
+            yield from run(folder / name)
 
 
-@lru_cache(maxsize=1)
-def _network() -> Decoder:
-    """The published size, filled by the documented formula."""
-    return filled(published.options(DecoderOptions))
-
-
-def _normaliser(case: Path) -> MinMax:
-    return normaliser_of(Arrays(beside(case.parent, "**/normalizer.npz", "scale_")))
+def _network(case: Case, error: Callable[[Decoder], float]) -> Decoder:
+    """The published size, filled by the rule that fits."""
+    return network(case.folder / "net.pt", published(case.folder, "decoder"), error, case.folder.name, case.part)
 
 
 def _csv(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     header, *rows = path.read_text(encoding="utf-8").splitlines()
     return header.split(","), np.array([[float(value) for value in row.split(",")] for row in rows])
-
-
-def _sampled(start: Tensor) -> Tensor:
-    """Unguided sampling as the authors run it: their guidance window is empty, so the speed asked for has no effect."""
-    return ddim(
-        _network(),
-        Diffusion(published.options(ScheduleOptions)),
-        start,
-        published.options(SamplingOptions),
-        variant="upstream",
-    )
 
 
 def _poses(states: Tensor, height: float) -> NDArray[np.float64]:
@@ -70,21 +52,56 @@ def _poses(states: Tensor, height: float) -> NDArray[np.float64]:
     return np.concatenate([np.arange(len(osim))[:, None] / columns.FPS, osim], 1)
 
 
-def _speeds(case: Path) -> Iterator[Check]:
-    """CSV (and ``.mot``) of each speed, from the stored noise."""
-    yield from strange(case, {"meta.json", "x_T.npz", ".csv", ".mot"})
-    meta, noise, normaliser = facts(case / "meta.json"), Arrays(case / "x_T.npz"), _normaliser(case)
-    tables = sorted(case.glob("*.csv"))
-    for index, speed in enumerate(meta["speeds_mps"]):
-        path = next(p for p in tables if f"_{speed:.2f}ms" in p.name)
-        states = normaliser.denormalise(_sampled(noise.tensor(f"x_T_{index}")))
-        ours = _poses(states, float(meta["height_m"]))
+def _height(folder: Path, states: Tensor, table: NDArray[np.float64]) -> float:
+    """Of a JSON, else measured: the root's positions are proportional to it; else the authors' default."""
+    if "height_m" in (facts := facts_of(folder)):
+        return float(facts["height_m"])
+    root = [1 + i for i in columns.osim(columns.ROOT)]
+    unit = _poses(states, 1.0)[:, root]
+    if table.shape[1] <= max(root) or not np.any(unit):
+        return HEIGHT
+    return round(float((unit * table[: len(unit), root]).sum() / (unit * unit).sum()), 3)
+
+
+def _tables(folder: Path, states: Tensor, tables: list[Path]) -> Iterator[Check]:
+    """Coordinates in the files that the authors wrote."""
+    for path in tables:
         header, values = _csv(path)
         yield exact(f"{path.name} columns", header, ["time", *columns.COORDINATES])
-        yield compare(path.name, ours, values, SAMPLING)
+        yield compare(path.name, _poses(states, _height(folder, states, values)), values, SAMPLING)
         if path.with_suffix(".mot").is_file():
             yield from _mot(path.with_suffix(".mot"), values)
-    yield from noise.unread()
+
+
+def speeds(folder: Path) -> Iterator[Check]:
+    """CSV (and ``.mot``) of each speed, from the stored noise.
+
+    Unguided, as the authors run it: their guidance window is empty, so the speed that is asked for has no effect.
+    """
+    yield from strange(folder, ".json", ".npz", ".csv", ".mot")
+    case, normaliser = Case.read(folder), nearest_normaliser(folder)
+    found, tables = case.find(r"x_T(?:_(\d+))?"), sorted(folder.glob("*.csv"))
+    if normaliser is None or not tables:
+        yield unchecked("speeds", "no normaliser or no table")
+        return
+    told = case.facts.get("speeds_mps", [float(m[1]) for p in tables if (m := re.search(r"_([\d.]+)ms", p.name))])
+
+    def states(net: Decoder, name: str) -> Tensor:
+        part = replace(case, stored={"x_T": case.raw(name)})
+        with torch.no_grad():
+            return normaliser.denormalise(replay(part, net, Setting(), restore=False))
+
+    def own(speed: float) -> list[Path]:
+        return [path for path in tables if f"_{speed:.2f}ms" in path.name] or tables[:1]
+
+    def error(net: Decoder) -> float:
+        out, values = states(net, found[0][0]), _csv(own(told[0])[0])[1]
+        return deviation(_poses(out, _height(folder, out, values)), values)
+
+    net = _network(case, error)
+    for match in found:
+        yield from _tables(folder, states(net, match[0]), own(told[int(match[1] or 0)]))
+    yield from case.unread()
 
 
 def _mot(path: Path, values: NDArray[np.float64]) -> Iterator[Check]:
@@ -93,94 +110,81 @@ def _mot(path: Path, values: NDArray[np.float64]) -> Iterator[Check]:
     yield exact(f"{path.name} columns", table.names, columns.COORDINATES)
     yield exact(f"{path.name} radians", table.degrees, False)
     yield compare(path.name, table.values, values[:, 1:], 1e-7, absolute=True)
-    copy = _temporary(path.name)
-    try:
+    with tempfile.TemporaryDirectory(prefix="hmu-parity-") as place:
+        copy = Path(place) / path.name
         write_table(copy, table.names, table.time, table.values, degrees=False)
         yield exact(f"{path.name} bytes", copy.read_bytes(), path.read_bytes())
-    finally:
-        copy.unlink(missing_ok=True)
 
 
-def _temporary(name: str) -> Path:
-    import tempfile
+def inpaint(folder: Path) -> Iterator[Check]:
+    """Known values given, the rest generated; every draw that is not stored is documented."""
+    yield from strange(folder, ".npz", ".csv", ".json")
+    normaliser = nearest_normaliser(folder)
+    for path in sorted(folder.glob("*.npz")):
+        case = Case(folder, read_arrays(path), path.stem, facts=facts_of(folder))
 
-    return Path(tempfile.mkdtemp(prefix="hmu-parity-")) / name
+        def error(net: Decoder, case: Case = case) -> float:
+            name = next(n for n in ("out_normalised", "out_unnormalised") if n in case)
+            out = replay(case, net, Setting(), restore=False)
+            out = normaliser.denormalise(out) if name == "out_unnormalised" and normaliser else out
+            return deviation(out, case.raw(name))
 
-
-def documented_noise(index: int, shape: torch.Size) -> Tensor:
-    """``sqrt 2 sin(1.37 i + 2.11 k + 0.5)`` over the flat index, double then float32."""
-    flat = np.arange(int(np.prod(shape)), dtype=np.float64)
-    values = np.sqrt(2) * np.sin(1.37 * flat + 2.11 * index + 0.5)
-    return torch.from_numpy(values.astype(np.float32)).reshape(shape)
-
-
-def _inpaint(case: Path) -> Iterator[Check]:
-    """Kinematics known, kinetics generated; every draw is documented, the odd ones are never used."""
-    yield from strange(case, {".npz", ".csv"})
-    path = next(iter(sorted(case.glob("*.npz"))))
-    arrays, normaliser = Arrays(path), _normaliser(case)
-    known = Known(arrays.tensor("value"), arrays.tensor("mask"))
-    count = published.options(SamplingOptions).steps
-    noises = (documented_noise(2 * step, known.value.shape) for step in range(1, count))
-    start = documented_noise(0, known.value.shape)
-    out = ddim(
-        _network(),
-        Diffusion(published.options(ScheduleOptions)),
-        start,
-        published.options(SamplingOptions),
-        known=known,
-        noises=noises,
-        variant="upstream",
-        restore=False,
-    )
-    states = normaliser.denormalise(out)
-    yield compare("inpainted", states, arrays["out_unnormalised"], SAMPLING)
-    for table in sorted(case.glob("*.csv")):
-        header, values = _csv(table)
-        yield exact(f"{table.name} columns", header, ["time", *columns.COORDINATES])
-        yield compare(table.name, _poses(states, INPAINT_HEIGHT), values, SAMPLING)
-    yield from arrays.unread()
+        with torch.no_grad():
+            net = _network(case, error)
+            yield from sampling(case, net, normaliser)
+            if normaliser is not None:
+                states = normaliser.denormalise(replay(case, net, Setting(), restore=False))
+                yield from _tables(folder, states, sorted(folder.glob("*.csv")))
 
 
-def _training(case: Path) -> Iterator[Check]:
+def training(folder: Path) -> Iterator[Check]:
     """The layout of an adapter: modules, rank and number of parameters agree with settings and messages."""
-    yield from strange(case, {"config.json", "stdout.txt", ".pt"})
-    config = facts(case / "config.json")
-    rank, layers = int(config["lora_r"]), _network().options.layers
+    yield from strange(folder, ".json", ".txt", ".pt")
+    facts, said = facts_of(folder), folder / "stdout.txt"
+    layers = int(published(folder, "decoder").get("num_layers", PUBLISHED_LAYERS))
     modules = published_modules(layers)
-    for path in sorted(case.glob("*.pt")):
+    for path in sorted(folder.glob("*.pt")):
         factors, normaliser = read_adapter(path)
+        rank = int(facts.get("lora_r", len(factors[modules[0]][0])))
         yield exact(f"{path.name} modules", sorted(factors), sorted(modules))
         yield exact(f"{path.name} rank", {len(down) for down, _ in factors.values()}, {rank})
         total = sum(down.numel() + up.numel() for down, up in factors.values())
-        said = re.search(r"Replaced modules: (\d+)\. Trainable parameters: (\d+)", (case / "stdout.txt").read_text())
-        yield exact(f"{path.name} said", said and [int(x) for x in said.groups()], [len(modules), total])
+        if said.is_file():
+            found = re.search(r"Replaced modules: (\d+)\. Trainable parameters: (\d+)", said.read_text())
+            yield exact(f"{path.name} said", found and [int(x) for x in found.groups()], [len(modules), total])
+        else:
+            yield unchecked(f"{path.name} said", "no stdout.txt")
         idle = [name for name in modules if name not in acting(modules) and bool(factors[name][1].any())]
         yield exact(f"{path.name} attention adapters never trained", idle, [])
         yield exact(f"{path.name} normaliser", normaliser is not None, True)
 
 
 RUNS: dict[str, Callable[[Path], Iterator[Check]]] = {
-    "inpaint": _inpaint,
-    "lora_training": _training,
-    "speed_sweep": _speeds,
-    "unconditional_speed": _speeds,
+    "inpaint": inpaint,
+    "lora_training": training,
+    "speed_sweep": speeds,
+    "unconditional_speed": speeds,
 }
 
 
-def full(case: Path) -> Iterator[Check]:
-    """A case at the published size without stored weights: a run of a script, or answers of the network."""
-    with np.load(next(iter(sorted(case.glob("*.npz"))))) as first:
-        names = set(first.files)
-    run = _inpaint if {"value", "mask"} <= names else _speeds if (case / "x_T.npz").is_file() else decoder
-    yield from run(case)
+def full(folder: Path) -> Iterator[Check]:
+    """A case at the published size without stored weights: a run of a script, or outputs of the network."""
+    names = {name for path in folder.glob("*.npz") for name in read_arrays(path)}
+    if {"value", "mask"} <= names:
+        yield from inpaint(folder)
+    elif any(name.startswith("x_T") for name in names):
+        yield from speeds(folder)
+    else:
+        yield from (diffusion if any(name.endswith("/x_T") for name in names) else decoder)(folder)
 
 
-def claims(case: Path) -> bool:
-    """Other systems have cases of these names too: ours hold the files of a script, or the authors' names of sizes."""
-    if any((case / name).exists() for name in ("x_T.npz", *RUNS)) or any(case.glob("inpaint*")):
-        return True
-    return any("nfeats" in path.read_text(encoding="utf-8") for path in case.glob("*.json"))
+def claims(folder: Path) -> bool:
+    """Other systems have cases of these names too: what ours hold are gait's columns, or the files of a script."""
+    arrays = {name: value for path in folder.glob("*.npz") for name, value in read_arrays(path).items()}
+    gait = any(re.fullmatch(r"(.*/)?(x|x_T\w*|value)", name) and value.shape[-1] == columns.FEATURES
+               for name, value in arrays.items())  # fmt: skip
+    told = any("nfeats" in str(read_json(path)) for path in folder.glob("*.json"))
+    return gait or told or any((folder / name).exists() for name in RUNS)
 
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import zlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,50 +10,151 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from hmu.errors import CheckpointError
 from hmu.evaluators.guo import GuoEvaluator
 from hmu.evaluators.guo.authors import ENCODERS, from_encoders, load_encoders
 from hmu.evaluators.guo.evaluator import PUBLISHED
 from hmu.evaluators.guo.networks import MovementDecoder
 from hmu.evaluators.guo.vocabulary import CLASSES
-from tests.parity.checks import Check, compare, exact
+from tests.parity.case import DOUBLE, Case, Table, published, read_json, strange
+from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
+from tests.parity.fills import Fill, filled, fills
 
-F32, F64 = 1e-5, 1e-9
-Arrays = Mapping[str, np.ndarray]
+F32 = 1e-5
+#: the widths that the authors' code has in it, under their names
+WIDTHS = {
+    "dim_word": 300,
+    "dim_text_hidden": 512,
+    "dim_motion_hidden": 1024,
+    "dim_movement_enc_hidden": 512,
+    "dim_movement_latent": 512,
+    "dim_coemb_hidden": 512,
+}
+UNIT = 4
 
 
-def one_file(case: Path, pattern: str) -> Path:
-    """The only file of that pattern below the case."""
-    found = sorted(case.rglob(pattern))
+def nearest_file(folder: Path, name: str) -> Path:
+    """The file of that name below the case.
+
+    Raises:
+        CheckpointError: there is none, or more than one.
+    """
+    found = sorted(folder.rglob(name))
     if len(found) != 1:
-        raise FileNotFoundError(f"{case.name}: expected one {pattern}, found {len(found)}")
+        raise CheckpointError(f"{folder.name}: expected one {name}, found {len(found)}")
     return found[0]
 
 
-def as_tensor(array: np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A contiguous tensor of the array."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
+def whole(told: Any) -> int | None:
+    """A whole number, also one told as text (``"512"``, ``"512 (published)"``); None where there is none."""
+    found = re.search(r"\d+", str(told)) if isinstance(told, (int, float, str)) else None
+    return int(found[0]) if found else None
 
 
-def read_json(path: Path) -> Any:
-    """Parsed JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def widths(case: Case, *names: str) -> dict[str, int]:
+    """Widths: what arrays tell, then the JSON settings, then the nearest manifest, then the authors' code."""
+    settings = {**case.facts, **case.settings("hyper_parameters")}
+    near = published(case.folder, *names)
+    text = " ".join(str(value) for value in settings.values() if isinstance(value, str))
+    told = {key: m for key, value in WIDTHS.items()
+            if (m := whole(settings.get(key)) or _said(key, text) or whole(near.get(key)) or value)}  # fmt: skip
+    features = case.last("motions", "co_motions") or whole(settings.get("dim_pose"))
+    arrays = {
+        "dim_pose": features or (251 if "kit" in case.folder.name else 263),
+        "dim_word": case.last("word", "te_word"),
+        "dim_movement_latent": case.last("me_in", "mv_out"),
+        "dim_coemb_hidden": case.last("co_motion", "co_text", "me_out", "te_out"),
+    }
+    return told | {key: value for key, value in arrays.items() if value is not None}
 
 
-# -- forwards ---------------------------------------------------------------------------------------------------------
-def forwards(case: Path) -> Iterator[Check]:
+def _said(key: str, text: str) -> int | None:
+    """A width in running text, after its name: ``dim_text_hidden: 512`` or ``text hidden 512``."""
+    words = r"[\s_]*".join(key.removeprefix("dim_").split("_"))
+    found = re.search(rf"(?:dim_)?{words}\W+(\d+)", text)
+    return int(found[1]) if found else None
+
+
+def modules_of(sizes: Mapping[str, int]) -> dict[str, nn.Module]:
+    """The three encoders of given widths."""
+    evaluator = GuoEvaluator(
+        **PUBLISHED,
+        features=sizes["dim_pose"],
+        word=sizes["dim_word"],
+        text_hidden=sizes["dim_text_hidden"],
+        motion_hidden=sizes["dim_motion_hidden"],
+        movement_hidden=sizes["dim_movement_enc_hidden"],
+        movement_latent=sizes["dim_movement_latent"],
+        width=sizes["dim_coemb_hidden"],
+    )
+    return {name: getattr(evaluator, name) for name in ENCODERS}
+
+
+# -- forwards ----------------------------------------------------------------------------------------------------------
+def _text(case: Case, evaluator: GuoEvaluator) -> Tensor:
+    return evaluator.text_encoder(case["te_word"], case["te_pos"], case["te_lens"])
+
+
+MODULE_ROWS: Table = {
+    "mv_out(.*)": lambda case, evaluator, size: evaluator.movement_encoder(case[f"mv_in{size}"]),
+    "me_out": lambda case, evaluator: evaluator.motion_encoder(case["me_in"], case["me_lens"]),
+    "te_out": _text,
+}
+
+
+def _motion(case: Case, evaluator: GuoEvaluator, variant: str = "upstream") -> Tensor:
+    """The evaluator is called in real units and in the caller's order; the stored arrays are normalised."""
+
+    def run() -> Tensor:
+        motions = case["co_motions"].double() * evaluator.std + evaluator.mean
+        evaluator.variant, before = variant, evaluator.max_frames
+        evaluator.max_frames = motions.shape[1]  # the stored arrays end there instead of at 196 frames
+        embedded = evaluator.embed_motion(motions, case["co_m_lens"])
+        evaluator.variant, evaluator.max_frames = "upstream", before
+        return embedded
+
+    return case.once(variant, run)
+
+
+def _order(case: Case) -> np.ndarray:
+    """The authors' order: as recorded, else longest first, ties in reverse."""
+    return case.raw("co_order") if "co_order" in case else np.argsort(case.raw("co_m_lens"), kind="stable")[::-1]
+
+
+JOINT_ROWS: Table = {
+    "co_motion_callerorder": _motion,
+    "co_text_callerorder": lambda case, evaluator: _text(case.double(), evaluator),
+    "co_order": lambda case, _: (sorted(case.raw("co_order")), np.arange(len(case.raw("co_order"))), 0.0),
+    "(?:co|gm)_motion": lambda case, evaluator: _motion(case, evaluator)[_order(case).copy()],
+    "(?:co|gt)_text": lambda case, evaluator: _text(case.double(), evaluator)[_order(case).copy()],
+    "gm_motion_zero_tail": lambda case, evaluator: _motion(case, evaluator, "default")[_order(case).copy()],
+}
+
+
+def forwards(folder: Path) -> Iterator[Check]:
     """Networks, embeddings in the caller's order and in the authors' order, with and without the random tail."""
-    evaluator = from_encoders(load_encoders(one_file(case, "finest.tar")), case.name, variant="upstream")
-    arrays = dict(np.load(one_file(case, "vectors.npz")))
-    yield from width_checks(evaluator, read_json(case / "config.json"))
-    yield from _statistics(evaluator, case)
+    yield from strange(folder, ".npz", ".json", "checkpoints")
+    case = Case.read(folder)
+    tar = next(iter(sorted(folder.rglob("finest.tar"))), None)
+    if tar is None:
+        yield from full(folder)
+        return
+    evaluator = from_encoders(load_encoders(tar), folder.name, variant="upstream")
+    yield from width_checks(evaluator, case.facts)
+    for path in sorted(folder.rglob("meta")):
+        mean, std = (np.load(path / f"{name}.npy", allow_pickle=False) for name in ("mean", "std"))
+        evaluator.set_statistics(torch.from_numpy(mean), torch.from_numpy(std))
+        yield compare(f"{path.parent.name} statistics", np.stack([evaluator.mean, evaluator.std]), [mean, std], 1e-6)
     with torch.no_grad():
-        for suffix, dtype, tolerance in (("", torch.float32, F32), ("_f64", torch.float64, F64)):
-            evaluator.to(dtype)
-            yield from _modules(evaluator, arrays, suffix, dtype, tolerance)
-        yield from _joint(evaluator, arrays)
-    if (case / "manifest_full.json").is_file():
-        yield from _manifest(read_json(case / "manifest_full.json"))
+        yield from case.table(evaluator, MODULE_ROWS, F32)
+        evaluator.double()
+        yield from case.rows(evaluator, JOINT_ROWS, F32)
+        yield from case.double().rows(evaluator, JOINT_ROWS, DOUBLE)
+    if (path := folder / "manifest_full.json").is_file():
+        yield from _manifest(read_json(path))
+    yield from case.unread()
 
 
 def width_checks(evaluator: GuoEvaluator, config: Mapping[str, Any]) -> Iterator[Check]:
@@ -70,140 +170,42 @@ def width_checks(evaluator: GuoEvaluator, config: Mapping[str, Any]) -> Iterator
         "dim_coemb_hidden": evaluator.width,
         "unit_length": evaluator.unit_length,
     }
-    shared = sorted(set(ours) & set(config))
-    yield exact("widths", {k: ours[k] for k in shared}, {k: config[k] for k in shared})
+    told = {key: number for key in ours if (number := whole(config.get(key))) is not None}
+    yield exact("widths", {key: ours[key] for key in told}, told)
 
 
-def _statistics(evaluator: GuoEvaluator, case: Path) -> Iterator[Check]:
-    for path in sorted(case.rglob("meta")):
-        mean, std = (np.load(path / f"{name}.npy", allow_pickle=False) for name in ("mean", "std"))
-        evaluator.set_statistics(torch.from_numpy(mean), torch.from_numpy(std))
-        yield compare(f"{path.parent.name} statistics", np.stack([evaluator.mean, evaluator.std]), [mean, std], 1e-6)
-
-
-def _modules(
-    evaluator: GuoEvaluator, arrays: Arrays, suffix: str, dtype: torch.dtype, tolerance: float
-) -> Iterator[Check]:
-    for name in sorted(arrays):
-        expected = arrays.get(name + suffix)
-        if expected is None or "_f64" in name:
-            continue
-        if name.startswith("mv_out"):
-            ours = evaluator.movement_encoder(as_tensor(arrays[name.replace("mv_out", "mv_in", 1)], dtype))
-        elif name == "me_out":
-            ours = evaluator.motion_encoder(as_tensor(arrays["me_in"], dtype), torch.from_numpy(arrays["me_lens"]))
-        elif name == "te_out":
-            ours = _text(evaluator, arrays, dtype)
-        else:
-            continue
-        yield compare(name + suffix, ours, expected, tolerance)
-
-
-def _text(evaluator: GuoEvaluator, arrays: Arrays, dtype: torch.dtype = torch.float64) -> Tensor:
-    words, classes = as_tensor(arrays["te_word"], dtype), as_tensor(arrays["te_pos"], dtype)
-    return evaluator.text_encoder(words, classes, torch.from_numpy(arrays["te_lens"]))  # type: ignore[no-any-return]
-
-
-def _joint(evaluator: GuoEvaluator, arrays: Arrays) -> Iterator[Check]:
-    """The wrapper's outputs: the evaluator is called in real units and in the caller's order, then reordered."""
-    lengths, order = torch.from_numpy(arrays["co_m_lens"]), arrays["co_order"]
-    motions = as_tensor(arrays["co_motions"], torch.float64) * evaluator.std + evaluator.mean
-    text = _text(evaluator, arrays)
-    tail = evaluator.embed_motion(motions, lengths)
-    evaluator.variant = "default"
-    evaluator.max_frames = motions.shape[1]  # the stored arrays end there instead of at 196 frames
-    silent = evaluator.embed_motion(motions, lengths)
-    evaluator.variant = "upstream"
-    yield compare("co_motion caller order", tail, arrays["co_motion_callerorder_f64"], F64)
-    yield compare("co_text caller order", text, arrays["co_text_callerorder_f64"], F64)
-    yield compare("co_motion", tail[order], arrays["co_motion"], F32)
-    yield compare("co_text", text[order], arrays["co_text"], F32)
-    yield exact("co_order sorts", sorted(order.tolist()), list(range(len(lengths))))
-    yield compare("gm_motion", tail[order], arrays["gm_motion"], F32)
-    yield compare("gm_motion_zero_tail", silent[order], arrays["gm_motion_zero_tail"], F32)
-    yield compare("gt_text", text[order], arrays["gt_text"], F32)
-
-
-def _manifest(manifest: Mapping[str, Any]) -> Iterator[Check]:
+def _manifest(listed: Mapping[str, Any]) -> Iterator[Check]:
     """Every name, shape, dtype and parameter count of the published widths."""
-    sizes = manifest["hyper_parameters"]
+    sizes, coder = listed["hyper_parameters"], listed["movement_autoencoder"]
     with torch.device("meta"):
-        modules = _full_modules(sizes)
-        decoder = manifest["movement_autoencoder"]["hyper_parameters"]
-        parts = {
-            "movement_enc": modules["movement_encoder"],
-            "movement_dec": MovementDecoder(
-                decoder["dim_movement_latent"], decoder["dim_movement_dec_hidden"], sizes["dim_pose"]
-            ),
-        }
-    for label, built, told in (
-        ("manifest", modules, manifest["tensors"]),
-        ("manifest of the movement auto-encoder", parts, manifest["movement_autoencoder"]["tensors"]),
-    ):
-        ours = {
-            f"{part}.{name}": (list(value.shape), str(value.dtype).removeprefix("torch."))
-            for part, module in built.items()
-            for name, value in module.state_dict().items()
-        }
-        yield exact(label, ours, {name: (item["shape"], item["dtype"]) for name, item in told.items()})
+        modules = modules_of(sizes)
+        numbers = coder["hyper_parameters"]
+        decoder = MovementDecoder(numbers["dim_movement_latent"], numbers["dim_movement_dec_hidden"], sizes["dim_pose"])
+        parts = {"movement_enc": modules["movement_encoder"], "movement_dec": decoder}
+    for label, built, told in (("manifest", modules, listed), ("movement auto-encoder", parts, coder)):
+        yield exact(label, shapes(built), {n: (item["shape"], item["dtype"]) for n, item in told["tensors"].items()})
     counts = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
-    yield exact("manifest parameter counts", counts, manifest["n_parameters"])
+    yield exact("manifest parameter counts", counts, listed["n_parameters"])
 
 
-def _full_modules(sizes: Mapping[str, Any]) -> dict[str, nn.Module]:
-    evaluator = GuoEvaluator(
-        features=sizes["dim_pose"],
-        word=sizes["dim_word"],
-        text_hidden=sizes["dim_text_hidden"],
-        motion_hidden=sizes["dim_motion_hidden"],
-        movement_hidden=sizes["dim_movement_enc_hidden"],
-        movement_latent=sizes["dim_movement_latent"],
-        width=sizes["dim_coemb_hidden"],
-        **PUBLISHED,
-    )
-    return {name: getattr(evaluator, name) for name in ENCODERS}
+def shapes(modules: Mapping[str, nn.Module]) -> dict[str, tuple[list[int], str]]:
+    """Shape and type of every tensor under ``<part>.<name>``."""
+    states = {f"{part}.{n}": v for part, module in modules.items() for n, v in module.state_dict().items()}
+    return {name: (list(value.shape), str(value.dtype).removeprefix("torch.")) for name, value in states.items()}
 
 
-# -- published widths, weights by formula -----------------------------------------------------------------------------
-def formula(name: str, shape: torch.Size) -> Tensor:
-    """The documented stand-in weights: ``s sin(0.37 i + crc32(name) mod 1000)``, computed in double."""
-    values = np.sin(0.37 * np.arange(shape.numel(), dtype=np.float64) + zlib.crc32(name.encode()) % 1000)
-    if len(shape) >= 2:
-        values /= np.sqrt(shape.numel() / shape[0])
-    else:
-        values *= 0.1
-    if name.endswith("output_net.1.weight"):
-        values += 1
-    return torch.from_numpy(values.reshape(tuple(shape)))
-
-
-def full(case: Path) -> Iterator[Check]:
-    """Published widths with weights by formula; the stored inputs are normalised motions and raw word vectors."""
-    config = read_json(case / "config.json")
-    modules = _full_modules(config.get("hyper_parameters", config))
-    for part, module in modules.items():
-        state = {name: formula(f"{part}.{name}", value.shape).float() for name, value in module.state_dict().items()}
-        module.load_state_dict(state)
-        module.eval()
-    yield from formula_checks(modules, config.get("check", {}))
-    arrays = dict(np.load(one_file(case, "*.npz")))
-    encoders = {name: module.state_dict() for name, module in modules.items()}
-    evaluator = from_encoders(encoders, case.name, variant="upstream").double()
-    with torch.no_grad():
-        yield from _full_outputs(evaluator, arrays)
-
-
-def formula_checks(modules: Mapping[str, nn.Module], told: Any) -> Iterator[Check]:
+# -- published widths, weights by rule ---------------------------------------------------------------------------------
+def formula_checks(modules: Mapping[str, nn.Module] | nn.ModuleDict, told: Any) -> Iterator[Check]:
     """config.json lists a few values per parameter: each of them must be among the filled weights."""
     for name, expected in told.items() if isinstance(told, Mapping) else ():
         part, _, parameter = name.partition(".")
         state = modules[part].state_dict() if part in modules else {}
         if parameter not in state:
-            yield Check(f"check {name}", float("inf"), 0.0)
+            yield unchecked(f"check {name}", "no parameter of this name")
             continue
         values = torch.tensor(sorted(_floats(expected)), dtype=torch.float32)
-        nearest = (state[parameter].flatten()[None] - values[:, None]).abs().amin(1)
-        yield compare(f"check {name}", nearest, np.zeros(len(values)), 1e-6, absolute=True)
+        nearby = (state[parameter].flatten()[None] - values[:, None]).abs().amin(1)
+        yield compare(f"check {name}", nearby, np.zeros(len(values)), 1e-6, absolute=True)
 
 
 def _floats(told: Any) -> Iterator[float]:
@@ -215,42 +217,92 @@ def _floats(told: Any) -> Iterator[float]:
             yield from _floats(item)
 
 
-def _full_outputs(evaluator: GuoEvaluator, arrays: Arrays) -> Iterator[Check]:
-    used = {"motions_f16", "word_f16", "pos_index", "order", "me_in", "me_lens", "me_in_f16"}
-    motions = as_tensor(arrays["motions_f16"], torch.float64)
-    count = len(motions)
-    sizes = {n: a for n, a in arrays.items() if "len" in n and a.shape == (count,) and n != "me_lens"}
-    motion_lengths = next(a for n, a in sizes.items() if not _names_text(n))
-    words = [a for n, a in sizes.items() if _names_text(n)]
-    classes = torch.nn.functional.one_hot(as_tensor(arrays["pos_index"], torch.int64), len(CLASSES)).double()
-    text_lengths = words[0] if words else np.full(count, classes.shape[1])
-    tokens = evaluator.movement(motions)
-    joint = {
-        "co_motion": evaluator.motion_encoder(tokens, torch.from_numpy(motion_lengths // evaluator.unit_length)),
-        "co_text": evaluator.text_encoder(
-            as_tensor(arrays["word_f16"], torch.float64), classes, torch.from_numpy(text_lengths)
-        ),
-    }
-    order = arrays.get("order", np.arange(count))
-    for name in sorted(set(arrays) - used - set(sizes)):
-        expected = arrays[name]
-        key = next((k for k in joint if name.startswith(k)), None)
-        tolerance = F64 if name.endswith("f64") and "f16" not in name else F32
-        if key is not None:
-            ours = joint[key] if "caller" in name else joint[key][order]
-        elif name.startswith(("mv_", "mov", "first")):
-            ours = tokens[tuple(slice(0, n) for n in expected.shape)].reshape(expected.shape)
-        elif name.startswith("me_out"):
-            inputs = arrays["me_in"] if "me_in" in arrays else arrays["me_in_f16"]
-            ours = evaluator.motion_encoder(as_tensor(inputs, torch.float64), torch.from_numpy(arrays["me_lens"]))
-        else:
-            yield Check(f"unknown array {name}", float("inf"), 0.0)
-            continue
-        yield compare(name, ours, expected, tolerance)
+class Encoders(nn.ModuleDict):
+    """The three encoders at published widths, on normalised motions and raw word vectors."""
+
+    def movement(self, case: Case) -> Tensor:
+        """Movement tokens of the stored motions."""
+        return self["movement_encoder"](case["motions"][..., :-4])
+
+    def motion(self, case: Case) -> Tensor:
+        """Motion embeddings in the caller's order."""
+        return self["motion_encoder"](self.movement(case), lengths_of(case, False) // UNIT)
+
+    def text(self, case: Case) -> Tensor:
+        """Text embeddings in the caller's order."""
+        classes = F.one_hot(case["pos_index"].long(), len(CLASSES)).to(case.dtype)
+        return self["text_encoder"](case["word"], classes, lengths_of(case, True))
+
+
+def lengths_of(case: Case, of_text: bool) -> Tensor:
+    """Frames of the motions, or tokens of the texts (all of them where none are stored)."""
+    rows, classes = len(case.raw("motions")), case.raw("pos_index")
+    named = [
+        n for n in case.names() if "len" in n and case.dims(n) == 1 and n != "me_lens" and len(case.raw(n)) == rows
+    ]
+    found = [name for name in named if _names_text(name) == of_text]
+    if not found and of_text:
+        return torch.full((rows,), classes.shape[1])
+    return case[found[0]] if found else torch.full((rows,), case.raw("motions").shape[1])
 
 
 def _names_text(name: str) -> bool:
     return any(part in name for part in ("cap", "sent", "te_", "text", "word"))
+
+
+def _authors_order(case: Case) -> np.ndarray:
+    lengths = lengths_of(case, False).numpy()
+    return case.raw("order") if "order" in case else np.argsort(lengths, kind="stable")[::-1].copy()
+
+
+def _tokens(case: Case, encoders: Encoders, name: str) -> Tensor:
+    """Movement tokens; the stored array may hold the first ones only."""
+    expected = next(case.raw(n) for n in case.names() if re.fullmatch(rf"{re.escape(name)}(_f64)?", n))
+    return encoders.movement(case)[tuple(slice(0, n) for n in expected.shape)].reshape(expected.shape)
+
+
+def _me(case: Case, encoders: Encoders) -> Tensor:
+    return encoders["motion_encoder"](case["me_in"], case["me_lens"])
+
+
+FULL_ROWS: Table = {
+    "co_motion_callerorder": lambda case, encoders: encoders.motion(case),
+    "co_text_callerorder": lambda case, encoders: encoders.text(case),
+    "(?:co|gm)_motion": lambda case, encoders: encoders.motion(case)[_authors_order(case)],
+    "(?:co|gt)_text": lambda case, encoders: encoders.text(case)[_authors_order(case)],
+    "((?:mv_|mov|first).*)": _tokens,
+    "me_out": _me,
+}
+
+
+def full(folder: Path) -> Iterator[Check]:
+    """Published widths with weights by rule."""
+    yield from strange(folder, ".npz", ".json")
+    case = Case.read(folder)
+    sizes = widths(case, folder.name.replace("_full", ""))
+    first = next(name for name in ("co_motion", "co_motion_callerorder_f64", "me_out") if name in case)
+
+    def made() -> Iterator[Encoders]:
+        for fill in fills(folder.name, moved=(True, False)):
+            parts = modules_of(sizes)
+            for part, module in parts.items():
+                filled(module, Fill(fill.rule, f"{part}.", fill.moved))
+            yield Encoders(parts).eval()
+
+    def error(encoders: Encoders) -> float:
+        listed = sum(check.deviation for check in formula_checks(encoders, case.facts.get("check", {})))
+        outputs = {
+            "co_motion": lambda: encoders.motion(case)[_authors_order(case)],
+            "me_out": lambda: _me(case, encoders),
+        }
+        return listed + deviation(outputs.get(first, lambda: encoders.motion(case))(), case.raw(first))
+
+    with torch.no_grad():
+        encoders = nearest(made(), error)
+        assert encoders is not None
+        yield from formula_checks(encoders, case.facts.get("check", {}))
+        yield from case.table(encoders, FULL_ROWS, F32)
+    yield from case.unread()
 
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,105 +14,147 @@ import torch
 import yaml
 from torch import Tensor
 
-from hmu.backbones.tokens.authors import load_rvq
 from hmu.checkpoints.safe import load_tensors
-from hmu.errors import CheckpointError
 from hmu.methods.codebook.ranking import Scores, best, published_choice, published_ratios, usage
 from hmu.methods.codebook.rows import joined_lists
 from hmu.methods.codebook.table import FACTS, CodeTable
 from hmu.methods.upstream import codes as upstream_codes
-from tests.parity.checks import Check, compare, exact
-from tests.parity.salad_files import Arrays
+from tests.parity.case import Case, checkpoints, read_json, strange
+from tests.parity.checks import Check, compare, exact, nearest, unchecked
+from tests.parity.fills import CODEBOOK, fills
+from tests.parity.momask_models import tokenizers
 
 ROWS = 2e-6  # float32 of the authors against float64
 RATIOS = ("raw", "normalised")
-FLAGS = {"--orth", "--just_select_codes"}
 LISTS = "--censor_codes_files"
 DEFAULTS = {"--dest_code_idx": "0", "--alpha": "1", "--layer_prune": "1"}
 
 
-@dataclass(frozen=True)
-class Case:
-    """A case's files, read."""
+class World:
+    """A case's codes and codebooks, from whichever files and arrays hold them.
 
-    folder: Path
-    arrays: Arrays
-    table: CodeTable
-    forget: np.ndarray
-    codebooks: list[Tensor]
+    Attributes:
+        case: with its arrays. table: of the codes, if it was stored as such.
+        codes: ``(rows, layers, tokens)``. forget: True for the rows of the concept. codebooks: of every stored layer.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.case = Case.read(folder, files=("vectors.npz", "*.npz"))
+        self.table = CodeTable.load(folder / "codes.csv") if (folder / "codes.csv").is_file() else None
+        ids = folder / "forget_ids.txt"
+        self.forget: np.ndarray | None = self.case.raw("positive") if "positive" in self.case else None
+        if self.table is not None and ids.is_file():
+            self.forget = self.table.rows_of(set(ids.read_text(encoding="utf-8").split()))
+        stored = self.case.raw("codes").transpose(1, 0, 2) if "codes" in self.case else None
+        self.codes = stored if self.table is None else self.table.codes
+        self.codebooks = self._codebooks()
+
+    def _codebooks(self) -> list[Tensor]:
+        """The base file's, else the case's own, else filled by the rule that fits the stored spreads."""
+        for path in checkpoints(self.case.folder, "base.tar"):
+            content = load_tensors(path)
+            state = content.get("vq_model", content.get("net"))
+            if state is not None:
+                names = sorted(filter(CODEBOOK.fullmatch, state), key=lambda name: int(name.split(".")[-2]))
+                books = [state[name] for name in names]
+                if self._belong(books):
+                    return books
+        if "codebooks_before" in self.case:
+            return list(self.case["codebooks_before"])
+        return self._filled()
+
+    def _belong(self, books: Sequence[Tensor]) -> bool:
+        """Whether codebooks are those that the case was run with: their spread is stored."""
+        if "std_per_layer" not in self.case or not books:
+            return bool(books)
+        told = self.case.raw("std_per_layer")
+        return all(abs(float(b.double().std()) - s) < 1e-4 * s for b, s in zip(books, told, strict=False))
+
+    def _filled(self) -> list[Tensor]:
+        width = self.case.last(*(m[0] for m in self.case.find(r".+__new_rows"))) or 512
+        codes = len(next((self.case.raw(m[0]) for m in self.case.find(r"L\d+_forget_counts")), range(512)))
+        layers = len(self.case.raw("std_per_layer")) if "std_per_layer" in self.case else 6
+        name = "quantizer.layers.{}.codebook"
+        found = ([torch.from_numpy(fill.values(name.format(q), (codes, width))).float() for q in range(layers)]
+                 for fill in fills(self.case.folder.name))  # fmt: skip
+        return nearest(found, lambda books: 0.0 if self._belong(books) else 1.0) or []
 
     def tar(self, name: str) -> Path | None:
         """A tokenizer's file beside the case, if it was stored."""
-        return next(iter(sorted((self.folder.parent / "checkpoints").glob(f"*/*/model/{name}"))), None)
+        return next(iter(checkpoints(self.case.folder, name)), None)
 
 
 def lcr(folder: Path) -> Iterator[Check]:
-    """A ``lcr`` case with everything it holds."""
-    runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
-    known = {"codes.csv", "forget_ids.txt", "vectors.npz", "runs.json", "manifest_full.json"}
-    for path in sorted(folder.iterdir()):
-        if path.name not in known and not path.name.endswith(".yaml.txt"):
-            yield Check(f"file '{path.name}' of unknown kind", math.inf, 0.0)
-    table = CodeTable.load(folder / "codes.csv")
-    names = set((folder / "forget_ids.txt").read_text(encoding="utf-8").split())
-    case = Case(folder, Arrays(folder / "vectors.npz"), table, table.rows_of(names), _codebooks(folder))
-    yield exact("positive", case.forget, case.arrays["positive"])
-    yield exact("codes", table.codes.transpose(1, 0, 2)[: len(case.arrays["codes"])], case.arrays["codes"])
-    yield from _ranking(case)
-    yield from _deviations(case)
-    for name, told in runs.items():
+    """A ``lcr`` case with everything it holds; runs that no JSON describes are told by their arrays."""
+    yield from strange(folder, ".npz", ".json", ".csv", ".txt")
+    world, runs = World(folder), read_json(folder / "runs.json") if (folder / "runs.json").is_file() else None
+    case = world.case
+    if world.forget is not None and "positive" in case:
+        yield exact("positive", world.forget, case.raw("positive"))
+    if world.codes is not None and "codes" in case:
+        yield exact("codes", world.codes.transpose(1, 0, 2)[: len(case.raw("codes"))], case.raw("codes"))
+    yield from _ranking(world)
+    yield from _deviations(world)
+    for name, told in (_inferred(world) if runs is None else runs).items():
         if name == "csv_read_back_types":  # the authors' reader; ours gives text, text, text and whole numbers always
             yield exact(name, sorted(told.items()), sorted({**dict.fromkeys(FACTS, "str"), "codes_0:0": "int"}.items()))
         elif name == "csv_first_names":
-            yield exact(name, list(table.names[: len(told)]), told)
+            yield exact(name, list(world.table.names[: len(told)]) if world.table else told, told)
         elif name == "collect_codes":
-            yield from _collected(case, told)
+            yield from _collected(world, told)
         elif "yaml" in told:
-            yield from _selected(case, name, told)
-        elif "file" in told:
-            yield from _run(case, name, told)
+            yield from _selected(world, name, told)
+        elif "args" in told:
+            yield from _run(world, name, told)
         else:
-            yield Check(f"run '{name}' of unknown kind", math.inf, 0.0)
-    yield from case.arrays.unread()
+            yield unchecked(f"run '{name}'", "unknown kind")
+    yield from case.unread()
 
 
-def _codebooks(folder: Path) -> list[Tensor]:
-    """Of every layer as far as they are stored: the base file's, else the case's own."""
-    paths = sorted((folder.parent / "checkpoints").glob("*/*/model/base.tar"))
-    for content in map(load_tensors, paths):
-        state = content.get("vq_model", content.get("net"))
-        if state is not None:
-            layers = sorted(
-                (key for key in state if key.endswith(".codebook")), key=lambda key: int(key.split(".")[-2])
-            )
-            return [state[key] for key in layers]
-    with np.load(folder / "vectors.npz") as arrays:
-        return [torch.from_numpy(book) for book in arrays["codebooks_before"]]
+def _inferred(world: World) -> dict[str, Any]:
+    """What arrays and names tell of the runs: codes, adding of noise, alpha (``alpha07``), and the target row."""
+    runs: dict[str, Any] = {}
+    for found in world.case.find(r"(.+)__new_rows"):
+        tag, part = found[1], world.case.under(f"{found[1]}__")
+        where = part.raw("changed_layer_and_code").tolist()
+        lists = [[code for layer, code in where if layer == q] for q in range(1 + max(layer for layer, _ in where))]
+        said = re.search(r"alpha(\d)(\d*)", tag)
+        alpha = float(f"{said[1]}.{said[2] or 0}") if said else 1.0
+        noise = part.get("noise_layer0")
+        args = ["--alpha", str(alpha), *(["--orth"] if noise is None else [])]
+        target = None
+        if noise is not None and len(noise) == len(lists[0]):
+            book = world.codebooks[0].double()
+            plain = part["new_rows"][: len(noise)].double() - alpha * book.std() * noise.double()
+            target = int((book - plain.mean(0)).norm(dim=1).argmin())
+        runs[tag] = {"args": args, "lists": lists, "target_code": target}
+    return runs
 
 
-def _ranking(case: Case) -> Iterator[Check]:
+def _ranking(world: World) -> Iterator[Check]:
     """Counts, both ratios, and the best by each; where ratios are equal any of their codes is as good."""
-    a, size = case.arrays, len(case.codebooks[0])
-    for layer in range(case.table.layers):
-        if f"L{layer}_forget_counts" not in a:
+    a, books = world.case, world.codebooks
+    for layer in sorted(int(m[1]) for m in a.find(r"L(\d+)_forget_counts")):
+        if world.codes is None or world.forget is None:
+            yield unchecked(f"counts of layer {layer}", "no codes, or not whose they are")
             continue
-        found = usage(case.table.codes[:, layer], case.forget, size)
-        yield exact(f"L{layer}_forget_counts", found.forget, a[f"L{layer}_forget_counts"])
-        yield exact(f"L{layer}_rest_counts", found.rest, a[f"L{layer}_rest_counts"])
+        found = usage(world.codes[:, layer], world.forget, len(books[0]) if books else 512)
+        yield exact(f"L{layer}_forget_counts", found.forget, a.raw(f"L{layer}_forget_counts"))
+        yield exact(f"L{layer}_rest_counts", found.rest, a.raw(f"L{layer}_rest_counts"))
         ratios = dict(zip(RATIOS, published_ratios(found), strict=True))
         free = {}
         for name, ratio in ratios.items():
-            yield compare(f"L{layer}_ratio_{name}", ratio, a[f"L{layer}_ratio_{name}"], 1e-12)
-            free[name] = int(a[f"L{layer}_tie_free_up_to_{name}"])
+            yield compare(f"L{layer}_ratio_{name}", ratio, a.raw(f"L{layer}_ratio_{name}"), 1e-12)
+            free[name] = int(a.raw(f"L{layer}_tie_free_up_to_{name}"))
             yield exact(f"L{layer}_tie_free_up_to_{name}", _tie_free(ratio), free[name])
-            for key in (key for key in a if key.startswith(f"L{layer}_top") and key.endswith(f"_by_{name}")):
-                yield _same_best(key, ratio, a[key], free[name])
-        for key in (key for key in a if key.startswith(f"L{layer}_selected_")):
+            for key in (key for key in a.names() if key.startswith(f"L{layer}_top") and key.endswith(f"_by_{name}")):
+                yield _same_best(key, ratio, a.raw(key), free[name])
+        for key in (key for key in a.names() if key.startswith(f"L{layer}_selected_")):
             k = int(key.rpartition("_")[2])
             if k <= min(free.values()):
-                yield exact(key, published_choice(found, k), a[key].tolist())
+                yield exact(key, published_choice(found, k), a.raw(key).tolist())
             else:
-                yield _same_best(key, ratios["raw"], a[key], min(free.values()))
+                yield _same_best(key, ratios["raw"], a.raw(key), min(free.values()))
 
 
 def _tie_free(ratio: Scores) -> int:
@@ -131,13 +172,13 @@ def _same_best(name: str, ratio: Scores, theirs: np.ndarray, free: int) -> Check
     return exact(name, certain and alike, True)
 
 
-def _deviations(case: Case) -> Iterator[Check]:
-    stored = case.arrays["codebooks_before"]
-    for layer, book in enumerate(case.codebooks):
-        if layer < len(stored):
-            yield compare(f"codebooks_before {layer}", book, stored[layer], 0.0)
-        if layer < len(case.arrays["std_per_layer"]):
-            yield compare(f"std_per_layer {layer}", book.double().std(), case.arrays["std_per_layer"][layer], ROWS)
+def _deviations(world: World) -> Iterator[Check]:
+    stored = {name: world.case.raw(name) for name in ("codebooks_before", "std_per_layer") if name in world.case}
+    for layer, book in enumerate(world.codebooks):
+        if layer < len(stored.get("codebooks_before", ())):
+            yield compare(f"codebooks_before {layer}", book, stored["codebooks_before"][layer], 0.0)
+        if layer < len(stored.get("std_per_layer", ())):
+            yield compare(f"std_per_layer {layer}", book.double().std(), stored["std_per_layer"][layer], ROWS)
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -156,51 +197,60 @@ def _options(arguments: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _lists(case: Case, options: Mapping[str, Any]) -> list[list[int]]:
+def _lists(world: World, options: Mapping[str, Any]) -> list[list[int]]:
     """What the run lists in each layer."""
     if LISTS in options:
-        files = [case.folder / f"{Path(name).name}.txt" for name in options[LISTS]]
+        files = [world.case.folder / f"{Path(name).name}.txt" for name in options[LISTS]]
         return joined_lists(files, keep_duplicates=True)
-    size, layers = len(case.codebooks[0]), range(int(options["--layer_prune"]))
-    found = [usage(case.table.codes[:, layer], case.forget, size) for layer in layers]
+    assert world.codes is not None
+    assert world.forget is not None
+    size, layers = len(world.codebooks[0]), range(int(options["--layer_prune"]))
+    found = [usage(world.codes[:, layer], world.forget, size) for layer in layers]
     return [published_choice(layer, int(options["--code_prune"])) for layer in found]
 
 
-def _selected(case: Case, name: str, told: Mapping[str, Any]) -> Iterator[Check]:
+def _selected(world: World, name: str, told: Mapping[str, Any]) -> Iterator[Check]:
     options = _options(told["args"])
-    yield exact(f"{name} lists", _lists(case, options), told["yaml"])
-    path = case.folder / f"{options['--run_name']}.yaml.txt"
+    yield exact(f"{name} lists", _lists(world, options), told["yaml"])
+    path = world.case.folder / f"{options['--run_name']}.yaml.txt"
     if path.is_file():
         yield exact(f"{name} file", yaml.safe_load(path.read_text(encoding="utf-8")), told["yaml"])
 
 
-def _run(case: Case, name: str, told: Mapping[str, Any]) -> Iterator[Check]:
+def _run(world: World, name: str, told: Mapping[str, Any]) -> Iterator[Check]:
     """Lists, destination, new rows, and the saved file if there is one."""
-    options, values = _options(told["args"]), told["values"]
-    lists, alpha, orth = _lists(case, options), float(options["--alpha"]), bool(options.get("--orth", False))
-    yield exact(f"{name} removed_codes", lists, values["removed_codes"])
-    asked, draws = int(options["--dest_code_idx"]), told["randint_draws"]
-    yield exact(f"{name} target_code", told["target_code"], [asked, *draws][-1])
-    if not orth:
-        yield exact(f"{name} draws", bool(draws), asked in lists[0])
+    options, case = _options(told["args"]), world.case.under(f"{name}__")
+    alpha, orth = float(options["--alpha"]), bool(options.get("--orth", False))
+    lists = told["lists"] if "lists" in told else _lists(world, options)
+    if "values" in told:
+        yield exact(f"{name} removed_codes", lists, told["values"]["removed_codes"])
+    if "randint_draws" in told:
+        asked, draws = int(options["--dest_code_idx"]), told["randint_draws"]
+        yield exact(f"{name} target_code", told["target_code"], [asked, *draws][-1])
+        if not orth:
+            yield exact(f"{name} draws", bool(draws), asked in lists[0])
+    if not orth and told["target_code"] is None:
+        yield unchecked(f"{name}", "duplicates in its lists, and no runs.json")
+        return
     new = []
-    for layer, (book, codes) in enumerate(zip(case.codebooks, lists, strict=False)):
+    for layer, (book, codes) in enumerate(zip(world.codebooks, lists, strict=False)):
         if orth:
             new.append(upstream_codes.orthogonal(book.double(), codes, alpha))
         else:
-            noise = case.arrays.tensor(f"{name}__noise_layer{layer}", torch.float64)
+            noise = case[f"noise_layer{layer}"].double()
             new.append(upstream_codes.replaced(book.double(), codes, told["target_code"], alpha, noise))
-    where = case.arrays[f"{name}__changed_layer_and_code"]
+    where = case.raw("changed_layer_and_code")
     changed = sorted((layer, code) for layer, codes in enumerate(lists) for code in set(codes))
     yield exact(f"{name} changed", sorted(map(tuple, where.tolist())), changed)
     rows = torch.stack([new[layer][code] for layer, code in where.tolist()])
-    yield compare(f"{name} new_rows", rows, case.arrays[f"{name}__new_rows"], ROWS)
-    yield from _saved(case, name, told, new)
+    yield compare(f"{name} new_rows", rows, case.raw("new_rows"), ROWS)
+    if "file" in told:
+        yield from _saved(world, name, told, new)
 
 
-def _saved(case: Case, name: str, told: Mapping[str, Any], new: Sequence[Tensor]) -> Iterator[Check]:
+def _saved(world: World, name: str, told: Mapping[str, Any], new: Sequence[Tensor]) -> Iterator[Check]:
     """The run's file: its layout, and that base plus our edit is what it holds."""
-    edited = case.tar(told["file"])
+    edited = world.tar(told["file"])
     if edited is None:
         return
     content, original = load_tensors(edited), load_tensors(edited.with_name("base.tar"))["vq_model"]
@@ -215,23 +265,19 @@ def _saved(case: Case, name: str, told: Mapping[str, Any], new: Sequence[Tensor]
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
-def _collected(case: Case, told: Mapping[str, Any]) -> Iterator[Check]:
+def _collected(world: World, told: Mapping[str, Any]) -> Iterator[Check]:
     """Codes of documented motions by the stored tokenizer, and the table's header."""
-    stored = case.arrays["collect_codes"]
+    stored = world.case.raw("collect_codes")
     codes = np.ascontiguousarray(stored.transpose(0, 2, 1)).astype(np.int16)
     table = CodeTable(tuple(told["name"]), tuple(told["rep"]), tuple(told["text"]), codes)
     yield exact("collect_codes columns", len(table.columns), told["n_columns"])
     yield exact("collect_codes head", table.columns[: len(told["columns_head"])], told["columns_head"])
     yield exact("collect_codes last", table.columns[-1], told["last_column"])
     yield exact("collect_codes names", [name.partition("%")[2] for name in told["name_list"]], list(table.names))
-    for path in sorted((case.folder.parent / "checkpoints").glob("*/*/opt.txt")):
-        try:
-            model = load_rvq(path.parent, "base.tar")[0].eval()
-        except CheckpointError:
-            continue  # another part's folder
+    for path, model in tokenizers(world.case.folder):
         with torch.no_grad():
             ours = model.encode(_motions(len(stored), stored.shape[1] * model.unit_length, model.features))
-        yield exact(f"collect_codes by {path.parent.name}", ours[..., : stored.shape[2]].numpy(), stored)
+        yield exact(f"collect_codes by {path.name}", ours[..., : stored.shape[2]], stored)
 
 
 def _motions(count: int, frames: int, features: int) -> Tensor:

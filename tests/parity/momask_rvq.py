@@ -1,151 +1,132 @@
-"""MoMask's tokenizer against the authors' code: codes, reconstructions, losses, two training steps, manifest."""
+"""MoMask's tokenizer against the authors' code: codes, reconstructions, losses, training steps, manifest."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hmu.backbones.draws import Draws
 from hmu.backbones.momask.options import RvqOptions
 from hmu.backbones.momask.rvq import Rvq, rvq_terms
-from hmu.backbones.tokens.authors import EMA, load_rvq
+from hmu.backbones.tokens.authors import EMA
 from hmu.errors import CheckpointError
 from hmu.motion.layout import FeatureLayout
-from tests import published as numbers_of
-from tests.parity.checks import Check
-from tests.parity.momask_files import (
-    DOUBLE,
-    NETWORK,
-    TOKENIZER,
-    Case,
-    check_all,
-    compare_array,
-    deviation,
-    fill_by_rule,
-    folders,
-    manifest,
-    open_case,
-    pick,
-)
-from tests.parity.salad_files import Arrays
+from tests.parity.case import Case, Table, manifest, published, read_json, strange
+from tests.parity.checks import Check, deviation
+from tests.parity.momask_models import NETWORK, TOKENIZER, pick, tokenizers
+from tests.published import options as published_options
+
+#: a manifest's names, ours, and the authors' option defaults
+SIZES = {
+    "nb_code": ("codes", 512),
+    "code_dim": ("code_dim", 512),
+    "num_quantizers": ("quantizers", 6),
+    "depth": ("depth", 3),
+    "down_t": ("down", 2),
+    "stride_t": ("stride", 2),
+    "dilation_growth_rate": ("dilation", 3),
+    "width": ("width", 512),
+}
 
 
-def authors_state(model: Rvq) -> dict[str, Tensor]:
-    """Our tokenizer's tensors under the authors' names (which are ours, less the running averages)."""
-    return {name: value for name, value in model.state_dict().items() if not name.endswith(EMA)}
-
-
-def published(numbers: dict[str, Any]) -> tuple[int, RvqOptions]:
-    """Columns and options of a manifest's hyper-parameters; what it does not tell is as published."""
-    ours = {"nb_code": "codes", "code_dim": "code_dim", "num_quantizers": "quantizers", "depth": "depth"}
-    ours |= {"down_t": "down", "stride_t": "stride", "dilation_growth_rate": "dilation", "width": "width"}
-    given = {name: int(numbers[key]) for key, name in ours.items() if key in numbers}
+def options_of(numbers: dict[str, Any]) -> RvqOptions:
+    """Options of a manifest's hyper-parameters; what it does not tell is as published."""
+    sizes: dict[str, Any] = {ours: int(numbers.get(theirs, value)) for theirs, (ours, value) in SIZES.items()}
     norm = str(numbers.get("vq_norm", "None"))
-    shared = bool(numbers.get("shared_codebook", False))
-    options = numbers_of.options(RvqOptions, **given, norm="none" if norm == "None" else norm, shared=shared)  # type: ignore[arg-type]
-    return int(numbers.get("dim_pose", 263)), options
-
-
-def tokenizers(case: Path) -> dict[str, Rvq]:
-    """Every tokenizer beside the case, with the authors' training behaviour."""
-    found = {}
-    for folder, _ in folders(case):
-        try:
-            found[folder.name] = load_rvq(folder, variant="upstream")[0]
-        except CheckpointError:
-            continue  # another part's folder
-    return found
-
-
-def model_for(case: Case) -> Rvq:
-    """The tokenizer a case belongs to: a stored one, or one of the published size that is filled."""
-    arrays = case.arrays
-    if case.filled:
-        _, options = published(case.hyper_parameters())
-        width = arrays["encoder_out"].shape[1] if "encoder_out" in arrays else options.code_dim
-        options = replace(options, quantizers=arrays["indices"].shape[-1], code_dim=width)
-        return fill_by_rule(Rvq(arrays["x"].shape[-1], options, "upstream"), case.filled)
-
-    def fits(model: Rvq) -> bool:
-        sizes = (model.features, model.options.quantizers)
-        stored = arrays["indices"].shape[-1] if "indices" in arrays else model.options.quantizers
-        return sizes == (arrays["x"].shape[-1], stored)
-
-    return pick(
-        case.folder, tokenizers(case.folder), fits, lambda m: deviation(m(arrays.tensor("x")).recon, arrays["recon"])
+    return published_options(
+        RvqOptions, **sizes, norm="none" if norm == "None" else norm, shared=bool(numbers.get("shared_codebook", False))
     )
+
+
+def _output(case: Case, model: Rvq) -> Any:
+    return case.once("output", lambda: model(case["x"]))
+
+
+def _term(case: Case, model: Rvq, name: str) -> Tensor:
+    names = {"rec": "recon", "explicit": "positions", "total": "loss"}
+    positions = FeatureLayout.of(model.features).positions
+    return rvq_terms(_output(case, model), case["x"], model.options, positions)[names[name]]
+
+
+def _ids(case: Case) -> Tensor:
+    """What the stored decodings decode: their own ids where they have some."""
+    ids = case.get("dec_indices", "indices")
+    assert ids is not None
+    return ids
+
+
+RVQ_ROWS: Table = {
+    "encoder_out": lambda case, model: model.latents(case["x"]).transpose(1, 2),
+    "indices": lambda case, model: model.encode(case["x"]),
+    "all_codes": lambda case, model: model.quantizer.layer_codes(case["indices"]).transpose(2, 3),
+    "recon": lambda case, model: _output(case, model).recon,
+    "commit_loss": lambda case, model: _output(case, model).commit,
+    "perplexity": lambda case, model: _output(case, model).perplexity,
+    "loss_(rec|explicit|total)": _term,
+    "decoded": lambda case, model: model.decode(_ids(case)),
+    "decoded_partial": lambda case, model: model.decode(case["indices_partial"]),
+    r"decoded_first(\d+)": lambda case, model, count: model.decode(_ids(case)[..., : int(count)]),
+    "latent_from_indices": lambda case, model: model.quantizer.decode(_ids(case)).transpose(1, 2),
+}
 
 
 def rvq_checks(case: Case) -> Iterator[Check]:
     """Evaluation-mode outputs in single and double precision."""
-    arrays = case.arrays
+    columns, layers, width = case.last("x"), case.last("indices"), None
+    if "encoder_out" in case:
+        width = case.raw("encoder_out").shape[1]
+
+    def fits(model: Rvq) -> bool:
+        ours = (model.features, model.options.quantizers, model.options.code_dim)
+        return all(told in (None, size) for told, size in zip((columns, layers, width), ours, strict=True))
+
+    def fresh() -> Iterator[Rvq]:
+        numbers = published(case.folder, "rvq")
+        options = options_of(numbers)
+        options = replace(options, quantizers=layers or options.quantizers, code_dim=width or options.code_dim)
+        yield Rvq(columns or int(numbers.get("dim_pose", 263)), options, "upstream")
+
+    first = next(name for name in ("recon", "encoder_out", "decoded", "indices") if name in case)
     with torch.no_grad():
-        model = model_for(case)
-        yield from check_all(arrays, _outputs(model, arrays, torch.float32), TOKENIZER)
-        if any(name.endswith("_f64") for name in arrays):
-            double = _outputs(model.double(), arrays, torch.float64)
-            yield from check_all(arrays, {f"{name}_f64": value for name, value in double.items()}, DOUBLE)
-    yield from arrays.unread()
+        model = pick(case, tokenizers(case.folder), fits, lambda m: _error(case, m, first), fresh)
+        yield from case.table(model, RVQ_ROWS, TOKENIZER)
+    yield from case.unread()
 
 
-def _outputs(model: Rvq, arrays: Arrays, dtype: torch.dtype) -> dict[str, Any]:
-    motion, ids = arrays.tensor("x", dtype), arrays.tensor("indices")
-    output = model(motion)
-    positions = FeatureLayout.of(model.features).positions
-    terms = rvq_terms(output, motion, model.options, positions)
-    latent = model.quantizer.decode(ids)
-    outputs = {
-        "encoder_out": model.latents(motion).transpose(1, 2),
-        "indices": model.encode(motion),
-        "all_codes": model.quantizer.layer_codes(ids).transpose(2, 3),
-        "recon": output.recon,
-        "commit_loss": output.commit,
-        "perplexity": output.perplexity,
-        "loss_rec": terms["recon"],
-        "loss_explicit": terms["positions"],
-        "loss_total": terms["loss"],
-        "decoded": model.decode(ids),
-        "latent_from_indices": latent.transpose(1, 2),
-    }
-    for name in [n for n in arrays if re.fullmatch(r"decoded_first\d+", n)]:
-        outputs[name] = model.decode(ids[..., : int(name.removeprefix("decoded_first"))])
-    if "indices_partial" in arrays:
-        outputs["decoded_partial"] = model.decode(arrays.tensor("indices_partial"))
-    return outputs
+def _error(case: Case, model: Rvq, name: str) -> float:
+    return deviation(RVQ_ROWS[name](replace(case, memory={}), model), case.raw(name))
 
 
 def rvq(folder: Path) -> Iterator[Check]:
-    """A case of the tokenizer, and the manifest beside it."""
-    case, strange = open_case(folder, "rvq")
-    yield from strange
-    yield from rvq_checks(case)
-    path = folder / "manifest_full.json"
-    if path.is_file():
-        features, options = published(json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"])
+    """A case of the tokenizer, a training case (it has steps), and the manifest beside it."""
+    yield from strange(folder, ".npz", ".json")
+    case = Case.read(folder, "rvq")
+    yield from training_checks(case) if case.groups(r"step\d+") else rvq_checks(case)
+    if (path := folder / "manifest_full.json").is_file():
+        numbers = read_json(path)["hyper_parameters"]
         with torch.device("meta"):
-            yield from manifest(path, authors_state(Rvq(features, options)))
+            state = Rvq(int(numbers.get("dim_pose", 263)), options_of(numbers)).state_dict()
+        yield from manifest(path, {name: value for name, value in state.items() if not name.endswith(EMA)})
 
 
+# -- training ----------------------------------------------------------------------------------------------------------
 class Recorded(Draws):
     """The stored numbers of one training step, in the order in which they were drawn."""
 
-    def __init__(self, arrays: Arrays, prefix: str) -> None:
+    def __init__(self, case: Case) -> None:
         super().__init__()
-        self.arrays, self.prefix = arrays, prefix
+        self.case = case
         self.drawn = {"uniform_q": 0, "tile_normal_": 0}
 
     def _next(self, kind: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        name = f"{self.prefix}{kind}{self.drawn[kind]}"
+        name = f"{kind}{self.drawn[kind]}"
         self.drawn[kind] += 1
-        stored = self.arrays.tensor(name, like.dtype)
+        stored = self.case[name].to(like.dtype)
         if tuple(stored.shape) != shape:
             raise CheckpointError(f"'{name}' has shape {tuple(stored.shape)}, the training step draws {shape}")
         return stored
@@ -159,49 +140,61 @@ class Recorded(Draws):
         return self._next("tile_normal_", shape, like)
 
 
-def rvq_train(folder: Path) -> Iterator[Check]:
-    """Training-mode forwards of a loaded model: losses, gradients and codebooks after every step."""
-    case, strange = open_case(folder, "rvq")
-    yield from strange
-    arrays = case.arrays
-    layers = len([name for name in arrays if re.fullmatch(r"step0/codebook_q\d+", name)])
-    shape = (arrays["step0/x"].shape[-1], layers, *arrays["step0/codebook_q0"].shape)
+def _quiet(model: Rvq) -> Rvq:
+    """A copy in training mode without dropout, as the steps were recorded."""
+    again = Rvq(model.features, replace(model.options, dropout=0.0, quantize_dropout=0.0), "upstream")
+    again.load_state_dict(model.state_dict())
+    return again.train()
 
-    def sizes(model: Rvq) -> tuple[int, ...]:
-        return (model.features, model.options.quantizers, model.options.codes, model.options.code_dim)
 
-    def quiet(model: Rvq) -> Rvq:
-        again = Rvq(model.features, replace(model.options, dropout=0.0, quantize_dropout=0.0), "upstream")
-        again.load_state_dict(model.state_dict())
-        return again.train()
+STEP_ROWS: Table = {
+    "recon": lambda case, run: run.output.recon,
+    "commit_loss": lambda case, run: run.output.commit,
+    "perplexity": lambda case, run: run.output.perplexity,
+    "loss": lambda case, run: run.terms["loss"],
+    r"codebook_q(\d+)": lambda case, run, q: run.books[int(q)].codebook,
+    r"code_sum_q(\d+)": lambda case, run, q: run.books[int(q)].code_sum,
+    r"code_count_q(\d+)": lambda case, run, q: run.books[int(q)].code_count,
+}
+
+
+class Step:
+    """One training step with stored draws."""
+
+    def __init__(self, case: Case, model: Rvq) -> None:
+        model.zero_grad()
+        motion = case["x"]
+        self.output = model(motion, draws=Recorded(case))
+        self.terms = rvq_terms(self.output, motion, model.options, FeatureLayout.of(model.features).positions)
+        self.terms["loss"].backward()
+        self.books = model.quantizer.books()
+        self.gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def training_checks(case: Case) -> Iterator[Check]:
+    """Training-mode forwards of a loaded model: losses, gradients and codebooks after every step.
+
+    A shared codebook has as many layers as there are draws, and its only book under one name or under all.
+    """
+    steps = case.groups(r"step\d+")
+    first = case.under(f"{steps[0]}/")
+    layers = len(first.find(r"uniform_q\d+"))
+    shape = (first.last("x"), layers, *first.raw("codebook_q0").shape)
+
+    def fits(model: Rvq) -> bool:
+        return shape == (model.features, model.options.quantizers, model.options.codes, model.options.code_dim)
 
     def error(model: Rvq) -> float:
-        stored, motion = Recorded(arrays, "step0/"), arrays.tensor("step0/x")
-        with torch.no_grad():
-            return deviation(quiet(model)(motion, draws=stored).recon, arrays["step0/recon"])
+        return deviation(Step(first, _quiet(model)).output.recon, first.raw("recon"))
 
-    model = quiet(pick(folder, tokenizers(folder), lambda m: sizes(m) == shape, error))
-    for step in sorted({name.split("/")[0] for name in arrays}):
-        yield from _training_step(model, arrays, f"{step}/")
-    yield from arrays.unread()
-
-
-def _training_step(model: Rvq, arrays: Arrays, prefix: str) -> Iterator[Check]:
-    motion = arrays.tensor(f"{prefix}x")
-    model.zero_grad()
-    output = model(motion, draws=Recorded(arrays, prefix))
-    terms = rvq_terms(output, motion, model.options, FeatureLayout.of(model.features).positions)
-    terms["loss"].backward()
-    outputs: dict[str, Any] = {"recon": output.recon, "commit_loss": output.commit, "perplexity": output.perplexity}
-    outputs["loss"] = terms["loss"]
-    for q, book in enumerate(model.quantizer.books()):
-        outputs |= {f"codebook_q{q}": book.codebook, f"code_sum_q{q}": book.code_sum}
-        outputs[f"code_count_q{q}"] = book.code_count
-    yield from check_all(arrays, outputs, TOKENIZER, prefix)
-    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
-    for name in [n for n in arrays if n.startswith(f"{prefix}grad/")]:
-        gradient = gradients.get(name.removeprefix(f"{prefix}grad/"))
-        yield compare_array(name, np.nan if gradient is None else gradient, arrays[name], NETWORK)
+    model = _quiet(pick(case, tokenizers(case.folder), fits, error))
+    for step in steps:
+        part = case.under(f"{step}/")
+        run = Step(part, model)
+        yield from part.rows(run, STEP_ROWS, TOKENIZER)
+        grads = {"grad/(.+)": lambda case, run, name: run.gradients.get(name, float("nan"))}
+        yield from part.rows(run, grads, NETWORK)
+    yield from case.unread()
 
 
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"rvq": rvq, "rvq_train": rvq_train}
+KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"rvq": rvq}

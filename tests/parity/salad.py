@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmu.backbones.base import State
 from hmu.backbones.salad import objectives
 from hmu.backbones.salad.attention import AttentionMaps
 from hmu.backbones.salad.denoiser import Denoiser
@@ -22,221 +19,183 @@ from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, VaeOptions
 from hmu.backbones.salad.topology import Topology
 from hmu.backbones.salad.vae import Vae, kl_divergence, sample_posterior
-from hmu.text.base import TextCondition
-from tests import published
-from tests.parity.checks import Check, compare, exact
-from tests.parity.salad_files import (
-    DOUBLE,
-    NETWORK,
-    Arrays,
-    deviation,
-    latent_and_text,
-    models,
-    pick,
-    prompts,
-    vaes,
-    vectors,
-)
+from tests.parity.case import Case, Table, manifest, read_json, strange
+from tests.parity.checks import Check, compare, deviation
+from tests.parity.salad_models import DENOISER, DENOISER_TABLES, NETWORK, frames_kept, model_for, prompts
+from tests.published import options
+
+KNOWN = (".npz", "manifest_full.json", "case.json")
+MAPS = ("skel", "temp", "cross")
 
 
-def manifest(path: Path, module: torch.nn.Module) -> Iterator[Check]:
-    """Names, order, shapes, dtypes, kinds and trainability of a model at its published size."""
-    listed = json.loads(path.read_text(encoding="utf-8"))
-    expected = listed["state_dict"]
-    parameters = dict(module.named_parameters())
-    ours = {
-        name: {
-            "shape": list(value.shape),
-            "dtype": str(value.dtype).removeprefix("torch."),
-            "kind": "parameter" if name in parameters else "buffer",
-            "requires_grad": bool(name in parameters and parameters[name].requires_grad),
-        }
-        for name, value in module.state_dict().items()
-    }
-    yield exact("manifest names", sorted(ours), sorted(expected))
-    for key in ("shape", "dtype", "kind", "requires_grad"):
-        yield exact(f"manifest {key}", {n: v[key] for n, v in ours.items()}, {n: v[key] for n, v in expected.items()})
-    totals = {
-        "parameters_total": sum(p.numel() for p in parameters.values()),
-        "parameters_trainable": sum(p.numel() for p in parameters.values() if p.requires_grad),
-    }
-    for key, value in totals.items():
-        if key in listed:
-            yield exact(f"manifest {key}", value, listed[key])
+# -- VAE ---------------------------------------------------------------------------------------------------------------
+def _encoded(case: Case, model: Salad, at: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, log-variance and the latent sampled with the stored noise."""
+
+    def run() -> tuple[Tensor, Tensor, Tensor]:
+        mean, logvar = model.vae.encode(case[f"{at}x"])
+        eps = case.get(f"{at}eps")
+        return mean, logvar, mean if eps is None else sample_posterior(mean, logvar, eps)
+
+    return case.once(f"{at}encoded", run)
 
 
-def _vae_manifest(path: Path, features: int) -> Iterator[Check]:
-    options = published.options(VaeOptions, **json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"])
-    with torch.device("meta"):
-        yield from manifest(path, Vae(Topology.of(features), options))
+def _stage(case: Case, model: Salad, coder: str, number: str) -> Tensor:
+    stages: list[Tensor] = []
+    if coder == "enc":
+        model.vae.conv_enc(model.vae.motion_enc(case["x"]), None, stages)
+    else:
+        model.vae.conv_dec(_encoded(case, model, "")[2], None, stages)
+    return stages[int(number)]
 
 
-def _denoiser_manifest(path: Path) -> Iterator[Check]:
-    numbers = json.loads(path.read_text(encoding="utf-8"))["hyper_parameters"]
-    shared = ("latent_dim", "n_heads", "n_layers", "ff_dim", "activation", "dropout", "max_positions")
-    options = published.options(
-        DenoiserOptions, time_features=numbers["timestep_frequency_dim"], **{k: numbers[k] for k in shared}
-    )
-    with torch.device("meta"):
-        yield from manifest(path, Denoiser(numbers["vae_latent_dim"], numbers["clip_dim"], options))
+def _vae_term(case: Case, model: Salad, name: str) -> Tensor:
+    motion = case["x"][:, : case["x"].shape[1] // model.unit_length * model.unit_length]
+    return objectives.vae_terms(model.vae, motion, None, case.get("eps"))[name or "loss"]
 
 
-def vae(case: Path) -> Iterator[Check]:
-    """Encoder, decoder and training loss, in single and double precision."""
-    arrays, strange = vectors(case)
-    yield from strange
-    stages = sum(re.fullmatch(r"enc_stage\d+", name) is not None for name in arrays)
-
-    def fits(model: Salad) -> bool:
-        options = model.vae.options
-        return (model.features, options.latent_dim) == (arrays["x"].shape[-1], arrays["mu"].shape[-1]) and stages in (
-            0,
-            options.n_layers,
-        )
-
-    with torch.no_grad():
-        model = pick(case, vaes(case), fits, lambda m: deviation(m.vae.encode(arrays.tensor("x"))[0], arrays["mu"]))
-        yield from _vae_forward(model.vae, arrays)
-        yield from _vae_round("", model.vae, arrays)
-        if "odd_x" in arrays:
-            yield from _vae_round("odd_", model.vae, arrays)
-        yield from _vae_losses(model, arrays)
-        if any(name.endswith("_f64") for name in arrays):
-            yield from _vae_round("", model.vae.double(), arrays, "_f64")
-    if (case / "manifest_full.json").is_file():
-        yield from _vae_manifest(case / "manifest_full.json", model.features)
-    yield from arrays.unread()
-
-
-def _vae_forward(net: Vae, arrays: Arrays) -> Iterator[Check]:
-    tokens = net.motion_enc(arrays.tensor("x"))
-    encoded, decoded = list[Tensor](), list[Tensor]()
-    net.conv_enc(tokens, None, encoded)
-    net.conv_dec(arrays.tensor("z"), None, decoded)
-    outputs = {"joint_tokens": tokens}
-    outputs |= {f"enc_stage{i}": x for i, x in enumerate(encoded)} | {f"dec_stage{i}": x for i, x in enumerate(decoded)}
-    for name, value in outputs.items():
-        if name in arrays:
-            yield compare(name, value, arrays[name], NETWORK)
-
-
-def _vae_round(prefix: str, net: Vae, arrays: Arrays, suffix: str = "") -> Iterator[Check]:
-    """Encode, sample with the stored noise, decode."""
-    dtype = torch.float64 if suffix else torch.float32
-    mean, logvar = net.encode(arrays.tensor(f"{prefix}x", dtype))
-    latent = sample_posterior(mean, logvar, arrays.tensor(f"{prefix}eps", dtype))
-    outputs = {"mu": mean, "logvar": logvar, "z": latent, "recon": net.decode(latent), "recon_mu": net.decode(mean)}
-    for name, value in outputs.items():
-        if f"{prefix}{name}{suffix}" in arrays:
-            full = f"{prefix}{name}{suffix}"
-            yield compare(full, value, arrays[full], DOUBLE if suffix else NETWORK)
-
-
-def _vae_losses(model: Salad, arrays: Arrays) -> Iterator[Check]:
-    motion, noise = arrays.tensor("x"), arrays.tensor("eps")
-    frames = motion.shape[1] // model.unit_length * model.unit_length
-    terms = objectives.vae_terms(model.vae, motion[:, :frames], None, noise)
-    mean, logvar = model.vae.encode(motion)
-    outputs = {"loss_kl": kl_divergence(mean, logvar).mean(), "train_loss": terms["loss"]}
-    outputs |= {f"train_loss_{name}": terms[name] for name in ("recon", "vel", "pos", "kl")}
-    for name, value in outputs.items():
-        if name in arrays:
-            yield compare(name, value, arrays[name], NETWORK)
-
-
-def denoiser(case: Path) -> Iterator[Check]:
-    """Answers, intermediate tensors, attention maps recorded and forced in."""
-    arrays, strange = vectors(case)
-    yield from strange
-    texts = prompts(arrays, arrays["text_index"])
-    inputs = [arrays.tensor(name) for name in ("noisy_latent", "timesteps")]
-    mask = arrays.tensor("len_mask")
-
-    def fits(model: Salad) -> bool:
-        net = model.denoiser
-        return latent_and_text(model) == (inputs[0].shape[-1], texts.tokens.shape[-1]) and (
-            "attn_skel" not in arrays or (net.options.n_layers, net.options.n_heads) == arrays["attn_skel"].shape[1:3]
-        )
-
-    def run(model: Salad, **options: Any) -> Tensor:
-        return model.denoiser(*inputs, texts.tokens, texts.mask, mask, **options)
-
-    with torch.no_grad():
-        model = pick(case, models(case), fits, lambda m: deviation(run(m), arrays["pred"]))
-        net, trace, maps = model.denoiser, dict[str, list[Tensor]](), AttentionMaps()
-        outputs = {"pred": run(model, trace=trace), "word_proj": net.word_emb(texts.tokens)}
-        outputs |= {"timestep_emb": trace["time"][0], "input_proj": trace["input"][0]}
-        outputs["block_out"] = torch.stack(trace["blocks"])
-        outputs["pred_nomask"] = net(*inputs, texts.tokens, texts.mask)
-        yield compare("pred, maps kept", run(model, maps=maps), arrays["pred"], NETWORK)
-        outputs |= {f"attn_{kind}": maps[kind] for kind in ("skel", "temp", "cross")}
-        if "scalar_timestep" in arrays:
-            time = arrays.tensor("scalar_timestep")
-            outputs["pred_scalar_t"] = net(inputs[0], time, texts.tokens, texts.mask, mask)
-        if "text_index_src" in arrays:
-            outputs |= _forced(net, inputs, texts, prompts(arrays, arrays["text_index_src"]), mask)
-        for name, value in outputs.items():
-            if name in arrays:
-                yield compare(name, value, arrays[name], NETWORK)
-        if "pred_f64" in arrays:
-            double = prompts(arrays, arrays["text_index"], torch.float64)
-            value = net.double()(inputs[0].double(), inputs[1], double.tokens, double.mask, mask)
-            yield compare("pred_f64", value, arrays["pred_f64"], DOUBLE)
-    if (case / "manifest_full.json").is_file():
-        yield from _denoiser_manifest(case / "manifest_full.json")
-    yield from arrays.unread()
-
-
-def _forced(
-    net: Denoiser, inputs: list[Tensor], texts: TextCondition, source: TextCondition, mask: Tensor
-) -> dict[str, Tensor]:
-    """The answers with the attention maps of another prompt's run forced in."""
-    maps = AttentionMaps()
-    net(*inputs, source.tokens, source.mask, mask, maps=maps)
-    stored = {kind: maps[kind] for kind in ("skel", "temp", "cross")}
-    results = {}
-    for name, kinds in (("pred_fixed_all", tuple(stored)), ("pred_fixed_cross", ("cross",))):
-        forced = AttentionMaps({kind: stored[kind] for kind in kinds})
-        results[name] = net(*inputs, texts.tokens, texts.mask, mask, maps=forced)
-    return results
-
-
-def denoiser_loss(case: Path) -> Iterator[Check]:
-    """The training loss from a motion: encode, noise, mask, drop prompts, predict, compare."""
-    arrays, strange = vectors(case)
-    yield from strange
-    motion, lengths = arrays.tensor("motion"), arrays.tensor("m_lens")
-    chosen = np.where(arrays["drop_uniform"] < 0.1, 0, arrays["text_index"])
-    yield exact("text_used", chosen, arrays["text_used"])
-    texts = prompts(arrays, chosen)
-
-    def run(model: Salad) -> tuple[Tensor, State, Tensor]:
-        latent = sample_posterior(*model.vae.encode(motion), arrays.tensor("vae_eps"))
-        noise, time = arrays.tensor("noise"), arrays.tensor("timesteps")
-        state = model.noised(latent, noise, time, model.latent_lengths(lengths))
-        return latent, state, model.denoiser(state.inputs, time, texts.tokens, texts.mask, state.valid)
-
-    def fits(model: Salad) -> bool:
-        shape = (arrays["noise"].shape[-1], texts.tokens.shape[-1])
-        return model.features == motion.shape[-1] and latent_and_text(model) == shape
-
-    with torch.no_grad():
-        model = pick(case, models(case), fits, lambda m: deviation(run(m)[2], arrays["pred_raw"]))
-        latent, state, raw = run(model)
-        yield compare("latent_unmasked", latent, arrays["latent_unmasked"], NETWORK)
-        yield compare("noisy_latent", state.inputs, arrays["noisy_latent"], NETWORK)
-        yield compare("pred_raw", raw, arrays["pred_raw"], NETWORK)
-        keep = state.valid[:, :, None, None]
-        for name in [n for n in arrays if n.startswith("loss_")]:
-            diffusion = Diffusion(replace(model.diffusion.options, prediction_type=name.removeprefix("loss_")))
-            answer = diffusion.target(latent * keep, arrays.tensor("noise") * keep, state.time)
-            loss = model.distance(raw * keep, answer, state).mean()
-            yield compare(name, loss, arrays[name], NETWORK)
-    yield from arrays.unread()
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {
-    "vae": vae,
-    "denoiser": denoiser,
-    "denoiser_loss": denoiser_loss,
+VAE_ROWS: Table = {
+    "joint_tokens": lambda case, model: model.vae.motion_enc(case["x"]),
+    r"(enc|dec)_stage(\d+)": _stage,
+    "(odd_|)mu": lambda case, model, at: _encoded(case, model, at)[0],
+    "(odd_|)logvar": lambda case, model, at: _encoded(case, model, at)[1],
+    "(odd_|)z": lambda case, model, at: _encoded(case, model, at)[2],
+    "(odd_|)recon": lambda case, model, at: model.vae.decode(_encoded(case, model, at)[2]),
+    "(odd_|)recon_mu": lambda case, model, at: model.vae.decode(_encoded(case, model, at)[0]),
+    "loss_kl": lambda case, model: kl_divergence(*_encoded(case, model, "")[:2]).mean(),
+    "train_loss_?(|recon|vel|pos|kl)": _vae_term,
 }
+
+
+def vae(folder: Path) -> Iterator[Check]:
+    """Encoder, decoder and training loss, in single and double precision."""
+    yield from strange(folder, *KNOWN)
+    case = Case.read(folder)
+    with torch.no_grad():
+        model = model_for(
+            case, lambda m: deviation(m.vae.encode(case["x"])[0], case.raw("mu")), "width", "text", vae_only=True
+        )
+        yield from case.table(model, VAE_ROWS, NETWORK)
+    if (path := folder / "manifest_full.json").is_file():
+        with torch.device("meta"):
+            net = Vae(Topology.of(model.features), options(VaeOptions, **read_json(path)["hyper_parameters"]))
+        yield from manifest(path, net.state_dict(), net)
+    yield from case.unread()
+
+
+# -- denoiser ----------------------------------------------------------------------------------------------------------
+def _denoised(case: Case, model: Salad, index: str = "text_index", masked: bool = True, **options: Any) -> Tensor:
+    """The network's answer; ``options`` as :class:`Denoiser` takes them (``timesteps`` as well)."""
+    texts = prompts(case, case.raw(index) if index in case else None)
+    time = options.pop("timesteps", None)
+    mask = case.get("len_mask") if masked else None
+    inputs = (case["noisy_latent"], case["timesteps"] if time is None else time)
+    return model.denoiser(*inputs, texts.tokens, texts.mask, mask, **options)
+
+
+def _trace(case: Case, model: Salad) -> dict[str, list[Tensor]]:
+    def run() -> dict[str, list[Tensor]]:
+        trace: dict[str, list[Tensor]] = {}
+        _denoised(case, model, trace=trace)
+        return trace
+
+    return case.once("trace", run)
+
+
+def _maps(case: Case, model: Salad, index: str = "text_index") -> AttentionMaps:
+    def run() -> AttentionMaps:
+        maps = AttentionMaps()
+        _denoised(case, model, index, maps=maps)
+        return maps
+
+    return case.once(f"maps {index}", run)
+
+
+def _forced(case: Case, model: Salad, which: str) -> Tensor:
+    """The answer with the attention maps of another prompt's run forced in."""
+    source = _maps(case, model, "text_index_src")
+    kinds = MAPS if which == "all" else (which,)
+    return _denoised(case, model, maps=AttentionMaps({kind: source[kind] for kind in kinds}))
+
+
+DENOISER_ROWS: Table = {
+    "pred": _denoised,
+    "pred_nomask": lambda case, model: _denoised(case, model, masked=False),
+    "pred_scalar_t": lambda case, model: _denoised(case, model, timesteps=case["scalar_timestep"]),
+    "pred_fixed_(all|skel|temp|cross)": _forced,
+    "timestep_emb": lambda case, model: _trace(case, model)["time"][0],
+    "input_proj": lambda case, model: _trace(case, model)["input"][0],
+    "block_out": lambda case, model: torch.stack(_trace(case, model)["blocks"]),
+    "word_proj": lambda case, model: model.denoiser.word_emb(
+        prompts(case, case.raw("text_index") if "text_index" in case else None).tokens
+    ),
+    "attn_(skel|temp|cross)": lambda case, model, kind: _maps(case, model)[kind],
+}
+
+
+def denoiser(folder: Path) -> Iterator[Check]:
+    """Answers, intermediate tensors, attention maps recorded and forced in."""
+    yield from strange(folder, *KNOWN)
+    case = Case.read(folder)
+    with torch.no_grad():
+        model = model_for(case, lambda m: deviation(_denoised(case, m), case.raw("pred")), "features", "stages")
+        yield from case.table(model, DENOISER_ROWS, NETWORK)
+        yield compare("pred, maps kept", _denoised(case, model, maps=AttentionMaps()), case.raw("pred"), NETWORK)
+    if (path := folder / "manifest_full.json").is_file():
+        numbers = read_json(path)["hyper_parameters"]
+        sizes = {key: numbers[key] for key in (*DENOISER, "dropout", "max_positions")}
+        time = numbers.get("timestep_frequency_dim", DENOISER_TABLES["time_features"])
+        with torch.device("meta"):
+            net = Denoiser(
+                numbers["vae_latent_dim"], numbers["clip_dim"], options(DenoiserOptions, **sizes, time_features=time)
+            )
+        yield from manifest(path, net.state_dict(), net)
+    yield from case.unread()
+
+
+# -- training loss -----------------------------------------------------------------------------------------------------
+class LossRun:
+    """The denoiser's training state from a stored motion and stored draws."""
+
+    def __init__(self, case: Case, model: Salad) -> None:
+        index = case.raw("text_index")
+        self.texts = np.where(case.raw("drop_uniform") < 0.1, 0, index) if "drop_uniform" in case else index
+        self.latent = sample_posterior(*model.vae.encode(case["motion"]), case["vae_eps"])
+        self.noise, time = case["noise"], case["timesteps"]
+        self.state = model.noised(self.latent, self.noise, time, frames_kept(case, model, self.latent))
+        texts = prompts(case, self.texts)
+        self.answer = model.denoiser(self.state.inputs, time, texts.tokens, texts.mask, self.state.valid)
+
+    @classmethod
+    def of(cls, case: Case, model: Salad) -> LossRun:
+        """The run of a model, made once."""
+        return case.once("loss", lambda: cls(case, model))
+
+    def loss(self, model: Salad, kind: str) -> Tensor:
+        """The loss if the network predicted ``kind``."""
+        keep = self.state.valid[:, :, None, None]
+        diffusion = Diffusion(replace(model.diffusion.options, prediction_type=kind))
+        target = diffusion.target(self.latent * keep, self.noise * keep, self.state.time)
+        return model.distance(self.answer * keep, target, self.state).mean()
+
+
+LOSS_ROWS: Table = {
+    "text_used": lambda case, model: LossRun.of(case, model).texts,
+    "latent_unmasked": lambda case, model: LossRun.of(case, model).latent,
+    "noisy_latent": lambda case, model: LossRun.of(case, model).state.inputs,
+    "pred_raw": lambda case, model: LossRun.of(case, model).answer,
+    "loss_(v_prediction|epsilon|sample)": lambda case, model, kind: LossRun.of(case, model).loss(model, kind),
+}
+
+
+def denoiser_loss(folder: Path) -> Iterator[Check]:
+    """The training loss from a motion: encode, noise, mask, drop prompts, predict, compare."""
+    yield from strange(folder, *KNOWN)
+    case = Case.read(folder)
+    with torch.no_grad():
+        model = model_for(case, lambda m: deviation(LossRun(case, m).answer, case.raw("pred_raw")))
+        yield from case.table(model, LOSS_ROWS, NETWORK)
+    yield from case.unread()
+
+
+KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"vae": vae, "denoiser": denoiser, "denoiser_loss": denoiser_loss}

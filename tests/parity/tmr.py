@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hmu.checkpoints.safe import load_tensors
 from hmu.data.batch import length_mask
 from hmu.evaluators.tmr import TMREvaluator
 from hmu.evaluators.tmr.authors import from_authors, load_parts
@@ -20,8 +21,9 @@ from hmu.evaluators.tmr.objectives import contrastive, false_negatives, gaussian
 from hmu.evaluators.tmr.settings import PARTS, authors_objective, authors_settings
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.precomputed import PrecomputedTextEncoder
-from tests.parity.checks import Check, compare, exact
-from tests.parity.guo import F32, F64, Arrays, as_tensor, one_file, read_json
+from tests.parity.case import Case, Table, read_json, strange
+from tests.parity.checks import Check, compare, exact, unchecked
+from tests.parity.guo import F32, nearest_file
 from tests.parity.tmr_e2e import end_to_end, motion_to_motion
 
 STEP = 1e-6
@@ -38,164 +40,158 @@ def text_width(run: Path) -> int:
     return int(load_parts(run)["text_encoder"]["projection.weight"].shape[1])
 
 
-def tmr(case: Path) -> Iterator[Check]:
+def tmr(folder: Path) -> Iterator[Check]:
     """Everything in the case: files, modules, losses, gradients, one step, the whole retrieval, the manifest."""
-    run = one_file(case, "config.json").parent
-    arrays = dict(np.load(one_file(case, "vectors.npz")))
+    yield from strange(folder, ".npz", ".json", "run_dir", "datasets", "stats")
+    run, case = nearest_file(folder, "config.json").parent, Case.read(folder)
     evaluator = load(run)
     yield from _files(run)
     with torch.no_grad():
-        for suffix, dtype, tolerance in (("_f64", torch.float64, F64), ("", torch.float32, F32)):
-            evaluator.to(dtype)
-            yield from modules(evaluator, arrays, suffix, dtype, tolerance)
-        latents = {k: as_tensor(arrays[f"{k}_enc_f64"], torch.float64)[:, 0] for k in ("text", "motion")}
-        yield from similarities(latents, arrays)
-        yield from _losses(evaluator, arrays)
-        yield from _contrastive_cases(arrays)
-    yield from _training_step(evaluator, arrays, read_json(run / "config.json")["model"]["lr"])
-    if (case / "end_to_end.json").is_file():
-        yield from end_to_end(case, load)
-    if (case / "manifest_full.json").is_file():
-        yield from _manifest(read_json(case / "manifest_full.json"))
+        yield from case.table(evaluator, MODULE_ROWS, F32)
+        yield from _losses(case, evaluator)
+        yield from case.rows(None, NCE_ROWS, F32)
+    yield from _training_step(evaluator, case, float(read_json(run / "config.json")["model"].get("lr", 1e-4)))
+    if (folder / "end_to_end.json").is_file():
+        yield from end_to_end(folder, load)
+    else:
+        yield unchecked("end to end", "no end_to_end.json")
+    if (folder / "manifest_full.json").is_file():
+        yield from _manifest(read_json(folder / "manifest_full.json"))
+    yield from case.unread()
 
 
 def _files(run: Path) -> Iterator[Check]:
     """The Lightning checkpoint has the names of the extracted weights (their values were changed afterwards)."""
     if (run / "last_weights").is_dir() and (run / "logs" / "checkpoints" / "last.ckpt").is_file():
-        from hmu.checkpoints.safe import load_tensors
-
         told = load_tensors(run / "logs" / "checkpoints" / "last.ckpt")["state_dict"]
         ours = {f"{p}.{n}": tuple(v.shape) for p, state in load_parts(run).items() for n, v in state.items()}
         yield exact("names of last.ckpt", ours, {name: tuple(value.shape) for name, value in told.items()})
 
 
-# -- modules ----------------------------------------------------------------------------------------------------------
-def masked(arrays: Arrays, kind: str, count: int) -> Tensor:
-    """True at real entries of ``motion`` or ``text``, from the stored mask or lengths."""
-    if f"{kind}_mask" in arrays:
-        return torch.from_numpy(arrays[f"{kind}_mask"])
-    lengths = next(arrays[n] for n in (f"{kind}_len", f"{kind}_lens", f"{kind}_lengths") if n in arrays)
-    return length_mask(torch.from_numpy(lengths), count)
+# -- modules -----------------------------------------------------------------------------------------------------------
+def mask_of(case: Case, kind: str) -> Tensor:
+    """True at real entries of ``motion`` or ``text``: from the stored mask, else the lengths, else everywhere."""
+    shape = case[kind].shape[:2]
+    if (mask := case.get(f"{kind}_mask")) is not None:
+        return mask
+    lengths = case.get(f"{kind}_len", f"{kind}_lens", f"{kind}_lengths")
+    return torch.ones(shape, dtype=torch.bool) if lengths is None else length_mask(lengths, shape[1])
 
 
-def stored(arrays: Arrays, name: str, dtype: torch.dtype) -> Tensor:
-    """An input under its name, or under that name with ``_f16``."""
-    return as_tensor(arrays[name if name in arrays else f"{name}_f16"], dtype)
+def encoded(case: Case, evaluator: TMREvaluator, kind: str) -> Tensor:
+    """Mean and log-variance tokens ``(batch, 2, width)`` of the stored motions or texts."""
+    encoder = evaluator.motion_encoder if kind == "motion" else evaluator.text_encoder
+    return case.once(("encoded", kind), lambda: encoder(case[kind], mask_of(case, kind)))
 
 
-def modules(
-    evaluator: TMREvaluator, arrays: Arrays, suffix: str, dtype: torch.dtype, tolerance: float
-) -> Iterator[Check]:
-    """Encoders and decoder on the stored inputs; expected arrays may hold the first rows or columns only."""
-    motion, text = (stored(arrays, kind, dtype) for kind in ("motion", "text"))
-    masks = {kind: masked(arrays, kind, value.shape[1]) for kind, value in (("motion", motion), ("text", text))}
-    ours = {"motion_enc": evaluator.motion_encoder(motion, masks["motion"])}
-    ours["text_enc"] = evaluator.text_encoder(text, masks["text"])
-    ours["motion_projected"] = evaluator.motion_encoder.projection(motion)[0]
-    if "decode_z" in arrays:
-        latent = stored(arrays, "decode_z", dtype)
-        ours["decode_out"] = evaluator.motion_decoder(latent, masks["motion"])
-        if "decode_lengths2" in arrays:
-            lengths = torch.from_numpy(arrays["decode_lengths2"])
-            ours["decode_out2"] = evaluator.motion_decoder(latent, length_mask(lengths, int(lengths.max())))
-    for name in sorted(arrays):
-        stem = name.removesuffix("_first").removesuffix("_f16")
-        wanted = stem.removesuffix("_f64") if suffix else stem
-        if wanted in ours and stem.endswith("_f64") == bool(suffix):
-            yield compare(name, ours[wanted][tuple(map(slice, arrays[name].shape))], arrays[name], tolerance)
-    if not suffix:
-        table = next((n for n in arrays if n.startswith("pe_first")), None)
-        if table is not None:
-            yield compare(table, positions(*arrays[table].shape), arrays[table], 1e-6)
-        yield from _sampled(ours["motion_enc"], arrays)
+def decoded(case: Case, evaluator: TMREvaluator, second: str = "") -> Tensor:
+    """Motions of the stored latents, at the motions' lengths or the second ones."""
+    mask = mask_of(case, "motion")
+    if second:
+        lengths = case["decode_lengths2"]
+        mask = length_mask(lengths, int(lengths.max()))
+    return evaluator.motion_decoder(case["decode_z"], mask)
 
 
-def _sampled(encoded: Tensor, arrays: Arrays) -> Iterator[Check]:
-    order = arrays.get("motion_mu_logvar_order", np.arange(2))
-    mean, logvar = encoded[:, order[0]], encoded[:, order[1]]
-    for name in (n for n in arrays if n.startswith("motion_sampled")):
-        factor = float(name.rpartition("_fact_")[2].replace("p", ".")) if "_fact_" in name else 1.0
-        yield compare(name, sample_latent(mean, logvar, as_tensor(arrays["motion_eps"]), factor), arrays[name], F32)
+def _sampled(case: Case, evaluator: TMREvaluator, factor: str | None) -> Tensor:
+    order = case.raw("motion_mu_logvar_order") if "motion_mu_logvar_order" in case else np.arange(2)
+    mean, logvar = (encoded(case, evaluator, "motion")[:, int(place)] for place in order)
+    return sample_latent(mean, logvar, case["motion_eps"], float((factor or "1").replace("p", ".")))
 
 
-def similarities(latents: Mapping[str, Tensor], arrays: Arrays) -> Iterator[Check]:
-    """Cosines and scores of text and motion latents, where stored."""
-    text, motion = (F.normalize(latents[kind], dim=-1) for kind in ("text", "motion"))
-    similarity = text @ motion.mT
-    score = similarity / 2 + 0.5
-    told = {"sim_matrix": similarity, "score_matrix": score, "score_single_pair": score[0, 0]}
-    for name in sorted(told.keys() & arrays.keys()):
-        yield compare(name, told[name], arrays[name], F32)
+def similarity(case: Case, evaluator: TMREvaluator) -> Tensor:
+    """Cosines of text and motion latents ``(texts, motions)``."""
+    text, motion = (F.normalize(encoded(case, evaluator, kind)[:, 0], dim=-1) for kind in ("text", "motion"))
+    return text @ motion.mT
 
 
-# -- losses -----------------------------------------------------------------------------------------------------------
-def _terms(evaluator: TMREvaluator, arrays: Arrays, dtype: torch.dtype, sampled: bool) -> dict[str, Tensor]:
-    motion, text = (stored(arrays, kind, dtype) for kind in ("motion", "text"))
-    mask = masked(arrays, "motion", motion.shape[1])
-    condition = TextCondition(text, masked(arrays, "text", text.shape[1]))
-    encoded = evaluator.motion_encoder(motion, mask)
-    latents = evaluator.encode_text(condition), (encoded[:, 0], encoded[:, 1])
-    noise = None
-    if sampled:
-        noise = (stored(arrays, "loss_text_eps", dtype), stored(arrays, "loss_motion_eps", dtype))
-    return evaluator.joint_terms(motion, mask, latents, noise, stored(arrays, "sent_emb", dtype))
+def _stored_latents(case: Case, kind: str) -> tuple[Tensor, Tensor]:
+    if kind == "ref":
+        return torch.zeros(()), torch.zeros(())
+    stored = case.double()[f"{kind}_enc_f64" if f"{kind}_enc_f64" in case else f"{kind}_enc"]
+    return stored[:, 0], stored[:, 1]
 
 
-def _losses(evaluator: TMREvaluator, arrays: Arrays) -> Iterator[Check]:
-    for prefix, sampled in (("loss_mean_", False), ("loss_", True)):
-        for suffix, dtype, tolerance in (("_f64", torch.float64, F64), ("", torch.float32, F32)):
-            evaluator.to(dtype)
-            for name, value in _terms(evaluator, arrays, dtype, sampled).items():
-                if f"{prefix}{name}{suffix}" in arrays:
-                    yield compare(f"{prefix}{name}{suffix}", value, arrays[f"{prefix}{name}{suffix}"], tolerance)
-    encoded = {k: as_tensor(arrays[f"{k}_enc_f64"], torch.float64) for k in ("text", "motion")}
-    for kind in ("text", "motion"):
-        name = f"loss_{kind}_latent"
-        if name in arrays:
-            eps = stored(arrays, f"loss_{kind}_eps", torch.float64)
-            yield compare(name, sample_latent(encoded[kind][:, 0], encoded[kind][:, 1], eps), arrays[name], F32)
-    encoded["ref"] = torch.zeros_like(encoded["text"])
-    for name in (n for n in arrays if n.startswith("kl_")):
-        first, second = (encoded[kind] for kind in name.split("_")[1:])
-        ours = gaussian_kl(first[:, 0], first[:, 1], second[:, 0], second[:, 1])
-        yield compare(name, ours, arrays[name], F32)
+def _kl(case: Case, _: object, first: str, second: str) -> Tensor:
+    pairs = [_stored_latents(case, kind) for kind in (first, second)]
+    like = next(mean for mean, _ in pairs if mean.dim())
+    (a, b), (c, d) = ((m.expand_as(like), v.expand_as(like)) for m, v in pairs)
+    return gaussian_kl(a, b, c, d)
 
 
-def _contrastive_cases(arrays: Arrays) -> Iterator[Check]:
-    x, y, sentences = (as_tensor(arrays[f"nce_{n}"]) for n in ("x", "y", "sent"))
-    alike = F.normalize(torch.ones_like(sentences), dim=-1)
-    for name in sorted(n for n in arrays if n.startswith("nce_t")):
-        temperature, _, rule = name.removeprefix("nce_t").partition("_")
-        if rule == "nosent":
-            filtered = None
-        elif rule == "allfiltered":
-            filtered = false_negatives(alike, 0.5)
-        else:
-            told = rule.removeprefix("th")
-            filtered = false_negatives(sentences, None if told == "None" else float(told))
-        yield compare(name, contrastive(x, y, float(temperature), filtered), arrays[name], F32)
-    for name in (n for n in arrays if n.startswith("nce_filtered_mask_th")):
-        yield exact(name, false_negatives(sentences, float(name.rpartition("th")[2])).numpy(), arrays[name])
+MODULE_ROWS: Table = {
+    "(motion|text)_enc": encoded,
+    "motion_projected": lambda case, evaluator: evaluator.motion_encoder.projection(case["motion"])[0],
+    "decode_out(2?)": decoded,
+    r"pe(?:_first\d*_f32)?": lambda case, _: (
+        positions(*next(case.raw(m[0]).shape for m in case.find("pe_first.*"))),
+        next(case.raw(m[0]) for m in case.find("pe_first.*")), 1e-6,
+    ),
+    r"motion_sampled(?:_fact_([\dp]+))?": _sampled,
+    "motion_mu_logvar_order": lambda case, _: None,
+    "(text|motion)_len": lambda case, _, kind: mask_of(case, kind).sum(1),
+    "sim_matrix": similarity,
+    "score_matrix": lambda case, evaluator: similarity(case, evaluator) / 2 + 0.5,
+    "score_single_pair": lambda case, evaluator: similarity(case, evaluator)[0, 0] / 2 + 0.5,
+    "loss_(text|motion)_latent": lambda case, _, kind: sample_latent(
+        *_stored_latents(case, kind), case[f"loss_{kind}_eps"].double()
+    ),
+    "kl_(text|motion|ref)_(text|motion|ref)": _kl,
+}  # fmt: skip
 
 
-def _training_step(evaluator: TMREvaluator, arrays: Arrays, lr: float) -> Iterator[Check]:
+# -- losses ------------------------------------------------------------------------------------------------------------
+def _terms(case: Case, evaluator: TMREvaluator, sampled: bool) -> dict[str, Tensor]:
+    condition = TextCondition(case["text"], mask_of(case, "text"))
+    motion = evaluator.motion_encoder(case["motion"], mask_of(case, "motion"))
+    latents = evaluator.encode_text(condition), (motion[:, 0], motion[:, 1])
+    noise = (case["loss_text_eps"], case["loss_motion_eps"]) if sampled else None
+    return evaluator.joint_terms(case["motion"], mask_of(case, "motion"), latents, noise, case["sent_emb"])
+
+
+def _losses(case: Case, evaluator: TMREvaluator) -> Iterator[Check]:
+    rows = {
+        "loss_(mean_|)(recons|kl|latent|contrastive|loss)": lambda case, evaluator, mean, name: case.once(
+            mean, lambda: _terms(case, evaluator, not mean)
+        ).get(name)
+    }
+    yield from case.table(evaluator, rows, F32)
+
+
+def _nce(case: Case, _: object, temperature: str, rule: str) -> Tensor:
+    sentences = case["nce_sent"]
+    if rule == "nosent":
+        filtered = None
+    elif rule == "allfiltered":
+        filtered = false_negatives(F.normalize(torch.ones_like(sentences), dim=-1), 0.5)
+    else:
+        told = rule.removeprefix("th")
+        filtered = false_negatives(sentences, None if told == "None" else float(told))
+    return contrastive(case["nce_x"], case["nce_y"], float(temperature), filtered)
+
+
+NCE_ROWS: Table = {
+    r"nce_t([\d.]+)_(\w[\w.]*)": _nce,
+    r"nce_filtered_mask_th([\d.]+)": lambda case, _, told: false_negatives(case["nce_sent"], float(told)),
+}
+
+
+def _training_step(evaluator: TMREvaluator, case: Case, lr: float) -> Iterator[Check]:
     """Gradients of the loss on the means without dropout, then one AdamW step."""
-    evaluator.to(torch.float32).zero_grad()
+    evaluator.zero_grad()
     parameters = dict(evaluator.named_parameters())
-    _terms(evaluator, arrays, torch.float32, False)["loss"].backward()  # type: ignore[no-untyped-call]
-    for name in (n for n in arrays if n.startswith("grad/")):
-        yield compare(name, parameters[name.removeprefix("grad/")].grad, arrays[name], F32)
-    if "grad_norm_total" in arrays:
-        norms = torch.stack([p.grad.norm() for p in parameters.values() if p.grad is not None])
-        yield compare("grad_norm_total", norms.norm(), arrays["grad_norm_total"], F32)
+    _terms(case, evaluator, False)["loss"].backward()  # type: ignore[no-untyped-call]
+    norms = torch.stack([p.grad.norm() for p in parameters.values() if p.grad is not None])
+    yield from case.rows(None, {"grad/(.+)": lambda case, _, name: parameters[name].grad}, F32)
+    yield from case.given({"grad_norm_total": norms.norm()}, F32)
     torch.optim.AdamW(evaluator.stage_parameters("joint"), lr=lr).step()
-    for name in (n for n in arrays if n.startswith("after_step/")):
+    for found in case.find("after_step/(.+)"):
         # the first step of Adam is lr * sign(gradient): where a gradient is rounding noise, so is its sign
-        gradient = parameters[name.removeprefix("after_step/")].grad
-        ours = parameters[name.removeprefix("after_step/")].detach().numpy()
+        gradient, stored = parameters[found[1]].grad, case.raw(found[0])
+        ours = parameters[found[1]].detach().numpy()
         noise = np.abs(gradient.numpy()) < 1e-7 if gradient is not None else False
-        moved = np.abs(ours - arrays[name]) <= 2.1 * lr
-        yield compare(name, np.where(noise & moved, arrays[name], ours), arrays[name], STEP)
+        moved = np.abs(ours - stored) <= 2.1 * lr
+        yield compare(found[0], np.where(noise & moved, stored, ours), stored, STEP)
 
 
 # -- published widths -------------------------------------------------------------------------------------------------
@@ -228,9 +224,9 @@ def empty(model: Mapping[str, Any]) -> TMREvaluator:
     with torch.device("meta"):
         return TMREvaluator(
             features=model["motion_encoder"]["nfeats"],
-            text=None,
             text_width=model["text_encoder"]["nfeats"],
             width=model["motion_encoder"]["latent_dim"],
+            text=None,
             parts=authors_settings({"model": model}),
             vae=model["motion_encoder"].get("vae", True),
             **{
@@ -241,9 +237,9 @@ def empty(model: Mapping[str, Any]) -> TMREvaluator:
         )
 
 
-def motion_search(case: Path) -> Iterator[Check]:
+def motion_search(folder: Path) -> Iterator[Check]:
     """Motion-to-motion retrieval with the evaluator of the neighbouring case."""
-    yield from motion_to_motion(case, load)
+    yield from motion_to_motion(folder, load)
 
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"tmr": tmr, "hmu_m2m": motion_search}

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from hmu.evaluators.tmr import TMREvaluator
 from hmu.evaluators.tmr.tables import token_table
 from hmu.metrics.motion_search import Gallery, search
-from tests.parity.checks import Check, compare, exact
-from tests.parity.guo import F32, one_file, read_json
+from tests.parity.case import read_arrays, read_json, strange
+from tests.parity.checks import Check, compare, exact, unchecked
+from tests.parity.guo import F32, nearest_file
 from tests.parity.tmr_annotations import Clip, Segment, read_annotations, read_split, sentence_table, usable
-from tests.parity.tmr_metrics import guo_blocks, rounded, scores_checks
+from tests.parity.tmr_metrics import guo_blocks, rounded, scores_checks, tied
 
 Loader = Callable[..., TMREvaluator]
 
@@ -28,7 +29,7 @@ class World:
 
     def __init__(self, case: Path, load: Loader) -> None:
         self.case = case
-        self.folder = one_file(case / "datasets", "annotations.json").parent
+        self.folder = nearest_file(case / "datasets", "annotations.json").parent
         self.annotations = read_annotations(self.folder)
         self.evaluator = load(case / "run_dir", text=token_table(self.folder, "distilbert-base-uncased"))
         self.sentences = sentence_table(self.folder)
@@ -66,7 +67,7 @@ class World:
 def end_to_end(case: Path, load: Loader) -> Iterator[Check]:
     """Every program's result."""
     world = World(case, load)
-    told, arrays = read_json(case / "end_to_end.json"), dict(np.load(case / "end_to_end.npz"))
+    told, arrays = read_json(case / "end_to_end.json"), read_arrays(case / "end_to_end.npz")
     lengths = {key: len(clip.segments) for key, clip in world.annotations.items()}
     yield exact("annotations", lengths, told["annotation_lengths"])
     for split, ids in told["split_files"].items():
@@ -74,7 +75,10 @@ def end_to_end(case: Path, load: Loader) -> Iterator[Check]:
     for split, ids in told["keyids"].items():
         yield exact(f"usable of {split}", list(world.segments(split)), ids)
     with torch.no_grad():
-        yield from _items(world, read_json(case / "items.json"))
+        if (case / "items.json").is_file():
+            yield from _items(world, read_json(case / "items.json"))
+        else:
+            yield unchecked("items", "no items.json")
         yield from _retrieval(world, told, arrays)
         yield from _latents(world, told, arrays)
         yield from _commands(world, told["cli"], arrays)
@@ -116,16 +120,18 @@ def _retrieval(world: World, told: Mapping[str, Any], arrays: Mapping[str, np.nd
     whole, nsim = (torch.from_numpy(arrays[n]) for n in ("test_sim_matrix", "nsim_sim_matrix"))
     for name, expected in told["metrics_files"].items():
         if name == "nsim":
-            yield from scores_checks(f"{name}.yaml", rounded([nsim]), expected)
+            yield from scores_checks(f"{name}.yaml", rounded([nsim]), expected, tied(nsim))
         elif name == "guo":
             order = torch.tensor(sorted(range(len(ids)), key=lambda i: ids[i]))
             blocks = [order[torch.from_numpy(b)] for b in guo_blocks(len(ids))]
-            yield from scores_checks(f"{name}.yaml", rounded([whole[b][:, b] for b in blocks]), expected)
+            galleries = [whole[b][:, b] for b in blocks]
+            yield from scores_checks(f"{name}.yaml", rounded(galleries), expected, any(map(tied, galleries)))
         elif name == "normal" or name.startswith("threshold_"):
             threshold = None if name == "normal" else float(name.removeprefix("threshold_"))
-            yield from scores_checks(f"{name}.yaml", rounded([whole], sentences, threshold), expected)
+            scores = rounded([whole], sentences, threshold)
+            yield from scores_checks(f"{name}.yaml", scores, expected, tied(whole))
         else:
-            yield Check(f"unknown protocol {name}", float("inf"), 0.0)
+            yield unchecked(f"protocol {name}", "unknown")
 
 
 def gallery_all(world: World) -> Gallery:
@@ -155,7 +161,8 @@ def _commands(world: World, cli: Mapping[str, Any], arrays: Mapping[str, np.ndar
 
 def motion_to_motion(case: Path, load: Loader) -> Iterator[Check]:
     """Generated motions against the authors' latents of two galleries."""
-    told, arrays = read_json(case / "expected.json"), dict(np.load(case / "vectors.npz"))
+    yield from strange(case, ".npz", ".json")
+    told, arrays = read_json(case / "expected.json"), read_arrays(case / "vectors.npz")
     world = World((case / told["run_dir"]).resolve().parent, load)
     with torch.no_grad():
         whole = gallery_all(world)

@@ -1,138 +1,137 @@
-"""Parity of TMR at the published widths, weights by formula (``tmr_full``)."""
+"""Parity of TMR at the published widths, weights by rule (``tmr_full``)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmu.data.batch import length_mask
 from hmu.evaluators.tmr.authors import from_parts
 from hmu.evaluators.tmr.evaluator import TMREvaluator
 from hmu.evaluators.tmr.settings import PARTS
-from tests.parity.checks import Check, compare
-from tests.parity.guo import F32, F64, Arrays, as_tensor, formula, formula_checks, read_json
-from tests.parity.tmr import empty
+from tests.parity.case import Case, Table, facts_of, read_arrays, strange
+from tests.parity.checks import Check, deviation, nearest
+from tests.parity.fills import Fill, filled, fills
+from tests.parity.guo import F32, formula_checks, whole
+from tests.parity.tmr import MODULE_ROWS, decoded, empty, encoded
 
-State = dict[str, dict[str, Tensor]]
-WORDS = ("text", "word", "tok", "cap", "sent")
 RESULTS = ("enc", "out", "dec", "recon", "sim", "score", "mu", "logvar", "latent", "unit")
-#: what the authors' defaults are where a case states no sizes
+#: the authors' defaults, where a case states no sizes
 PUBLISHED = {"latent_dim": 256, "ff_size": 1024, "num_layers": 6, "num_heads": 4, "dropout": 0.1, "activation": "gelu"}
+#: what inputs are called here: a case may name them otherwise
+SYNONYMS = {
+    "words": "text",
+    "tokens": "text",
+    "text_tokens": "text",
+    "text_f": "text",
+    "motions": "motion",
+    "x": "motion",
+}
+KINDS_OF_TEXT = ("text", "word", "tok", "cap", "sent")
 
 
-def full(case: Path) -> Iterator[Check]:
-    """Encoders and decoder on the stored inputs; arrays are told apart by their names and shapes."""
-    told = [read_json(path) for path in sorted(case.rglob("*.json"))]
-    arrays = {n: a for path in sorted(case.rglob("*.npz")) for n, a in np.load(path).items()}
-    model = _model(told, arrays)
-    listed: Any = next((t["check"] for t in told if isinstance(t, Mapping) and "check" in t), {})
-    evaluator = _fitting(case.name, model, listed)
-    yield from formula_checks(networks(evaluator), listed)
-    inputs = _inputs(arrays, model)
-    with torch.no_grad():
-        for double in (True, False):
-            dtype = torch.float64 if double else torch.float32
-            outputs = _outputs(evaluator.to(dtype), inputs, dtype)
-            for name in sorted(set(arrays) - set(inputs.names)):
-                if ("f64" in name) == double:
-                    yield _compared(name, arrays[name], outputs, F64 if double else F32)
-
-
-@dataclass
-class Inputs:
-    """What the case feeds to the networks, and under which names."""
-
-    values: dict[str, np.ndarray] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
-
-    def take(self, kind: str, name: str, value: np.ndarray) -> None:
-        """Remember an input."""
-        self.values[kind] = value
-        self.names.append(name)
-
-    def mask(self, kind: str, count: int) -> Tensor:
-        """True at real entries ``(batch, count)``; everything where neither mask nor lengths are stored."""
-        if f"{kind}_mask" in self.values:
-            return torch.from_numpy(self.values[f"{kind}_mask"])
-        lengths = self.values.get(f"{kind}_lengths", np.full(len(self.values[kind]), count))
-        return length_mask(torch.from_numpy(lengths), count)
-
-
-def _inputs(arrays: Arrays, model: Mapping[str, Mapping[str, Any]]) -> Inputs:
-    widths = {"text": model["text_encoder"]["nfeats"], "motion": model["motion_encoder"]["nfeats"]}
-    found = Inputs()
+def _named(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Inputs under the names that the rows use: motions, texts, their lengths and masks, and latents to decode."""
+    found: dict[str, Any] = {}
     for name, value in arrays.items():
-        if value.ndim == 3 and not any(part in name for part in RESULTS):
-            kind = next((k for k, width in widths.items() if width == value.shape[-1] and k in name), None)
-            kind = kind or next((k for k, width in widths.items() if width == value.shape[-1]), "")
-            found.take(kind, name, value)
-    for name, value in arrays.items():
-        kind = "text" if any(part in name for part in WORDS) else "decode" if "dec" in name else "motion"
+        stem, half = re.sub(r"_(f16|f32)$", "", name), "_f16" if name.endswith("_f16") else ""
+        kind = "text" if any(word in stem for word in KINDS_OF_TEXT) else "decode" if "dec" in stem else "motion"
         if value.dtype == bool and value.ndim == 2:
-            found.take(f"{kind}_mask", name, value)
+            stem, half = f"{kind}_mask", ""
         elif value.dtype.kind in "iu" and value.ndim == 1:
-            found.take(f"{kind}_lengths", name, value)
-        elif value.ndim == 2 and "sent" in name:  # only losses read sentence embeddings
-            found.take("sentences", name, value)
-        elif value.ndim == 2 and "dec" in name and name.split("_f")[0].endswith("z"):
-            found.take("decode", name, value)
+            stem, half = {"decode": "decode_lengths2"}.get(kind, f"{kind}_len"), ""
+        elif value.ndim == 3 and not any(part in stem for part in RESULTS):
+            stem = SYNONYMS.get(stem, "text" if kind == "text" else "motion" if stem.startswith("motion") else stem)
+        elif value.ndim == 2 and kind == "decode" and stem.endswith("z"):
+            stem = "decode_z"
+        else:
+            found[name] = value
+            continue
+        found[f"{stem}{half}"] = value
     return found
 
 
-def _outputs(evaluator: TMREvaluator, inputs: Inputs, dtype: torch.dtype) -> dict[str, list[Tensor]]:
-    """What the networks make of the inputs; several candidates where the case may mean either."""
-    motion, text = (as_tensor(inputs.values[kind], dtype) for kind in ("motion", "text"))
-    masks = {kind: inputs.mask(kind, value.shape[1]) for kind, value in (("motion", motion), ("text", text))}
-    encoded = {
-        "motion": evaluator.motion_encoder(motion, masks["motion"]),
-        "text": evaluator.text_encoder(text, masks["text"]),
-    }
-    latent = as_tensor(inputs.values["decode"], dtype) if "decode" in inputs.values else encoded["motion"][:, 0]
-    decoded = [evaluator.motion_decoder(latent, masks["motion"])] if len(latent) == len(motion) else []
-    if "decode_lengths" in inputs.values:
-        lengths = torch.from_numpy(inputs.values["decode_lengths"])
-        decoded.append(evaluator.motion_decoder(latent, length_mask(lengths, int(lengths.max()))))
-    unit = {kind: F.normalize(value[:, 0], dim=-1) for kind, value in encoded.items()}
-    cosines = unit["text"] @ unit["motion"].mT
-    halves = {f"{k} {n}": [v[:, i]] for k, v in encoded.items() for i, n in enumerate(("mean", "logvar"))}
-    halves |= {f"{k} unit": [v] for k, v in unit.items()} | {f"{k} tokens": [v] for k, v in encoded.items()}
-    return {**halves, "decoded": decoded, "sim": [cosines], "score": [cosines / 2 + 0.5]}
+def _half(case: Case, evaluator: TMREvaluator, which: str, part: str) -> Tensor:
+    """Mean, log-variance or unit latent of one side, however the two words are ordered."""
+    tokens = encoded(case, evaluator, "text" if which in KINDS_OF_TEXT else "motion")
+    if part == "unit":
+        return F.normalize(tokens[:, 0], dim=-1)
+    return tokens[:, 1] if part == "logvar" else tokens[:, 0]
 
 
-def _compared(name: str, expected: np.ndarray, outputs: Mapping[str, list[Tensor]], tolerance: float) -> Check:
-    """The candidate that fits best; expected arrays may hold the first rows or columns only."""
-    kind = "text" if any(part in name for part in WORDS) else "motion"
-    part = "logvar" if "logvar" in name else "unit" if "unit" in name else "mean"
-    if "score" in name or "sim" in name:
-        key = "score" if "score" in name else "sim"
-    elif "dec" in name or "recon" in name:
-        key = "decoded"
-    else:
-        key = f"{kind} tokens" if expected.ndim == 3 else f"{kind} {part}"
-    known = any(part in name for part in RESULTS) and expected.dtype.kind == "f"
-    made = [x[tuple(map(slice, expected.shape))] for x in outputs[key] if known and x.ndim >= expected.ndim]
-    checks = [compare(name, value, expected, tolerance) for value in made]
-    return min(checks, key=lambda check: check.deviation, default=Check(f"unknown array {name}", float("inf"), 0.0))
+def _reconstructed(case: Case, evaluator: TMREvaluator) -> Tensor:
+    """Motions of the stored latents, else of the motions' own."""
+    if "decode_z" in case:
+        return decoded(case, evaluator)
+    latent = encoded(case, evaluator, "motion")[:, 0]
+    from_motion = Case(case.folder, {**case.stored, "decode_z": latent.detach().numpy()}, dtype=case.dtype)
+    return decoded(from_motion, evaluator)
 
 
-def _model(told: list[Any], arrays: Arrays) -> dict[str, dict[str, Any]]:
-    """The sizes of the three networks: a ``model`` node anywhere in the JSON files, else the published ones."""
-    for content in told:
-        found = _find(content)
-        if found is not None:
-            return {part: {**PUBLISHED, **found[part]} for part in PARTS}
-    flat = {k: v for t in told if isinstance(t, Mapping) for k, v in t.items() if k in PUBLISHED}
-    inputs = [a.shape[-1] for n, a in arrays.items() if a.ndim == 3 and not any(part in n for part in RESULTS)]
-    motion = int(next(a.shape[-1] for n, a in arrays.items() if n.startswith("motion") and a.shape[-1] in inputs))
-    text = int(next((width for width in inputs if width != motion), 768))
-    widths = {"motion_encoder": motion, "text_encoder": text, "motion_decoder": motion}
+FULL_ROWS: Table = {
+    **MODULE_ROWS,
+    "(text|motion)_(mu|mean|logvar|unit|latent)": _half,
+    "(mu|mean|logvar|unit|latent)_(text|motion)": lambda case, evaluator, part, which: _half(
+        case, evaluator, which, part
+    ),
+    "(?:dec|decoded|decode_out|recon|motion_dec|decoder_out)": _reconstructed,
+    "(?:sim|similarity|cosine)": MODULE_ROWS["sim_matrix"],
+    "score": MODULE_ROWS["score_matrix"],
+    "sent_emb|sentences": lambda case, _: None,
+}
+
+
+def full(folder: Path) -> Iterator[Check]:
+    """Encoders and decoder on the stored inputs."""
+    yield from strange(folder, ".npz", ".json")
+    arrays = {n: a for path in sorted(folder.rglob("*.npz")) for n, a in read_arrays(path).items()}
+    case = Case(folder, _named(arrays), facts=facts_of(folder))
+    model, listed = _model(case), case.facts.get("check", {})
+
+    def made() -> Iterator[TMREvaluator]:
+        settings = {
+            part: {"heads": s["num_heads"], "dropout": s["dropout"], "activation": s["activation"]}
+            for part, s in model.items()
+        }
+        like = {part: getattr(empty(model), part).state_dict() for part in PARTS}
+        for fill in fills(folder.name, moved=(True, False)):
+            values = {p: Fill(fill.rule, f"{p}.", fill.moved).state(state) for p, state in like.items()}
+            single = {p: {n: v.float() for n, v in state.items()} for p, state in values.items()}
+            evaluator = from_parts(single, folder.name, settings, unit=False, variant="upstream")
+            for part in PARTS:
+                filled(getattr(evaluator, part), Fill(fill.rule, f"{part}.", fill.moved))
+            yield evaluator
+
+    def error(evaluator: TMREvaluator) -> float:
+        told = sum(check.deviation for check in formula_checks(networks(evaluator), listed))
+        first = next((n for n in ("motion_enc", "text_enc", "motion_enc_f64", "text_enc_f64") if n in case), None)
+        if first is None:
+            return told
+        fresh = Case(folder, case.stored)
+        return told + deviation(encoded(fresh, evaluator, first.split("_")[0]), case.raw(first))
+
+    with torch.no_grad():
+        evaluator = nearest(made(), error)
+        assert evaluator is not None
+        yield from formula_checks(networks(evaluator), listed)
+        yield from case.table(evaluator, FULL_ROWS, F32)
+    yield from case.unread()
+
+
+def _model(case: Case) -> dict[str, dict[str, Any]]:
+    """The sizes of the three networks: a ``model`` node anywhere in the JSON, else arrays and published ones."""
+    found = _find(dict(case.facts))
+    if found is not None:
+        return {part: {**PUBLISHED, **found[part]} for part in PARTS}
+    flat: dict[str, Any] = {key: whole(case.facts[key]) or case.facts[key] for key in PUBLISHED if key in case.facts}
+    flat["latent_dim"] = case.last("motion_enc", "text_enc", "decode_z") or flat.get("latent_dim", 256)
+    widths = {"motion_encoder": case.last("motion") or 263, "text_encoder": case.last("text") or 768}
+    widths["motion_decoder"] = widths["motion_encoder"]
     return {part: {**PUBLISHED, **flat, "nfeats": widths[part]} for part in PARTS}
 
 
@@ -148,34 +147,9 @@ def _find(content: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _settings(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {"heads": part["num_heads"], "dropout": part["dropout"], "activation": part["activation"]}
-
-
-def _fitting(name: str, model: Mapping[str, Mapping[str, Any]], listed: Mapping[str, Any]) -> TMREvaluator:
-    """Weights by formula; whether LayerNorm weights are moved to 1 is decided by the listed values."""
-    shapes = {part: module.state_dict() for part, module in networks(empty(model)).items()}
-    settings = {part: _settings(model[part]) for part in PARTS}
-    fits = [
-        from_parts(_filled(shapes, moved), name, settings, unit=False, variant="upstream") for moved in (True, False)
-    ]
-    return min(fits, key=lambda made: sum(check.deviation for check in formula_checks(networks(made), listed)))
-
-
 def networks(evaluator: TMREvaluator) -> dict[str, torch.nn.Module]:
     """The three networks by name."""
     return {part: getattr(evaluator, part) for part in PARTS}
-
-
-def _filled(shapes: Mapping[str, Mapping[str, Tensor]], moved: bool) -> State:
-    state: State = {}
-    for part, tensors in shapes.items():
-        state[part] = {}
-        for name, value in tensors.items():
-            filled = formula(f"{part}.{name}", value.shape)
-            is_norm = ".norm" in name and name.endswith(".weight")
-            state[part][name] = (filled + 1 if moved and is_norm else filled).float()
-    return state
 
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"tmr_full": full}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
+import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,98 +21,145 @@ from hmu.methods.applying import applied
 from hmu.methods.closed_form import Group, Scales
 from hmu.methods.edit import DeltaEdit
 from hmu.methods.upstream import closed_form as upstream_edits
-from tests.parity.checks import Check, compare, exact
-from tests.parity.salad_files import NETWORK, Arrays, prompts
+from tests.parity.case import Case, Table, above, checkpoints, read_arrays, read_json, strange
+from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
+from tests.parity.fills import fills
+from tests.parity.salad_models import LATEST, NETWORK, model_for, prompts
 
-TARGETS = {"tensor": "projection"}  # any other technique means that the concept becomes the target prompt
 SOLVED = 1e-8  # both sides in float64; ten rounds are ill-conditioned
 SINGLE, ROUNDS = 1e-4, 2e-2  # the authors' float32 against float64: one solution, several rounds
-TERMS = {"erase": "erase_scale", "keep": "preserve_scale", "ridge": "lamb"}
 ADVERSARY = 1e-3
-DEFAULTS = Scales(erase=0.1, keep=0.1, ridge=0.1)
 STATES = ("t2m_transformer", "res_transformer")
+AFTER = r"f(32|64)_(?:W(\d+)_after|adv_iter)(\d+)"
 
 
 # -- HMU: uce_rece -----------------------------------------------------------------------------------------------------
-def uce_rece(case: Path) -> Iterator[Check]:
-    """Every ``<name>.npz`` with its ``<name>.json``, and the checkpoints that the port saved beside the case."""
-    stems = {path.stem for path in case.iterdir()}
-    for stem in sorted(stems):
-        files = {path.suffix for path in case.glob(f"{stem}.*")}
-        if files != {".npz", ".json"}:
-            yield Check(f"file '{stem}' of unknown kind", math.inf, 0.0)
-            continue
-        yield from _one(case / f"{stem}.npz", json.loads((case / f"{stem}.json").read_text(encoding="utf-8")))
-    facts = case.parent / "checkpoints" / "uce_rece.json"
-    if facts.is_file():
-        yield from _checkpoints(facts.parent, json.loads(facts.read_text(encoding="utf-8")))
+@dataclass(frozen=True)
+class Recipe:
+    """What a JSON tells of a run, or else a guess: ``technique`` is ``tensor`` (projection) or the target prompt's."""
+
+    technique: str
+    scales: Scales
+    ridge: float
+
+    @classmethod
+    def told(cls, facts: Mapping[str, Any], technique: str = "tensor", preserve: float = 0.1) -> Recipe:
+        """From a JSON; what it lacks is as the authors' defaults."""
+        scales = Scales(erase=float(facts.get("erase_scale", 0.1)), keep=float(facts.get("preserve_scale", preserve)),
+                        ridge=float(facts.get("lamb", 0.1)))  # fmt: skip
+        return cls(facts.get("technique", technique), scales, float(facts.get("regeular_scale", ADVERSARY)))
+
+    @classmethod
+    def guesses(cls, facts: Mapping[str, Any], name: str) -> Iterator[Recipe]:
+        """Every recipe that a case without a JSON may mean; the words of its name come first."""
+        techniques = sorted(("tensor", "replace"), key=lambda word: word not in name)
+        said = re.search(r"preserve(\d)(\d*)", name)
+        scales = [float(f"{said[1]}.{said[2] or 0}")] if said else [0.1, 0.5, 1.0]
+        yield from (cls.told(facts, *guess) for guess in product(techniques, scales))
+
+    def rounds(self, group: Group, count: int) -> list[tuple[dict[str, Tensor], Tensor | None]]:
+        """Weights after UCE and after every round, with the embedding that the round erased."""
+        target = "projection" if self.technique == "tensor" else "anchor"
+        weights = {name: upstream_edits.solve(group, name, self.scales, target) for name in group.layers}
+        found: list[tuple[dict[str, Tensor], Tensor | None]] = [(weights, None)]
+        for _ in range(count):
+            found.append(upstream_edits.rece_round(group, found[-1][0], self.scales, target, self.ridge))
+        return found
 
 
-def _one(path: Path, facts: Mapping[str, Any]) -> Iterator[Check]:
-    arrays, name = Arrays(path), path.stem
-    count = sum(key.startswith("W") for key in arrays)
-    layers = {
-        str(i): (arrays.tensor(f"W{i}"), arrays.tensor(f"b{i}") if f"b{i}" in arrays else None) for i in range(count)
-    }
-    concept, aim = arrays.tensor("forget_emb"), arrays.tensor("target_emb")
-    group = Group.of(layers, concept, aim.expand_as(concept), arrays.tensor("retain_emb"))
-    scales = Scales(**{ours: float(facts[theirs]) for ours, theirs in TERMS.items()})
-    rounds = _rounds(group, scales, facts["technique"], max([0, *facts["iterations"]]), float(facts["regeular_scale"]))
-    loose = 1.5 * float(facts["max_abs_f32_vs_f64"]) + 1e-5
-    for number, (weights, adversary) in enumerate(rounds):
-        named = {f"W{layer}_after{number}": weight for layer, weight in weights.items()}
-        named |= {} if adversary is None else {f"adv_iter{number}": adversary}
-        for key, value in named.items():
-            if f"f64_{key}" in arrays:
-                yield compare(f"{name} f64_{key}", value, arrays[f"f64_{key}"], SOLVED)
-            if f"f32_{key}" in arrays:
-                yield compare(f"{name} f32_{key}", value, arrays[f"f32_{key}"], loose, absolute=True)
-    yield from (Check(f"{name}: {check.name}", check.deviation, check.tolerance) for check in arrays.unread())
+def uce_rece(folder: Path) -> Iterator[Check]:
+    """Every ``<name>.npz`` with its ``<name>.json`` if there is one, and the checkpoints that the port saved."""
+    yield from strange(folder, ".npz", ".json")
+    for path in sorted(folder.glob("*.npz")):
+        own = path.with_suffix(".json")
+        case = Case(folder, read_arrays(path), path.stem, facts=read_json(own) if own.is_file() else {})
+        for check in [*_solved(case), *case.unread()]:
+            yield check.inside(path.stem)
+    for place in above(folder, 1):
+        if (facts := place / "checkpoints" / "uce_rece.json").is_file():
+            yield from _checkpoints(facts.parent, read_json(facts))
 
 
-def _rounds(
-    group: Group, scales: Scales, technique: str, rounds: int, ridge: float
-) -> list[tuple[dict[str, Tensor], Tensor | None]]:
-    """Weights after UCE and after every round, with the embedding that the round erased."""
-    target = TARGETS.get(technique, "anchor")
-    weights = {n: upstream_edits.solve(group, n, scales, target) for n in group.layers}
-    found: list[tuple[dict[str, Tensor], Tensor | None]] = [(weights, None)]
-    for _ in range(rounds):
-        found.append(upstream_edits.rece_round(group, found[-1][0], scales, target, ridge))
-    return found
+def _groups(case: Case) -> Iterator[Group]:
+    """Layers and texts; layers that are not stored are filled by the documented rules under likely names."""
+    count = 1 + max((int(m[2]) for m in case.find(AFTER) if m[2]), default=-1)
+    concept, retain = case["forget_emb"], case["retain_emb"]
+    aim = case.get("target_emb")
+    aim = torch.zeros_like(concept[:1]) if aim is None else aim
+    if f"W{count - 1}" in case:
+        layers = {str(i): (case[f"W{i}"], case.get(f"b{i}")) for i in range(count)}
+        yield Group.of(layers, concept, aim.expand_as(concept), retain)
+        return
+    shapes = [next(case.raw(m[0]).shape for m in case.find(AFTER) if m[2] == str(i)) for i in range(count)]
+    for fill, names in product(
+        fills(case.part, case.folder.name), (("W{}", "b{}"), ("cond_emb.weight", "cond_emb.bias"))
+    ):
+        filled = {
+            str(i): tuple(torch.from_numpy(fill.values(name.format(i), size)).float()
+                          for name, size in zip(names, (shape, shape[:1]), strict=True))
+            for i, shape in enumerate(shapes)
+        }  # fmt: skip
+        yield Group.of(filled, concept, aim.expand_as(concept), retain)  # type: ignore[arg-type]
+
+
+def _solved(case: Case) -> Iterator[Check]:
+    """Weights and adversarial embeddings of every recorded round."""
+    last = max((int(m[3]) for m in case.find(AFTER)), default=0)
+    first = next((m for m in case.find(AFTER) if m[2] and m[3] == "0"), None)
+
+    def error(guess: tuple[Group, Recipe]) -> float:
+        return 0.0 if first is None else deviation(guess[1].rounds(guess[0], 0)[0][0][first[2]], case.raw(first[0]))
+
+    guess = nearest(((g, r) for g in _groups(case) for r in Recipe.guesses(case.facts, case.part)), error)
+    assert guess is not None
+    rounds = guess[1].rounds(guess[0], last)
+    loose = 1.5 * case.number("max_abs_f32_vs_f64", _spread(case)) + 1e-5
+    for found in case.find(AFTER):
+        weights, adversary = rounds[int(found[3])]
+        ours = adversary if found[2] is None else weights[found[2]]
+        if found[1] == "64":
+            yield compare(found[0], ours, case.raw(found[0]), SOLVED)
+        else:
+            yield compare(found[0], ours, case.raw(found[0]), loose, absolute=True)
+
+
+def _spread(case: Case) -> float:
+    """How far the authors' single precision is from their double, in this case."""
+    pairs = [(m[0], m[0].replace("f32", "f64")) for m in case.find(AFTER) if m[1] == "32"]
+    found = [float(np.abs(case.raw(a) - case.raw(b)).max()) for a, b in pairs if b in case]
+    return max(found, default=ROUNDS)
 
 
 def _checkpoints(folder: Path, facts: Mapping[str, Any]) -> Iterator[Check]:
     """The files that the port wrote: layout, what changed in them, and that our edit of the base gives the same."""
-    arrays, hyper = Arrays(folder / "uce_rece_vectors.npz"), facts["hyper"]
+    case, hyper = Case(folder, read_arrays(folder / "uce_rece_vectors.npz")), facts["hyper"]
     read = {name: _read(folder, name) for name in facts["files"]}
     bases = {name.split("/")[0]: state for name, (_, state) in read.items() if name.endswith("/base.tar")}
-    texts = {role: torch.stack([arrays.tensor(f"emb::{t}") for t in hyper[role]]) for role in ("forget", "retain")}
+    texts = {role: torch.stack([case[f"emb::{t}"] for t in hyper[role]]) for role in ("forget", "retain")}
     layers: dict[str, tuple[Tensor, Tensor | None]] = {
         part: (state["cond_emb.weight"], state["cond_emb.bias"]) for part, state in bases.items()
     }
-    aim = arrays.tensor(f"emb::{hyper['target']}").expand_as(texts["forget"])
+    aim = case[f"emb::{hyper['target']}"].expand_as(texts["forget"])
     group = Group.of(layers, texts["forget"], aim, texts["retain"])
-    scales = Scales(DEFAULTS.erase, float(hyper["ps"]), DEFAULTS.ridge)
-    solved = _rounds(group, scales, "tensor", int(hyper["epochs"]), ADVERSARY)
-    probe = arrays.tensor("probe_embeddings")
+    solved = Recipe.told({"preserve_scale": hyper["ps"]}).rounds(group, int(hyper["epochs"]))
+    probe = case["probe_embeddings"]
     for name, told in facts["files"].items():
         content, state = read[name]
         part, file = name.split("/")[0], name.split("/")[-1]
-        yield exact(f"{name} keys", sorted(content), sorted(told["top_level_keys"]))
-        yield exact(f"{name} ep", content["ep"], told["ep"])
-        yield exact(f"{name} names", len(state), told["n_keys"])
         changed = [key for key, value in state.items() if not torch.equal(value, bases[part][key])]
-        yield exact(f"{name} changed", sorted(changed), sorted(told["changed_keys"]))
+        ours: dict[str, Any] = {"top_level_keys": sorted(content), "ep": content["ep"], "n_keys": len(state),
+                                "changed_keys": sorted(changed)}  # fmt: skip
+        for key in ours.keys() & told.keys():
+            yield exact(f"{name} {key}", ours[key], sorted(told[key]) if isinstance(told[key], list) else told[key])
         number = {"base.tar": None, f"UCE_{hyper['ps']}.tar": 0}.get(file, int(hyper["epochs"]))
-        ours = group.layers[part][0] if number is None else solved[number][0][part]
+        weight = group.layers[part][0] if number is None else solved[number][0][part]
         tolerance = ROUNDS if number else SINGLE
-        yield compare(f"{name} cond_emb.weight", ours, state["cond_emb.weight"], tolerance)
-        out = probe.double() @ ours.T + state["cond_emb.bias"].double()
-        yield compare(f"{part}::{file}::cond_emb_out", out, arrays[f"{part}::{file}::cond_emb_out"], tolerance)
-    for text in facts["text_order_of_probe"]:
-        _ = arrays[f"emb::{text}"]
-    yield from arrays.unread()
+        yield compare(f"{name} cond_emb.weight", weight, state["cond_emb.weight"], tolerance)
+        out = probe.double() @ weight.T + state["cond_emb.bias"].double()
+        if (key := f"{part}::{file}::cond_emb_out") in case:
+            yield compare(key, out, case.raw(key), tolerance)
+    case.used |= {f"emb::{text}" for text in facts.get("text_order_of_probe", [])}
+    yield from case.unread()
 
 
 def _read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -121,74 +170,82 @@ def _read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 # -- SALAD's fork: unlearn_uce -----------------------------------------------------------------------------------------
-def unlearn_uce(case: Path) -> Iterator[Check]:
-    """Mean words, edited matrices, answers before and after, the saved file; and the edit as ours, on and off."""
-    strange = sorted(p.name for p in case.iterdir() if p.name not in {"vectors.npz", "uce.json"})
-    yield from (Check(f"file '{name}' of unknown kind", math.inf, 0.0) for name in strange)
-    arrays, facts = Arrays(case / "vectors.npz"), json.loads((case / "uce.json").read_text(encoding="utf-8"))
-    base = case.parent / facts["base_checkpoint"]
-    model = load_authors(base.parent, base.name, variant="upstream")
-    layers = [key.removesuffix(".weight") for key in facts["edited_keys"]]
-    yield exact("edited_keys", sorted(model.text_projections()), sorted(layers))
-    with torch.no_grad():
-        means = {
-            side: upstream_edits.mean_words(model.denoiser, arrays.tensor("text_emb")[arrays[f"{side}_caption_index"]])
+class Edited:
+    """The fork's edit of a model: direction, matrices, and the edit as ours."""
+
+    def __init__(self, case: Case, model: Salad) -> None:
+        self.model, self.strength = model, case.number("uce_lambda", 3.0)
+        self.means = {
+            side: upstream_edits.mean_words(model.denoiser, case["text_emb"][case.raw(f"{side}_caption_index")])
             for side in ("forget", "retain")
         }
-        for side, mean in means.items():
-            yield compare(f"c_{side}", mean, arrays[f"c_{side}"], NETWORK)
-        deltas = {}
-        for name, after in _edited(model, layers, arrays):
-            yield compare(f"after/{name}.weight", after, arrays[f"after/{name}.weight"], NETWORK)
-            before = model.denoiser.get_parameter(f"{name}.weight").double()
-            yield compare(f"before/{name}.weight", before, arrays[f"before/{name}.weight"], 0.0)
-            deltas[f"{name}.weight"] = after - before
-        yield from _direction(model, arrays)
-        yield from _answers(model, DeltaEdit(deltas), arrays)
-    yield from _saved(case.parent / facts["edited_checkpoint"], model, arrays, facts["edited_keys"])
-    yield from arrays.unread()
+        stored = [case.get(f"c_{side}") for side in ("forget", "retain")]
+        forget, retain = (self.means[s] if x is None else x for s, x in zip(self.means, stored, strict=True))
+        self.direction = (forget - retain).double()
+        names = [f"{name}.weight" for name in model.text_projections()]
+        self.before = {name: model.denoiser.get_parameter(name).double() for name in names}
+        self.edit = DeltaEdit({name: self.after(name) - weight for name, weight in self.before.items()})
+
+    def after(self, name: str, norm: float = 1.0) -> Tensor:
+        """A matrix after the edit; ``norm``: of the direction, where it is to be squared."""
+        return upstream_edits.fork_weight(self.before[name], self.direction, self.strength / norm)
+
+    def answer(self, case: Case, edited: bool) -> Tensor:
+        """The network's answer."""
+        texts = prompts(case, case.raw("x_text_index") if "x_text_index" in case else None)
+        with applied(self.model, [(self.edit, 1.0)] if edited else []):
+            return self.model.denoiser(case["x"], case["t"], texts.tokens, texts.mask, case.get("len_mask"))
 
 
-def _edited(model: Salad, layers: list[str], arrays: Arrays) -> Iterator[tuple[str, Tensor]]:
-    direction = (arrays.tensor("c_forget") - arrays.tensor("c_retain")).double()
-    for name in layers:
-        weight = model.denoiser.get_parameter(f"{name}.weight").double()
-        yield name, upstream_edits.fork_weight(weight, direction, float(arrays["uce_lambda"]))
+UCE_ROWS: Table = {
+    "c_(forget|retain)": lambda case, run, side: run.means[side],
+    "before/(.+)": lambda case, run, name: (run.before[name], case.raw(f"before/{name}"), 0.0),
+    "after/(.+)": lambda case, run, name: run.after(name),
+    # the norm that the fork forgets to square, what follows from it, and matrices with the right one
+    "direction_norm": lambda case, run: run.direction.norm(),
+    "gain_along_direction": lambda case, run: abs(1 - run.strength * run.direction.norm()),
+    "unit_norm_after/(.+)": lambda case, run, name: run.after(name, float(run.direction.norm())),
+    "pred_before": lambda case, run: run.answer(case, False),
+    "pred_after": lambda case, run: run.answer(case, True),
+}
 
 
-def _direction(model: Salad, arrays: Arrays) -> Iterator[Check]:
-    """The norm that the fork forgets to square, what follows from it, and matrices with the right one."""
-    direction = (arrays.tensor("c_forget") - arrays.tensor("c_retain")).double()
-    norm, strength = float(direction.norm()), float(arrays["uce_lambda"])
-    yield compare("direction_norm", norm, arrays["direction_norm"], NETWORK)
-    yield compare("gain_along_direction", abs(1 - strength * norm), arrays["gain_along_direction"], NETWORK)
-    for key in (key for key in arrays if key.startswith("unit_norm_after/")):
-        weight = model.denoiser.get_parameter(key.partition("/")[2]).double()
-        ours = upstream_edits.fork_weight(weight, direction, strength / norm)
-        yield compare(key, ours, arrays[key], NETWORK)
+def unlearn_uce(folder: Path) -> Iterator[Check]:
+    """Mean words, edited matrices, answers before and after, the saved file; and the edit as ours, on and off."""
+    yield from strange(folder, ".npz", ".json")
+    case = Case.read(folder)
+    with torch.no_grad():
+        if "base_checkpoint" in case.facts:
+            base = Path(case.facts["base_checkpoint"])
+            opt = next(path for path in checkpoints(folder) if path.parent.name == base.name)
+            model = load_authors(opt.parents[1], base.name, variant="upstream")
+        else:
+            model = model_for(case, lambda m: deviation(Edited(case, m).answer(case, False), case.raw("pred_before")))
+        run = Edited(case, model)
+        if "edited_keys" in case.facts:
+            yield exact("edited_keys", sorted(run.before), sorted(case.facts["edited_keys"]))
+        yield from case.rows(run, UCE_ROWS, NETWORK)
+        plain = run.answer(case, False)
+        run.answer(case, True)
+        yield exact("reverted", bool(torch.equal(run.answer(case, False), plain)), True)
+    yield from _saved(case, run)
+    yield from case.unread()
 
 
-def _answers(model: Salad, edit: DeltaEdit, arrays: Arrays) -> Iterator[Check]:
-    """Answers of the network without and with the edit, and without again."""
-    texts = prompts(arrays, arrays["x_text_index"])
-    inputs = (arrays.tensor("x"), arrays.tensor("t"), texts.tokens, texts.mask, arrays.tensor("len_mask"))
-    plain = model.denoiser(*inputs)
-    yield compare("pred_before", plain, arrays["pred_before"], NETWORK)
-    with applied(model, [(edit, 1.0)]):
-        yield compare("pred_after", model.denoiser(*inputs), arrays["pred_after"], NETWORK)
-    yield exact("reverted", bool(torch.equal(model.denoiser(*inputs), plain)), True)
-
-
-def _saved(folder: Path, model: Salad, arrays: Arrays, edited: list[str]) -> Iterator[Check]:
+def _saved(case: Case, run: Edited) -> Iterator[Check]:
     """The fork's file: layout, edited matrices, everything else as in the base; our loader takes it."""
-    tar = folder / "model" / "latest.tar"
-    stored, base = read_state(tar, ("denoiser",), "a SALAD denoiser"), model.denoiser.state_dict()
+    name = Path(str(case.facts.get("edited_checkpoint", ""))).name
+    tar = next((path for path in checkpoints(case.folder, LATEST) if path.parents[1].name == name), None)
+    if tar is None:
+        yield unchecked("the edited file", "none is named")
+        return
+    stored, base = read_state(tar, ("denoiser",), "a SALAD denoiser"), run.model.denoiser.state_dict()
     yield exact("file keys", sorted(load_tensors(tar)), ["denoiser", "epoch"])
     changed = sorted(key for key in base if not torch.equal(stored[key], base[key]))
-    yield exact("file, changed", changed, sorted(edited))
-    for key in edited:
-        yield compare(f"file, {key}", stored[key], arrays[f"after/{key}"], NETWORK)
-    again = load_authors(folder.parent, folder.name, denoiser_file=tar.name, variant="upstream")
+    yield exact("file, changed", changed, sorted(run.before))
+    for key in run.before:
+        yield compare(f"file, {key}", stored[key], run.after(key), NETWORK)
+    again = load_authors(tar.parents[2], name, denoiser_file=tar.name, variant="upstream")
     same = all(torch.equal(value, stored[key]) for key, value in again.denoiser.state_dict().items())
     yield exact("file, loaded by ours", same, True)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hmu.backbones.base import State
-from hmu.backbones.salad.authors import denoiser_options, load_authors, split_lora
+from hmu.backbones.salad.authors import denoiser_options, split_lora
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.vae import sample_posterior
 from hmu.checkpoints.authors import read_state
@@ -25,61 +25,44 @@ from hmu.methods.applying import applied
 from hmu.methods.edit import AdapterEdit
 from hmu.methods.teacher import erase_target, predict_jointly
 from hmu.methods.upstream import salad_fork as upstream
-from hmu.text.base import TextCondition
-from tests import published
-from tests.parity.checks import Check, compare, exact
-from tests.parity.salad_files import DOUBLE, NETWORK, Arrays, deviation, models, pick, prompts
+from tests.parity.case import DOUBLE, Case, Table, checkpoints, manifest, read_json, strange
+from tests.parity.checks import Check, compare, deviation, exact, fewest_failures, nearest, unchecked
+from tests.parity.fills import Fill, doubled, filled, fills
+from tests.parity.salad_models import (
+    LATEST,
+    NETWORK,
+    fits,
+    full_size,
+    model_for,
+    prompts,
+    stored_models,
+)
+from tests.published import backbone
 
-BETAS = {"linear_betas": "linear", "configured_betas": None}
-TARGETS = ("vs_noise", "vs_target", "vs_target_masked")
 SIDES = ("retain", "forget")
+MERGED = 1e-4  # float32 of merged against live adapters: two orders of summation, through all layers
+LAYER = "transformer.middle_block.cross_attn.Wv"  # whose gradients are stored
+LOSS = r"loss_(vs_noise|vs_target|vs_target_masked)_(linear|configured)_betas"
+Factors = dict[str, tuple[Tensor, Tensor]]
 
 
-def _arrays(case: Path, *documents: str) -> tuple[Arrays, list[Check]]:
-    strange = sorted(p.name for p in case.iterdir() if p.name not in {"vectors.npz", *documents})
-    return Arrays(case / "vectors.npz"), [Check(f"file '{n}' of unknown kind", float("inf"), 0.0) for n in strange]
-
-
-def _latents(model: Salad, arrays: Arrays) -> Iterator[Check]:
-    """Both sides' latents, sampled with the stored noise."""
+def _latent(case: Case, model: Salad, side: str) -> Tensor:
+    """One side's latent, sampled with the stored noise."""
     with torch.no_grad():
-        for side in SIDES:
-            mean, logvar = model.vae.encode(arrays.tensor(f"{side}_motion"))
-            latent = sample_posterior(mean, logvar, arrays.tensor(f"{side}_vae_eps"))
-            yield compare(f"{side}_latent", latent, arrays[f"{side}_latent"], NETWORK)
+        return sample_posterior(*model.vae.encode(case[f"{side}_motion"]), case[f"{side}_vae_eps"])
 
 
-# -- LoRA ------------------------------------------------------------------------------------------------------------
-def unlearn_lora(case: Path) -> Iterator[Check]:
-    """Adapters on the authors' checkpoint, the contrastive loss in all its variants, names and trainable shares."""
-    arrays, strange = _arrays(case, "lora.json", "manifest_full.json")
-    yield from strange
-    facts = json.loads((case / "lora.json").read_text(encoding="utf-8"))
-    base = case.parent / facts["base_checkpoint"]
-    tar = case.parent / facts["lora_checkpoint"] / "model" / "latest.tar"
-    model = load_authors(base.parent, base.name, variant="upstream")
-    stored = read_state(tar, ("denoiser",), "a SALAD denoiser")
-    factors = split_lora(stored)[1]
-    yield from _latents(model, arrays)
-    yield from _listed(facts, model, tar, stored)
-    yield from _adapted(model, factors, arrays)
-    yield from _contrast(model, factors, arrays)
-    if (case / "manifest_full.json").is_file():
-        yield from _full_size(case / "manifest_full.json", base)
-    yield from arrays.unread()
+LATENT_ROWS: Table = {"(retain|forget)_latent": _latent}
 
 
-def _listed(facts: Mapping[str, Any], model: Salad, tar: Path, stored: Mapping[str, Tensor]) -> Iterator[Check]:
-    targets = model.adapter_targets
-    yield exact("injected_modules", sorted(targets), sorted(facts["injected_modules"]))
-    yield exact("checkpoint_top_level_keys", sorted(load_tensors(tar)), sorted(facts["checkpoint_top_level_keys"]))
-    yield exact("checkpoint_keys", sorted(stored), sorted(facts["checkpoint_keys"]))
-    ours = {_fork_name(name, targets) for name, _ in model.denoiser.state_dict().items()}
-    ours |= {f"{layer}.{leaf}" for layer in targets for leaf in ("lora_a", "lora_b")}
-    yield exact("checkpoint_keys, from our names", sorted(ours), sorted(facts["checkpoint_keys"]))
-    random = sorted(f"{layer}.{leaf}" for layer in targets for leaf in ("weight", "bias"))
-    expected = facts["keys_left_at_random_init_when_lora_flag_is_forgotten"]
-    yield exact("keys at random without the flag", random, sorted(expected))
+# -- LoRA --------------------------------------------------------------------------------------------------------------
+class Adapted(NamedTuple):
+    """A model and the fork's adapters for it; of filled ones the unrounded values, and no file."""
+
+    model: Salad
+    factors: Factors
+    file: Path | None = None
+    precise: Factors | None = None
 
 
 def _fork_name(name: str, targets: list[str]) -> str:
@@ -87,85 +70,183 @@ def _fork_name(name: str, targets: list[str]) -> str:
     return f"{layer}.original_linear.{leaf}" if layer in set(targets) else name
 
 
-def _adapted(model: Salad, factors: dict[str, tuple[Tensor, Tensor]], arrays: Arrays) -> Iterator[Check]:
+def _fork_state(targets: list[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {_fork_name(name, targets): value for name, value in state.items()}
+
+
+def _plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.replace(".original_linear.", "."): value for name, value in state.items()}
+
+
+def _filled_adapters(case: Case) -> Iterator[Adapted]:
+    """The published size with adapters, filled under the fork's names, or the base under its own."""
+    rank = int(case.number("rank", 16))
+    for before, inside in (("", True), ("", False), ("denoiser.", True), ("denoiser.", False)):
+        for fill in fills(case.folder.name, before=(before,)):
+            model = full_size(case)
+            targets = model.adapter_targets if inside else []
+            filled(model.vae, Fill(fill.rule, "vae." if before else ""))
+            filled(model.denoiser, fill, partial(_fork_state, targets), _plain_state)
+            shapes = {name: model.denoiser.get_parameter(f"{name}.weight").shape for name in model.adapter_targets}
+            pairs = {
+                name: (fill.values(f"{name}.lora_a", (rank, i)), fill.values(f"{name}.lora_b", (o, rank)))
+                for name, (o, i) in shapes.items()
+            }
+            precise = {n: (torch.from_numpy(a), torch.from_numpy(b)) for n, (a, b) in pairs.items()}
+            yield Adapted(model.eval(), {n: (a.float(), b.float()) for n, (a, b) in precise.items()}, precise=precise)
+
+
+def _stored_adapters(case: Case) -> Iterator[Adapted]:
+    """The base and every file of adapters beside the case that fits it; those that ``lora.json`` names, if it does."""
+    tars = [path for path in checkpoints(case.folder, "*.tar") if path.parent.name == "model"]
+    if "lora_checkpoint" in case.facts:
+        tars = [path for path in tars if path.parents[1].name == Path(case.facts["lora_checkpoint"]).name]
+    for tar in tars:
+        try:
+            factors = split_lora(read_state(tar, ("denoiser",), "a SALAD denoiser"))[1]
+        except CheckpointError:
+            continue
+        for model in stored_models(case.folder) if factors else ():
+            sizes = {n: (w.shape[1], w.shape[0]) for n, w in _targets(model).items()}
+            if fits(model, case) and sizes == {n: (a.shape[1], b.shape[0]) for n, (a, b) in factors.items()}:
+                yield Adapted(model, factors, tar)
+
+
+def _targets(model: Salad) -> dict[str, Tensor]:
+    return {name: model.denoiser.get_parameter(f"{name}.weight") for name in model.adapter_targets}
+
+
+def _applied(case: Case, adapted: Adapted, alpha: float | None) -> Tensor:
+    """The network's answer with the adapters at ``alpha``; None = without them."""
+    model, texts = adapted.model, prompts(case, case.raw("x_text_index") if "x_text_index" in case else None)
+    edits = [] if alpha is None else [(AdapterEdit(adapted.factors, alpha=alpha), 1.0)]
+    with torch.no_grad(), applied(model, edits):
+        return model.denoiser(case["x"], case["t"], texts.tokens, texts.mask, case.get("len_mask"))
+
+
+def _rank(adapted: Adapted) -> int:
+    return len(next(iter(adapted.factors.values()))[0])
+
+
+def _alpha(case: Case, adapted: Adapted) -> float:
+    return case.number("alpha", _rank(adapted))
+
+
+LORA_ROWS: Table = {
+    "rank": lambda case, adapted: _rank(adapted),
+    "pred_base": lambda case, adapted: _applied(case, adapted, None),
+    "pred_lora_train_scale": lambda case, adapted: _applied(case, adapted, _alpha(case, adapted)),
+    "pred_lora_eval_scale": lambda case, adapted: _applied(case, adapted, 1.0),
+}
+
+
+def unlearn_lora(folder: Path) -> Iterator[Check]:
+    """Adapters on the authors' checkpoint, the contrastive loss in all its variants, names and trainable shares."""
+    yield from strange(folder, ".npz", ".json")
+    case = Case.read(folder)
+
+    def error(adapted: Adapted) -> float:
+        return sum(deviation(LORA_ROWS[name](case, adapted), case.raw(name))
+                   for name in ("pred_base", "pred_lora_train_scale") if name in case)  # fmt: skip
+
+    adapted = nearest(list(_stored_adapters(case)) or _filled_adapters(case), error)
+    if adapted is None:
+        raise CheckpointError(f"case {folder.name}: no SALAD model with adapters of its sizes")
+    yield from case.rows(adapted.model, LATENT_ROWS, NETWORK)
+    yield from _listed(case, adapted)
+    yield from _adapted(case, adapted)
+    yield from _contrast(case, adapted)
+    if (path := folder / "manifest_full.json").is_file():
+        yield from _full_size(path)
+    yield from case.unread()
+
+
+def _listed(case: Case, adapted: Adapted) -> Iterator[Check]:
+    """The names of the fork's file."""
+    facts, targets = case.facts, adapted.model.adapter_targets
+    if adapted.file is None or "checkpoint_keys" not in facts:
+        yield unchecked("names of the file", "no list of them, or no file")
+        return
+    stored = read_state(adapted.file, ("denoiser",), "a SALAD denoiser")
+    ours = {_fork_name(name, targets) for name in adapted.model.denoiser.state_dict()}
+    ours |= {f"{layer}.{leaf}" for layer in targets for leaf in ("lora_a", "lora_b")}
+    lists = {
+        "injected_modules": targets,
+        "checkpoint_top_level_keys": load_tensors(adapted.file),
+        "checkpoint_keys": stored,
+        "keys_left_at_random_init_when_lora_flag_is_forgotten": [
+            f"{n}.{x}" for n in targets for x in ("weight", "bias")
+        ],
+    }
+    for key, names in lists.items():
+        if key in facts:
+            yield exact(key, sorted(names), sorted(facts[key]))
+    yield exact("checkpoint_keys, from our names", sorted(ours), sorted(facts["checkpoint_keys"]))
+
+
+def _adapted(case: Case, adapted: Adapted) -> Iterator[Check]:
     """Answers without, with, and with wrongly scaled adapters; merged and injected adapters agree."""
-    texts = prompts(arrays, arrays["x_text_index"])
-    x, time, mask = (arrays.tensor(name) for name in ("x", "t", "len_mask"))
-    alpha, rank = float(arrays["alpha"]), int(arrays["rank"])
-    edit = AdapterEdit(factors, alpha=alpha)
-    yield exact("rank", edit.rank, rank)
-    with torch.no_grad():
-        plain = model.denoiser(x, time, texts.tokens, texts.mask, mask)
-        yield compare("pred_base", plain, arrays["pred_base"], NETWORK)
-        for name, scale in (("pred_lora_train_scale", alpha), ("pred_lora_eval_scale", 1.0)):
-            with applied(model, [(AdapterEdit(factors, alpha=scale), 1.0)]):
-                merged = model.denoiser(x, time, texts.tokens, texts.mask, mask)
-            yield compare(name, merged, arrays[name], NETWORK)
-        yield exact("reverted", bool(torch.equal(model.denoiser(x, time, texts.tokens, texts.mask, mask), plain)), True)
-        double = copy.deepcopy(model).double()
-        words = prompts(arrays, arrays["x_text_index"], torch.float64)
-        with applied(double, [(edit, 1.0)]):
-            exactly = double.denoiser(x.double(), time, words.tokens, words.mask, mask)
-        yield compare("pred_lora_train_scale_f64", exactly, arrays["pred_lora_train_scale_f64"], DOUBLE)
-        adapted = _injected(model, factors, alpha)
-        live = adapted.denoiser(x, time, texts.tokens, texts.mask, mask)
-        yield compare("adapters injected by PEFT", live, arrays["pred_lora_train_scale"], NETWORK)
-        with applied(model, [(edit, 1.0)]):
-            merged = model.denoiser(x, time, texts.tokens, texts.mask, mask)
-        bound = max(NETWORK, 10 * float(arrays["merged_max_diff"]))
-        yield Check("merged_max_diff", float((live - merged).abs().max()), bound)
+    yield from case.rows(adapted, LORA_ROWS, NETWORK)
+    plain, alpha = _applied(case, adapted, None), _alpha(case, adapted)
+    merged = _applied(case, adapted, alpha)
+    yield exact("reverted", bool(torch.equal(_applied(case, adapted, None), plain)), True)
+    if case.find(".*_f64"):
+        twins = (
+            Adapted(twin, factors)
+            for twin in doubled(adapted.model)
+            for factors in (adapted.precise, adapted.factors)
+            if factors is not None
+        )
+        yield from fewest_failures(list(case.double().rows(twin, LORA_ROWS, DOUBLE)) for twin in twins)
+    live = _applied(case, Adapted(_injected(adapted, alpha), adapted.factors), None)
+    if "pred_lora_train_scale" in case:
+        yield compare("adapters injected by PEFT", live, case.raw("pred_lora_train_scale"), NETWORK)
+    yield compare("merged_max_diff", live, merged, max(MERGED, 10 * case.number("merged_max_diff", 0)))
 
 
-def _injected(model: Salad, factors: Mapping[str, tuple[Tensor, Tensor]], alpha: float) -> Salad:
-    """A copy of ``model`` with live adapters that hold ``factors``."""
-    twin = copy.deepcopy(model)
-    rank = next(iter(factors.values()))[0].shape[0]
-    trained = adapters.inject(twin, rank, alpha, 0.0)
+def _injected(adapted: Adapted, alpha: float) -> Salad:
+    """A copy of the model with live adapters."""
+    twin = copy.deepcopy(adapted.model)
+    trained = adapters.inject(twin, _rank(adapted), alpha, 0.0)
     with torch.no_grad():
-        for name, (down, up) in factors.items():
+        for name, (down, up) in adapted.factors.items():
             trained[f"{name}.lora_A"].copy_(down)
             trained[f"{name}.lora_B"].copy_(up)
     return twin
 
 
-def _contrast(model: Salad, factors: dict[str, tuple[Tensor, Tensor]], arrays: Arrays) -> Iterator[Check]:
+def _contrast(case: Case, adapted: Adapted) -> Iterator[Check]:
     """``retain - lambda forget`` against noise or the true target, under both schedules, with the stored gradients."""
-    twin = _injected(model, factors, float(arrays["alpha"]))
-    weight = float(arrays["lambda_forget"])
-    layer = adapters.lora_layers(twin.network())["transformer.middle_block.cross_attn.Wv"]
-    for target in TARGETS:
-        for betas, schedule in BETAS.items():
-            name = f"loss_{target}_{betas}"
-            if name not in arrays:
-                continue
-            twin.zero_grad()
-            sides = [_side(twin, arrays, side, target, schedule) for side in SIDES]
-            terms = upstream.contrast(sides[0], sides[1], weight)
-            terms["loss"].backward()
-            yield compare(name, terms["loss"].detach(), arrays[name], NETWORK)
-            for side in SIDES:
-                yield compare(f"{name}_{side}", terms[side], arrays[f"{name}_{side}"], NETWORK)
-            for leaf, module in (("lora_a", layer.lora_A), ("lora_b", layer.lora_B)):
-                key = f"grad_{name}_{leaf}"
-                if key in arrays:
-                    yield compare(key, module[adapters.ADAPTER].weight.grad, arrays[key], NETWORK)
-            silent = [n for n, p in twin.named_parameters() if p.requires_grad and not _moved(p.grad)]
-            yield exact(f"{name}: adapters without gradient", silent, [])
+    twin = _injected(adapted, _alpha(case, adapted))
+    layer = adapters.lora_layers(twin.network())[LAYER]
+    for found in case.find(LOSS):
+        name, target, betas = found[0], found[1], None if found[2] == "configured" else found[2]
+        twin.zero_grad()
+        sides = [_side(case, twin, side, target, betas) for side in SIDES]
+        terms = upstream.contrast(sides[0], sides[1], case.number("lambda_forget", 1.0))
+        terms["loss"].backward()
+        rows = {name: terms["loss"]} | {f"{name}_{side}": terms[side] for side in SIDES}
+        for leaf, module in (("a", layer.lora_A), ("b", layer.lora_B)):
+            gradient = module[adapters.ADAPTER].weight.grad  # type: ignore[operator, index]
+            rows[f"grad_{name}_lora_{leaf}"] = gradient
+        yield from case.given(rows, NETWORK)
+        silent = [n for n, p in twin.named_parameters() if p.requires_grad and not _moved(p.grad)]
+        yield exact(f"{name}: adapters without gradient", silent, [])
 
 
 def _moved(gradient: Tensor | None) -> bool:
     return gradient is not None and bool(gradient.abs().sum() > 0)
 
 
-def _side(model: Salad, arrays: Arrays, side: str, target: str, schedule: str | None) -> tuple[Tensor, Tensor]:
-    """``(prediction, answer)`` of one side, from its stored latent, noise and timesteps."""
+def _side(case: Case, model: Salad, side: str, target: str, schedule: str | None) -> tuple[Tensor, Tensor]:
+    """``(prediction, target)`` of one side, from its stored latent, noise and timesteps."""
     process = upstream.process_of(model, schedule)
-    latent, noise, time = (arrays.tensor(f"{side}_{name}") for name in ("latent", "noise", "t"))
-    texts = prompts(arrays, arrays[f"{side}_text_index"])
-    lengths = model.latent_lengths(arrays.tensor(f"{side}_m_lens"))
+    latent, noise, time = (case[f"{side}_{name}"] for name in ("latent", "noise", "t"))
+    texts = prompts(case, case.raw(f"{side}_text_index"))
     if target == "vs_target_masked":
         original, model.diffusion = model.diffusion, process
         try:
+            lengths = model.latent_lengths(case[f"{side}_m_lens"])
             state = model.noised(latent, noise, time, lengths)
         finally:
             model.diffusion = original
@@ -174,21 +255,20 @@ def _side(model: Salad, arrays: Arrays, side: str, target: str, schedule: str | 
     return model.predict(state, texts), noise if target == "vs_noise" else state.target
 
 
-def _full_size(path: Path, base: Path) -> Iterator[Check]:
+def _full_size(path: Path) -> Iterator[Check]:
     """Names, shapes and trainable flags at the published size, and the table of trainable shares."""
-    listed = json.loads(path.read_text(encoding="utf-8"))
-    expected = listed["state_dict"]
-    shapes = {n.replace(".original_linear.", "."): torch.empty(v["shape"], device="meta") for n, v in expected.items()}
-    kept = {name: value for name, value in shapes.items() if not name.endswith((".lora_a", ".lora_b"))}
-    options = denoiser_options(kept, {"n_heads": 1}, path)
-    latent, width = kept["input_process.layers.0.weight"].shape[1], kept["word_emb.weight"].shape[1]
-    model = published.backbone("salad", text=None, vae={"latent_dim": latent}, denoiser=options, text_width=width)
+    listed = read_json(path)
+    shapes = {n.replace(".original_linear.", "."): torch.empty(v["shape"], device="meta")
+              for n, v in listed["state_dict"].items()}  # fmt: skip
+    base = {name: value for name, value in shapes.items() if not name.endswith((".lora_a", ".lora_b"))}
+    options = denoiser_options(base, {"n_heads": 1}, path)
+    latent, width = base["input_process.layers.0.weight"].shape[1], base["word_emb.weight"].shape[1]
+    model = backbone("salad", text=None, vae={"latent_dim": latent}, denoiser=options, text_width=width)
     targets = model.adapter_targets
     yield exact("manifest injected_modules", sorted(targets), sorted(listed["injected_modules"]))
-    total = sum(value.numel() for value in kept.values() if value is not kept.get("pos_emb.pe"))
-    yield exact("manifest parameters", sum(p.numel() for p in model.denoiser.parameters()), total)
-    if "denoiser_parameters_without_clip" in listed:
-        yield exact("manifest parameters without CLIP", total, listed["denoiser_parameters_without_clip"])
+    total = sum(value.numel() for name, value in base.items() if name != "pos_emb.pe")
+    told = listed.get("denoiser_parameters_without_clip", total)
+    yield exact("manifest parameters", [sum(p.numel() for p in model.denoiser.parameters()), total], [told, told])
     for rank, share in listed["trainable_fraction"].items():
         trained, whole = adapters.count(model, int(rank))
         with_clip = whole + int(listed["clip_parameters"])
@@ -201,122 +281,98 @@ def _full_size(path: Path, base: Path) -> Iterator[Check]:
         }
         for key, value in share.items():
             yield compare(f"rank {rank} {key}", ours[key], value, DOUBLE)
-    first = next(name for name in expected if name.endswith(".lora_a"))
-    trained_names = adapters.inject(model, expected[first]["shape"][0], 1.0, 0.0)
-    found: dict[str, dict[str, Any]] = {}
-    plain = {n.replace(".base_layer.", "."): p for n, p in model.denoiser.state_dict(keep_vars=True).items()}
-    for name, value in plain.items():
-        if ".lora_" not in name:
-            found[_fork_name(name, targets)] = {"shape": list(value.shape), "requires_grad": value.requires_grad}
-    for name, parameter in trained_names.items():
-        fork = name.replace(".lora_A", ".lora_a").replace(".lora_B", ".lora_b")
-        found[fork] = {"shape": list(parameter.shape), "requires_grad": parameter.requires_grad}
-    yield exact("manifest names", sorted(found), sorted(expected))
-    for key in ("shape", "requires_grad"):
-        ours_by_name = {name: value[key] for name, value in found.items()}
-        yield exact(f"manifest {key}", ours_by_name, {name: value[key] for name, value in expected.items()})
+    rank = next(value.shape[0] for name, value in shapes.items() if name.endswith(".lora_a"))
+    trained_names = adapters.inject(model, rank, 1.0, 0.0)
+    state = {n.replace(".base_layer.", "."): p for n, p in model.denoiser.state_dict(keep_vars=True).items()}
+    state = {_fork_name(name, targets): value for name, value in state.items() if ".lora_" not in name}
+    state |= {n.replace(".lora_A", ".lora_a").replace(".lora_B", ".lora_b"): p for n, p in trained_names.items()}
+    yield from manifest(path, state)
+    wanted = {n: v["requires_grad"] for n, v in listed["state_dict"].items()}
+    yield exact("manifest requires_grad", {n: v.requires_grad for n, v in state.items()}, wanted)
 
 
-# -- ESD -------------------------------------------------------------------------------------------------------------
-def unlearn_esd(case: Path) -> Iterator[Check]:
+# -- ESD ---------------------------------------------------------------------------------------------------------------
+class Erasing:
+    """The fork's erasing loss: the trained copy, the frozen base, and their answers on the stored states."""
+
+    def __init__(self, case: Case, base: Salad, student: Salad) -> None:
+        self.base, self.student = base, student
+        self.texts = {side: prompts(case, case.raw(f"{side}_text_index")) for side in SIDES}
+        self.null = prompts(case, np.zeros_like(case.raw("forget_text_index")))
+        lengths = {side: case[f"{side}_m_lens"] for side in SIDES}
+        stored = {s: [case[f"{s}_{name}"] for name in ("latent", "noise", "t")] for s in SIDES}
+        self.noisy, self.kept = (upstream.noised(base.diffusion, *stored[s]) for s in ("forget", "retain"))
+        self.concept = upstream.masked_output(student, self.noisy, lengths["forget"], self.texts["forget"])
+        self.frozen = upstream.masked_output(base, self.noisy, lengths["forget"], self.texts["forget"])
+        self.empty = upstream.masked_output(base, self.noisy, lengths["forget"], self.null)
+        self.retained = upstream.masked_output(student, self.kept, lengths["retain"], self.texts["retain"])
+        pair = (self.retained, stored["retain"][1])
+        self.terms = upstream.neutralise(self.concept, self.empty, pair, case.number("preservation_weight", 0.1))
+
+    def formula(self, case: Case, space: str) -> list[float]:
+        """The published formula for every eta: over everything, padding zeroed as ours does, or in noise space."""
+        outputs = (self.concept, self.frozen, self.empty)
+        if space == "_masked_zeroed":
+            valid = length_mask(self.base.latent_lengths(case["forget_m_lens"]), self.noisy.inputs.shape[1])
+            state = State(self.noisy.inputs, self.noisy.time, self.noisy.target, valid)
+            null, frozen = predict_jointly(self.base, [(state, self.null), (state, self.texts["forget"])])
+            output = self.student.predict(state, self.texts["forget"])
+            targets = [erase_target(null, frozen, null, eta) for eta in case.raw("etas").tolist()]
+            return [float(self.student.distance(output, target, state).mean()) for target in targets]
+        if space == "_eps_space":
+            to_noise = self.base.diffusion.to_noise
+            outputs = tuple(to_noise(out, self.noisy.inputs, self.noisy.time) for out in outputs)  # type: ignore[assignment]
+        concept, frozen, empty = outputs
+        targets = [erase_target(empty, frozen, empty, eta) for eta in case.raw("etas").tolist()]
+        return [float(upstream.square(concept, target)) for target in targets]
+
+    def early_commit(self, case: Case) -> list[float]:
+        """Commit 316a981: pure noise of one joint token, one prompt for all, both sides from the trained model.
+
+        ``||(1 + eta) (out(c) - out(""))||^2``, of which only the left side has a gradient.
+        """
+        noise, lengths = case["old_noise"], self.student.latent_lengths(case["forget_m_lens"])
+        state = State(noise, case["forget_t"], noise, length_mask(lengths, noise.shape[1]))
+        rows = [prompts(case, np.full(len(noise), row)) for row in (int(case.raw("old_concept_index")), 0)]
+        concept, null = (self.student.predict(state, row) for row in rows)
+        targets = [null - eta * (concept - null) for eta in case.raw("etas").tolist()]
+        return [float(upstream.square(concept, target)) for target in targets]
+
+
+ESD_ROWS: Table = {
+    "(retain|forget)_latent": lambda case, run, side: _latent(case, run.base, side),
+    "x_t": lambda case, run: run.noisy.inputs,
+    "pred_trainable_concept": lambda case, run: run.concept,
+    "pred_frozen_concept": lambda case, run: run.frozen,
+    "pred_frozen_null": lambda case, run: run.empty,
+    "preserve_pred": lambda case, run: run.retained,
+    "head_loss_total": lambda case, run: run.terms["loss"],
+    "head_loss_(erase|preserve)": lambda case, run, which: run.terms[which],
+    "preserve_loss_vs_target": lambda case, run: upstream.square(run.retained, run.kept.target),
+    "formula_loss(|_masked_zeroed|_eps_space)": lambda case, run, space: run.formula(case, space),
+    "old_loss_316a981": lambda case, run: run.early_commit(case),
+}
+
+
+def unlearn_esd(folder: Path) -> Iterator[Check]:
     """The fork's erasing loss as it runs, the published formula with every stored eta, and an early commit's loss."""
-    arrays, strange = _arrays(case)
-    yield from strange
-    texts = {side: prompts(arrays, arrays[f"{side}_text_index"]) for side in SIDES}
-    null = prompts(arrays, np.zeros_like(arrays["forget_text_index"]))
-    lengths = {side: arrays.tensor(f"{side}_m_lens") for side in SIDES}
-    shape = arrays["forget_latent"].shape[-1], arrays["text_emb"].shape[-1]
+    yield from strange(folder, ".npz", ".json")
+    case = Case.read(folder)
+    texts, lengths = prompts(case, case.raw("forget_text_index")), case["forget_m_lens"]
 
-    def fits(model: Salad) -> bool:
-        return (model.vae.options.latent_dim, model.text_width) == shape
+    def error(name: str) -> Callable[[Salad], float]:
+        x = case["x_t"]
+        state = State(x, case["forget_t"], x, torch.ones(x.shape[:2], dtype=torch.bool))
+        return lambda model: deviation(upstream.masked_output(model, state, lengths, texts), case.raw(name))
 
     with torch.no_grad():
-        x, time = arrays.tensor("x_t"), arrays.tensor("forget_t")
-        blank = State(x, time, x, torch.ones(x.shape[:2], dtype=torch.bool))
-
-        def asked(model: Salad) -> Tensor:
-            return upstream.masked_output(model, blank, lengths["forget"], texts["forget"])
-
-        base = pick(case, models(case), fits, lambda m: deviation(asked(m), arrays["pred_frozen_concept"]))
-        student = _student(case, fits, lambda m: deviation(asked(m), arrays["pred_trainable_concept"]))
-        yield from _latents(base, arrays)
-        stored = {s: [arrays.tensor(f"{s}_{name}") for name in ("latent", "noise", "t")] for s in SIDES}
-        noisy, kept = (upstream.noised(base.diffusion, *stored[s]) for s in ("forget", "retain"))
-        yield compare("x_t", noisy.inputs, arrays["x_t"], NETWORK)
-        mine = upstream.masked_output(student, noisy, lengths["forget"], texts["forget"])
-        concept = upstream.masked_output(base, noisy, lengths["forget"], texts["forget"])
-        empty = upstream.masked_output(base, noisy, lengths["forget"], null)
-        held = upstream.masked_output(student, kept, lengths["retain"], texts["retain"])
-        named = {"trainable_concept": mine, "frozen_concept": concept, "frozen_null": empty}
-        for name, value in named.items():
-            yield compare(f"pred_{name}", value, arrays[f"pred_{name}"], NETWORK)
-        yield compare("preserve_pred", held, arrays["preserve_pred"], NETWORK)
-        weight = float(arrays["preservation_weight"])
-        terms = upstream.neutralise(mine, empty, (held, stored["retain"][1]), weight)
-        for ours, theirs in (("loss", "total"), ("erase", "erase"), ("preserve", "preserve")):
-            yield compare(f"head_loss_{theirs}", terms[ours], arrays[f"head_loss_{theirs}"], NETWORK)
-        true = upstream.square(held, kept.target)
-        yield compare("preserve_loss_vs_target", true, arrays["preserve_loss_vs_target"], NETWORK)
-        yield from _formulas(base, student, arrays, noisy, (mine, concept, empty), (texts["forget"], null))
-        yield from _early_commit(student, arrays, lengths["forget"])
-    yield from arrays.unread()
-
-
-def _student(case: Path, fits: Callable[[Salad], bool], error: Callable[[Salad], float]) -> Salad:
-    """The trained copy: among the fork's edited checkpoints beside the case, the one that fits its answers best."""
-    found = []
-    for path in sorted((case.parent / "checkpoints").glob("*/*/model/latest.tar")):
-        if (path.parent / "net_best_fid.tar").is_file():
-            continue
-        try:
-            model = load_authors(path.parents[2], path.parents[1].name, denoiser_file=path.name, variant="upstream")
-        except CheckpointError:
-            continue
-        if fits(model):
-            found.append(model)
-    if not found:
-        raise CheckpointError(f"{case.parent / 'checkpoints'}: no edited denoiser (model/latest.tar) fits {case.name}")
-    return min(found, key=error)
-
-
-def _formulas(
-    base: Salad,
-    student: Salad,
-    arrays: Arrays,
-    noisy: State,
-    outputs: tuple[Tensor, Tensor, Tensor],
-    texts: tuple[TextCondition, TextCondition],
-) -> Iterator[Check]:
-    """The published formula: over everything, with padding zeroed as our backbone does it, and in noise space."""
-    mine, concept, empty = outputs
-    valid = length_mask(base.latent_lengths(arrays.tensor("forget_m_lens")), noisy.inputs.shape[1])
-    masked = State(noisy.inputs, noisy.time, noisy.target, valid)
-    null, asked = predict_jointly(base, [(masked, texts[1]), (masked, texts[0])])
-    answer = student.predict(masked, texts[0])
-    noise = [base.diffusion.to_noise(out, noisy.inputs, noisy.time) for out in outputs]
-    ours: dict[str, list[float]] = {"formula_loss": [], "formula_loss_masked_zeroed": [], "formula_loss_eps_space": []}
-    for eta in arrays["etas"].tolist():
-        ours["formula_loss"].append(float(upstream.square(mine, erase_target(empty, concept, empty, eta))))
-        target = erase_target(null, asked, null, eta)
-        ours["formula_loss_masked_zeroed"].append(float(student.distance(answer, target, masked).mean()))
-        in_noise = erase_target(noise[2], noise[1], noise[2], eta)
-        ours["formula_loss_eps_space"].append(float(upstream.square(noise[0], in_noise)))
-    for name, values in ours.items():
-        if name in arrays:
-            yield compare(name, values, arrays[name], NETWORK)
-
-
-def _early_commit(student: Salad, arrays: Arrays, lengths: Tensor) -> Iterator[Check]:
-    """Commit 316a981: pure noise of one joint token, one prompt for all, both sides from the model being trained."""
-    if "old_noise" not in arrays:
-        return
-    noise, time = arrays.tensor("old_noise"), arrays.tensor("forget_t")
-    state = State(noise, time, noise, length_mask(student.latent_lengths(lengths), noise.shape[1]))
-    index = int(arrays["old_concept_index"])
-    rows = [prompts(arrays, np.full(len(noise), row)) for row in (index, 0)]
-    concept, null = (student.predict(state, row) for row in rows)
-    losses = [float(upstream.self_guided(concept, null, eta)) for eta in arrays["etas"].tolist()]
-    yield compare("old_loss_316a981", losses, arrays["old_loss_316a981"], NETWORK)
+        base = model_for(case, error("pred_frozen_concept"))
+        edits = [model for model in stored_models(folder, LATEST, only_edits=True) if fits(model, case)]
+        student = nearest(edits, error("pred_trainable_concept"))
+        if student is None:
+            raise CheckpointError(f"case {folder.name}: no edited denoiser (model/{LATEST}) fits it")
+        yield from case.rows(Erasing(case, base, student), ESD_ROWS, NETWORK)
+    yield from case.unread()
 
 
 KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"unlearn_lora": unlearn_lora, "unlearn_esd": unlearn_esd}

@@ -18,7 +18,7 @@ from hmu.backbones.base import MotionBackbone, State, Target
 from hmu.backbones.draws import Draws
 from hmu.data.batch import length_mask
 from hmu.methods.base import Side
-from hmu.methods.teacher import Teacher, erase_target
+from hmu.methods.teacher import Teacher
 
 
 def fits(backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
@@ -69,11 +69,6 @@ def neutralise(prediction: Tensor, null: Tensor, retain: tuple[Tensor, Tensor], 
     """``MSE(out(x_t, c), out0(x_t, empty)) + weight MSE(out(x_t', c'), target)``."""
     erase, preserve = square(prediction, null), square(*retain)
     return {"loss": erase + weight * preserve, "erase": erase.detach(), "preserve": preserve.detach()}
-
-
-def self_guided(concept: Tensor, null: Tensor, eta: float) -> Tensor:
-    """An early commit's loss, a scalar: both terms of the target from the trained model, gradient on the left only."""
-    return square(concept, erase_target(null, concept, null, eta).detach())
 
 
 @dataclass(frozen=True)
