@@ -117,7 +117,7 @@ def same_normaliser(label: str, ours: MinMax, case: Case) -> Iterator[Check]:
 def neighbour(folder: Path, pattern: str, array: str) -> dict[str, np.ndarray]:
     """The arrays of the nearest file of a pattern that holds ``array``; empty where there is none."""
     for place in above(folder.resolve()):
-        for path in sorted(place.glob(f"**/{pattern}")):
+        for path in sorted(path for depth in ("", "*/", "*/*/") for path in place.glob(f"{depth}{pattern}")):
             if array in (arrays := read_arrays(path)):
                 return arrays
         if (place / "dev").is_dir() or (place / "README.md").is_file():

@@ -111,6 +111,12 @@ def lcr(folder: Path) -> Iterator[Check]:
     yield from case.unread()
 
 
+def _slope(rows: Tensor, noise: Tensor) -> float:
+    """How much of ``noise`` is in ``rows``, which share one row otherwise."""
+    a, b = (value.double() - value.double().mean(0) for value in (rows, noise))
+    return float((a * b).sum() / (b * b).sum())
+
+
 def _inferred(world: World) -> dict[str, Any]:
     """What arrays and names tell of the runs: codes, adding of noise, alpha (``alpha07``), and the target row."""
     runs: dict[str, Any] = {}
@@ -125,6 +131,8 @@ def _inferred(world: World) -> dict[str, Any]:
         target = None
         if noise is not None and len(noise) == len(lists[0]):
             book = world.codebooks[0].double()
+            alpha = round(_slope(part["new_rows"][: len(noise)], noise) / float(book.std()), 3)
+            args[1] = str(alpha)
             plain = part["new_rows"][: len(noise)].double() - alpha * book.std() * noise.double()
             target = int((book - plain.mean(0)).norm(dim=1).argmin())
         runs[tag] = {"args": args, "lists": lists, "target_code": target}

@@ -1,35 +1,56 @@
 from __future__ import annotations
 
 from tests.parity import __main__ as parity
-from tests.parity.checks import Check, compare, exact
+from tests.parity.checks import Check, compare, exact, unchecked
 
 
-def test_longest_prefix_wins():
-    kinds = {"vae": 1, "vae_t2m": 2, "denoiser": 3}
-    assert parity.runner_for("vae_kit_3layers", kinds) == 1
-    assert parity.runner_for("vae_t2m_3layers", kinds) == 2
-    assert parity.runner_for("other", kinds) is None
+def runner(name):
+    return lambda case: iter([Check(name, 0.0, 0.0)])
+
+
+def test_the_longest_kind_wins_and_its_words_may_have_others_between(tmp_path):
+    kinds = {kind: [(None, runner(kind))] for kind in ("vae", "vae_t2m", "rvq", "rvq_train")}
+
+    def chosen(name):
+        run = parity.runner_for(tmp_path / name, kinds)
+        return run and next(run(tmp_path)).name
+
+    assert chosen("vae_kit_3layers") == "vae"
+    assert chosen("vae_t2m_3layers") == "vae_t2m"
+    assert chosen("rvq_shared_train") == "rvq_train"
+    assert chosen("other") is None
 
 
 def test_a_case_goes_to_the_module_that_claims_it(tmp_path):
-    def runner(name):
-        return lambda case: iter([Check(name, 0.0, 0.0)])
-
-    entries = [(lambda case: case.name == "mine", runner("claimed")), (None, runner("general"))]
+    entries = [(lambda case: case.name == "full_mine", runner("claimed")), (None, runner("general"))]
     for order in (entries, entries[::-1]):
-        run = parity.claimed(order)
-        assert [check.name for check in run(tmp_path / "mine")] == ["claimed"]
-        assert [check.name for check in run(tmp_path / "yours")] == ["general"]
+        kinds = {"full": order}
+        for name, expected in (("full_mine", "claimed"), ("full_yours", "general")):
+            run = parity.runner_for(tmp_path / name, kinds)
+            assert [check.name for check in run(tmp_path)] == [expected]
 
 
-def test_a_system_named_like_a_case_is_not_one(tmp_path):
-    case = tmp_path / "bamm" / "dev" / "bamm"
+def test_a_system_named_like_a_case_is_not_one_and_sets_may_be_nested(tmp_path):
+    case = tmp_path / "bamm" / "more" / "dev" / "bamm"
     case.mkdir(parents=True)
     (tmp_path / "bamm" / "README.md").write_text("")
     (case / "vectors.npz").write_text("")
-    kinds = {"bamm": iter}
+    kinds = {"bamm": [(None, iter)]}
+    assert parity.find_cases(tmp_path / "bamm" / "more", kinds) == [case]
     assert parity.find_cases(tmp_path / "bamm", kinds) == [case]
     assert parity.find_cases(case, kinds) == [case]
+
+
+def test_what_is_not_compared_is_said_and_fails_when_strict(tmp_path):
+    def case(_):
+        yield Check("x", 0.0, 0.0)
+        yield unchecked("'notes.txt'", "unknown kind")
+
+    line, passed = parity.run_case(tmp_path, case)
+    assert passed
+    assert "not compared: 'notes.txt' (unknown kind)" in line
+    assert not parity.run_case(tmp_path, case, strict=True)[1]
+    assert not parity.run_case(tmp_path, lambda _: iter([unchecked("all", "absent")]))[1]
 
 
 def test_compare_sees_shape_nan_and_size():

@@ -54,8 +54,10 @@ class Recipe:
         """Every recipe that a case without a JSON may mean; the words of its name come first."""
         techniques = sorted(("tensor", "replace"), key=lambda word: word not in name)
         said = re.search(r"preserve(\d)(\d*)", name)
-        scales = [float(f"{said[1]}.{said[2] or 0}")] if said else [0.1, 0.5, 1.0]
-        yield from (cls.told(facts, *guess) for guess in product(techniques, scales))
+        usual = (0.1, 0.5, 1.0)
+        scales = [float(f"{said[1]}.{said[2] or 0}")] if said else usual
+        for technique, preserve, erase, ridge in product(techniques, scales, usual, usual):
+            yield cls.told({"erase_scale": erase, "lamb": ridge, **facts}, technique, preserve)
 
     def rounds(self, group: Group, count: int) -> list[tuple[dict[str, Tensor], Tensor | None]]:
         """Weights after UCE and after every round, with the embedding that the round erased."""
