@@ -28,7 +28,7 @@ SPOILT = {
     "salad/clip_text": ["word_emb"],
     "momask/rvq": ["indices", "decoded_partial"],
     "momask/rvq_train": ["step1/codebook_q2"],
-    "momask/mtrans": ["gen_categorical/ids", "edit_inbetween/step2_input_ids", "train/labels"],
+    "momask/mtrans": ["gen_categorical/ids", "gen_greedy/step2_input_ids", "train/labels"],
     "momask/rtrans": ["q2_logits_scale5"],
     "momask/rtrans_noshare": ["train/grad/output_proj_bias"],
     "momask/length": ["logits"],
