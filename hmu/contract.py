@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABCMeta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
+
+from typing_extensions import Self
 
 from hmu.errors import ConfigError
 

@@ -12,10 +12,11 @@ from fnmatch import fnmatch
 from importlib import resources
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from hmu.checkpoints.folders import CONFIG, read_model_config
 from hmu.checkpoints.safe import load_safetensors, save_safetensors, sha256, write_json

@@ -9,11 +9,12 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from hmu.errors import CheckpointError, MissingExtra
 from hmu.text.base import TextEncoder
