@@ -1,4 +1,4 @@
-"""Text, JSON and YAML files that come from others: one way to read them, that runs nothing and always ends.
+"""Text, JSON and YAML files: one way to read those of others, that runs nothing and always ends; one way to write ours.
 
 Every reader of captions, lists, options, tables and records goes through here, so that a byte-order mark, another
 encoding, a file that is no file or a document made to exhaust memory gets the same treatment everywhere.
@@ -6,17 +6,19 @@ encoding, a file that is no file or a document made to exhaust memory gets the s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf._utils import get_yaml_loader
 
-from hmu.errors import DataError, HmuError, shown
+from hmu.errors import CheckpointError, DataError, HmuError, shown
 
 LIMIT = 256 << 20  # bytes of a text file
 NODES = 1_000_000  # values of a YAML document, aliases written out
@@ -131,3 +133,64 @@ def _size(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
         known[key] = 1 + sum(_size(part, known, above) for part in parts)
         above.discard(key)
     return known[key]
+
+
+def write_bytes(path: Path | str, data: bytes | memoryview) -> None:
+    """Write a file atomically: readers see the old file or the whole new one, never a part.
+
+    Raises:
+        CheckpointError: the disk is full or the folder cannot be written; the old file, if any, is untouched then and
+            no temporary file stays.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        kept = "the old file is untouched" if path.exists() else "no file was written"
+        raise CheckpointError(f"{path}: cannot write {len(data)} bytes ({error.strerror or error}); {kept}") from error
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file as :func:`write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write JSON as :func:`write_bytes` does; arrays, tensors, paths and sets become plain values."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n")
+
+
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits, read in pieces."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    """The process's umask; the interface only reads it by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if hasattr(value, "tolist"):  # arrays, tensors and their scalars
+        return value.tolist()
+    raise TypeError(f"cannot write {type(value).__name__} to JSON")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from hmu.documents import read_json
+from hmu.documents import read_json, write_json
 from hmu.errors import HmuError
 
 FILE = "seconds.json"  #: in ``paths.cache``; safe to delete
@@ -80,12 +80,9 @@ class Seconds:
         self._save()
 
     def _save(self) -> None:
-        from hmu.run import write_json  # not at the start: it reads package versions
-
         if self.path is None:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, self.known)
         except (HmuError, OSError):
             self.path = None

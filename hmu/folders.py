@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from hmu.documents import write_json
 from hmu.errors import ConfigError
 from hmu.overrides import running, split, typed
 from hmu.processes import rank
@@ -153,10 +154,8 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def write(folder: Path, record: dict[str, Any]) -> None:
-    """Replace the record, atomically; without torch, so that a job can end in its first second."""
-    beside = folder / f".{RECORD}.{os.getpid()}.tmp"
-    beside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(beside, folder / RECORD)
+    """Replace the record."""
+    write_json(folder / RECORD, record)
 
 
 def whose() -> dict[str, Any]:

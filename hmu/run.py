@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import subprocess
@@ -17,8 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hmu import folders
 from hmu.build import RECEIVED, check_plain
-from hmu.checkpoints.safe import write_bytes
-from hmu.documents import read_yaml
+from hmu.documents import read_yaml, write_json
 from hmu.errors import CheckpointError, shown
 from hmu.moved import renamed
 from hmu.overrides import running
@@ -38,26 +36,6 @@ _PACKAGES = (
     "safetensors",
 )
 _CONFIG_LIMIT = 1 << 19  # bytes; a recorded configuration has some 20 KB
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; arrays, tensors, paths and sets become plain values."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: the old one stays whole until the new one is."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if hasattr(value, "tolist"):  # arrays, tensors and their scalars
-        return value.tolist()
-    raise TypeError(f"cannot write {type(value).__name__} to JSON")
 
 
 class RunRecord:

@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 HOUSE = (
     "errors english escaping moved tree values bar keys",
     "checks config_source config_types contract debug devices documents processes refusals",
-    "build checkpoints optimisation overrides written",
+    "build checkpoints optimisation overrides",
     "config command_line folders outputs",
     "help compose run stopping",
     "durations phases progress console",

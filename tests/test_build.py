@@ -86,7 +86,8 @@ def test_no_planted_target_is_built_from_a_run_folder(planted, tmp_path):
             config.reference = str(tmp_path)
         config.dataset.generator = None
         for target, node in nodes.items():
-            places = hidden(node) if target in ("torch.load", "hmu.run.write_text") else {"itself": {"concept": node}}
+            hides = target in ("torch.load", "hmu.documents.write_text")
+            places = hidden(node) if hides else {"itself": {"concept": node}}
             for groups in places.values():
                 write_config(tmp_path, **groups)
                 refused(config, target[:20], tmp_path, *([tmp_path / "edit"] if len(places) > 1 else []))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hmu.documents import read_json, read_lines, read_text, read_yaml
+from hmu.documents import read_json, read_lines, read_text, read_yaml, sha256
 from hmu.errors import CheckpointError, DataError, shown
 
 
@@ -64,3 +64,9 @@ def test_numbers_are_read_as_configurations_read_them(tmp_path):
 def test_what_a_file_held_is_shown_short_and_printable():
     assert shown("a\nb\0") == r"a\nb\x00"
     assert len(shown("x" * 10_000)) == 60
+
+
+def test_sha256(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from hmu.errors import ConfigError
-from hmu.outputs import check_place, claim_files, claim_folder, refresh
-from hmu.written import LIST, read_list
+from hmu.outputs import LIST, check_place, claim_files, claim_folder, read_list, refresh
 
 
 def fill(folder, **files):

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.pretrained import check_names
-from hmu.checkpoints.safe import load_tensors, sha256
+from hmu.checkpoints.safe import load_tensors
+from hmu.documents import sha256
 from hmu.errors import CheckpointError
 
 State = dict[str, Tensor]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +14,8 @@ import torch
 from torch import Tensor
 
 from hmu.checkpoints.finite import refuse_nonfinite
+from hmu.documents import write_bytes
 from hmu.errors import CheckpointError, shown
-
-_CHUNK = 1 << 20
 
 
 def _require_file(path: Path, what: str) -> None:
@@ -77,53 +72,6 @@ def _broken(path: Path) -> CheckpointError:
     return CheckpointError(
         f"{path}: truncated or no PyTorch checkpoint ({size} bytes); copy or download it again (compare its SHA-256)"
     )
-
-
-def sha256(path: Path | str) -> str:
-    """SHA-256 of a file as 64 hexadecimal digits, read in pieces."""
-    path = Path(path)
-    _require_file(path, "a file to hash")
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def write_bytes(path: Path | str, data: bytes | memoryview) -> None:
-    """Write a file atomically: readers see the old file or the whole new one, never a part.
-
-    Raises :class:`CheckpointError` when the disk is full or the folder cannot be written; the old file, if any, is
-    untouched then and no temporary file stays.
-    """
-    path = Path(path)
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        kept = "the old file is untouched" if path.exists() else "no file was written"
-        raise CheckpointError(f"{path}: cannot write {len(data)} bytes ({error.strerror or error}); {kept}") from error
-
-
-def _umask() -> int:
-    """The process's umask; the interface only reads it by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_json(path: Path | str, content: Any) -> None:
-    """Write ``content`` as indented UTF-8 JSON, atomically."""
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def save_safetensors(

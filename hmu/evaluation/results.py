@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hmu.documents import read_json
+from hmu.documents import read_json, write_json
 from hmu.errors import DataError, shown
 from hmu.evaluation.sets import FORGET_SIDE
 from hmu.metrics.declared import value_named
 from hmu.metrics.intervals import t_interval, wilson_interval
 from hmu.metrics.values import BETTER, KINDS, Value
-from hmu.run import write_json
 
 SCHEMA = 1
 _NAMES = ("model", "set", "metric", "direction", "interval", "kind", "title")  # of a row: text

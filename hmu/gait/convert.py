@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hmu.checkpoints.safe import write_bytes
+from hmu.documents import write_bytes, write_json, write_text
 from hmu.gait.columns import FPS
 from hmu.gait.windows import Run, Tree, labels, read_tree
-from hmu.run import write_json, write_text
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hmu.documents import read_text
+from hmu.documents import read_text, write_text
 from hmu.errors import DataError, shown
-from hmu.run import write_text
 
 log = logging.getLogger(__name__)
 HINT = (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmu.checkpoints.safe import write_bytes
+from hmu.documents import write_bytes
 from hmu.errors import DataError, shown
 from hmu.gait.columns import FEATURES, KINETIC_COLUMNS, ROOT_COLUMNS, STATES
 from hmu.gait.npz import TrialFile

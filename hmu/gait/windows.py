@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hmu.documents import write_text
 from hmu.errors import DataError
 from hmu.escaping import csv_cell
 from hmu.gait.columns import KINEMATIC_COLUMNS, WINDOW
@@ -19,7 +20,6 @@ from hmu.gait.preprocess import runs
 from hmu.gait.standard import standard
 from hmu.gait.trial import Trial, read_trial
 from hmu.progress import phase
-from hmu.run import write_text
 
 log = logging.getLogger(__name__)
 SHOWN = 5  # how many faulty files a message lists

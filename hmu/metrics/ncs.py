@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hmu.checkpoints.safe import write_json
-from hmu.documents import read_json
+from hmu.documents import read_json, write_json
 from hmu.errors import DataError
 from hmu.metrics.values import Value
 

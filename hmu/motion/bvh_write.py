@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hmu.documents import write_text
 from hmu.errors import DataError
 from hmu.motion.bvh import Bvh, forward_kinematics
 from hmu.motion.rotations import normalise, quat_conjugate, quat_multiply, quat_rotate, quat_to_matrix
 from hmu.motion.skeleton import Skeleton
-from hmu.run import write_text
 
 Array = NDArray[np.float64]
 _POSITIONS = ("xposition", "yposition", "zposition")

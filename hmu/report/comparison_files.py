@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from hmu.documents import write_text
 from hmu.escaping import markdown_text
 from hmu.evaluation.claims import objections
 from hmu.report.comparison import Report, build_report, how_to_read, marks, task_table, unmeasured_table, verdict
@@ -13,7 +14,6 @@ from hmu.report.page.comparison import page
 from hmu.report.published import published_tables, source_of
 from hmu.report.runs import row_of
 from hmu.report.table import csv_of
-from hmu.run import write_text
 
 log = logging.getLogger(__name__)
 ROW_FIELDS = ("model", "set", "metric", "label", "value", "low", "high", "n", "repeats", "direction", "recovery")

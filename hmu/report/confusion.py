@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hmu.checkpoints.safe import write_json
 from hmu.data.concepts import Concept
+from hmu.documents import write_json
 from hmu.escaping import markdown_text
 from hmu.evaluation.detecting import detector_concepts
 from hmu.evaluation.generation import Generated

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hmu.data.concepts import Concept
+from hmu.documents import write_text
 from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
@@ -15,7 +16,6 @@ from hmu.report.page import page
 from hmu.report.samples import write_samples
 from hmu.report.takes import first_takes
 from hmu.report.text import markdown
-from hmu.run import write_text
 
 
 def write_measured(

@@ -102,7 +102,7 @@ def _save_bvh(path: Path, joints: np.ndarray, skeleton: Skeleton, fps: float, co
 def _save_array(path: Path, array: np.ndarray) -> None:
     import numpy as np
 
-    from hmu.checkpoints.safe import write_bytes
+    from hmu.documents import write_bytes
 
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)

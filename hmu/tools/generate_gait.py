@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hmu.backbones.base import MotionBackbone
     from hmu.backbones.gaitdynamics import GaitDynamics
     from hmu.gait.trial import Trial
-    from hmu.written import Output
+    from hmu.outputs import Output
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def run(
         edits: what they are, for the records. place: the claimed folder.
     """
     from hmu.backbones.gaitdynamics import GaitDynamics
-    from hmu.checkpoints.safe import write_json
+    from hmu.documents import write_json
 
     wanted, out = asked(config, backbone), place.folder
     if not isinstance(backbone, GaitDynamics):
@@ -203,7 +203,7 @@ def write(out: Path, stem: str, trial: Trial, *, animate: bool) -> dict[str, str
     """Write one trial in all forms; returns the files relative to ``out``."""
     import torch
 
-    from hmu.checkpoints.safe import write_bytes
+    from hmu.documents import write_bytes
     from hmu.gait.export import export_coordinates, export_forces
     from hmu.gait.figure import gait_stick_figure
     from hmu.gait.trial import write_trial

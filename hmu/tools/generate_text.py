@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hmu.backbones.base import MotionBackbone
-    from hmu.written import Output
+    from hmu.outputs import Output
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def produce(
     backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig, out: Path, edits: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Generate the jobs batch by batch; motions and records are on disk after every batch."""
-    from hmu.checkpoints.safe import write_json
+    from hmu.documents import write_json
 
     records: list[dict[str, Any]] = []
     announce(backbone, jobs, config)

@@ -14,10 +14,9 @@ from omegaconf import DictConfig, ListConfig
 
 from hmu.app import main
 from hmu.errors import ConfigError, shown
-from hmu.outputs import claim_files
+from hmu.outputs import Output, claim_files
 from hmu.values import Keys as Declared
 from hmu.values import Place, Text
-from hmu.written import Output
 
 log = logging.getLogger(__name__)
 FEET = ("auto", "right", "left")

@@ -52,8 +52,8 @@ def run(config: DictConfig) -> Path:
         ConfigError: ``reference`` has seen the concept, or the document is missing.
     """
     from hmu.devices import device_of
+    from hmu.documents import write_json, write_text
     from hmu.evaluation.metaeval import effects, table
-    from hmu.run import write_json, write_text
     from hmu.workflows.job import Job
     from hmu.workflows.measure import prepare_gallery
     from hmu.workflows.parts import build_backbone, check_match

@@ -11,10 +11,9 @@ from omegaconf import DictConfig
 
 from hmu.app import EXIT_USER_ERROR
 from hmu.errors import ConfigError
-from hmu.outputs import check_place
+from hmu.outputs import NOTHING, check_place
 from hmu.overrides import in_sweep, running
 from hmu.report import sweep
-from hmu.written import NOTHING
 
 SWEPT = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
 

@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from hmu.checkpoints.finite import first_nonfinite
-from hmu.checkpoints.safe import load_tensors, write_bytes
+from hmu.checkpoints.safe import load_tensors
+from hmu.documents import write_bytes
 
 SUFFIX = ".ckpt"
 

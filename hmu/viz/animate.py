@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hmu.checkpoints.safe import write_bytes
+from hmu.documents import write_bytes
 from hmu.errors import DataError, MissingExtra
 from hmu.motion.stick import Figure, Stick
 from hmu.viz import scene

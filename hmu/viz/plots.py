@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hmu.checkpoints.safe import write_bytes
+from hmu.documents import write_bytes
 from hmu.errors import DataError
 
 INK, FAINT, GRID = "#2c303a", "#878c96", "#e3e5e8"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hmu.checkpoints.opt import FOOTER, HEADER
-from hmu.checkpoints.safe import write_bytes
+from hmu.documents import write_bytes
 from hmu.errors import CheckpointError
 
 

@@ -107,9 +107,3 @@ def test_broken_safetensors(tmp_path):
         safe.load_safetensors(path)
     with pytest.raises(CheckpointError, match="no such file"):
         safe.load_safetensors(tmp_path / "other.safetensors")
-
-
-def test_sha256(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"abc")
-    assert safe.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -16,10 +16,10 @@ from hmu.errors import CheckpointError, ConfigError, DataError
 from hmu.methods.edit import DeltaEdit
 from hmu.motion.bvh import read_bvh
 from hmu.motion.skeleton import T2M
+from hmu.outputs import LIST
 from hmu.text.base import TextCondition
 from hmu.tools import generate, prompts
 from hmu.tools.prompts import Limits, asked_frames, fit_lengths, from_file, from_texts
-from hmu.written import LIST
 from tests.methods.fake import FakeBackbone
 
 

@@ -13,9 +13,9 @@ from hmu.config import CONFIGS
 from hmu.errors import ConfigError, DataError
 from hmu.motion.features import features_to_joints
 from hmu.motion.skeleton import T2M
+from hmu.outputs import LIST
 from hmu.tools.import_bvh import run
 from hmu.tools.importing.sources import hashed_splits, read_captions
-from hmu.written import LIST
 from tests.motion.walker import walker
 
 

@@ -21,7 +21,8 @@ from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.backbones.gaitdynamics.options import DecoderOptions, ObjectiveOptions, SamplingOptions, ScheduleOptions
 from hmu.backbones.options import changed
 from hmu.checkpoints.pretrained import builds, check_names
-from hmu.checkpoints.safe import load_tensors, sha256
+from hmu.checkpoints.safe import load_tensors
+from hmu.documents import sha256
 from hmu.errors import CheckpointError
 from hmu.gait.columns import WINDOW
 from hmu.gait.normaliser import MinMax

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu import documents
-from hmu.checkpoints.safe import write_bytes
+from hmu.documents import write_bytes
 from hmu.errors import DataError, MissingExtra, shown
 from hmu.escaping import csv_cell, csv_text
 
