@@ -6,6 +6,9 @@ from typing import Any
 
 #: beginnings of dotted names that recorded configurations hold, and where that lives today
 MOVED = {
+    "hmu.backbones.momask.options.ResidualOptions": "hmu.backbones.tokens.options.ResidualOptions",
+    "hmu.backbones.momask.options.RvqOptions": "hmu.backbones.tokens.options.RvqOptions",
+    "hmu.backbones.momask.options.TransformerOptions": "hmu.backbones.tokens.options.TransformerOptions",
     "hmu.workflows.loggers.": "hmu.report.loggers.",
     "hmu.workflows.sweep.": "hmu.report.sweep.",
 }

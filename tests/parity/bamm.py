@@ -15,7 +15,7 @@ from hmu.backbones.bamm.corruption import Corrupted, Hidden, corrupt, masked_ter
 from hmu.backbones.bamm.generation import Noise, find_end, generate_ids, refine_pass, with_end
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
-from hmu.backbones.momask.encoder import to_authors
+from hmu.backbones.tokens.encoder import to_authors
 from hmu.data.batch import length_mask
 from tests.parity.case import Case, Table, manifest, published, read_json, strange
 from tests.parity.checks import Check, deviation, exact

@@ -12,11 +12,13 @@ from torch.nn import functional as F
 
 from hmu.backbones.draws import gumbel
 from hmu.backbones.momask import objectives
-from hmu.backbones.momask.encoder import to_authors
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
-from hmu.backbones.momask.options import LengthOptions, TransformerOptions
-from hmu.backbones.momask.sampling import Chooser, decode_base, kept_classes
+from hmu.backbones.momask.options import LengthOptions
+from hmu.backbones.momask.sampling import decode_base
+from hmu.backbones.tokens.encoder import to_authors
+from hmu.backbones.tokens.options import TransformerOptions
+from hmu.backbones.tokens.sampling import Chooser, kept_classes
 from tests.parity.case import Case, Table, manifest, published, read_json, strange
 from tests.parity.checks import Check, deviation, exact, match, unchecked
 from tests.parity.momask_models import (

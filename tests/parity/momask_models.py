@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from hmu.backbones.bamm.authors import load_transformer
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.momask.authors import load_length, load_masked
-from hmu.backbones.momask.encoder import from_authors, to_authors
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
-from hmu.backbones.momask.residual import ResidualTransformer
-from hmu.backbones.momask.rvq import Rvq
 from hmu.backbones.tokens.authors import load_residual, load_rvq
+from hmu.backbones.tokens.encoder import from_authors, to_authors
+from hmu.backbones.tokens.residual import ResidualTransformer
+from hmu.backbones.tokens.rvq import Rvq
 from hmu.checkpoints.authors import read_state, read_statistics, weight_file
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError, ConfigError

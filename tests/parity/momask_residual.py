@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmu.backbones.momask.encoder import to_authors
-from hmu.backbones.momask.options import ResidualOptions
-from hmu.backbones.momask.residual import ResidualTransformer
-from hmu.backbones.momask.sampling import decode_base, decode_residual
+from hmu.backbones.momask.sampling import decode_base
 from hmu.backbones.tokens import objectives
+from hmu.backbones.tokens.encoder import to_authors
+from hmu.backbones.tokens.options import ResidualOptions
+from hmu.backbones.tokens.residual import ResidualTransformer
+from hmu.backbones.tokens.sampling import decode_residual
 from tests.parity.case import Case, Table, manifest, published, read_json, strange
 from tests.parity.checks import Check, deviation
 from tests.parity.momask_masked import chooser

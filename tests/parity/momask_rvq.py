@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.draws import Draws
-from hmu.backbones.momask.options import RvqOptions
-from hmu.backbones.momask.rvq import Rvq, rvq_terms
 from hmu.backbones.tokens.authors import EMA
+from hmu.backbones.tokens.options import RvqOptions
+from hmu.backbones.tokens.rvq import Rvq, rvq_terms
 from hmu.errors import CheckpointError
 from hmu.motion.layout import FeatureLayout
 from tests.parity.case import Case, Table, manifest, published, read_json, strange

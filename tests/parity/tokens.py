@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.bamm.generation import generate_ids
-from hmu.backbones.momask.residual import ResidualTransformer
-from hmu.backbones.momask.sampling import decode_residual
+from hmu.backbones.tokens.residual import ResidualTransformer
+from hmu.backbones.tokens.sampling import decode_residual
 from hmu.data.batch import length_mask
 from tests.parity.bamm import authors_options, bamm_checks, stored_noise
 from tests.parity.case import Case, Table, facts_of, read_arrays, strange

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hmu.backbones.bamm.options import BidirectionalOptions
-from hmu.backbones.momask.encoder import PROJECTIONS, EncoderLayer, SelfAttention
+from hmu.backbones.tokens.encoder import PROJECTIONS, EncoderLayer, SelfAttention
 
 
 class Memory:

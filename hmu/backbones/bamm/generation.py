@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from hmu.backbones.bamm.options import SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
-from hmu.backbones.momask.encoder import combine_branches, guidance_branches, key_mask, repeat_rows
-from hmu.backbones.momask.sampling import ClipStreams
+from hmu.backbones.tokens.encoder import combine_branches, guidance_branches, key_mask, repeat_rows
+from hmu.backbones.tokens.sampling import ClipStreams
 from hmu.data.batch import length_mask
 
 

@@ -17,14 +17,14 @@ from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.base import State, Target
 from hmu.backbones.draws import Draws
 from hmu.backbones.modes import evaluating
-from hmu.backbones.momask.options import ResidualOptions, RvqOptions
-from hmu.backbones.momask.residual import ResidualTransformer
-from hmu.backbones.momask.rvq import Rvq
-from hmu.backbones.momask.sampling import ClipStreams
 from hmu.backbones.options import parse, require
 from hmu.backbones.tokens.base import Prompts
 from hmu.backbones.tokens.generation import TokenGenerator
 from hmu.backbones.tokens.objectives import drop_texts
+from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
+from hmu.backbones.tokens.residual import ResidualTransformer
+from hmu.backbones.tokens.rvq import Rvq
+from hmu.backbones.tokens.sampling import ClipStreams
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.text.base import TextCondition, TextEncoder
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hmu.backbones.momask.options import TransformerOptions
 from hmu.backbones.options import require
+from hmu.backbones.tokens.options import TransformerOptions
 from hmu.checkpoints.kinds import Real, Whole, check_fields
 
 BLOCKS = ("official", "t2mgpt")

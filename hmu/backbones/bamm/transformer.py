@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hmu.backbones.bamm.blocks import Memory, Remembering, Stack, causal
 from hmu.backbones.bamm.options import BidirectionalOptions
-from hmu.backbones.momask.encoder import (
+from hmu.backbones.tokens.encoder import (
     InputProcess,
     OutputProcess,
     Positions,

@@ -10,9 +10,10 @@ from typing import Any
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.model import MoMask
-from hmu.backbones.momask.options import PUBLISHED_LENGTH, LengthOptions, SamplingOptions, TransformerOptions
+from hmu.backbones.momask.options import PUBLISHED_LENGTH, LengthOptions, SamplingOptions
 from hmu.backbones.options import changed
 from hmu.backbones.tokens.authors import encoder_sizes, filled, fitting_residual, frame, load_rvq, settings
+from hmu.backbones.tokens.options import TransformerOptions
 from hmu.checkpoints.authors import Located, check_text, locate, read_state, read_statistics, take, weight_file
 from hmu.checkpoints.options import read_options
 from hmu.checkpoints.pretrained import builds

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmu.backbones.draws import Draws, gumbel
-from hmu.backbones.momask.encoder import initialise
 from hmu.backbones.momask.options import LengthOptions
+from hmu.backbones.tokens.encoder import initialise
 
 SLOPE = 0.2
 

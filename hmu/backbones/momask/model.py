@@ -14,19 +14,14 @@ from hmu.backbones.modes import evaluating
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.objectives import mask_tokens
-from hmu.backbones.momask.options import (
-    PUBLISHED_LENGTH,
-    LengthOptions,
-    ResidualOptions,
-    RvqOptions,
-    SamplingOptions,
-    TransformerOptions,
-)
-from hmu.backbones.momask.sampling import ClipStreams, TopDraw, decode_base
+from hmu.backbones.momask.options import PUBLISHED_LENGTH, LengthOptions, SamplingOptions
+from hmu.backbones.momask.sampling import decode_base
 from hmu.backbones.options import parse, require
 from hmu.backbones.tokens.base import Prompts
 from hmu.backbones.tokens.generation import TokenGenerator
 from hmu.backbones.tokens.objectives import drop_texts, token_terms
+from hmu.backbones.tokens.options import ResidualOptions, RvqOptions, TransformerOptions
+from hmu.backbones.tokens.sampling import ClipStreams, TopDraw
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
@@ -40,7 +35,7 @@ class MoMask(TokenGenerator[MaskedTransformer]):
             estimator.
         variant: ``default``, or ``upstream`` for the authors' behaviour: padding is read by encoder and decoder and
             counted when positions are masked, the residual transformer may predict "padding" inside a motion, and the
-            codebooks train as in :class:`~hmu.backbones.momask.quantizer.ResidualQuantizer`.
+            codebooks train as in :class:`~hmu.backbones.tokens.quantizer.ResidualQuantizer`.
 
     The others are those of :class:`~hmu.backbones.tokens.base.TokenBackbone`.
 

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hmu.backbones.momask.encoder import from_authors
-from hmu.backbones.momask.options import ResidualOptions, RvqOptions
-from hmu.backbones.momask.residual import ResidualTransformer
-from hmu.backbones.momask.rvq import Rvq
 from hmu.backbones.statistics import Statistics
 from hmu.backbones.tokens.base import TokenBackbone
+from hmu.backbones.tokens.encoder import from_authors
+from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
+from hmu.backbones.tokens.residual import ResidualTransformer
+from hmu.backbones.tokens.rvq import Rvq
 from hmu.checkpoints.authors import State, count, load_strictly, read_state, source, take, weight_file
 from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
@@ -27,7 +27,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def encoder_sizes(state: Mapping[str, Any], opt: Mapping[str, Any], path: Path, what: str) -> dict[str, Any]:
-    """Keyword arguments of :class:`~hmu.backbones.momask.options.TransformerOptions` for a checkpoint.
+    """Keyword arguments of :class:`~hmu.backbones.tokens.options.TransformerOptions` for a checkpoint.
 
     Raises:
         CheckpointError: a parameter or the number of heads is missing.

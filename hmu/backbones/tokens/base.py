@@ -11,20 +11,21 @@ from torch import Tensor, nn
 from hmu.backbones.base import State, Target
 from hmu.backbones.draws import Draws
 from hmu.backbones.modes import evaluating
-from hmu.backbones.momask.options import UNLEARN, ResidualOptions, RvqOptions
-from hmu.backbones.momask.quantizer import ResidualQuantizer
-from hmu.backbones.momask.residual import ResidualTransformer
-from hmu.backbones.momask.rvq import Rvq, rvq_terms
 from hmu.backbones.options import parse, require
 from hmu.backbones.prompts import PromptedBackbone
 from hmu.backbones.statistics import Statistics
 from hmu.backbones.tokens import objectives
+from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
+from hmu.backbones.tokens.quantizer import ResidualQuantizer
+from hmu.backbones.tokens.residual import ResidualTransformer
+from hmu.backbones.tokens.rvq import Rvq, rvq_terms
 from hmu.backbones.tokens.vectors import condition_of, vector_of
 from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.motion.layout import FeatureLayout
 from hmu.text.base import TextCondition, TextEncoder
 
+UNLEARN = ("masked", "residual", "both")
 WINDOW = 64  # frames of the windows that the tokenizer trains on
 Prompts = TextCondition | Sequence[str]
 M = TypeVar("M", bound=nn.Module)
@@ -46,7 +47,7 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
     Args:
         features: columns of the representation, ``12 joints - 1``.
         text: encoder of prompts with a pooled vector; None where only ready-made conditions will be used.
-        rvq, residual: see :mod:`hmu.backbones.momask.options` (mappings are accepted).
+        rvq, residual: see :mod:`hmu.backbones.tokens.options` (mappings are accepted).
         fps: frames per second (20; KIT 12.5).
         min_frames, max_frames: limits of a generated clip.
         feat_bias: how much more root and contacts count when training from scratch (published: 5).

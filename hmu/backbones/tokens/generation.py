@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hmu.backbones.momask.encoder import PROJECTIONS
-from hmu.backbones.momask.sampling import ClipStreams, TopDraw, decode_residual
 from hmu.backbones.options import require
 from hmu.backbones.tokens.base import M, Prompts, TokenBackbone
+from hmu.backbones.tokens.encoder import PROJECTIONS
+from hmu.backbones.tokens.sampling import ClipStreams, TopDraw, decode_residual
 from hmu.backbones.tokens.vectors import vector_of
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.text.base import TextCondition

@@ -19,7 +19,7 @@ from hmu.backbones.bamm.generation import (
     with_end,
 )
 from hmu.backbones.bamm.options import SamplingOptions
-from hmu.backbones.momask.sampling import ClipStreams
+from hmu.backbones.tokens.sampling import ClipStreams
 from hmu.errors import ConfigError
 from tests import published
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.backbones.momask.encoder import from_authors, to_authors
+from hmu.backbones.tokens.encoder import from_authors, to_authors
 from hmu.errors import ConfigError
 
 from .conftest import CODES, TEXT, network, options, seeded

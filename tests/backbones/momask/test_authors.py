@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hmu.backbones.momask import build, load_authors
-from hmu.backbones.momask.encoder import to_authors
 from hmu.backbones.tokens.authors import EMA
+from hmu.backbones.tokens.encoder import to_authors
 from hmu.errors import CheckpointError
 from hmu.text.clip import ClipTextEncoder
 from tests.checkpoints.opt_file import write_opt

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmu.backbones.draws import Draws
-from hmu.backbones.momask.options import RvqOptions
-from hmu.backbones.momask.quantizer import Codebook, ResidualQuantizer, nearest
-from hmu.backbones.momask.rvq import Rvq, rvq_terms
+from hmu.backbones.tokens.options import RvqOptions
+from hmu.backbones.tokens.quantizer import Codebook, ResidualQuantizer, nearest
+from hmu.backbones.tokens.rvq import Rvq, rvq_terms
 from tests import published
 
 from .conftest import seeded

@@ -3,15 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.backbones.momask.sampling import (
-    ClipStreams,
-    TopDraw,
-    decode_base,
-    decode_residual,
-    kept_classes,
-    masked_shares,
-)
+from hmu.backbones.momask.sampling import decode_base, masked_shares
 from hmu.backbones.tokens.generation import token_spans
+from hmu.backbones.tokens.sampling import ClipStreams, TopDraw, decode_residual, kept_classes
 from hmu.data.batch import length_mask
 from hmu.errors import ConfigError
 

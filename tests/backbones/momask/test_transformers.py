@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.backbones.momask.encoder import PROJECTIONS, from_authors, to_authors
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
-from hmu.backbones.momask.options import LengthOptions, ResidualOptions, TransformerOptions
-from hmu.backbones.momask.residual import ResidualTransformer
+from hmu.backbones.momask.options import LengthOptions
+from hmu.backbones.tokens.encoder import PROJECTIONS, from_authors, to_authors
+from hmu.backbones.tokens.options import ResidualOptions, TransformerOptions
+from hmu.backbones.tokens.residual import ResidualTransformer
 from tests import published
 
 from .conftest import seeded

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmu.backbones.draws import Draws, gumbel
-from hmu.backbones.momask.options import RvqOptions
+from hmu.backbones.tokens.options import RvqOptions
 from hmu.processes import group
 
 TILE_NOISE = 0.01  # times 1 / sqrt(width): keeps copies of one latent apart

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.momask.encoder import (
+from hmu.backbones.tokens.encoder import (
     InputProcess,
     OutputProcess,
     Positions,
@@ -17,7 +17,7 @@ from hmu.backbones.momask.encoder import (
     key_mask,
     repeat_rows,
 )
-from hmu.backbones.momask.options import ResidualOptions
+from hmu.backbones.tokens.options import ResidualOptions
 
 
 class ResidualTransformer(nn.Module):

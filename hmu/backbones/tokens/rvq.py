@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmu.backbones.draws import Draws
-from hmu.backbones.momask.options import RvqOptions
-from hmu.backbones.momask.quantizer import ResidualQuantizer
+from hmu.backbones.tokens.options import RvqOptions
+from hmu.backbones.tokens.quantizer import ResidualQuantizer
 from hmu.data.batch import length_mask
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
@@ -187,7 +187,7 @@ class Rvq(nn.Module):
     Args:
         features: columns of the representation.
         options: sizes and training behaviour.
-        variant: see :class:`~hmu.backbones.momask.quantizer.ResidualQuantizer`.
+        variant: see :class:`~hmu.backbones.tokens.quantizer.ResidualQuantizer`.
     """
 
     def __init__(self, features: int, options: RvqOptions, variant: str = "default") -> None:
