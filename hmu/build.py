@@ -70,7 +70,10 @@ def get_object(target: str) -> Any:
 def built_class(target: str) -> type | None:
     """The class of what a target builds: itself, or what its annotation promises; None where nothing tells."""
     thing = get_object(target)
-    kind = thing if isinstance(thing, type) else get_type_hints(thing).get("return")
+    try:
+        kind = thing if isinstance(thing, type) else get_type_hints(thing).get("return")
+    except NameError:  # annotated with a name that exists for type checkers only
+        return None
     return kind if isinstance(kind, type) else None
 
 

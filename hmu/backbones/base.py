@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from hmu.checkpoints.pretrained import Pretrained
+from hmu.backbones.trainable import Trainable
 from hmu.data.batch import MotionBatch, stack_padded
 from hmu.errors import ConfigError
 from hmu.motion.representation import Representation, skeleton_representation
@@ -67,15 +67,13 @@ class State:
     valid: Tensor
 
 
-class MotionBackbone(Pretrained, ABC):
+class MotionBackbone(Trainable):
     """A pretrained motion generator.
 
-    Subclasses own their training target and their conditioning layers; methods never re-derive them. A class that lacks
-    an abstract verb is refused when it is constructed. Handles with a default are optional: capabilities follow from
-    which of them are offered.
+    Subclasses own their training target and their conditioning layers; methods never re-derive them. Handles with a
+    default are optional: capabilities follow from which of them are offered.
 
     Attributes:
-        stages: names of the trainable stages in training order, e.g. ``("vae", "denoiser")``.
         unlearn_group: the parameter group that methods train where no other is configured.
         features: columns of the motion :attr:`representation` (263, 251, ...).
         fps: frames per second.
@@ -84,26 +82,14 @@ class MotionBackbone(Pretrained, ABC):
         reads_text: False where every prompt gives the same prediction, so that methods cannot tell concepts by prompts.
     """
 
+    noun = "motion backbone"
     name: str = "backbone"
-    stages: tuple[str, ...] = ()
     unlearn_group: str = "all"
-    features: int
     fps: float
     unit_length: int = 4
     min_frames: int = 40
     max_frames: int = 196
     reads_text: bool = True
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Refuse a class that does not fulfil the contract.
-
-        Raises:
-            ConfigError: naming the verbs that it lacks.
-        """
-        missing = ", ".join(sorted(cls.__abstractmethods__))
-        if missing:
-            raise ConfigError(f"{cls.__module__}.{cls.__qualname__}: no complete motion backbone, it lacks {missing}")
-        return super().__new__(cls)
 
     @property
     def representation(self) -> Representation:
@@ -116,15 +102,6 @@ class MotionBackbone(Pretrained, ABC):
         return next(self.network().parameters()).device
 
     # -- what comes from data -----------------------------------------------------------------------------------------
-    @abstractmethod
-    def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
-        """Prepare fresh weights for a data set: its statistics, and the vocabulary of an encoder that has none yet.
-
-        Args:
-            mean, std: ``(features,)`` of the training motions.
-            captions: sentences, or objects with a ``text``.
-        """
-
     def normalisation(self) -> tuple[Tensor, Tensor] | None:
         """Mean and std of the motions it was trained on, ``(features,)`` each; None where it keeps no such numbers.
 
@@ -140,13 +117,6 @@ class MotionBackbone(Pretrained, ABC):
     @abstractmethod
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
         """Encode prompts; ``""`` is the unconditional prompt. Cached by text: a prompt is encoded once per process."""
-
-    def remember_prompts(self, texts: Sequence[str]) -> None:
-        """Encode ``texts`` now, if the text encoder travels with the model and is frozen (others: nothing).
-
-        A vector's last bits depend on which other texts it was encoded with. A training does this before its first
-        step, so that they do not depend on which batch asked first: one that was interrupted goes on with the same.
-        """
 
     # -- training target ----------------------------------------------------------------------------------------------
     @abstractmethod
@@ -180,35 +150,6 @@ class MotionBackbone(Pretrained, ABC):
         """Per-item training loss ``(batch,)`` (no condition dropout): corrupt, predict, distance to the target."""
         state = self.corrupt(target, generator)
         return self.distance(self.predict(state, condition), state.target, state)
-
-    # -- training from scratch ----------------------------------------------------------------------------------------
-    def known_stage(self, stage: str) -> str:
-        """``stage``, if this model has it.
-
-        Raises:
-            ConfigError: naming those it has.
-        """
-        if stage not in self.stages:
-            raise ConfigError(f"stage={stage}: {self.name} has the stages {', '.join(self.stages)}")
-        return stage
-
-    def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
-        """Measure what ``stage`` must know of all training clips (a scale of latents ...) before its first step.
-
-        Every process sees the same ``batches``, so that all agree; nothing is drawn at random. Default: nothing.
-        """
-
-    @abstractmethod
-    def stage_window(self, stage: str) -> int | None:
-        """Frames of the random windows that ``stage`` trains on; None = whole clips."""
-
-    @abstractmethod
-    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
-        """Parameters that training ``stage`` updates."""
-
-    @abstractmethod
-    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Terms of the published from-scratch objective of ``stage``; ``"loss"`` is the sum to minimise."""
 
     # -- generation ---------------------------------------------------------------------------------------------------
     @abstractmethod

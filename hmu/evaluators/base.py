@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from hmu.checkpoints.pretrained import Pretrained
+from hmu.backbones.trainable import Trainable
 from hmu.contract import Contract
-from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.errors import ConfigError, DataError
+from hmu.errors import DataError
 from hmu.text.words_bag import BagOfWords
 
 
@@ -64,18 +62,14 @@ class Evaluator(Contract, nn.Module):
         """Identity of weights and statistics, for caches and ``metrics.json``."""
 
 
-class TrainedEvaluator(Pretrained, Evaluator):
+class TrainedEvaluator(Trainable, Evaluator):
     """An evaluator that is trained in stages, stored in a model folder, and has statistics of its own.
 
     Attributes:
-        stages: names of the trainable stages in training order.
-        features: columns of the motion representation.
         mean, std: of the motions it was trained on ``(features,)``.
     """
 
     group = "evaluator"
-    stages: tuple[str, ...] = ()
-    features: int
     mean: Tensor
     std: Tensor
 
@@ -98,29 +92,3 @@ class TrainedEvaluator(Pretrained, Evaluator):
             )
         self.mean.copy_(mean)
         self.std.copy_(std)
-
-    def known_stage(self, stage: str) -> str:
-        """``stage``, if this evaluator has it.
-
-        Raises:
-            ConfigError: naming those it has.
-        """
-        if stage not in self.stages:
-            raise ConfigError(f"stage={stage}: the evaluator '{self.name}' has the stages {', '.join(self.stages)}")
-        return stage
-
-    @abstractmethod
-    def prepare(self, mean: Any, std: Any, captions: Iterable[Caption] = ()) -> None:
-        """Take what training from scratch needs from a data set: statistics ``(features,)``, words of the captions."""
-
-    @abstractmethod
-    def stage_window(self, stage: str) -> int | None:
-        """Frames of the random windows that ``stage`` trains on; None = whole clips."""
-
-    @abstractmethod
-    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
-        """What training ``stage`` updates."""
-
-    @abstractmethod
-    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Terms of the stage's objective, scalars; ``"loss"`` is minimised."""

@@ -1,4 +1,4 @@
-"""One LightningModule that trains any stage of anything with ``stage_loss`` (backbones and evaluators)."""
+"""One LightningModule that trains any stage of a backbone or an evaluator."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hmu.backbones.base import MotionBackbone
+from hmu.backbones.trainable import Trainable
 from hmu.data.batch import MotionBatch
 from hmu.errors import CheckpointError, ConfigError
 from hmu.training.divergence import LOOK, Diverged, LossWatch
@@ -39,7 +39,7 @@ class PretrainingModule(L.LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Trainable,
         stage: str,
         recipe: Recipe,
         total_steps: int,
@@ -48,7 +48,7 @@ class PretrainingModule(L.LightningModule):
         prompts: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        if recipe.clip_parts and not hasattr(model, "clip_gradients"):
+        if recipe.clip_parts and type(model).clip_gradients is Trainable.clip_gradients:
             raise ConfigError(
                 f"recipe of stage '{stage}': clip_parts=true, but {type(model).__name__} has no parts: set it to false"
             )
@@ -70,7 +70,7 @@ class PretrainingModule(L.LightningModule):
 
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
         """One step of the stage's published objective, a scalar."""
-        terms = self.model.stage_loss(self.stage, batch, self.generator)  # type: ignore[operator]
+        terms = self.model.stage_loss(self.stage, batch, self.generator)
         self._losses.see(terms["loss"], self.global_step + 1)
         self.log_dict({f"train/{k}": v.detach() for k, v in terms.items()}, batch_size=len(batch), prog_bar=False)
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
@@ -119,8 +119,7 @@ class PretrainingModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """The noise of a resumed training goes on; nothing draws from it between here and the first step."""
-        if isinstance(self.model, MotionBackbone):
-            self.model.remember_prompts(self.prompts)
+        self.model.remember_prompts(self.prompts)
         if self._resumed is None:
             return
         state = self._resumed[self.global_rank]
@@ -135,12 +134,12 @@ class PretrainingModule(L.LightningModule):
     def validation_step(self, batch: MotionBatch, batch_idx: int) -> None:
         """The same objective on validation clips, with the same noise at every validation."""
         generator = torch.Generator(self.device).manual_seed(self.seed + 17 * batch_idx)
-        terms = self.model.stage_loss(self.stage, batch, generator)  # type: ignore[operator]
+        terms = self.model.stage_loss(self.stage, batch, generator)
         self.log_dict({f"val/{k}": v for k, v in terms.items()}, batch_size=len(batch), sync_dist=True, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW under the recipe's warm-up and decay."""
-        return adamw(self.model.stage_parameters(self.stage), self.recipe, self.total_steps)  # type: ignore[operator]
+        return adamw(self.model.stage_parameters(self.stage), self.recipe, self.total_steps)
 
     def configure_gradient_clipping(
         self,
@@ -150,7 +149,7 @@ class PretrainingModule(L.LightningModule):
     ) -> None:
         """All gradients together, or (``clip_parts``) part by part as the model says."""
         if self.recipe.clip_parts and gradient_clip_val is not None:
-            self.model.clip_gradients(self.stage, gradient_clip_val)  # type: ignore[operator]
+            self.model.clip_gradients(self.stage, gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

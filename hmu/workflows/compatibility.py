@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import typing
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
-from hmu.build import get_object
+from hmu.build import built_class
 from hmu.compose import configured
 from hmu.documents import read_yaml
 from hmu.errors import ConfigError, HmuError
@@ -52,14 +50,8 @@ def check_fit(method: Method, backbone: Backbone) -> None:
 def backbone_class(node: DictConfig) -> type[MotionBackbone] | None:
     """The class that a configuration builds: its target, or what its target is annotated to return; None if unknown."""
     target = OmegaConf.select(node, "_target_")
-    if target is None:
-        return None
-    thing: Any = get_object(target)
-    try:
-        kind = thing if isinstance(thing, type) else typing.get_type_hints(thing).get("return")
-    except NameError:  # annotated with a name that exists for type checkers only
-        return None
-    return kind if isinstance(kind, type) and issubclass(kind, MotionBackbone) else None
+    kind = None if target is None else built_class(target)
+    return kind if kind is not None and issubclass(kind, MotionBackbone) else None
 
 
 def _method_fits(name: str, backbone: Backbone) -> bool:

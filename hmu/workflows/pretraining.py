@@ -6,11 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
-from torch import nn
 
+from hmu.backbones.trainable import Trainable
 from hmu.build import built_class, instantiate
 from hmu.checkpoints.finite import refuse_nonfinite
 from hmu.console import near
@@ -64,7 +63,7 @@ class Pretraining(Job):
         return folder
 
     @cached_property
-    def model(self) -> Any:
+    def model(self) -> Trainable:
         """The backbone or evaluator that is trained, with the weights that it begins with."""
         for name, value in map(split, self.words):
             if name == f"{self.kind}.checkpoint" and value != "null":
@@ -74,11 +73,11 @@ class Pretraining(Job):
                 )
         checkpoint = self.init if self.before is None else self.before.model or self.init
         given = None if checkpoint is None else str(checkpoint)
-        model: nn.Module = instantiate(self.config[self.kind], checkpoint=given)
+        model: Trainable = instantiate(self.config[self.kind], checkpoint=given)
         refuse_nonfinite(model.state_dict(), str(given))
         if given is None:
             captions = [caption for entry in self.source.clips("train").entries for caption in entry.captions]
-            model.prepare(self.source.mean, self.source.std, captions)  # type: ignore[operator]
+            model.prepare(self.source.mean, self.source.std, captions)
         return model
 
     @cached_property

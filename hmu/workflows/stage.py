@@ -11,9 +11,8 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from omegaconf import DictConfig
-from torch import nn
 
-from hmu.backbones.base import MotionBackbone
+from hmu.backbones.trainable import Trainable
 from hmu.checkpoints.finite import first_nonfinite
 from hmu.data.batch import MotionBatch
 from hmu.data.clips import MotionClips
@@ -51,7 +50,7 @@ class Training:
     def __init__(
         self,
         config: DictConfig,
-        model: nn.Module,
+        model: Trainable,
         stage: str,
         recipe: Recipe,
         source: DatasetSource,
@@ -65,7 +64,7 @@ class Training:
         self.data = MotionDataModule(
             source,
             batch_size=recipe.batch_size,
-            window=recipe.window or model.stage_window(stage),  # type: ignore[operator]
+            window=recipe.window or model.stage_window(stage),
             seed=int(config.seed),
             ids=ids,
             batches=self.total * int(config.trainer.get("accumulate_grad_batches", 1)),
@@ -80,9 +79,8 @@ class Training:
             CheckpointError: the checkpoint cannot be used.
         """
         model, stage, recipe, seed = self.model, self.stage, self.recipe, int(self.config.seed)
-        if isinstance(model, MotionBackbone):
-            with phase(f"preparing {stage}", len(self.clips), "clips") as done:
-                model.prepare_stage(stage, counted(in_order(self.clips, recipe.batch_size), done))
+        with phase(f"preparing {stage}", len(self.clips), "clips") as done:
+            model.prepare_stage(stage, counted(in_order(self.clips, recipe.batch_size), done))
         captions = list(dict.fromkeys(caption.text for entry in self.clips.entries for caption in entry.captions))
         module = PretrainingModule(model, stage, recipe, self.total, seed, self.where, captions)
         if checkpoint is not None:

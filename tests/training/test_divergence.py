@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from hmu.backbones.trainable import Trainable
 from hmu.errors import CheckpointError, ConfigError
 from hmu.methods.edit import DeltaEdit, load_edit
 from hmu.training.divergence import LOOK, Diverged, LossWatch
@@ -33,10 +34,11 @@ def test_the_first_bad_step_is_remembered_whenever_it_is_asked_for():
     assert float(watch.first) == 3
 
 
-class Breaking(nn.Module):
+class Breaking(Trainable):
     """A weight whose loss is no number from one step on; its gradient leaves the weight alone, or ruins it."""
 
     stages = ("only",)
+    prepare = stage_window = None  # type: ignore[assignment]
 
     def __init__(self, at: int, ruins: bool) -> None:
         super().__init__()

@@ -8,16 +8,18 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from hmu.backbones.trainable import Trainable
 from hmu.errors import ConfigError
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.recipe import Recipe
 from tests.training.make import recipe
 
 
-class Two(nn.Module):
+class Two(Trainable):
     """Two weights with gradients 300 and 400 whose norms are noted before every optimiser step."""
 
     stages = ("only",)
+    prepare = stage_window = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__()
