@@ -13,16 +13,18 @@ from hmu.errors import CheckpointError
 _LIMIT = 64 << 20  # bytes of a list of words
 
 
-class _PlainUnpickler(pickle._Unpickler):
+class PlainUnpickler(pickle._Unpickler):
     """Lists, dicts, texts and numbers only: any reference to a class or function is refused.
 
     The one written in Python: the other takes memory for every number that a file gives to a remembered object.
     """
 
     def find_class(self, module_name: str, global_name: str) -> Any:
+        """Refused."""
         raise pickle.UnpicklingError(f"refers to {module_name}.{global_name}")
 
     def persistent_load(self, pid: Any) -> Any:
+        """Refused."""
         raise pickle.UnpicklingError("refers to an outside object")
 
 
@@ -32,7 +34,7 @@ def read_plain_pickle(path: Path | str) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, expected a pickled word list; check the path")
     try:
-        return _PlainUnpickler(io.BytesIO(read_bytes(path, CheckpointError, limit=_LIMIT))).load()
+        return PlainUnpickler(io.BytesIO(read_bytes(path, CheckpointError, limit=_LIMIT))).load()
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:

@@ -53,8 +53,6 @@ def _leg(side: str) -> tuple[str, ...]:
 COORDINATES: tuple[str, ...] = (*JOINTS_3D["pelvis"], *ROOT, *_leg("r"), *_leg("l"), *JOINTS_3D["lumbar"])
 #: coordinates and kinetics: what a model state converts to and from
 OSIM: tuple[str, ...] = COORDINATES + KINETICS
-#: coordinates in metres; the others are angles
-TRANSLATIONS = ROOT
 
 _STATE = {name: index for index, name in enumerate(STATES)}
 _OSIM = {name: index for index, name in enumerate(OSIM)}
@@ -75,9 +73,5 @@ ANGLE_COLUMNS = states(ANGLES)
 KINETIC_COLUMNS = states(KINETICS)
 KINEMATIC_COLUMNS = [index for index in range(FEATURES) if index not in set(KINETIC_COLUMNS)]
 ROTATION_COLUMNS = states(ROTATIONS)
-ANGULAR_COLUMNS = states(ANGULAR)
-ANGLE_VELOCITY_COLUMNS = states(ANGLE_VELOCITIES)
-#: columns that are rates of change: their values depend on the sampling rate they were computed at
-RATE_COLUMNS = ANGULAR_COLUMNS + ANGLE_VELOCITY_COLUMNS
 FORCE_COLUMNS = {side: states(_per_foot(side)[:3]) for side in "rl"}
 COP_COLUMNS = {side: states(_per_foot(side)[3:]) for side in "rl"}

@@ -14,7 +14,7 @@ from hmu.gait.filters import Array
 from hmu.gait.mot import Table
 
 log = logging.getLogger(__name__)
-ANGLES = tuple(name for name in COORDINATES if name not in columns.TRANSLATIONS)
+ANGLES = tuple(name for name in COORDINATES if name not in columns.ROOT)
 KNEES = ("knee_angle_r", "knee_angle_l")
 TOES = ("mtp_angle_r", "mtp_angle_l")
 BENT = np.deg2rad(10.0)  # a knee that bends less in a whole trial tells nothing about its sign
@@ -74,7 +74,7 @@ def _to_metres(poses: Array, path: Path) -> None:
     height = float(np.median(np.abs(poses[:, columns.osim(["pelvis_ty"])])))
     if height > 10 * PERSON:
         log.warning("%s: the pelvis is at %.0f: taken as millimetres and divided by 1000", path.name, height)
-        poses[:, columns.osim(columns.TRANSLATIONS)] /= 1000
+        poses[:, columns.osim(columns.ROOT)] /= 1000
     elif height > PERSON:
         raise DataError(f"{path}: the pelvis is at a height of {height:.0f}, expected metres; change the file's unit")
 

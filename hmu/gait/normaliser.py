@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -57,26 +57,13 @@ class MinMax(nn.Module):
         self.samples = samples
         return self
 
-    def fit(self, data: Tensor) -> MinMax:
-        """Fit on ``data`` ``(..., columns)``; returns itself."""
-        flat = data.reshape(-1, data.shape[-1])
-        return self.set_range(flat.amin(0), flat.amax(0), len(flat))
+    def normalise(self, x: Tensor) -> Tensor:
+        """Real units to normalised ``(..., columns)``."""
+        return x * self.scale_.to(x.dtype) + self.min_.to(x.dtype)
 
-    def normalise(self, x: Tensor, only: Sequence[int] | None = None) -> Tensor:
-        """Real units to normalised ``(..., columns)``; ``only`` these columns, the others untouched."""
-        result = x * self.scale_.to(x.dtype) + self.min_.to(x.dtype)
-        return result if only is None else _only(x, result, only)
-
-    def denormalise(self, x: Tensor, only: Sequence[int] | None = None) -> Tensor:
-        """Normalised to real units ``(..., columns)``; ``only`` these columns, the others untouched."""
-        result = (x - self.min_.to(x.dtype)) / self.scale_.to(x.dtype)
-        return result if only is None else _only(x, result, only)
-
-
-def _only(before: Tensor, after: Tensor, only: Sequence[int]) -> Tensor:
-    chosen = torch.zeros(before.shape[-1], dtype=torch.bool, device=before.device)
-    chosen[list(only)] = True
-    return torch.where(chosen, after, before)
+    def denormalise(self, x: Tensor) -> Tensor:
+        """Normalised to real units ``(..., columns)``."""
+        return (x - self.min_.to(x.dtype)) / self.scale_.to(x.dtype)
 
 
 def range_of(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor, int]:

@@ -8,7 +8,6 @@ containers: what comes out is a list of strings, or an error.
 from __future__ import annotations
 
 import io
-import math
 import pickle
 import zipfile
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from hmu.checkpoints.arrays import load_member
+from hmu.checkpoints.words import PlainUnpickler
 from hmu.errors import DataError, shown
 
 LARGEST_TEXT = 1 << 20  # bytes of a list of names
@@ -48,19 +49,14 @@ _NAMES = {
 }
 
 
-class _Strings(pickle._Unpickler):
-    """Knows only what an array of strings is made of; in Python, as in :mod:`hmu.checkpoints.words`."""
+class _Strings(PlainUnpickler):
+    """Knows only what an array of strings is made of."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Our stand-in for one of the known names; every other name is refused."""
         home = "multiarray" if module in ("numpy.core.multiarray", "numpy._core.multiarray") else module
         if (home, name) not in _NAMES:
             raise pickle.UnpicklingError(f"{module}.{name} is not part of an array of strings")
         return _NAMES[home, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        """There are no outside references in such an array."""
-        raise pickle.UnpicklingError("outside references are not part of an array of strings")
 
 
 def strings_from_pickle(data: bytes) -> list[str]:
@@ -108,18 +104,15 @@ class TrialFile:
         return key in self._names
 
     def array(self, key: str) -> np.ndarray:
-        """A numeric array.
+        """An array of numbers, of any shape.
 
         Raises:
             DataError: missing, unreadable or not numeric; names file and key.
         """
         self._require(key)
-        try:
-            value = _numbers(self._content(key, LARGEST))
-        except Exception as error:  # a damaged zip or header raises nearly anything
-            raise DataError(
-                f"{self.path}: key '{key}' cannot be read as numbers ({shown(error, 120)}); write it again"
-            ) from error
+        value = load_member(self._zip, key, str(self.path), limit=LARGEST)
+        if value.dtype.kind not in "fiub":
+            raise DataError(f"{self.path}: key '{key}' holds {value.dtype}, expected numbers; write it again")
         return value
 
     def strings(self, key: str) -> list[str]:
@@ -130,11 +123,27 @@ class TrialFile:
         """
         self._require(key)
         try:
-            return _strings(self._content(key, LARGEST_TEXT))
-        except Exception as error:  # as above
+            return self._strings(key)
+        except Exception as error:  # a damaged pickle, zip or header raises nearly anything
             raise DataError(
                 f"{self.path}: key '{key}' is no list of names: {shown(error, 120)}; store plain strings"
             ) from error
+
+    def _strings(self, key: str) -> list[str]:
+        info = self._zip.getinfo(f"{key}.npy")
+        if info.file_size > LARGEST_TEXT:
+            raise ValueError(f"it is larger than {LARGEST_TEXT} bytes")
+        stream = io.BytesIO(self._zip.read(info))
+        reader = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+        if reader(stream)[2].hasobject:
+            return strings_from_pickle(stream.read())
+        flat = load_member(self._zip, key, "it", limit=LARGEST).ravel()
+        if flat.dtype.kind == "S":
+            return [item.decode() for item in flat.tolist()]
+        if flat.dtype.kind != "U":
+            raise ValueError(f"it holds {flat.dtype}")
+        plain = flat.astype(flat.dtype.newbyteorder("<"))  # numpy would make texts of code points that do not exist
+        return [plain[i : i + 1].tobytes().decode("utf-32-le").rstrip("\0") for i in range(len(plain))]
 
     def scalar(self, key: str) -> float:
         """One finite number.
@@ -147,50 +156,7 @@ class TrialFile:
             raise DataError(f"{self.path}: key '{key}' has shape {value.shape}, expected one finite number")
         return float(value.reshape(()))
 
-    def _content(self, key: str, limit: int) -> bytes:
-        """The bytes of an entry; what it says to hold bounds what is unpacked."""
-        info = self._zip.getinfo(f"{key}.npy")
-        if info.file_size > limit:
-            raise ValueError(f"it is larger than {limit} bytes")
-        return self._zip.read(info)
-
     def _require(self, key: str) -> None:
         if key not in self:
             have = shown(", ".join(sorted(self._names)) or "nothing", 120)
             raise DataError(f"{self.path}: key '{key}' is missing (the file holds {have}); write the trial again")
-
-
-def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
-    version = npy.read_magic(stream)
-    reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = reader(stream)
-    return shape, dtype
-
-
-def _numbers(data: bytes) -> np.ndarray:
-    """A numeric array from the bytes of an ``.npy``; nothing is allocated for more than they hold."""
-    stream = io.BytesIO(data)
-    shape, dtype = _header(stream)
-    if dtype.kind not in "fiub":
-        raise ValueError(f"it holds {dtype}, expected numbers")
-    held = len(data) - stream.tell()
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
-        raise ValueError(f"its header says {shape} of {dtype}, it holds {held} bytes")
-    stream.seek(0)
-    return np.asarray(npy.read_array(stream, allow_pickle=False))
-
-
-def _strings(data: bytes) -> list[str]:
-    stream = io.BytesIO(data)
-    shape, dtype = _header(stream)
-    if dtype.hasobject:
-        return strings_from_pickle(stream.read())
-    held = len(data) - stream.tell()
-    if dtype.kind not in "US" or math.prod(shape) * dtype.itemsize != held:
-        raise ValueError(f"it holds {shape} of {dtype}")
-    stream.seek(0)
-    flat = npy.read_array(stream, allow_pickle=False).ravel()
-    if dtype.kind == "S":
-        return [item.decode() for item in flat.tolist()]
-    plain = flat.astype(dtype.newbyteorder("<"))  # numpy itself would make texts of code points that do not exist
-    return [plain[i : i + 1].tobytes().decode("utf-32-le").rstrip("\0") for i in range(len(plain))]

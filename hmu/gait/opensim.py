@@ -18,15 +18,14 @@ from hmu.gait.mot import Table, read_table
 from hmu.gait.plates import in_metres, per_foot_forces, plates_of
 from hmu.gait.preprocess import (
     align,
-    assemble,
     check_cops,
     forward_difference,
     heels_and_toes,
     low_feet,
     normed_cops,
     per_foot,
-    pose_matrices,
     runs,
+    states_of,
 )
 from hmu.gait.skeleton import Skeleton
 from hmu.gait.trial import RATES, Trial
@@ -118,15 +117,12 @@ def import_trial(
         force, cops, missing = _kinetics(plates, times, mass, motion.fps, choices, heels, toes)
     kinetics = np.concatenate([force / mass, normed_cops(force, cops, heels, mass, height)], 1)
     turned, kinetics, turn = align(poses, kinetics, str(motion.path), "default")
-    root = turned[:, columns.osim(columns.ROOT)]
-    ordered = kinetics.reshape(-1, 2, 2, 3).swapaxes(1, 2).reshape(-1, 12)
-    angles = turned[:, columns.osim(columns.ANGLES)]
-    states = assemble(pose_matrices(turned), angles, ordered, root - root[0], motion.fps)
+    states, start = states_of(turned, kinetics, motion.fps), turned[0, columns.osim(columns.ROOT)]
     yaw = float(np.arctan2(turn[0, 2], turn[0, 0]))
     notes |= {"source": motion.path.name, "turn": repr(yaw), "time": repr(float(times[0]))}
     notes |= {} if plates is None else {"forces": plates.path.name}
     return Trial(
-        states, missing, float(height), float(mass), round(motion.fps, 6), root[0].copy(), "position", name, label,
+        states, missing, float(height), float(mass), round(motion.fps, 6), start, "position", name, label,
         subject, notes,
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ class _Columns:
 
 
 def plates_of(table: Table, times: Array) -> list[Plate]:
-    """Every force plate of a table, interpolated at ``times``.
+    """Every force plate of a table, interpolated at ``times`` ``(frames,)``, seconds.
 
     A centre of pressure that is NaN where the plate carries less than 20 N means that there is none.
 

@@ -24,8 +24,6 @@ PRESSED = 50.0  # N: above it one must lie near its foot
 FAR, FAR_SHARE = 0.3, 3 * 0.002  # metres; how many components may be farther, as a share of the frames
 STANCE = 4.0  # N/kg: above it a foot carries weight
 TURN = 45.0  # degrees: largest lumbar rotation and largest change of heading
-MOST_GAPS = 30  # a trial with more runs of missing frames is taken to be flagged by mistake
-SHORTEST = 152  # frames at 100 Hz
 LOW = 0.03  # metres above the height at which it stands: a foot that may stand
 BELT = 0.3  # m/s: stance feet that move faster walk on a treadmill
 _PELVIS = columns.osim(columns.JOINTS_3D["pelvis"])
@@ -55,7 +53,7 @@ def normed_cops(forces: Array, cops: Array, heels: Array, mass: float, height: f
 
 
 def cops_of(normed: Array, forces: Array, heels: Array, mass: float, height: float) -> Array:
-    """The inverse of :func:`normed_cops`; a foot without contact gets a centre of pressure of 0, as force plates do."""
+    """The inverse of :func:`normed_cops`, ``(frames, 6)``; a foot without contact has its centre of pressure at 0."""
     vertical = per_foot(forces)[:, :, 1:2]
     pressed = vertical >= CONTACT
     arm = per_foot(normed) * height * mass / np.where(pressed, vertical, 1.0)
@@ -63,7 +61,7 @@ def cops_of(normed: Array, forces: Array, heels: Array, mass: float, height: flo
 
 
 def check_cops(forces: Array, cops: Array, heels: Array, frames: int) -> str | None:
-    """Why the centres of pressure cannot belong to these feet, or None."""
+    """Why centres of pressure ``(frames, 6)`` cannot belong to these feet, or None."""
     pressed = per_foot(forces)[:, :, 1:2] > PRESSED
     far = int((np.abs(per_foot(cops) - per_foot(heels)) > FAR)[np.broadcast_to(pressed, (len(forces), 2, 3))].sum())
     if far <= FAR_SHARE * frames:
@@ -114,13 +112,12 @@ def toe_velocities(toes: Array, vertical: Array, fps: float) -> Array:
     return np.where((vertical < STANCE)[:, :, None], np.nan, velocity)
 
 
-def belt_speed(toes: Array, treadmill: bool | None, variant: str = "default") -> Array:
+def belt_speed(toes: Array, treadmill: bool | None) -> Array:
     """Forward speed ``(frames,)`` of the ground under the stance feet: the negative speed of a treadmill's belt.
 
     Args:
         toes: :func:`toe_velocities`.
-        treadmill: False = solid ground, no speed at all. None = only if the stance feet move; ``upstream`` then always
-            subtracts (:func:`hmu.gait.recording.solid_ground` says where it does not).
+        treadmill: False = solid ground, no speed at all. None = only if the stance feet move.
     """
     none = np.zeros(len(toes))
     if treadmill is False:
@@ -131,10 +128,8 @@ def belt_speed(toes: Array, treadmill: bool | None, variant: str = "default") ->
         speeds = speeds[:, ~bare]
     if not speeds.shape[1]:
         return none
-    if treadmill is None and variant != "upstream":
-        stance = speeds[np.isfinite(speeds)]
-        if abs(float(np.median(stance))) <= BELT:
-            return none
+    if treadmill is None and abs(float(np.nanmedian(speeds))) <= BELT:
+        return none
     return fill_gaps(speeds).mean(1)
 
 
@@ -146,7 +141,7 @@ def root_velocity(positions: Array, belt: Array, height: float, fps: float) -> A
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Where ``flags`` are True, as ``[start, stop)`` in order."""
+    """Where ``flags`` ``(frames,)`` are True, as ``[start, stop)`` in order."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
@@ -163,6 +158,17 @@ def assemble(matrices: Tensor, angles: Array, kinetics: Array, root: Array, fps:
     parts = [torch.from_numpy(np.ascontiguousarray(x)) for x in (angles, kinetics, root, speeds)]
     states = pack(matrices, parts[0], parts[1], parts[2], turning, parts[3])
     return states.numpy()
+
+
+def states_of(poses: Array, kinetics: Array, fps: float = columns.FPS) -> Array:
+    """Model states ``(frames, 63)`` of coordinates ``(frames, 23)``, the root's position counted from its first frame.
+
+    Args:
+        kinetics: ``(frames, 12)``: forces of the right and the left foot, then their centres of pressure.
+    """
+    root = poses[:, _ROOT]
+    by_foot = kinetics.reshape(-1, 2, 2, 3).swapaxes(1, 2).reshape(-1, 12)  # force and pressure of the right foot first
+    return assemble(pose_matrices(poses), poses[:, columns.osim(columns.ANGLES)], by_foot, root - root[0], fps)
 
 
 def align(poses: Array, kinetics: Array, name: str, variant: str) -> tuple[Array, Array, NDArray[np.float32]]:

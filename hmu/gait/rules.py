@@ -1,4 +1,4 @@
-"""Kinematic rules that name the style of a gait window; every threshold has a name.
+"""Kinematic rules that name the style of gait windows ``(batch, frames, 63)``; every threshold has a name.
 
 They look at angles and forces alone, so that a generated window is judged without its label.
 """
@@ -16,25 +16,25 @@ STRAIGHTEST, MOST_BENT = 0.05, 0.95  # points of the flexion's distribution that
 
 
 def run(states: Tensor) -> Tensor:
-    """True where both feet are off the ground in more than :data:`FLIGHT_SHARE` of the frames."""
+    """True ``(batch,)`` where both feet are off the ground in more than :data:`FLIGHT_SHARE` of the frames."""
     airborne = loads(states).sum(-1) < CONTACT
     return airborne.to(states.dtype).mean(-1) > FLIGHT_SHARE
 
 
 def crouch(states: Tensor) -> Tensor:
-    """True where both knees stay bent by :data:`CROUCH_KNEE` at their straightest, and the window is no run."""
+    """True ``(batch,)`` where both knees stay bent by :data:`CROUCH_KNEE` at their straightest, in no run."""
     straightest = knees(states).quantile(STRAIGHTEST, dim=-2)
     return (straightest > CROUCH_KNEE).all(-1) & ~run(states)
 
 
 def stiff_knee(states: Tensor) -> Tensor:
-    """True where a knee never bends beyond :data:`STIFF_KNEE`, and the window is neither crouch nor run."""
+    """True ``(batch,)`` where a knee never bends beyond :data:`STIFF_KNEE`, in neither crouch nor run."""
     most = knees(states).quantile(MOST_BENT, dim=-2)
     return (most < STIFF_KNEE).any(-1) & ~crouch(states) & ~run(states)
 
 
 def walk(states: Tensor) -> Tensor:
-    """True where none of the other rules applies."""
+    """True ``(batch,)`` where none of the other rules applies."""
     return ~(run(states) | crouch(states) | stiff_knee(states))
 
 

@@ -6,14 +6,13 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hmu.data.clips import MotionClips
@@ -171,8 +170,3 @@ class GaitSource(DatasetSource):
     def fingerprint(self) -> str:
         """SHA-256 of all content and of how it is cut."""
         return hashlib.sha256(f"{super().fingerprint}|{self.stride}".encode()).hexdigest()
-
-
-def rows_of(labels: Iterable[str], wanted: str) -> NDArray[np.int64]:
-    """Positions of ``wanted`` among ``labels``."""
-    return np.flatnonzero(np.array([label == wanted for label in labels]))

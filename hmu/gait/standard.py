@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -19,9 +17,8 @@ from hmu.gait.preprocess import (
     root_velocity,
     toe_velocities,
 )
-from hmu.gait.rotations import to_euler
 from hmu.gait.skeleton import Skeleton
-from hmu.gait.states import joint_matrices
+from hmu.gait.states import joint_matrices, to_osim
 from hmu.gait.trial import Trial
 
 
@@ -35,10 +32,8 @@ def standard(trial: Trial, *, treadmill: bool | None = None) -> tuple[Trial, lis
         DataError: for a trial too short to filter.
     """
     said: list[str] = []
-    states, missing = (
-        fill_gaps(np.where(trial.missing[:, None] & ~np.isfinite(trial.states), np.nan, trial.states)),
-        trial.missing,
-    )
+    missing = trial.missing
+    states = fill_gaps(np.where(missing[:, None] & ~np.isfinite(trial.states), np.nan, trial.states))
     if abs(trial.fps - columns.FPS) > 0.5:
         said.append(f"resampled from {trial.fps:g} to {columns.FPS:g} Hz")
         states = resample(states, trial.fps, columns.FPS)
@@ -53,10 +48,8 @@ def standard(trial: Trial, *, treadmill: bool | None = None) -> tuple[Trial, lis
 
 def refresh(states: Array) -> Array:
     """States ``(frames, 63)`` at 100 Hz with orthonormal rotations and all rates computed from the angles."""
-    matrices = joint_matrices(torch.from_numpy(states))
-    pick: Sequence[list[int]] = (columns.ANGLE_COLUMNS, columns.KINETIC_COLUMNS, columns.ROOT_COLUMNS)
-    angles, kinetics, root = (states[:, chosen] for chosen in pick)
-    return assemble(matrices, angles, kinetics, root)
+    matrices, root = joint_matrices(torch.from_numpy(states)), states[:, columns.ROOT_COLUMNS]
+    return assemble(matrices, states[:, columns.ANGLE_COLUMNS], states[:, columns.KINETIC_COLUMNS], root)
 
 
 def _with_velocity(states: Array, trial: Trial, treadmill: bool | None) -> tuple[Array, float]:
@@ -85,10 +78,6 @@ def _belt_without_forces(heels: Array, toes: Array, treadmill: bool | None) -> A
 
 def coordinates(states: Array, root: Array) -> Array:
     """The 23 coordinates ``(frames, 23)`` of states ``(frames, 63)``; ``root`` positions ``(frames, 3)`` in metres."""
-    poses = np.zeros((len(states), len(columns.COORDINATES)))
-    angles = to_euler(joint_matrices(torch.from_numpy(np.ascontiguousarray(states, dtype=np.float64)))).numpy()
-    for number, names in enumerate(columns.JOINTS_3D.values()):
-        poses[:, columns.osim(names)] = angles[:, number]
-    poses[:, columns.osim(columns.ANGLES)] = states[:, columns.ANGLE_COLUMNS]
+    poses = to_osim(torch.from_numpy(np.ascontiguousarray(states, dtype=np.float64)), 1.0).numpy()
     poses[:, columns.osim(columns.ROOT)] = root
-    return poses
+    return poses[:, : len(columns.COORDINATES)]

@@ -55,7 +55,7 @@ class Trial:
         return len(self.states)
 
     def with_states(self, states: NDArray[np.float64], **changes: object) -> Trial:
-        """The same trial with other states (and other ``changes``)."""
+        """The same trial with other states ``(frames, 63)`` (and other ``changes``)."""
         return replace(self, states=states, **changes)  # type: ignore[arg-type]
 
 
@@ -205,7 +205,7 @@ def write_trial(path: Path | str, trial: Trial) -> Path:
 
 
 def npz_bytes(arrays: Mapping[str, NDArray]) -> bytes:
-    """An ``.npz`` of ``arrays``, the same bytes every time."""
+    """An ``.npz`` of ``arrays`` of any shape, the same bytes every time."""
     buffer = io.BytesIO()
     np.savez(buffer, **dict[str, Any](arrays))  # numpy dates its entries 1980-01-01
     return buffer.getvalue()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hmu.documents import write_text
 from hmu.errors import DataError
 from hmu.escaping import csv_cell
-from hmu.gait.columns import KINEMATIC_COLUMNS, WINDOW
+from hmu.gait.columns import WINDOW
 from hmu.gait.preprocess import runs
 from hmu.gait.standard import standard
 from hmu.gait.trial import Trial, read_trial
@@ -23,43 +23,6 @@ from hmu.progress import phase
 
 log = logging.getLogger(__name__)
 SHOWN = 5  # how many faulty files a message lists
-
-
-def starts(missing: NDArray[np.bool_], window: int = WINDOW, variant: str = "default") -> NDArray[np.int64]:
-    """First frames of all windows that lie inside one run of clean frames.
-
-    ``upstream`` allows *every* start where there is none, so that it trains on frames marked as missing.
-    """
-    clean = np.concatenate([[0], np.cumsum(missing)])
-    inside = np.flatnonzero(clean[window:] == clean[: max(len(missing) - window + 1, 0)])
-    if variant == "upstream" and not len(inside):
-        return np.arange(max(len(missing) - window + 1, 0))
-    return inside
-
-
-def tile(frames: int, window: int, step: int, *, short: bool) -> list[tuple[int, int]]:
-    """Windows ``[start, stop)`` every ``step`` frames; the last ones end with the trial and may be shorter.
-
-    Args:
-        short: go on until no frame is left; otherwise stop with the first window that reaches the end.
-    """
-    last = frames if short else frames - window + step
-    return [(start, min(start + window, frames)) for start in range(0, max(last, 0), step)]
-
-
-def padded(states: NDArray, start: int, stop: int, window: int, *, right: bool = False) -> tuple[NDArray, NDArray]:
-    """Frames ``start:stop`` in a window of zeros, with a mask of known kinematics, both ``(window, 63)``.
-
-    Args:
-        right: put them at the window's end instead of its beginning.
-    """
-    count = stop - start
-    values = np.zeros((window, states.shape[1]), states.dtype)
-    known = np.zeros((window, states.shape[1]), np.uint8)
-    first = window - count if right else 0
-    values[first : first + count] = states[start:stop]
-    known[first : first + count, KINEMATIC_COLUMNS] = 1
-    return values, known
 
 
 @dataclass(frozen=True)

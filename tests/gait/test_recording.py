@@ -10,9 +10,9 @@ import pytest
 from hmu.gait import columns
 from hmu.gait.export import forces_of, poses_from
 from hmu.gait.preprocess import belt_speed, heels_and_toes
-from hmu.gait.recording import Recording, convert, convert_for_training, solid_ground
 from hmu.gait.skeleton import Skeleton
 from tests.gait.conftest import demo_trial
+from tests.parity.gait_recording import Recording, convert, convert_for_training, solid_ground
 
 KNEE = columns.osim(["knee_angle_r"])[0]
 FRAMES, JUMP = 500, 220
@@ -87,15 +87,14 @@ def test_solid_ground_by_the_authors_rule(recording, source, solid):
         assert (speed - still) * recording.height == pytest.approx(1.0, abs=0.1)
 
 
-def test_the_users_word_on_the_ground_counts_in_every_variant():
+def test_the_users_word_on_the_ground_counts():
     toes = np.full((50, 2, 3), -1.0)
-    for variant in ("default", "upstream"):
-        assert not belt_speed(toes, False, variant).any()
-        assert np.allclose(belt_speed(toes, True, variant), -1)
-        assert np.allclose(belt_speed(toes, None, variant), -1)
+    assert not belt_speed(toes, False).any()
+    assert np.allclose(belt_speed(toes, True), -1)
+    assert np.allclose(belt_speed(toes, None), -1)
     slow = toes * 0.1
     assert not belt_speed(slow, None).any()
-    assert np.allclose(belt_speed(slow, None, "upstream"), -0.1)
+    assert np.allclose(belt_speed(slow, True), -0.1)
 
 
 def test_a_foot_that_never_stands_does_not_halve_the_belts_speed():

@@ -11,8 +11,9 @@ from hmu.gait.preprocess import headings
 from hmu.gait.rotations import about
 from hmu.gait.standard import standard
 from hmu.gait.trial import write_trial
-from hmu.gait.windows import clean_runs, padded, read_tree, starts, tile, trial_files
+from hmu.gait.windows import clean_runs, read_tree, trial_files
 from tests.gait.conftest import demo_trial
+from tests.parity.gait_recording import padded, starts, tile
 
 
 @settings(max_examples=60, deadline=None)
@@ -58,8 +59,8 @@ def test_a_trial_at_250_hz_is_resampled_by_its_own_rate(walking):
     assert said[0] == "resampled from 250 to 100 Hz"
     assert abs(len(slow) - len(ready)) <= 1
     inner = slice(20, min(len(slow), len(ready)) - 20)
-    for name in ("ROOT", "ANGLE", "ANGULAR", "ANGLE_VELOCITY"):
-        chosen = getattr(columns, f"{name}_COLUMNS")
+    for name in ("ROOT", "ANGLES", "ANGULAR", "ANGLE_VELOCITIES"):
+        chosen = columns.states(getattr(columns, name))
         scale = np.abs(ready.states[inner, chosen]).max()
         assert np.abs(slow.states[inner, chosen] - ready.states[inner, chosen]).max() < 0.05 * scale, name
 

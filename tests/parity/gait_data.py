@@ -17,7 +17,7 @@ from hmu.errors import DataError
 from hmu.gait import columns
 from hmu.gait.columns import WINDOW
 from hmu.gait.filters import Array, lowpass, resample
-from hmu.gait.normaliser import MinMax
+from hmu.gait.normaliser import MinMax, range_of
 from hmu.gait.npz import TrialFile
 from hmu.gait.preprocess import (
     POSE_CUTOFF,
@@ -27,21 +27,29 @@ from hmu.gait.preprocess import (
     normed_cops,
     pose_matrices,
 )
-from hmu.gait.recording import Converted, Recording, convert, convert_for_training
 from hmu.gait.skeleton import Skeleton
 from hmu.gait.trial import Trial, read_trial
-from hmu.gait.windows import padded, starts, tile, trial_files
+from hmu.gait.windows import trial_files
 from tests.parity.case import Case, read_arrays, strange
 from tests.parity.checks import Check, compare, exact, unchecked
 from tests.parity.gait_models import DATA, FILE, knee, normaliser_of, same_normaliser, skeleton
+from tests.parity.gait_recording import (
+    Converted,
+    Recording,
+    convert,
+    convert_for_training,
+    padded,
+    starts,
+    tile,
+)
 
 GROUPS = {
     "root": columns.ROOT_COLUMNS,
     "angles": columns.ANGLE_COLUMNS,
     "kinetics": columns.KINETIC_COLUMNS,
     "rotations": columns.ROTATION_COLUMNS,
-    "angular velocity": columns.ANGULAR_COLUMNS,
-    "angle velocity": columns.ANGLE_VELOCITY_COLUMNS,
+    "angular velocity": columns.states(columns.ANGULAR),
+    "angle velocity": columns.states(columns.ANGLE_VELOCITIES),
 }
 #: what our reasons for refusing a recording say, by the authors' counters
 REASONS = {
@@ -276,7 +284,7 @@ def _trained(case: Case, rows: list[dict[str, Any]], parts: Mapping[str, list[Co
     yield exact("trained on", [len(trial) for trial in chosen], [row["length"] for row in rows])
     yield exact("parts left over", [name for name, rest in waiting.items() if next(rest, None) is not None], [])
     every = torch.from_numpy(np.concatenate([trial.states for trial in chosen]).astype(np.float32))
-    fitted, tables = MinMax(every.shape[1]).fit(every), case.under("normalizer/")
+    fitted, tables = MinMax(every.shape[1]).set_range(*range_of([every])), case.under("normalizer/")
     stored = fitted
     if "scale_" in tables:
         yield from (check.inside("fitted") for check in tables.given(dict(fitted.named_buffers()), DATA))

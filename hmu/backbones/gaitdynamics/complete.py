@@ -10,7 +10,6 @@ from torch import Tensor
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.gait.columns import FEATURES
 from hmu.gait.normaliser import HIGH
-from hmu.gait.windows import tile
 
 BATCH = 16  # windows per network evaluation
 BEYOND, OFTEN = 1.5, 0.05  # times the training range; share of frames: see unseen
@@ -54,7 +53,8 @@ def complete(
     cuts = [(0, frames)]
     if frames > window:
         step = max(round(window * (1 - overlap)), 1)
-        cuts = [(max(stop - window, 0), stop) for _, stop in tile(frames, window, step, short=False)]
+        stops = [min(start + window, frames) for start in range(0, frames - window + step, step)]
+        cuts = [(stop - window, stop) for stop in stops]
     length = cuts[0][1] - cuts[0][0]
     given = torch.zeros(FEATURES, dtype=torch.bool)
     given[list(known)] = True

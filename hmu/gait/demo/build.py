@@ -11,7 +11,7 @@ import numpy as np
 from hmu.gait import columns
 from hmu.gait.columns import FPS
 from hmu.gait.demo.curves import STYLES, Array, Style, curve, joint_curves, vertical_shape
-from hmu.gait.preprocess import assemble, heels_and_toes, normed_cops, per_foot, pose_matrices
+from hmu.gait.preprocess import heels_and_toes, normed_cops, per_foot, states_of
 from hmu.gait.skeleton import Skeleton
 from hmu.gait.trial import Trial, write_trial
 from hmu.progress import phase
@@ -82,13 +82,9 @@ def make(style: Style, who: Person, share: float, seconds: float, rng: np.random
     heels, toes = heels_and_toes(poses, skeleton)
     cops = _pressure(heels, toes, phases, style)
     normed = normed_cops(forces, cops, heels, who.mass, who.height)
-    kinetics = np.concatenate([per_foot(forces) / who.mass, per_foot(normed)], -1).reshape(frames, 12)
-    root = poses[:, [_COLUMN[name] for name in columns.ROOT]]
-    angles = poses[:, columns.osim(columns.ANGLES)]
-    states = assemble(pose_matrices(poses), angles, kinetics, root - root[0])
-    return Trial(
-        states, np.zeros(frames, dtype=bool), who.height, who.mass, FPS, root[0].copy(), "position", label=style.name
-    )
+    states = states_of(poses, np.concatenate([forces / who.mass, normed], 1))
+    start, missing = poses[0, columns.osim(columns.ROOT)], np.zeros(frames, dtype=bool)
+    return Trial(states, missing, who.height, who.mass, FPS, start, "position", label=style.name)
 
 
 def _slow_noise(rng: np.random.Generator, frames: int, size: float) -> Array:

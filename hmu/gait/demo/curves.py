@@ -119,7 +119,7 @@ def curve(mean: float, amplitudes: Array, phase: Array) -> Array:
 
 
 def joint_curves(style: Style, severity: float = 1.0) -> dict[str, tuple[float, Array]]:
-    """Mean and amplitudes of hip, knee and ankle of a style, radians; ``severity`` multiplies the style's shifts."""
+    """Mean and amplitudes ``(harmonics,)`` by joint, radians; ``severity`` multiplies the style's shifts."""
     found = {}
     for joint, knots in style.base.items():
         mean, amplitudes = fourier(knots)
@@ -129,7 +129,7 @@ def joint_curves(style: Style, severity: float = 1.0) -> dict[str, tuple[float, 
 
 
 def vertical_shape(progress: Array, valley: float) -> Array:
-    """Vertical force over a stance, 0 at both ends and 1 on average; ``progress`` in 0..1 (0 outside)."""
+    """Vertical force over a stance, 0 at both ends and 1 on average; any shape; ``progress`` in 0..1 (0 outside)."""
     inside = (progress >= 0) & (progress <= 1)
     u = np.where(inside, progress, 0.0)
     shape = np.sin(np.pi * u) + valley * np.sin(3 * np.pi * u)

@@ -1,4 +1,4 @@
-"""What a laboratory records, as model states: GaitDynamics' data path from joint angles and force plates to a trial."""
+"""What a laboratory records, as model states: GaitDynamics' own data path, from joint angles and plates to windows."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from numpy.typing import NDArray
 
 from hmu.errors import DataError
 from hmu.gait import columns
+from hmu.gait.columns import KINEMATIC_COLUMNS, WINDOW
 from hmu.gait.filters import Array, resample
 from hmu.gait.preprocess import (
-    MOST_GAPS,
-    SHORTEST,
     TURN,
     align,
-    assemble,
     belt_speed,
     check_cops,
     heels_and_toes,
     normed_cops,
-    pose_matrices,
     root_velocity,
     runs,
+    states_of,
     toe_velocities,
 )
 from hmu.gait.skeleton import Skeleton
@@ -34,6 +32,8 @@ _ROOT = columns.osim(columns.ROOT)
 #: a trial of the authors' training is cut where one of these is exceeded, in the positive direction only
 FASTEST_TURN, FASTEST_CHANGE = np.deg2rad(2000.0), 320.0  # rad/s (entries of matrices: 1/s), m/s^2
 AROUND = 2  # frames left out on both sides of such a place
+MOST_GAPS = 30  # a trial with more runs of missing frames is taken to be flagged by mistake
+SHORTEST = 152  # frames at 100 Hz
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,14 @@ def convert(
         DataError: one line saying why the recording is rejected.
     """
     whole = _with_positions(recording, skeleton, name, source, variant)
-    return _with_velocities([whole], _ground(treadmill, source, variant), variant)[0]
+    return _with_velocities([whole], _ground(treadmill, source, variant))[0]
 
 
 def convert_for_training(
     recording: Recording,
     skeleton: Skeleton,
     *,
-    window: int = columns.WINDOW,
+    window: int = WINDOW,
     name: str = "",
     source: str = "",
     treadmill: bool | None = None,
@@ -131,7 +131,7 @@ def convert_for_training(
     Arguments and errors are :func:`convert`'s; ``window``: frames without a missing one that a part must have.
     """
     whole = _with_positions(recording, skeleton, name, source, "upstream")
-    return _with_velocities(cut_at_jumps(whole, window), _ground(treadmill, source, "upstream"), "upstream")
+    return _with_velocities(cut_at_jumps(whole, window), _ground(treadmill, source, "upstream"))
 
 
 def solid_ground(source: str) -> bool:
@@ -144,7 +144,8 @@ def solid_ground(source: str) -> bool:
 
 
 def _ground(treadmill: bool | None, source: str, variant: str) -> bool | None:
-    return False if treadmill is None and variant == "upstream" and solid_ground(source) else treadmill
+    """``upstream`` takes every ground for a moving belt, but :func:`solid_ground`."""
+    return not solid_ground(source) if treadmill is None and variant == "upstream" else treadmill
 
 
 def _with_positions(recording: Recording, skeleton: Skeleton, name: str, source: str, variant: str) -> Converted:
@@ -170,17 +171,15 @@ def _with_positions(recording: Recording, skeleton: Skeleton, name: str, source:
     if variant == "upstream" and solid_ground(source):
         toes = np.zeros_like(toes)
     start = poses[0, _ROOT].copy()
-    angles = poses[:, columns.osim(columns.ANGLES)]
-    ordered = kinetics.reshape(-1, 2, 2, 3).swapaxes(1, 2).reshape(-1, 12)  # force and cop of the right foot come first
-    states = assemble(pose_matrices(poses), angles, ordered, poses[:, _ROOT] - start)
+    states = states_of(poses, kinetics)
     return Converted(Trial(states, missing, height, mass, columns.FPS, start, "position", name), turn, toes)
 
 
-def _with_velocities(parts: Sequence[Converted], treadmill: bool | None, variant: str) -> list[Converted]:
+def _with_velocities(parts: Sequence[Converted], treadmill: bool | None) -> list[Converted]:
     """Root velocities instead of positions; the parts of one trial share the gaps of their feet."""
     if not parts:
         return []
-    belts = belt_speed(np.concatenate([part.toes for part in parts]), treadmill, variant)
+    belts = belt_speed(np.concatenate([part.toes for part in parts]), treadmill)
     ends = np.cumsum([len(part.trial) for part in parts])
     done = []
     for part, belt in zip(parts, np.split(belts, ends[:-1]), strict=True):
@@ -224,3 +223,41 @@ def _check_lumbar(recording: Recording, name: str) -> None:
     turn = np.rad2deg(recording.poses[:, columns.osim(["lumbar_rotation"])].mean())
     if abs(turn) > TURN:
         raise DataError(f"{name}: lumbar rotation is {turn:.0f} degrees on average, expected less than {TURN:g}")
+
+
+# -- windows -----------------------------------------------------------------------------------------------------------
+def starts(missing: NDArray[np.bool_], window: int = WINDOW, variant: str = "default") -> NDArray[np.int64]:
+    """First frames of all windows that lie inside one run of clean frames.
+
+    ``upstream`` allows *every* start where there is none, so that it trains on frames marked as missing.
+    """
+    clean = np.concatenate([[0], np.cumsum(missing)])
+    inside = np.flatnonzero(clean[window:] == clean[: max(len(missing) - window + 1, 0)])
+    if variant == "upstream" and not len(inside):
+        return np.arange(max(len(missing) - window + 1, 0))
+    return inside
+
+
+def tile(frames: int, window: int, step: int, *, short: bool) -> list[tuple[int, int]]:
+    """Windows ``[start, stop)`` every ``step`` frames; the last ones end with the trial and may be shorter.
+
+    Args:
+        short: go on until no frame is left; otherwise stop with the first window that reaches the end.
+    """
+    last = frames if short else frames - window + step
+    return [(start, min(start + window, frames)) for start in range(0, max(last, 0), step)]
+
+
+def padded(states: NDArray, start: int, stop: int, window: int, *, right: bool = False) -> tuple[NDArray, NDArray]:
+    """Frames ``start:stop`` in a window of zeros, with a mask of known kinematics, both ``(window, 63)``.
+
+    Args:
+        right: put them at the window's end instead of its beginning.
+    """
+    count = stop - start
+    values = np.zeros((window, states.shape[1]), states.dtype)
+    known = np.zeros((window, states.shape[1]), np.uint8)
+    first = window - count if right else 0
+    values[first : first + count] = states[start:stop]
+    known[first : first + count, KINEMATIC_COLUMNS] = 1
+    return values, known
