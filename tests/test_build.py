@@ -14,12 +14,11 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hmu.build import check_plain, check_received, instantiate
+from hmu.build import check_plain, check_received, instantiate, stored_class
 from hmu.compose import register_resolvers
 from hmu.config import CONFIGS
 from hmu.errors import CheckpointError, HmuError
 from hmu.run import load_config
-from hmu.tools.pack import _reader
 from hmu.workflows.reference import check_reference
 from hmu.workflows.settling import FROM_RUN, with_run
 from tests.compact import numbers
@@ -116,8 +115,9 @@ def test_no_planted_target_is_built_from_a_model_folder(planted, tmp_path):
             path.write_text(json.dumps({**config, "text": node}, default=str))
             with pytest.raises(CheckpointError, match=r"text encoder is.*refused, nothing was run"):
                 family.build(checkpoint=str(tmp_path / name))
+            (tmp_path / "config.json").write_text(json.dumps({"family": target}))
             with pytest.raises(CheckpointError, match="none of hmu's models"):
-                _reader(target, tmp_path)
+                stored_class(tmp_path)
             with pytest.raises(CheckpointError, match="refused"):
                 text_from_config({**node, "kind": target}, path)
     for node in nodes.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -19,9 +18,7 @@ def inject(backbone: MotionBackbone, rank: int, alpha: float, dropout: float) ->
     """Put LoRA adapters on the backbone's ``adapter_targets`` and freeze everything else.
 
     ``A`` starts Kaiming-uniform with a = sqrt 5 (from torch's global generator), ``B`` zero: nothing changes yet.
-
-    Returns:
-        The adapters' parameters by name.
+    Returns the adapters' parameters by name.
     """
     from peft import LoraConfig, inject_adapter_in_model  # lazily: imports transformers
 
@@ -51,15 +48,11 @@ def lora_layers(network: nn.Module) -> dict[str, LoraLayer]:
 
 
 def factors(network: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """Learned ``(A, B)`` by linear layer."""
-    weights = dict(network.named_parameters())
-    return {
-        name: (
-            weights[f"{name}.lora_A.{ADAPTER}.weight"].detach().clone(),
-            weights[f"{name}.lora_B.{ADAPTER}.weight"].detach().clone(),
-        )
-        for name in lora_layers(network)
+    """Learned ``A`` ``(rank, inputs)`` and ``B`` ``(outputs, rank)`` by linear layer."""
+    sides: dict[str, tuple[Any, Any]] = {
+        n: (x.lora_A[ADAPTER], x.lora_B[ADAPTER]) for n, x in lora_layers(network).items()
     }
+    return {name: (a.weight.detach().clone(), b.weight.detach().clone()) for name, (a, b) in sides.items()}
 
 
 def remove(network: nn.Module) -> None:
@@ -81,9 +74,3 @@ def count(backbone: MotionBackbone, rank: int) -> tuple[int, int]:
     """Parameters of rank-``rank`` adapters on ``backbone``, and of its network with them (text encoder not counted)."""
     trained = sum(rank * sum(size_of(backbone, name)) for name in backbone.adapter_targets)
     return trained, trained + sum(p.numel() for p in backbone.network().parameters())
-
-
-def share(trained: int, total: int) -> str:
-    """``245,760 of 10,139,936 parameters (2.42 %)``."""
-    percent = 100 * trained / total if total else math.nan
-    return f"{trained:,} of {total:,} parameters ({percent:.2f} %)"

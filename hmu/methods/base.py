@@ -86,13 +86,9 @@ class EditMethod(Method):
         concept: Concept,
         generator: torch.Generator | None = None,
     ) -> Edit:
-        """Compute the edit; ``backbone`` is only read.
+        """Compute the edit from both sides of the training split; ``backbone`` is only read.
 
-        Args:
-            backbone: the base.
-            forget, retain: clips of both sides of the training split.
-            concept: its name goes into the edit; its anchor or target may be used.
-            generator: of whatever is drawn at random, on the CPU.
+        The concept's name goes into the edit; ``generator`` draws whatever is random, on the CPU.
         """
         raise NotImplementedError
 
@@ -110,10 +106,7 @@ class TrainedMethod(Optimisation, Method):
 
     Args:
         stop_window: steps that the running averages of the loss terms cover, which ``should_stop`` is handed.
-        options: see :class:`~hmu.optimisation.Optimisation`; epochs count the forget side, whose last batch is filled.
-
-    Raises:
-        ConfigError: for a training without length or with numbers out of range.
+        epochs: count the forget side, whose last batch is filled.
     """
 
     place: ClassVar[str] = "method"

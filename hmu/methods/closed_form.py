@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,13 +53,6 @@ class Group:
     total: Tensor
     retain_rows: int
 
-    @classmethod
-    def of(cls, layers: dict[str, tuple[Tensor, Tensor | None]], concept: Tensor, aim: Tensor, retain: Tensor) -> Group:
-        """From the rows to keep themselves ``(rows, in)``."""
-        double = {name: (w.double(), None if b is None else b.double()) for name, (w, b) in layers.items()}
-        retain = retain.double()
-        return cls(double, concept.double(), aim.double(), retain.T @ retain, retain.sum(0), len(retain))
-
 
 def collect(
     backbone: MotionBackbone,
@@ -68,41 +62,34 @@ def collect(
     anchor: str,
     tokens: tuple[str, str],
 ) -> list[Group]:
-    """Encode all prompts and gather the rows of every group of ``layers``.
+    """Encode all prompts and gather the rows of every group of ``layers`` (names from ``text_projections``).
 
-    Args:
-        backbone: the base.
-        layers: names from ``text_projections``.
-        forget, retain: prompts of both sides.
-        anchor: what the first become.
-        tokens: which rows of the first and of the second, see :func:`hmu.methods.prompt_rows.pick_rows`.
+    ``tokens`` says which rows of the forget and of the retain prompts, see :func:`~hmu.methods.prompt_rows.pick_rows`;
+    the first become ``anchor``.
     """
-    members, modules = input_groups(backbone, layers), backbone.text_projections()
+    modules, members = backbone.text_projections(), input_groups(backbone, layers)
     leaders = list(members)
     aimed = aims(prompt_rows(backbone, [anchor], leaders), tokens[0])
-    concept: dict[str, list[Tensor]] = {name: [] for name in leaders}
-    aim: dict[str, list[Tensor]] = {name: [] for name in leaders}
-    for rows in side_rows(backbone, forget, leaders, tokens[0]):
-        for name, x in rows.inputs.items():
-            concept[name].append(x.double())
-            aim[name].append(aimed(name, rows.kind))
-    gram: dict[str, Tensor] = {}
-    total: dict[str, Tensor] = {}
+    concept = list(side_rows(backbone, forget, leaders, tokens[0]))
+    gram: dict[str, Any] = dict.fromkeys(leaders, 0.0)
+    total: dict[str, Any] = dict.fromkeys(leaders, 0.0)
     count = 0
     for rows in side_rows(backbone, retain, leaders, tokens[1]):
         count += len(rows)
-        for name, x in ((name, x.double()) for name, x in rows.inputs.items()):
-            gram[name] = gram.get(name, 0.0) + x.T @ x
-            total[name] = total.get(name, 0.0) + x.sum(0)
-    weights = {name: (modules[name].weight.detach().double(), _double(modules[name].bias)) for name in layers}
-    return [
-        Group({n: weights[n] for n in names}, torch.cat(concept[g]), torch.cat(aim[g]), gram[g], total[g], count)
-        for g, names in members.items()
-    ]
+        for name, x in rows.inputs.items():
+            gram[name] = gram[name] + x.double().T @ x.double()
+            total[name] = total[name] + x.double().sum(0)
+    groups = []
+    for leader, names in members.items():
+        weights = {name: (_double(modules[name].weight), _double(modules[name].bias)) for name in names}
+        erased = torch.cat([rows.inputs[leader].double() for rows in concept])
+        aim = torch.cat([aimed(leader, rows.kind) for rows in concept])
+        groups.append(Group(weights, erased, aim, gram[leader], total[leader], count))
+    return groups
 
 
-def _double(bias: Tensor | None) -> Tensor | None:
-    return None if bias is None else bias.detach().double()
+def _double(value: Any) -> Any:
+    return None if value is None else value.detach().double()
 
 
 def erased_output(concept: Tensor, aim: Tensor, weight: Tensor, bias: Tensor | None, target: str) -> Tensor:
@@ -135,9 +122,7 @@ def solve(
     """The new weight ``(out, in)`` of one layer.
 
     Args:
-        group, name: the layer.
-        scales: weights of the terms.
-        target: see :func:`erased_output`.
+        group, name: the layer; scales: weights of the terms; target: see :func:`erased_output`.
         concept: rows to erase ``(rows, in)`` in place of the group's own (an adversarial embedding).
         current: the layer's weight now, where rounds have already changed it: what is to be kept is what it outputs
             now, so that nothing erased before comes back; anchors keep what the original outputs.

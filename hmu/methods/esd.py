@@ -26,11 +26,6 @@ class Esd(TeacherMethod, WeightMethod):
 
     Args:
         preserve_weight: weight of the preservation term; 0 switches it off.
-        options: see :class:`~hmu.methods.teacher_method.TeacherMethod` and
-            :class:`~hmu.methods.weight_method.WeightMethod`.
-
-    Raises:
-        ConfigError: for values that cannot work.
     """
 
     name: ClassVar[str] = "esd"

@@ -21,7 +21,6 @@ class Finetune(WeightMethod):
 
     Args:
         unconditional: share of items whose caption is dropped, as in the backbone's training.
-        options: see :class:`~hmu.methods.weight_method.WeightMethod`.
     """
 
     name: ClassVar[str] = "finetune"

@@ -22,7 +22,7 @@ from hmu.data.concepts import Concept
 from hmu.documents import write_bytes, write_json
 from hmu.errors import ConfigError, DataError, shown
 from hmu.methods.base import offers
-from hmu.methods.codebook.encoding import encode_cached
+from hmu.methods.codebook.encoding import encode
 from hmu.methods.codebook.ranking import Scores, Usage, best, log_odds, published_choice, usage
 from hmu.methods.codebook.rows import Choice, Rewriting, joined_lists, report
 from hmu.methods.codebook.table import NONE, CodeTable
@@ -50,10 +50,6 @@ class Lcr(Rewriting):
         crops: 0: each clip is encoded once, whole. Above: so many random windows of each, as published (20).
         cache: folder for codes, None = encode anew.
         batch_size: windows encoded at a time.
-        options: see :class:`~hmu.methods.codebook.rows.Rewriting`; ``upstream`` also ranks as the authors do.
-
-    Raises:
-        ConfigError: for values that cannot work.
     """
 
     name: ClassVar[str] = "lcr"
@@ -144,20 +140,20 @@ class Lcr(Rewriting):
         Raises:
             DataError: the given table lacks one side, or has fewer layers than asked for.
         """
-        names = {"forget": {*forget.ids, *forget.clip_ids}, "retain": {*retain.ids, *retain.clip_ids}}
         if self.table is None:
             folder = None if self.cache is None else Path(self.cache)
             count = None if all_layers else max(self.layers) + 1
             parts = [
-                encode_cached(backbone, clips, folder, self.batch_size, layers=count, crops=self.crops)
+                encode(backbone, clips, self.batch_size, layers=count, crops=self.crops, folder=folder)
                 for clips in (forget, retain)
             ]
             table = parts[0].joined(parts[1])
             return table, np.arange(len(table)) < len(parts[0])
         table = CodeTable.load(self.table)
-        masks = {side: table.rows_of(ids) for side, ids in names.items()}
-        for side, mask in masks.items():
-            if not mask.any():
+        masks = {}
+        for side, clips in (("forget", forget), ("retain", retain)):
+            masks[side] = table.rows_of({*clips.ids, *clips.clip_ids})
+            if not masks[side].any():
                 raise DataError(f"method.table={self.table}: holds no clip of the {side} side of this data set")
         used = masks["forget"] | masks["retain"]
         log.info("%s: %d of %d rows belong to the two sides", self.table, int(used.sum()), len(table))
@@ -178,11 +174,9 @@ class Lcr(Rewriting):
         choices = {}
         for position, layer in enumerate(self.layers):
             counts = usage(table.codes[:, layer], forget, size)
-            ratio, z = log_odds(counts, self.prior)
-            listed = (
-                self._ranked(counts, z if self.ranking == "z_score" else ratio) if given is None else given[position]
-            )
-            choices[layer] = Choice(listed, ratio, counts)
+            scores = dict(zip(("log_odds", "z_score"), log_odds(counts, self.prior), strict=True))
+            listed = self._ranked(counts, scores[self.ranking]) if given is None else given[position]
+            choices[layer] = Choice(listed, scores["log_odds"], counts)
         self._choices, self._report = choices, report(choices)
         for name, facts in self._report["layers"].items():
             shares = [100 * facts[f"{side}_token_share"] for side in ("forget", "retain")]

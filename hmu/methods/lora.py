@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,23 +34,19 @@ class Lora(TeacherMethod):
     al., ICLR 2023: task arithmetic).
 
     Args:
-        mode: ``contrastive``, ``specialise`` or ``negate``; the last two read neither ``lambda_forget`` nor what
-            belongs to the forget term, nor the retain side.
+        mode: ``specialise`` and ``negate`` read neither ``lambda_forget``, nor what belongs to the forget term, nor the
+            retain side.
         strength: of ``negate``: how many times what was learned is taken away; the stored edit has it built in.
         rank, alpha: of the adapters; the change of a weight is ``alpha / rank * B A``.
-        dropout: dropout in front of the adapters.
+        dropout: in front of the adapters.
         lambda_forget: weight of the forget term.
         forget: ``ascent`` (published, unbounded), ``hinge``, ``npo``, ``redirect``: :mod:`hmu.methods.forgetting`.
             A backbone that reads no text is redirected to :meth:`MotionBackbone.expected` of the retain clips so far.
         margin: of ``hinge``: how many times the original loss is added at most.
         beta: of ``npo``: sharpness of its bound.
-        stop_retain: stop when the running true loss on retain clips exceeds this multiple of its start; None = never.
-        stop_forget: stop when the running true loss on forget clips exceeds this multiple of its start; None = never.
-        options: see :class:`~hmu.methods.teacher_method.TeacherMethod`; ``eta`` and ``anchor`` are those of
-            ``redirect``, and the published ``preserve`` is ``target``.
-
-    Raises:
-        ConfigError: for values that cannot work.
+        stop_retain, stop_forget: stop when the running true loss on clips of that side exceeds this multiple of its
+            start; None = never.
+        options: ``eta`` and ``anchor`` are those of ``redirect``; the published ``preserve`` is ``target``.
     """
 
     name: ClassVar[str] = "lora"
@@ -103,7 +99,9 @@ class Lora(TeacherMethod):
         self._start: dict[str, float] = {}
         self._replay = Replay()
         super().setup(backbone)
-        log.info("LoRA rank %d trains %s", self.rank, adapters.share(*adapters.count(backbone, self.rank)))
+        trained, total = adapters.count(backbone, self.rank)
+        share = f"{trained:,} of {total:,} parameters ({100 * trained / total:.2f} %)"
+        log.info("LoRA rank %d trains %s", self.rank, share)
         return adapters.inject(backbone, self.rank, self.alpha, self.dropout)
 
     def teardown(self, backbone: MotionBackbone) -> None:
@@ -182,5 +180,5 @@ class Lora(TeacherMethod):
         factors = adapters.factors(backbone.network())
         if self.mode == "negate":
             factors = {name: (a, -self.strength * b) for name, (a, b) in factors.items()}
-        facts: dict[str, Any] = {"method": self.name, "base": self._base, "settings": self.settings}
-        return AdapterEdit(factors, alpha=self.alpha, dropout=self.dropout, **facts)
+        sizes = {"alpha": self.alpha, "dropout": self.dropout}
+        return AdapterEdit(factors, **sizes, method=self.name, base=self._base, settings=self.settings)

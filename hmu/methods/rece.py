@@ -31,10 +31,7 @@ class Rece(Uce):
         rounds: how often; 0 is UCE.
         adversary_ridge: keeps ``c'`` small: the larger, the shorter the embeddings that are erased.
         variant: ``upstream`` takes both factors of the map from the current weights, as the published port does.
-        options: see :class:`~hmu.methods.uce.Uce`; ``target`` may not be ``direction``.
-
-    Raises:
-        ConfigError: for values that cannot work.
+        target: as in UCE, but not ``direction``.
     """
 
     name: ClassVar[str] = "rece"

@@ -1,4 +1,4 @@
-"""Methods that ask the frozen original what to say instead, and what to go on saying."""
+"""Methods that ask the frozen original for the erased target, and for the retain target."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ class TeacherMethod(TrainedMethod):
         preserve: what retain clips hold the model to: ``teacher`` (its own former output) or ``target`` (the true one).
         unconditional: share of retain items whose caption is dropped, so that the unconditional output is kept too.
         variant: ``default``, or ``upstream`` = the loss of the SALAD fork as it runs: :mod:`hmu.methods.upstream`.
-        options: see :class:`~hmu.methods.base.TrainedMethod`.
     """
 
     eta: float
@@ -72,11 +71,7 @@ class TeacherMethod(TrainedMethod):
 
     @property
     def teacher(self) -> Teacher:
-        """The frozen original.
-
-        Raises:
-            RuntimeError: before :meth:`setup`, or for a method that asks none.
-        """
+        """The frozen original; there is none before :meth:`setup`."""
         if self._teacher is None:
             raise RuntimeError("there is no teacher: setup(backbone) has not been called, or this method asks none")
         return self._teacher

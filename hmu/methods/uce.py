@@ -49,9 +49,6 @@ class Uce(EditMethod):
         layers: edit only layers whose name contains one of these; None = all.
         variant: ``default``, or ``upstream`` = as the published port (of SALAD: the fork) computes it, see
             :mod:`hmu.methods.upstream.closed_form`; the fork's lambda is ``strength``.
-
-    Raises:
-        ConfigError: for values that cannot work.
     """
 
     name: ClassVar[str] = "uce"
@@ -104,7 +101,7 @@ class Uce(EditMethod):
         retain_texts = self.retain_texts or captions_of(retain)
         if self.retain_limit is not None and self.retain_limit < len(retain_texts):
             rows = torch.randperm(len(retain_texts), generator=generator)[: self.retain_limit]
-            retain_texts = [retain_texts[i] for i in rows.tolist()]
+            retain_texts = [retain_texts[i] for i in rows]
         deltas, facts = self.deltas(backbone, forget_texts, retain_texts)
         seconds = round(time.perf_counter() - begin, 3)
         counts = len(forget_texts), len(retain_texts)

@@ -19,7 +19,6 @@ class WeightMethod(TrainedMethod):
     Args:
         train: a name from the backbone's ``parameter_groups``; None = its ``unlearn_group``.
         dropout: train with the network's dropout.
-        options: see :class:`~hmu.methods.base.TrainedMethod`.
     """
 
     train: str | None
@@ -38,11 +37,7 @@ class WeightMethod(TrainedMethod):
         return set(groups[name])
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
-        """The chosen group trains.
-
-        Raises:
-            ConfigError: the backbone has no such group, or it is empty.
-        """
+        """The chosen group trains."""
         network, group = backbone.network(), self._group(backbone)
         trained = super().setup(backbone)
         trained |= {name: parameter for name, parameter in network.named_parameters() if name in group}

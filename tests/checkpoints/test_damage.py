@@ -14,7 +14,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.evaluation.gallery import build_gallery
 from hmu.evaluation.generation import Model
 from hmu.gait import demo as gait_demo
-from hmu.methods.codebook.encoding import encode_cached
+from hmu.methods.codebook.encoding import encode
 from hmu.text.cache import CachedTextEncoder
 from tests.checkpoints.damage import DAMAGES, copied, files
 from tests.data.conftest import FEATURES, write_layout
@@ -57,7 +57,7 @@ def of_gallery(cache: Path) -> list[object]:
 
 
 def of_codes(cache: Path) -> list[object]:
-    return [encode_cached(CodeBackbone(), CodeClips(["kicks", "walks"], 9), cache / "codes").codes.tobytes()]
+    return [encode(CodeBackbone(), CodeClips(["kicks", "walks"], 9), folder=cache / "codes").codes.tobytes()]
 
 
 def of_texts(cache: Path) -> list[object]:

@@ -16,6 +16,7 @@ from hmu.methods.rece import recovered
 from hmu.methods.uce import Uce, captions_of, without_direction
 from hmu.methods.upstream import closed_form as upstream_edits
 from tests.methods.make import rece, uce
+from tests.parity.uce_rece import group_of
 
 from .fake import FakeBackbone, FakeClips
 from .fake_edits import KICK, PooledBackbone, WordBackbone
@@ -30,7 +31,7 @@ def group(seed: int = 0, rows: int = 3, kept: int = 4, width: int = 9, bias: boo
         return torch.randn(*shape, generator=g)
 
     layers = {"k": (normal(5, width), normal(5) if bias else None), "v": (normal(6, width), normal(6))}
-    return Group.of(layers, normal(rows, width), normal(rows, width), normal(kept, width))
+    return group_of(layers, normal(rows, width), normal(rows, width), normal(kept, width))
 
 
 @settings(max_examples=15, deadline=None)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hmu.errors import ConfigError, DataError, MissingExtra
 from hmu.methods.applying import applied
 from hmu.methods.codebook import table as codes_module
-from hmu.methods.codebook.encoding import encode, encode_cached, windows
+from hmu.methods.codebook.encoding import encode, windows
 from hmu.methods.codebook.ranking import best, log_odds, presence, published_choice, published_ratios, tokens, usage
 from hmu.methods.codebook.rows import joined_lists
 from hmu.methods.codebook.table import CodeTable, trimmed
@@ -125,28 +125,28 @@ def test_random_windows_are_as_published_and_equal_ones_are_encoded_once(tmp_pat
         batch = clips.windows(np.array([i]), start[i, [k]], lengths[i, [k]])
         alone = backbone.encode_codes(batch)[0].T.numpy()
         assert np.array_equal(trimmed(found.codes[[row]])[0], trimmed(alone[None])[0])
-    assert np.array_equal(encode_cached(backbone, clips.subset([8, 1]), tmp_path, crops=20).repeats, found.repeats[:40])
-    cached = encode_cached(backbone, clips, tmp_path, crops=20)
+    assert np.array_equal(encode(backbone, clips.subset([8, 1]), folder=tmp_path, crops=20).repeats, found.repeats[:40])
+    cached = encode(backbone, clips, folder=tmp_path, crops=20)
     assert np.array_equal(cached.codes, found.codes)
 
 
 def test_clips_are_encoded_once_for_all_concepts(tmp_path):
     backbone, clips = CodeBackbone(), CodeClips(["kicks", "walks"], 9)
-    first = encode_cached(backbone, clips.subset([0, 3, 4]), tmp_path)
+    first = encode(backbone, clips.subset([0, 3, 4]), folder=tmp_path)
     count = backbone.encoded_batches
-    second = encode_cached(backbone, clips, tmp_path)
+    second = encode(backbone, clips, folder=tmp_path)
     assert backbone.encoded_batches == count + 1
-    assert encode_cached(backbone, clips.subset([4, 8, 0]), tmp_path).names == ("x004", "x008", "x000")
+    assert encode(backbone, clips.subset([4, 8, 0]), folder=tmp_path).names == ("x004", "x008", "x000")
     assert backbone.encoded_batches == count + 1
     assert np.array_equal(trimmed(second.codes[[0, 3, 4]]), trimmed(first.codes))
     assert np.array_equal(second.codes, encode(backbone, clips).codes)
     with torch.no_grad():
         backbone.books.codebook1 += 1
-    encode_cached(backbone, clips, tmp_path)
+    encode(backbone, clips, folder=tmp_path)
     assert backbone.encoded_batches > count + 2  # other weights, other codes
     for path in tmp_path.iterdir():
         path.write_bytes(b"broken")
-    assert np.array_equal(encode_cached(backbone, clips, tmp_path).codes, encode(backbone, clips).codes)
+    assert np.array_equal(encode(backbone, clips, folder=tmp_path).codes, encode(backbone, clips).codes)
 
 
 # -- counting ----------------------------------------------------------------------------------------------------------

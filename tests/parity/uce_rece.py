@@ -82,6 +82,13 @@ def uce_rece(folder: Path) -> Iterator[Check]:
             yield from _checkpoints(facts.parent, read_json(facts))
 
 
+def group_of(layers: dict[str, tuple[Tensor, Tensor | None]], concept: Tensor, aim: Tensor, retain: Tensor) -> Group:
+    """A group from the rows to keep themselves ``(rows, in)``."""
+    double = {name: (w.double(), None if b is None else b.double()) for name, (w, b) in layers.items()}
+    retain = retain.double()
+    return Group(double, concept.double(), aim.double(), retain.T @ retain, retain.sum(0), len(retain))
+
+
 def _groups(case: Case) -> Iterator[Group]:
     """Layers and texts; layers that are not stored are filled by the documented rules under likely names."""
     count = 1 + max((int(m[2]) for m in case.find(AFTER) if m[2]), default=-1)
@@ -90,7 +97,7 @@ def _groups(case: Case) -> Iterator[Group]:
     aim = torch.zeros_like(concept[:1]) if aim is None else aim
     if f"W{count - 1}" in case:
         layers = {str(i): (case[f"W{i}"], case.get(f"b{i}")) for i in range(count)}
-        yield Group.of(layers, concept, aim.expand_as(concept), retain)
+        yield group_of(layers, concept, aim.expand_as(concept), retain)
         return
     shapes = [next(case.raw(m[0]).shape for m in case.find(AFTER) if m[2] == str(i)) for i in range(count)]
     for fill, names in product(
@@ -101,7 +108,7 @@ def _groups(case: Case) -> Iterator[Group]:
                           for name, size in zip(names, (shape, shape[:1]), strict=True))
             for i, shape in enumerate(shapes)
         }  # fmt: skip
-        yield Group.of(filled, concept, aim.expand_as(concept), retain)  # type: ignore[arg-type]
+        yield group_of(filled, concept, aim.expand_as(concept), retain)  # type: ignore[arg-type]
 
 
 def _solved(case: Case) -> Iterator[Check]:
@@ -142,7 +149,7 @@ def _checkpoints(folder: Path, facts: Mapping[str, Any]) -> Iterator[Check]:
         part: (state["cond_emb.weight"], state["cond_emb.bias"]) for part, state in bases.items()
     }
     aim = case[f"emb::{hyper['target']}"].expand_as(texts["forget"])
-    group = Group.of(layers, texts["forget"], aim, texts["retain"])
+    group = group_of(layers, texts["forget"], aim, texts["retain"])
     solved = Recipe.told({"preserve_scale": hyper["ps"]}).rounds(group, int(hyper["epochs"]))
     probe = case["probe_embeddings"]
     for name, told in facts["files"].items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -240,7 +241,9 @@ def _moved(gradient: Tensor | None) -> bool:
 
 def _side(case: Case, model: Salad, side: str, target: str, schedule: str | None) -> tuple[Tensor, Tensor]:
     """``(prediction, target)`` of one side, from its stored latent, noise and timesteps."""
-    process = upstream.process_of(model, schedule)
+    process = model.diffusion
+    if schedule is not None:
+        process = type(process)(replace(process.options, beta_schedule=schedule))
     latent, noise, time = (case[f"{side}_{name}"] for name in ("latent", "noise", "t"))
     texts = prompts(case, case.raw(f"{side}_text_index"))
     if target == "vs_target_masked":

@@ -22,9 +22,15 @@ Frames = NDArray[np.int64]
 
 
 def encode(
-    backbone: MotionBackbone, clips: MotionClips, batch_size: int = 24, *, layers: int | None = None, crops: int = 0
+    backbone: MotionBackbone,
+    clips: MotionClips,
+    batch_size: int = 24,
+    *,
+    layers: int | None = None,
+    crops: int = 0,
+    folder: Path | None = None,
 ) -> CodeTable:
-    """Token ids of every clip, sorted by length so that little is padded.
+    """Token ids of every clip: rows in the order of ``clips``, and of the crops within a clip.
 
     Args:
         backbone: has codebooks.
@@ -33,21 +39,44 @@ def encode(
         layers: only the first so many of the quantiser, which is all that most rankings look at; None = all.
         crops: 0: each clip once, whole units from its first frame on. Above: so many rows per clip, each of a random
             window as published (:func:`windows`); windows that are drawn twice are encoded once.
-
-    Returns:
-        rows in the order of ``clips``, and of the crops within a clip.
+        folder: cache; clips that this data set and these weights have been encoded for, in whatever selection, are read
+            back.
     """
+    times = max(1, crops)
+    if folder is None:
+        codes = _encode(backbone, clips, batch_size, layers, crops)
+    else:
+        facts = (clips.pack.fingerprint, clips.unit_length, clips.max_frames, weights_hash(backbone), layers, crops)
+
+        def make(missing: list[int]) -> list[Row]:
+            log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
+            new = _encode(backbone, clips.subset(missing), batch_size, layers, crops)
+            return [{"codes": torch.from_numpy(rows)} for rows in np.split(new, len(missing))]
+
+        rows = Store(folder).get_rows([content_key(*facts, name) for name in clips.ids], make)
+        codes = trimmed(stack([row["codes"].numpy() for row in rows]))
+    names, texts = (tuple(x for x in column for _ in range(times)) for column in (clips.ids, clips.texts))
+    return CodeTable(names, tuple(map(str, range(times))) * len(clips), texts, codes)
+
+
+def _encode(backbone: MotionBackbone, clips: MotionClips, batch_size: int, layers: int | None, crops: int) -> Codes:
+    """Codes ``(clips * crops, layers, tokens)``, encoded in the order of their lengths so that little is padded."""
     units = np.minimum(clips.lengths, clips.max_frames) // clips.unit_length
     if crops:
         start, lengths = windows(clips, crops)
     else:
         start, lengths = np.zeros((len(clips), 1), np.int64), (units * clips.unit_length)[:, None]
-    times = start.shape[1]
-    keys = np.stack([np.arange(len(clips)).repeat(times), start.ravel(), lengths.ravel()], 1)
-    distinct, place = np.unique(keys, axis=0, return_inverse=True)
-    codes = _encode(backbone, clips, distinct, batch_size, layers)[place.ravel()]
-    names, texts = (tuple(x for x in column for _ in range(times)) for column in (clips.ids, clips.texts))
-    return CodeTable(names, tuple(str(i) for i in range(times)) * len(clips), texts, codes)
+    keys = np.stack([np.arange(len(clips)).repeat(start.shape[1]), start.ravel(), lengths.ravel()], 1)
+    spans, place = np.unique(keys, axis=0, return_inverse=True)
+    device = next(backbone.parameters()).device
+    order = np.argsort(spans[:, 2], kind="stable")
+    parts: list[Codes] = []
+    with torch.no_grad(), phase("encoding clips", len(order), "windows") as done:
+        for begin in range(0, len(order), batch_size):
+            batch = clips.windows(*spans[order[begin : begin + batch_size]].T).to(device)
+            parts.append(backbone.encode_codes(batch, layers).cpu().numpy().astype(np.int16).transpose(0, 2, 1))
+            done.advance(len(batch))
+    return stack(parts)[np.argsort(order)][place.ravel()]
 
 
 def windows(clips: MotionClips, crops: int) -> tuple[Frames, Frames]:
@@ -62,47 +91,6 @@ def windows(clips: MotionClips, crops: int) -> tuple[Frames, Frames]:
     lengths = np.maximum(units - (drawn[:, 0] < DOUBLE_SHARE), 1) * clips.unit_length
     room = clips.lengths[:, None] - lengths
     return np.minimum((drawn[:, 1] * (room + 1)).astype(np.int64), room), lengths
-
-
-def _encode(backbone: MotionBackbone, clips: MotionClips, spans: Frames, batch_size: int, layers: int | None) -> Codes:
-    """Codes ``(windows, layers, tokens)`` of ``spans`` ``(windows, 3)``: clip, first frame, length."""
-    device = next(backbone.parameters()).device
-    order = np.argsort(spans[:, 2], kind="stable")
-    parts: list[Codes] = []
-    with torch.no_grad(), phase("encoding clips", len(order), "windows") as done:
-        for begin in range(0, len(order), batch_size):
-            batch = clips.windows(*spans[order[begin : begin + batch_size]].T).to(device)
-            parts.append(backbone.encode_codes(batch, layers).cpu().numpy().astype(np.int16).transpose(0, 2, 1))
-            done.advance(len(batch))
-    return stack(parts)[np.argsort(order)]
-
-
-def encode_cached(
-    backbone: MotionBackbone,
-    clips: MotionClips,
-    folder: Path | None,
-    batch_size: int = 24,
-    *,
-    layers: int | None = None,
-    crops: int = 0,
-) -> CodeTable:
-    """As :func:`encode`, but clips that this data set and these weights have been encoded for before are read back, in
-    whatever selection.
-    """
-    if folder is None:
-        return encode(backbone, clips, batch_size, layers=layers, crops=crops)
-    facts = (clips.pack.fingerprint, clips.unit_length, clips.max_frames, weights_hash(backbone), layers, crops)
-    times = max(1, crops)
-
-    def make(missing: list[int]) -> list[Row]:
-        log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
-        codes = encode(backbone, clips.subset(missing), batch_size, layers=layers, crops=crops).codes
-        return [{"codes": torch.from_numpy(rows)} for rows in np.split(codes, len(missing))]
-
-    rows = Store(folder).get_rows([content_key(*facts, name) for name in clips.ids], make)
-    names, texts = (tuple(x for x in column for _ in range(times)) for column in (clips.ids, clips.texts))
-    codes = trimmed(stack([row["codes"].numpy() for row in rows]))
-    return CodeTable(names, tuple(str(i) for i in range(times)) * len(clips), texts, codes)
 
 
 def weights_hash(backbone: MotionBackbone) -> str:

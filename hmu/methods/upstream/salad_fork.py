@@ -28,14 +28,6 @@ def fits(backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
     return None
 
 
-def process_of(backbone: MotionBackbone, beta_schedule: str | None = None) -> Any:
-    """The backbone's diffusion process, or the same one with another ``beta_schedule``."""
-    process: Any = backbone.diffusion
-    if beta_schedule is None:
-        return process
-    return type(process)(dataclasses.replace(process.options, beta_schedule=beta_schedule))
-
-
 def draw(target: Target, process: Any, generator: torch.Generator | None) -> tuple[State, Tensor]:
     """A training state ``(batch, frames', ...)`` with nothing masked in it, and its noise.
 
@@ -81,7 +73,8 @@ class ContrastiveLoss:
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         """``loss``, ``retain`` and ``forget``."""
-        process = process_of(backbone, "linear")
+        own: Any = backbone.diffusion
+        process = type(own)(dataclasses.replace(own.options, beta_schedule="linear"))
         sides = []
         for side in (retain, forget):
             state, noise = draw(side.target, process, generator)
@@ -100,13 +93,11 @@ class ErasingLoss:
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         """``loss``, ``erase`` and ``preserve``."""
-        process = process_of(backbone)
-        noisy, _ = draw(forget.target, process, generator)
-        state, noise = draw(retain.target, process, generator)
+        noisy, _ = draw(forget.target, backbone.diffusion, generator)
+        state, noise = draw(retain.target, backbone.diffusion, generator)
+        prompts = self.teacher.null.expand(len(forget))
         with torch.no_grad():
-            null = masked_output(
-                self.teacher.backbone, noisy, forget.target.lengths, self.teacher.null.expand(len(forget))
-            )
+            null = masked_output(self.teacher.backbone, noisy, forget.target.lengths, prompts)
         forget_output = masked_output(backbone, noisy, forget.target.lengths, forget.condition)
         retain_output = masked_output(backbone, state, retain.target.lengths, retain.condition)
         return neutralise(forget_output, null, (retain_output, noise), self.weight)
