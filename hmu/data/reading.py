@@ -69,15 +69,6 @@ def reading_rule(name: str) -> Rule:
     return RULES[name]
 
 
-def published_min_frames(rule: str, dataset_name: str) -> int:
-    """The smallest clip each published reader keeps: 40 only for the one data set name that it knows, else 24.
-
-    HMU's two readers compare with different names, so its training on "HumanML3D" admits clips of 24 frames.
-    """
-    known = {"hmu_eval": ("HumanML3D",), "hmu_train": ("t2m",)}.get(rule, ("t2m", "HumanML3D", "humanml3d"))
-    return 40 if dataset_name in known else 24
-
-
 def parse_line(line: str, exact_tokens: bool = False) -> Caption:
     """One caption line; NaN tags become 0.
 
@@ -236,8 +227,3 @@ def build_entries(
     if rule.by_length:
         entries = entries.take(np.argsort(entries.stop - entries.start, kind="stable"))
     return entries
-
-
-def floor_length(frames: int, unit: int, *, double: bool = False) -> int:
-    """Published item length: ``frames`` floored to whole units, one unit less when the coin says ``double``."""
-    return (frames // unit - int(double)) * unit

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmu.documents import read_bytes
 from hmu.errors import DataError, shown
 from hmu.motion.bvh_hierarchy import Hierarchy, numbers, plain_numbers
 from hmu.motion.resample import exact_rate, rate_from_frame_time, resample_positions, resample_rotations
@@ -114,31 +112,22 @@ def forward_kinematics(rotations: ArrayLike, positions: ArrayLike, parents: tupl
     return world
 
 
-def read_bvh(path: str | Path, fps: Fraction | float | None = None) -> Bvh:
-    """Read a BVH file.
+def parse_bvh(content: str | bytes, name: str = "<text>", fps: Fraction | float | None = None) -> Bvh:
+    """Read the content of a BVH file.
 
     Args:
-        path: the file.
+        content: text, or bytes; names in unknown encodings become unreadable, not the file: nothing hangs on them.
+        name: of the file, for messages.
         fps: its frame rate, where the file's own ``Frame Time`` is wrong; None believes the file.
 
     Raises:
-        DataError: missing, unreadable or malformed file; the message names the file and what is wrong.
+        DataError: it is malformed; the message names the file and what is wrong.
     """
-    path = Path(path)
-    return parse_bvh(bvh_text(read_bytes(path)), path.name, fps)
-
-
-def bvh_text(content: bytes) -> str:
-    """The text of a BVH file. Names in unknown encodings become unreadable, not the file: nothing hangs on them."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    return content.decode("utf-8-sig", errors="replace")
-
-
-def parse_bvh(text: str, name: str = "<text>", fps: Fraction | float | None = None) -> Bvh:
-    """Parse a BVH text; ``name`` appears in error messages (see :func:`read_bvh`)."""
+    if isinstance(content, bytes):
+        encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+        content = content.decode(encoding, errors="replace")
     try:
-        head, motion = _split(text)
+        head, motion = _split(content)
         hierarchy = Hierarchy()
         for line in head:
             hierarchy.line(line)
@@ -149,23 +138,15 @@ def parse_bvh(text: str, name: str = "<text>", fps: Fraction | float | None = No
 
 def _split(text: str) -> tuple[list[str], Iterator[str]]:
     """Lines of the hierarchy, and an iterator over those of the motion section (blank lines dropped)."""
-    head_text, keyword, motion_text = _partition_motion(text)
-    if not keyword:
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    motion = next((row for row, line in enumerate(lines) if line.upper() == "MOTION"), None)
+    if motion is None:
         raise DataError("no MOTION section: not a BVH file, or cut off")
-    spaced = head_text.replace("{", "\n{\n").replace("}", "\n}\n")
+    spaced = "\n".join(lines[:motion]).replace("{", "\n{\n").replace("}", "\n}\n")
     head = [line.strip() for line in spaced.splitlines() if line.strip()]
     if not head or head[0].upper() != "HIERARCHY":
         raise DataError("does not start with HIERARCHY: not a BVH file")
-    return head[1:], (line for line in (raw.strip() for raw in motion_text.splitlines()) if line)
-
-
-def _partition_motion(text: str) -> tuple[str, str, str]:
-    position = 0
-    for line in text.splitlines(keepends=True):
-        if line.strip().upper() == "MOTION":
-            return text[:position], "MOTION", text[position + len(line) :]
-        position += len(line)
-    return text, "", ""
+    return head[1:], iter(lines[motion + 1 :])
 
 
 def _assemble(hierarchy: Hierarchy, motion: Iterator[str], fps: Fraction | float | None) -> Bvh:

@@ -1,6 +1,6 @@
 """Joints to feature rows: the published pre-processing (Guo et al., CVPR 2022, ``process_file``) in float64.
 
-The decoding half lives in ``hmu.motion.decoding`` and is re-exported here.
+The way back is ``hmu.motion.decoding``.
 
 Facing. Every published data set was made with a sign error: where the heading is computed per frame, the two hips
 enter the "across" vector with the opposite sign, so that only the wider shoulders keep it pointing the right way and
@@ -18,22 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hmu.errors import DataError
-from hmu.motion.decoding import features_to_joints, features_to_joints_from_rotations, root_trajectory
 from hmu.motion.rotations import normalise, quat_between, quat_conjugate, quat_multiply, quat_rotate, quat_to_six
 from hmu.motion.skeleton import Skeleton
-
-__all__ = [
-    "bone_offsets",
-    "face_forward",
-    "facing_quaternions",
-    "features_to_joints",
-    "features_to_joints_from_rotations",
-    "joints_to_features",
-    "local_rotations",
-    "retarget",
-    "root_trajectory",
-    "smooth",
-]
 
 Array = NDArray[np.float64]
 Facing = Literal["upstream", "true"]

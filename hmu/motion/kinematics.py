@@ -17,7 +17,6 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-PELVIS = 0
 FEET = ((7, 10), (8, 11))  #: ankle and toe joint of the left and of the right foot
 CONTACT_HEIGHT = 0.05  #: metres above the clip's lowest foot joint: below, a foot is at the floor
 SKATE_SPEED = 0.5  #: m/s (2.5 cm a frame at 20 fps): a foot at the floor that slides faster skates
@@ -101,19 +100,6 @@ def _mean(values: Array, lengths: Ints) -> Array:
     return np.asarray((values * frame_mask(lengths, values.shape[1])).sum(axis=1) / lengths)
 
 
-def root_speed(joints: Any, lengths: Any = None, fps: float = 20.0) -> Array:
-    """Mean horizontal speed of the pelvis, ``(batch,)``, m/s."""
-    points, counts = as_arrays(joints, lengths)
-    pelvis = velocity(points[:, :, PELVIS, [0, 2]], counts, fps)
-    return _mean(np.linalg.norm(pelvis, axis=-1), counts)
-
-
-def joint_speed(joints: Any, lengths: Any = None, fps: float = 20.0) -> Array:
-    """Mean speed of all joints, ``(batch,)``, m/s."""
-    points, counts = as_arrays(joints, lengths)
-    return _mean(np.linalg.norm(velocity(points, counts, fps), axis=-1).mean(axis=-1), counts)
-
-
 def energy(joints: Any, lengths: Any = None, fps: float = 20.0) -> Array:
     """Mean kinetic energy per kilogram with the mass spread evenly over the joints, ``(batch,)``, J/kg."""
     points, counts = as_arrays(joints, lengths)
@@ -169,15 +155,3 @@ def foot_skate(joints: Any, lengths: Any = None, fps: float = 20.0) -> Array:
     low, speed, mask = _feet(joints, lengths, fps)
     slides = (low & (speed > SKATE_SPEED)).all(axis=-1).any(axis=-1) & mask
     return np.asarray(slides.sum(axis=1) / mask.sum(axis=1))
-
-
-def summary(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Array]:
-    """All of the above by name, one value per clip ``(batch,)`` each (contact: mean of both feet)."""
-    return {
-        "root_speed": root_speed(joints, lengths, fps),
-        "joint_speed": joint_speed(joints, lengths, fps),
-        "energy": energy(joints, lengths, fps),
-        "jerk": jerk(joints, lengths, fps),
-        "contact_share": contact_share(joints, lengths, fps).mean(axis=-1),
-        "foot_skate": foot_skate(joints, lengths, fps),
-    }

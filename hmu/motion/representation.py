@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hmu.errors import DataError
 from hmu.motion import detectors
-from hmu.motion.features import features_to_joints
+from hmu.motion.decoding import features_to_joints
 from hmu.motion.skeleton import KIT, SKELETONS, T2M, Skeleton
 from hmu.motion.stick import Figure, Stick
 

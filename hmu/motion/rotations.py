@@ -88,31 +88,10 @@ def quat_to_matrix(q: ArrayLike) -> Array:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def matrix_to_six(matrix: ArrayLike) -> Array:
-    """6D rotation ``(..., 6)``: first column, then second column (Zhou et al., CVPR 2019)."""
-    m = np.asarray(matrix, dtype=np.float64)
-    return np.concatenate([m[..., :, 0], m[..., :, 1]], axis=-1)
-
-
 def quat_to_six(q: ArrayLike) -> Array:
-    """6D rotation ``(..., 6)`` of quaternions ``(..., 4)``."""
-    return matrix_to_six(quat_to_matrix(q))
-
-
-def six_to_matrix(six: ArrayLike) -> Array:
-    """Rotation matrices ``(..., 3, 3)`` of 6D rotations by Gram-Schmidt."""
-    s = np.asarray(six, dtype=np.float64)
-    x = normalise(s[..., :3])
-    z = normalise(cross(x, s[..., 3:]))
-    return np.stack([x, cross(z, x), z], axis=-1)
-
-
-def quat_continuous(q: ArrayLike) -> Array:
-    """Flip signs along the first axis so that neighbours lie in one hemisphere; ``(frames, ..., 4)``."""
-    q_ = np.asarray(q, dtype=np.float64)
-    dots = np.sum(q_[1:] * q_[:-1], axis=-1, keepdims=True)
-    signs = np.cumprod(np.where(dots < 0, -1.0, 1.0), axis=0)
-    return np.concatenate([q_[:1], q_[1:] * signs], axis=0)
+    """6D rotation ``(..., 6)`` of quaternions ``(..., 4)``: the matrix's first two columns (Zhou et al., CVPR 2019)."""
+    matrix = quat_to_matrix(q)
+    return np.concatenate([matrix[..., :, 0], matrix[..., :, 1]], axis=-1)
 
 
 def slerp(a: ArrayLike, b: ArrayLike, weight: ArrayLike) -> Array:

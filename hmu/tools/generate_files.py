@@ -68,7 +68,7 @@ def files_of(job: Job, config: DictConfig) -> dict[str, str]:
 
 def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, config: DictConfig) -> dict[str, str]:
     """Write one motion ``(frames, features)`` in all wanted forms; returns the files relative to ``out``."""
-    from hmu.motion.features import features_to_joints
+    from hmu.motion.decoding import features_to_joints
 
     skeleton = _skeleton(backbone)
     joints = features_to_joints(features, skeleton)

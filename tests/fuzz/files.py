@@ -57,11 +57,12 @@ def written(path: Path, content: str | bytes) -> Path:
 
 
 def bvh(folder: Path) -> Sample:
-    from hmu.motion.bvh import read_bvh
+    from hmu.documents import read_bytes
+    from hmu.motion.bvh import parse_bvh
 
     rows = "".join(f"0 90 {n} 1.5 {n} -3e-1 10 {n} 0\n" for n in range(4))
     path = written(folder / "clip.bvh", BVH + rows)
-    return Sample(path, lambda: read_bvh(path).joints(20))
+    return Sample(path, lambda: parse_bvh(read_bytes(path), path.name).joints(20))
 
 
 def captions(folder: Path) -> Sample:

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 
 from hmu.errors import DataError
+from hmu.motion.decoding import features_to_joints
 from hmu.motion.features import (
     bone_offsets,
     face_forward,
     facing_quaternions,
-    features_to_joints,
-    features_to_joints_from_rotations,
     joints_to_features,
     retarget,
     smooth,
@@ -25,6 +24,7 @@ from hmu.motion.rotations import quat_rotate
 from hmu.motion.skeleton import KIT, SKELETONS, T2M
 from tests.motion.walker import walker
 from tests.parity.mirror import mirror_joints
+from tests.parity.rotations import joints_from_rotations
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)
@@ -59,7 +59,7 @@ def test_joints_survive_the_round_trip_by_both_routes(skeleton, facing, frames):
     scale = np.abs(expected).max()
     np.testing.assert_allclose(features_to_joints(features, skeleton), expected, atol=1e-9 * scale)
     offsets = bone_offsets(joints[0], skeleton)
-    chained = features_to_joints_from_rotations(features, skeleton, offsets)
+    chained = joints_from_rotations(features, skeleton, offsets)
     np.testing.assert_allclose(chained, expected, atol=1e-9 * scale)
 
 

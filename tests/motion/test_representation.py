@@ -20,7 +20,8 @@ from hmu.evaluation.sets import PromptSet
 from hmu.gait.representation import GAIT
 from hmu.gait.rules import RULES
 from hmu.motion import detectors
-from hmu.motion.features import features_to_joints, joints_to_features
+from hmu.motion.decoding import features_to_joints
+from hmu.motion.features import joints_to_features
 from hmu.motion.representation import HUMANML3D, KIT_ML, Representation, skeleton_representation
 from hmu.motion.skeleton import KIT, T2M
 from hmu.motion.stick import Figure, Stick

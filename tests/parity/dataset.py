@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from hmu.data.clips import MotionClips
 from hmu.data.dataset import DatasetSource
-from hmu.data.reading import floor_length, published_min_frames
 from hmu.evaluators.guo.vocabulary import CLASSES, VIP_WORDS, Vocabulary, pad_tokens
 from tests.parity.case import Case, read_arrays, read_json, strange
 from tests.parity.checks import Check, exact, unchecked
+from tests.parity.reading import floor_length, published_min_frames
 
 SPLIT = "golden"
 UNIT_OF_COIN = 10  # the single/double coin is thrown for units shorter than this

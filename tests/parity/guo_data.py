@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hmu.data.captions import Caption
-from hmu.data.reading import build_entries, floor_length, line_table, parse_line, published_min_frames, reading_rule
+from hmu.data.reading import build_entries, line_table, parse_line, reading_rule
 from hmu.evaluators.guo.authors import from_encoders, load_encoders
 from hmu.evaluators.guo.vocabulary import CLASSES, VIP_WORDS, Vocabulary, load_glove, pad_tokens
 from hmu.evaluators.masking import mask_substrings
@@ -19,6 +19,7 @@ from tests.parity.case import Case, read_arrays, read_json, strange
 from tests.parity.checks import Check, compare, exact, unchecked
 from tests.parity.guo import F32
 from tests.parity.hmu_metrics import Accumulated, draw_like_hmu, result_checks
+from tests.parity.reading import floor_length, published_min_frames
 
 _LIMIT = 196
 

@@ -16,7 +16,8 @@ from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
 from hmu.gait.representation import GAIT
-from hmu.motion.features import features_to_joints, joints_to_features
+from hmu.motion.decoding import features_to_joints
+from hmu.motion.features import joints_to_features
 from hmu.motion.representation import skeleton_representation
 from hmu.motion.skeleton import KIT, T2M
 from hmu.report.page import page

@@ -14,7 +14,7 @@ from hmu.compose import register_resolvers
 from hmu.config import CONFIGS, check_config
 from hmu.errors import CheckpointError, ConfigError, DataError
 from hmu.methods.edit import DeltaEdit
-from hmu.motion.bvh import read_bvh
+from hmu.motion.bvh import parse_bvh
 from hmu.motion.skeleton import T2M
 from hmu.outputs import LIST
 from hmu.text.base import TextCondition
@@ -76,7 +76,7 @@ def test_writes_everything_it_lists(tmp_path):
     assert np.load(out / files["joints"]).dtype == np.float32
     with Image.open(out / files["animation"]) as image:
         assert image.n_frames == 40
-    bvh, joints = read_bvh(out / files["bvh"]), np.load(out / files["joints"])
+    bvh, joints = parse_bvh((out / files["bvh"]).read_bytes()), np.load(out / files["joints"])
     again = bvh.joints()[:, [bvh.names.index(name) for name in T2M.joint_names]] / 100
     assert np.abs(again - joints).max() < 1e-3  # metres
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from hmu.config import CONFIGS
 from hmu.errors import ConfigError, DataError
-from hmu.motion.features import features_to_joints
+from hmu.motion.decoding import features_to_joints
 from hmu.motion.skeleton import T2M
 from hmu.outputs import LIST
 from hmu.tools.import_bvh import run

@@ -22,7 +22,8 @@ from hmu.data.demo.grammar import captions
 from hmu.data.demo.motion import perform, sample_plan
 from hmu.data.demo.specs import ACTIONS, Spec
 from hmu.errors import DataError
-from hmu.motion.features import features_to_joints, joints_to_features
+from hmu.motion.decoding import features_to_joints
+from hmu.motion.features import joints_to_features
 from hmu.motion.skeleton import T2M
 from hmu.motion.statistics import motion_statistics
 from hmu.progress import phase

@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.errors import ConfigError
-from hmu.motion.detectors._base import Detector, Found
-from hmu.motion.detectors._body import Body
+from hmu.motion.detectors._body import Body, Detector, Found
 from hmu.motion.kinematics import as_arrays
 
 __all__ = [
@@ -34,9 +33,7 @@ __all__ = [
     "detect_all",
     "detect_each",
     "detector",
-    "label",
     "names",
-    "rates",
 ]
 
 Bools = NDArray[np.bool_]
@@ -146,15 +143,3 @@ def _bodies(joints: Any, lengths: Any, fps: float) -> Iterator[Body]:
 def detect_all(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
     """Every detector's answer, ``name -> bool (batch,)``; the signals are computed once. Arguments as in ``detect``."""
     return detect_each(_known(), joints, lengths, fps)
-
-
-def label(joints: Any, lengths: Any = None, fps: float = 20.0) -> list[set[str]]:
-    """The set of concepts found in each clip. Arguments as in ``detect``."""
-    found = detect_all(joints, lengths, fps)
-    count = len(next(iter(found.values())))
-    return [{name for name, hits in found.items() if hits[i]} for i in range(count)]
-
-
-def rates(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, float]:
-    """Share of the clips in which each concept is found, ``name -> 0..1``. Arguments as in ``detect``."""
-    return {name: float(hits.mean()) if len(hits) else 0.0 for name, hits in detect_all(joints, lengths, fps).items()}

@@ -1,16 +1,19 @@
-"""What every detector sees: a smoothed, size-free, heading-free view of a batch of clips."""
+"""What a detector is, and what it sees: a smoothed, size-free, heading-free view of a batch of clips."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hmu.errors import DataError
 from hmu.motion.detectors import _series as series
-from hmu.motion.kinematics import as_arrays, velocity
+from hmu.motion.kinematics import as_arrays, frame_mask, velocity
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -18,12 +21,16 @@ Bools = NDArray[np.bool_]
 PELVIS, NECK, HEAD = 0, 12, 15
 HIPS, KNEES, ANKLES, TOES = (1, 2), (4, 5), (7, 8), (10, 11)
 SHOULDERS, ELBOWS, WRISTS = (16, 17), (18, 19), (20, 21)
-SIDES = ("left", "right")
 
 REFERENCE_LEG = 0.80  #: metres, thigh + shin of the body that every threshold is meant for (HumanML3D's is 0.8)
 SMOOTHING = 0.05  #: seconds, standard deviation of the Gaussian that is laid over every joint's path
 HEADING_SMOOTHING = 0.15  #: seconds, the same for the heading, which is used for turning only
 FLOOR_QUANTILE = 0.05  #: the floor is this quantile of the lowest foot joint's height over the clip
+
+
+def tilt(vectors: Array) -> Array:
+    """Angle to straight up, ``(..., 3)`` -> ``(...)``, degrees."""
+    return np.asarray(np.degrees(np.arctan2(np.linalg.norm(vectors[..., [0, 2]], axis=-1), vectors[..., 1])))
 
 
 class Body:
@@ -41,7 +48,7 @@ class Body:
     def __init__(self, joints: Any, lengths: Any = None, fps: float = 20.0) -> None:
         points, self.lengths = as_arrays(joints, lengths)
         self.fps = float(fps)
-        self.mask: Bools = np.arange(points.shape[1])[None, :] < self.lengths[:, None]
+        self.mask: Bools = frame_mask(self.lengths, points.shape[1])
         points = series.smooth(points, self.lengths, SMOOTHING * self.fps)
         thigh = np.linalg.norm(points[:, :, HIPS] - points[:, :, KNEES], axis=-1).mean(axis=-1)
         shin = np.linalg.norm(points[:, :, KNEES] - points[:, :, ANKLES], axis=-1).mean(axis=-1)
@@ -57,15 +64,15 @@ class Body:
     @cached_property
     def heading(self) -> Array:
         """Where hips and shoulders face, ``(batch, frames)``, radians, unwrapped; 0 = +Z, growing to the left."""
-        across = self.world[:, :, HIPS[0]] - self.world[:, :, HIPS[1]]
-        across = across + self.world[:, :, SHOULDERS[0]] - self.world[:, :, SHOULDERS[1]]
-        angle = np.unwrap(np.arctan2(-across[..., 2], across[..., 0]), axis=1)
-        return series.smooth(angle, self.lengths, HEADING_SMOOTHING * self.fps)
+        shoulders = self.world[:, :, SHOULDERS[0]] - self.world[:, :, SHOULDERS[1]]
+        return self._facing(self.world[:, :, HIPS[0]] - self.world[:, :, HIPS[1]] + shoulders)
 
     @cached_property
     def pelvis_heading(self) -> Array:
         """As ``heading`` from the hips alone: a twist of the shoulders is no turn."""
-        across = self.world[:, :, HIPS[0]] - self.world[:, :, HIPS[1]]
+        return self._facing(self.world[:, :, HIPS[0]] - self.world[:, :, HIPS[1]])
+
+    def _facing(self, across: Array) -> Array:
         angle = np.unwrap(np.arctan2(-across[..., 2], across[..., 0]), axis=1)
         return series.smooth(angle, self.lengths, HEADING_SMOOTHING * self.fps)
 
@@ -116,13 +123,13 @@ class Body:
     def leg_swing(self) -> Array:
         """Angle between hip-to-ankle and straight down, ``(batch, frames, 2)``, degrees."""
         leg = self.world[:, :, ANKLES] - self.world[:, :, HIPS]
-        return np.asarray(np.degrees(np.arctan2(np.linalg.norm(leg[..., [0, 2]], axis=-1), -leg[..., 1])))
+        return tilt(-leg)
 
     @cached_property
     def lean(self) -> Array:
         """Angle between pelvis-to-neck and straight up, ``(batch, frames)``, degrees."""
         trunk = self.world[:, :, NECK] - self.world[:, :, PELVIS]
-        return np.asarray(np.degrees(np.arctan2(np.linalg.norm(trunk[..., [0, 2]], axis=-1), trunk[..., 1])))
+        return tilt(trunk)
 
     @cached_property
     def foot_height(self) -> Array:
@@ -134,7 +141,34 @@ class Body:
         """Height of the pelvis above the floor, ``(batch, frames)``, metres."""
         return self.world[:, :, PELVIS, 1]
 
-    @cached_property
-    def seconds(self) -> Array:
-        """Duration of each clip, ``(batch,)``."""
-        return self.lengths / self.fps
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector saw in a batch of clips.
+
+    Attributes:
+        any: the concept is in the clip, bool ``(batch,)``. sides: the same for each variant the rule can tell apart
+        (``left``, ``right``, ``both``), bool ``(batch,)`` each.
+    """
+
+    any: Bools
+    sides: dict[str, Bools] = field(default_factory=dict)
+
+    @staticmethod
+    def of_sides(per_side: Iterable[Any]) -> Found:
+        """From left and right, bool ``(batch,)`` each: any of the two, and each; ``both`` where both are found."""
+        left, right = per_side
+        return Found(any=left | right, sides={"left": left, "right": right, "both": left & right})
+
+
+class Detector(ABC):
+    """A physical rule. Subclasses are frozen dataclasses whose fields are the thresholds, with their units.
+
+    Metres are those of a body with 0.8 m legs (``Body`` scales each clip to it), heights are above the clip's floor.
+    """
+
+    name: ClassVar[str]  #: how users and configurations call it
+
+    @abstractmethod
+    def __call__(self, body: Body) -> Found:
+        """Look for the concept in every clip of the batch."""

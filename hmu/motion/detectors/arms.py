@@ -1,4 +1,4 @@
-"""What arms do: punch, throw, clap."""
+"""What arms do: punch, throw, clap, wave, rise."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.motion.detectors import _series as series
-from hmu.motion.detectors._base import Detector, Found
-from hmu.motion.detectors._body import SHOULDERS, WRISTS, Body
+from hmu.motion.detectors._body import SHOULDERS, WRISTS, Body, Detector, Found
+from hmu.motion.detectors.gait import airborne
+from hmu.motion.detectors.legs import Jump
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Punch(Detector):
             fast = series.within(body.local_velocity[:, :, WRISTS[k], 2] > self.speed, back, 0)
             over = series.within(arm[:, :, k, 1] > self.overhead, back, 0)
             hits.append((out & was_bent & fast & ~over & body.mask).any(axis=1))
-        return Found.of_sides(np.stack(hits, axis=1))
+        return Found.of_sides(hits)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Throw(Detector):
             fast = series.within(body.local_velocity[:, :, WRISTS[k], 2] > self.speed, back, 0)
             end = (arm[:, :, k, 2] > self.ahead) & fast & body.mask
             hits.append((end & series.within(start, back, 0)).any(axis=1))
-        return Found.of_sides(np.stack(hits, axis=1))
+        return Found.of_sides(hits)
 
 
 @dataclass(frozen=True)
@@ -117,3 +118,67 @@ class Clap(Detector):
     def __call__(self, body: Body) -> Found:
         """Look for clapping."""
         return Found(any=series.busiest(self.meets(body), round(self.window * body.fps)) >= self.meetings)
+
+
+@dataclass(frozen=True)
+class Wave(Detector):
+    """A raised hand swings from side to side.
+
+    While the wrist is above the shoulder less ``below``, its sideways position against the shoulder (body frame, less
+    its own mean over ``trend`` or, for quick waves, ``quick`` seconds) changes over between beyond +``amplitude`` and
+    beyond -``amplitude`` at least ``swings`` times within ``window`` seconds. Hands that clap do not wave: in a clip
+    with claps (see ``clap``) the frames within ``clapping`` seconds of a meeting of the hands do not count.
+    """
+
+    name: ClassVar[str] = "wave"
+    below: float = 0.05  #: metres
+    amplitude: float = 0.03  #: metres
+    swings: int = 3  #: changes of side
+    window: float = 2.0  #: seconds
+    trend: float = 1.0  #: seconds
+    quick: float = 0.6  #: seconds
+    clapping: float = 0.5  #: seconds
+
+    def __call__(self, body: Body) -> Found:
+        """Look for a wave of either hand."""
+        arm = body.local[:, :, WRISTS] - body.local[:, :, SHOULDERS]
+        around = round(self.clapping * body.fps)
+        claps = series.within(Clap().meets(body), around, around) & Clap()(body).any[:, None]
+        hits = []
+        for k in (0, 1):
+            gate = (arm[:, :, k, 1] > -self.below) & body.mask & ~claps
+            hit = np.zeros(len(body.lengths), dtype=np.bool_)
+            for trend in (self.trend, self.quick):
+                swing = series.detrend(arm[:, :, k, 0], round(trend * body.fps / 2))
+                flips = series.swing_flips(swing, gate, self.amplitude)
+                hit |= series.busiest(flips, round(self.window * body.fps)) >= self.swings
+            hits.append(hit)
+        return Found.of_sides(hits)
+
+
+@dataclass(frozen=True)
+class RaiseArms(Detector):
+    """A hand goes up: the wrist stays ``height`` above its shoulder for ``hold`` seconds and has risen by ``rise``.
+
+    Frames within ``leap`` seconds of a flight do not count (arms swing up in a jump). Waving and throwing overhand
+    raise hands too, and are found.
+    """
+
+    name: ClassVar[str] = "raise_arms"
+    height: float = 0.08  #: metres
+    hold: float = 0.25  #: seconds
+    leap: float = 0.2  #: seconds
+    rise: float = 0.25  #: metres, from the clip's lowest wrist to its highest, against the shoulder
+
+    def __call__(self, body: Body) -> Found:
+        """Look for a raised left or right hand."""
+        up = body.world[:, :, WRISTS, 1] - body.world[:, :, SHOULDERS, 1]
+        reach = round(self.leap * body.fps)
+        grounded = body.mask & ~series.within(airborne(body, Jump.height), reach, reach)
+        hits = []
+        for k in (0, 1):
+            wrist = up[:, :, k]
+            held = series.longest((wrist > self.height) & grounded) >= round(self.hold * body.fps)
+            low, high = series.quantile(wrist, body.mask, 0.0), series.quantile(wrist, body.mask, 1.0)
+            hits.append(held & (high - low > self.rise))
+        return Found.of_sides(hits)

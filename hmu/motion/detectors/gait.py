@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.motion.detectors import _series as series
-from hmu.motion.detectors._base import Detector, Found
-from hmu.motion.detectors._body import ANKLES, HIPS, KNEES, PELVIS, Body
+from hmu.motion.detectors._body import ANKLES, HIPS, KNEES, PELVIS, Body, Detector, Found, tilt
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -37,7 +36,7 @@ def airborne(body: Body, height: float) -> Bools:
 def thigh_lift(body: Body) -> Array:
     """Angle between hip-to-knee and straight down, ``(batch, frames, 2)``, degrees."""
     thigh = body.world[:, :, KNEES] - body.world[:, :, HIPS]
-    return np.asarray(np.degrees(np.arctan2(np.linalg.norm(thigh[..., [0, 2]], axis=-1), -thigh[..., 1])))
+    return tilt(-thigh)
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,7 @@ class WalkBackwards(Detector):
 
     def __call__(self, body: Body) -> Found:
         """Look for walking backwards."""
-        rule = Walk(slow=self.slow, hold=self.hold, stride=self.stride, steps=self.steps, direction=-1.0)
-        return rule(body)
+        return Walk(slow=self.slow, hold=self.hold, stride=self.stride, steps=self.steps, direction=-1.0)(body)
 
 
 @dataclass(frozen=True)
@@ -194,15 +192,11 @@ class StepSideways(Detector):
         """Look for steps to the left and to the right."""
         way = np.cumsum(body.travel * body.mask[..., None], axis=1) / body.fps
         wide = min(round(self.window * body.fps), way.shape[1] - 1)
-        side, ahead = (
-            way[:, wide:, 0] - way[:, : way.shape[1] - wide, 0],
-            way[:, wide:, 2] - way[:, : way.shape[1] - wide, 2],
-        )
-        turned = np.abs(body.heading[:, wide:] - body.heading[:, : way.shape[1] - wide]) < np.radians(self.turn)
+        start = way.shape[1] - wide
+        side, _, ahead = np.moveaxis(way[:, wide:] - way[:, :start], -1, 0)
+        turned = np.abs(body.heading[:, wide:] - body.heading[:, :start]) < np.radians(self.turn)
         clean = (np.abs(ahead) < self.ahead * np.abs(side)) & turned
-        return Found.of_sides(
-            np.stack([(clean & (sign * side > self.distance)).any(axis=1) for sign in (1.0, -1.0)], axis=1)
-        )
+        return Found.of_sides((clean & (sign * side > self.distance)).any(axis=1) for sign in (1.0, -1.0))
 
 
 @dataclass(frozen=True)
@@ -230,4 +224,4 @@ class Turn(Detector):
             tight = (path[:, wide:] - path[:, :start] < self.radius * np.abs(turned)) & body.mask[:, wide:]
             for k, sign in enumerate((1.0, -1.0)):
                 hits[:, k] |= (tight & (sign * np.degrees(turned) > self.angle)).any(axis=1)
-        return Found.of_sides(hits)
+        return Found.of_sides(hits.T)

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.motion.detectors import _series as series
-from hmu.motion.detectors._base import Detector, Found
-from hmu.motion.detectors._body import ANKLES, HEAD, NECK, PELVIS, TOES, WRISTS, Body
+from hmu.motion.detectors._body import ANKLES, HEAD, NECK, PELVIS, TOES, WRISTS, Body, Detector, Found
 from hmu.motion.detectors.gait import pace, thigh_lift
 
 Array = NDArray[np.float64]

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmu.errors import DataError
-from hmu.motion.bvh import Bvh, bvh_text, parse_bvh
-from hmu.motion.features import features_to_joints, joints_to_features
+from hmu.motion.bvh import Bvh, parse_bvh
+from hmu.motion.decoding import features_to_joints
+from hmu.motion.features import joints_to_features
 from hmu.motion.mapping import JointMapping, stand
 from hmu.motion.posture import Posture, along, leaning, metres_per_unit, posture, upright_axis
 from hmu.motion.rest_frame import LOOKED_AT, rest_frames
@@ -80,7 +81,7 @@ class Reader:
 
     def read(self, name: str, content: bytes) -> Take:
         """What the file holds; DataError for a broken or too short one."""
-        clip = parse_bvh(bvh_text(content), f"{name}.bvh", self.source_fps)
+        clip = parse_bvh(content, f"{name}.bvh", self.source_fps)
         weights = self._weights(clip.names)
         rest = weights @ clip.rest()
         dropped, notes = self._in_front(clip, weights, rest)
