@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -27,25 +26,23 @@ class Bar:
         self._line, self._on = line, on
         self._owner = os.getpid()
         self._end = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._picture: tqdm[None] | None = None
 
     def __enter__(self) -> Bar:
         if self._on:
-            self._picture = tqdm(total=1, file=sys.stderr, leave=False, ncols=columns(), bar_format="{desc}")
+            self._picture: tqdm[None] = tqdm(
+                total=1, file=sys.stderr, leave=False, ncols=columns(), bar_format="{desc}"
+            )
             self._draw()
             self._thread = threading.Thread(target=self._run, name="hmu-bar", daemon=True)
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end.set()
-        if self._thread is not None:
+        if self._on:
             self._thread.join()
-        if self._picture is not None and os.getpid() == self._owner:
-            self._picture.close()
+            if os.getpid() == self._owner:
+                self._picture.close()
 
     def _run(self) -> None:
         while not self._end.wait(EVERY):
@@ -53,16 +50,13 @@ class Bar:
 
     def _draw(self) -> None:
         picture = self._picture
-        if picture is None:
-            return
         try:
-            name, done, total, words = self._line()
+            picture.desc, done, total, words = self._line()
         except IndexError:  # the job went on to another phase between two looks; the next picture will do
             return
-        told = words.replace("{", "{{").replace("}", "}}")
-        picture.bar_format = f"{{desc}} {{bar:20}} {told}" if total else f"{{desc}} {told}"
+        words = words.replace("{", "{{").replace("}", "}}")
+        picture.bar_format = f"{{desc}} {{bar:20}} {words}" if total else f"{{desc}} {words}"
         picture.total, picture.n = total or 1, min(done, total or 1)
-        picture.desc = name
         picture.ncols = columns()
         picture.refresh()
 

@@ -6,6 +6,8 @@ Constructors call this, so that users of the library get the same lines as those
 from __future__ import annotations
 
 import math
+import operator
+import os
 from typing import Literal
 
 from hmu.errors import ConfigError, shown
@@ -28,29 +30,20 @@ def require(
     """Refuse what is no finite number within the bounds.
 
     Args:
-        key: as the user writes it, ``method.lr``; value: what was given.
-        at_least, above, at_most, below: bounds, the first and third included.
-        whole: only whole numbers.
-        null: None is welcome too.
+        key: as the user writes it, ``method.lr``; null: None is welcome too.
 
     Raises:
         ConfigError: naming the key, the value and what is expected.
     """
     if value is None and null:
         return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if number and (not whole or isinstance(value, int)):
-        inside = (
-            (at_least is None or value >= at_least)  # type: ignore[operator]
-            and (above is None or value > above)  # type: ignore[operator]
-            and (at_most is None or value <= at_most)  # type: ignore[operator]
-            and (below is None or value < below)  # type: ignore[operator]
-        )
-        if inside:
-            return
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    told = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-    expected = " ".join(filter(None, ("a whole number" if whole else "a number", told)))
+    if _is_number(value) and (not whole or isinstance(value, int)):
+        holds = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
+        if all(bound is None or holds[word](value, bound) for word, bound in bounds.items()):
+            return
+    limits = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    expected = f"{'a whole number' if whole else 'a number'} {limits}".strip()
     given = "null" if value is None else shown(value)
     raise ConfigError(f"{key}={given}: expected {expected}{', or null' if null else ''}")
 
@@ -62,10 +55,13 @@ def require_pair(key: str, values: object) -> tuple[float, float]:
         ConfigError: naming the key.
     """
     pair = [] if isinstance(values, str) or not hasattr(values, "__iter__") else list(values)
-    fine = all(isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v < 1 for v in pair)
-    if len(pair) != 2 or not fine:
+    if len(pair) != 2 or not all(_is_number(value) and 0 <= value < 1 for value in pair):
         raise ConfigError(f"{key}={shown(pair or values)}: expected two numbers, at least 0 and below 1: [0.9, 0.99]")
     return float(pair[0]), float(pair[1])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_variant(key: str, value: object) -> Literal["default", "upstream"]:
@@ -84,13 +80,7 @@ def check_variant(key: str, value: object) -> Literal["default", "upstream"]:
 
 
 def require_time(key: str, value: object, count: float, each: float, what: str, limit: float = YEAR) -> None:
-    """Refuse what could not end in reasonable time, even on a fast machine.
-
-    Args:
-        key, value: what asks for it.
-        count: how many ``what`` (plural) it asks for.
-        each: seconds that one takes at the very least.
-        limit: seconds that are still accepted.
+    """Refuse ``count`` times ``what`` (plural), ``each`` of so many seconds at least, where that passes ``limit``.
 
     Raises:
         ConfigError: with the estimate.
@@ -118,8 +108,6 @@ def require_memory(key: str, value: object, needed: float, what: str, available:
 
 def memory() -> float | None:
     """Bytes of this machine's memory; None where the system does not tell."""
-    import os
-
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):

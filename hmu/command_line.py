@@ -12,8 +12,8 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
 from hydra.errors import HydraException
 
@@ -24,36 +24,11 @@ from hmu.overrides import split
 from hmu.tree import is_group, options
 from hmu.values import Keys, annotation
 
-#: options of Hydra's that are followed by a value
-_WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c"}
-_WITH_VALUE |= {"--info", "-i", "--experimental-rerun"}
-_ALONE = {
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--version",
-    "--resolve",
-    "--run",
-    "-r",
-    "--multirun",
-    "-m",
-    "--shell-completion",
-    "-sc",
-}
-JOBS = 10_000  # of a sweep; more is a slip
+#: Hydra's own options by all their names
+_OPTIONS = get_args_parser()._option_string_actions
+_MODES = {"run", "multirun", "cfg", "info", "shell_completion"}  # of these a command takes one
 _SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
-#: options of which a command takes one, by all their names
-_MODES = {
-    ("--run", "-r"): "--run",
-    ("--multirun", "-m"): "--multirun",
-    ("--cfg", "-c"): "--cfg",
-    ("--info", "-i"): "--info",
-    ("--shell-completion", "-sc"): "--shell-completion",
-}
-_VALUES = {
-    ("--cfg", "-c"): ("job", "hydra", "all"),
-    ("--info", "-i"): ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
-}
+JOBS = 10_000  # of a sweep; more is a slip
 _SEVERAL = {"callbacks"}  # groups of which several may be chosen at once
 _FOLDERS = {"hydra.run.dir", "hydra.sweep.dir"}
 
@@ -71,14 +46,12 @@ def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -
     many = not _SWEEP.isdisjoint(words)
     if many and not sweeps:
         raise ConfigError("-m: this tool makes no sweeps; leave it out, and run the tool once for each value")
-    options: list[str] = []
-    found: list[str] = []
+    after_option = [False, *(_takes_value(word) for word in words)]
+    options = [word for word, after in zip(words, after_option, strict=False) if after or word.startswith("-")]
+    _check_options(options)
+    settings: list[str] = []
     given: dict[str, str] = {}
-    for number, word in enumerate(words):
-        if word.startswith("-") or (number and words[number - 1] in _WITH_VALUE):
-            _check_option(word)
-            options.append(word)
-            continue
+    for word in (w for w, after in zip(words, after_option, strict=False) if not after and not w.startswith("-")):
         key = split(word)[0]
         if not key:
             raise ConfigError(f"'{shown(word)}': expected key=value, without spaces around the =")
@@ -86,31 +59,35 @@ def understood(words: Sequence[str], keys: type[Keys], *, sweeps: bool = True) -
             raise ConfigError(f"{shown(word)}: is not used by a sweep (-m); give its folder with hydra.sweep.dir=…")
         if is_group(key) and given.setdefault(key, word) != word:  # of a single value the last one counts
             raise ConfigError(f"{key} is given twice ({shown(given[key])} and {shown(word)}): give it once")
-        found.append(_understood(word, keys, many))
-    _check_together(options)
-    return options + found
+        settings.append(_understood(word, keys, many))
+    return options + settings
 
 
-def _check_together(options: Sequence[str]) -> None:
-    """Options that exclude each other, and what may follow them; Hydra's parser would print its usage over a screen."""
-    modes: list[str] = []
-    for number, word in enumerate(options):
+def _takes_value(word: str) -> bool:
+    return word in _OPTIONS and _OPTIONS[word].nargs != 0
+
+
+def _check_options(options: Sequence[str]) -> None:
+    """Refuse what Hydra's parser would refuse: it prints its usage over a screen."""
+    modes: set[str] = set()
+    for word, following in zip(options, [*options[1:], ""], strict=False):
+        if not word.startswith("-"):  # the value of the option before
+            continue
         name, equals, value = word.partition("=")
-        told = value if equals else next(iter(options[number + 1 :]), "")
-        values = next((values for names, values in _VALUES.items() if name in names), None)
-        if values and told not in values:
-            raise ConfigError(f"{name} {shown(told)}: expected one of {', '.join(values)}".replace("  ", " "))
-        modes += [mode for names, mode in _MODES.items() if name in names]
-    if len(set(modes)) > 1:
-        raise ConfigError(f"{' and '.join(sorted(set(modes)))} exclude each other: give one of them")
-
-
-def _check_option(word: str) -> None:
-    """Refuse an option that Hydra does not have; it would print its own usage over a screen."""
-    if word.startswith("-") and word.partition("=")[0] not in _ALONE | _WITH_VALUE:
-        raise ConfigError(f"{shown(word)}: no such option; settings are written key=value (--help shows the most used)")
-    if "=" in word and word.partition("=")[0] in _ALONE:
-        raise ConfigError(f"{shown(word)}: this option takes no value")
+        action = _OPTIONS.get(name)
+        if action is None:
+            raise ConfigError(
+                f"{shown(word)}: no such option; settings are written key=value (--help shows the most used)"
+            )
+        if equals and action.nargs == 0:
+            raise ConfigError(f"{shown(word)}: this option takes no value")
+        value = value if equals else following
+        if action.choices and value not in action.choices:
+            raise ConfigError(f"{name} {shown(value)}: expected one of {', '.join(action.choices)}")
+        if action.dest in _MODES:
+            modes.add(max(action.option_strings, key=len))
+    if len(modes) > 1:
+        raise ConfigError(f"{' and '.join(sorted(modes))} exclude each other: give one of them")
 
 
 def _understood(word: str, keys: type[Keys], many: bool) -> str:
@@ -133,7 +110,9 @@ def _understood(word: str, keys: type[Keys], many: bool) -> str:
     if many and parsed is not None and parsed.is_sweep_override():
         _check_jobs(word, parsed)
     if parsed is None and takes_lists(hint) and value.startswith("[") and value.endswith("]"):
-        return f"{name}=[{quoted(value[1:-1])}]" if _is_place(value[1:-1].rpartition(":")[0]) else _refuse(word, key)
+        if not _is_place(value[1:-1].rpartition(":")[0]):
+            raise _unreadable(word, key)
+        return f"{name}=[{quoted(value[1:-1])}]"
     if takes_text(hint) or key in _FOLDERS:
         fits = parsed is not None and _fits(parsed, hint, many, value if literal else None)
         return word if fits else f"{name}={quoted(value, literal)}"
@@ -147,12 +126,12 @@ def _understood(word: str, keys: type[Keys], many: bool) -> str:
             f"{shown(word)}: gives several values, and one run takes one; add -m to make a run of each, "
             f"or write one text as  \"{key}='…'\""
         )
-    return _refuse(word, key)
+    raise _unreadable(word, key)
 
 
-def _refuse(word: str, key: str) -> NoReturn:
+def _unreadable(word: str, key: str) -> ConfigError:
     inner = "['…','…']" if word.partition("=")[2].startswith("[") else "'…'"
-    raise ConfigError(
+    return ConfigError(
         f"{shown(word)}: cannot be read, because some of its characters have a meaning of their own; put single quotes "
         f'around text, and double ones around the whole:  "{key}={inner}"'
     )

@@ -59,15 +59,15 @@ def misfit(key: str, node: Node, hint: ast.expr) -> str | None:
         key: names the value in the message, ``suite.limits``; node: holds it.
         hint: the annotation of the argument, as in its source.
     """
-    found, options = _found(node), list(_options(hint))
-    if found is None or found._is_missing() or (isinstance(found, DictConfig) and "_target_" in found):
+    source, options = _source(node), list(_options(hint))
+    if source is None or source._is_missing() or (isinstance(source, DictConfig) and "_target_" in source):
         return None
-    told = [_against(key, found, option) for option in options]
-    if None in told:
+    wrong = [_against(key, source, option) for option in options]
+    if None in wrong:
         return None
-    inside = [message for message in told if message and not message.startswith(f"{key}=")]
+    inside = [message for message in wrong if message and not message.startswith(f"{key}=")]
     expected = " or ".join(words(option) for option in options)
-    return inside[0] if inside else f"{key}={_value(found)}: expected {expected}"
+    return inside[0] if inside else f"{key}={_value(source)}: expected {expected}"
 
 
 def check_fields(thing: Any, place: str) -> None:
@@ -90,16 +90,14 @@ def check_fields(thing: Any, place: str) -> None:
                 raise ConfigError(wrong)
 
 
-def _found(node: Node) -> Node | None:
+def _source(node: Node) -> Node | None:
     """The node, or the one that it takes its value from; None where that cannot be told yet."""
     if not node._is_interpolation():
         return node
-    parent = node._get_parent()
     try:
-        found = node._dereference_node() if parent is not None else None
+        return node._dereference_node() if node._get_parent() is not None else None
     except OmegaConfBaseException:  # a resolver that only works in a job
         return None
-    return found if isinstance(found, Node) else None
 
 
 def _value(node: Node) -> str:
@@ -124,19 +122,19 @@ def words(hint: ast.expr) -> str:
     return _WORDS.get(name, name)
 
 
-def _bounded(kind: str, bounds: ast.expr) -> str:
+def _bounded(kind: str, hint: ast.expr) -> str:
     """``0.5 to 2.5 metres``, ``a whole number, at least 1``, or the words that stand for bounds."""
-    limits, text = _limits(bounds), words(bounds)
+    limits, text = _limits(hint), words(hint)
     unit = _BOUND.sub("", text).strip(" ,")
     if [sign for sign, _ in limits] == [">=", "<="] and kind == _WORDS["float"]:
         return f"{limits[0][1]:.15g} to {limits[1][1]:.15g} {unit}".strip()
-    told = " and ".join(f"{_BOUNDS[sign][0]} {bound:.15g}" for sign, bound in limits)
-    return f"{kind}, {told} {unit}".strip() if told else text
+    bounds = " and ".join(f"{_BOUNDS[sign][0]} {bound:.15g}" for sign, bound in limits)
+    return f"{kind}, {bounds} {unit}".strip() if bounds else text
 
 
 def takes_text(hint: ast.expr | None) -> bool:
     """Whether an annotation lets any text through; text in lists does not count."""
-    return hint is not None and any("str" in _plain_name(option) for option in _options(hint))
+    return hint is not None and any(_plain_name(option) == "str" for option in _options(hint))
 
 
 def takes_lists(hint: ast.expr | None) -> bool:
@@ -144,10 +142,10 @@ def takes_lists(hint: ast.expr | None) -> bool:
     return hint is not None and any(_taken_apart(option)[0] in _LISTS for option in _options(hint))
 
 
-def _plain_name(hint: ast.expr) -> set[str]:
+def _plain_name(hint: ast.expr) -> str:
     """The name of a type, or of what ``Annotated`` bounds."""
     name, parts = _taken_apart(hint)
-    return {name, _taken_apart(parts[0])[0]} if name == "Annotated" else {name}
+    return _plain_name(parts[0]) if name == "Annotated" else name
 
 
 def _options(hint: ast.expr) -> Iterator[ast.expr]:
@@ -184,13 +182,14 @@ def _against(key: str, node: Node, hint: ast.expr) -> str | None:
         return None if node._is_none() else wrong
     name, parts = _taken_apart(hint)
     if name in _LISTS or name in _MAPPINGS:
-        wanted: type[Node] = ListConfig if name in _LISTS else DictConfig
-        if not isinstance(node, wanted) or node._is_none():
+        kind: type[Node] = ListConfig if name in _LISTS else DictConfig
+        if not isinstance(node, kind) or node._is_none():
             return wrong
         return _inside(key, node, parts[-1 if name in _MAPPINGS else 0]) if parts else None
     value = None if isinstance(node, (DictConfig, ListConfig)) else node._value()
     if name == "Literal":
-        return None if any(isinstance(p, ast.Constant) and _same(p.value, value) for p in parts) else wrong
+        fits = any(isinstance(p, ast.Constant) and type(p.value) is type(value) and p.value == value for p in parts)
+        return None if fits else wrong  # 1 is not true
     if name == "Annotated":
         limits, trouble = _limits(parts[1]), _against(key, node, parts[0])
         fits = all(_BOUNDS[sign][1](value, bound) for sign, bound in limits) if limits and not trouble else value  # type: ignore[arg-type]
@@ -205,13 +204,8 @@ def _against(key: str, node: Node, hint: ast.expr) -> str | None:
     return None if known.get(name, True) else wrong
 
 
-def _same(one: object, other: object) -> bool:
-    """Equal and of one type: 1 is not true."""
-    return type(one) is type(other) and one == other
-
-
 def _inside(key: str, node: Node, hint: ast.expr) -> str | None:
     """The first misfit among the values of a list or a mapping."""
     keys = range(len(node)) if isinstance(node, ListConfig) else list(node)  # type: ignore[call-overload]
-    told = (misfit(f"{key}.{k}", node._get_node(k), hint) for k in keys)  # type: ignore[attr-defined]
-    return next((message for message in told if message), None)
+    messages = (misfit(f"{key}.{k}", node._get_node(k), hint) for k in keys)  # type: ignore[attr-defined]
+    return next(filter(None, messages), None)

@@ -35,18 +35,15 @@ TALKATIVE = (
 )  # fmt: skip
 #: warnings that concern whoever maintains the code, not whoever runs it
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
-#: (package, pattern): what we do on purpose and Lightning warns about
-INTENDED = (
-    ("lightning", re.compile("overridden `transfer_batch_to_device`")),
-    ("lightning", re.compile("`srun` command is available")),
-    ("lightning", re.compile("Checkpoint directory .* exists and is not empty")),
-    ("lightning", re.compile("Experiment logs directory .* exists and is not empty")),
-    ("lightning", re.compile("does not have many workers")),
-    ("lightning", re.compile("number of training batches .* is smaller than the logging interval")),
-    ("lightning", re.compile("GPU available but not used")),
-    ("torch", re.compile("lr_scheduler.step\\(\\)` before `optimizer.step")),
-    ("torch", re.compile("enable_nested_tensor is True")),
-)
+#: by package: what we do on purpose and it warns about
+INTENDED = {
+    "lightning": re.compile(
+        "overridden `transfer_batch_to_device`|`srun` command is available|does not have many workers"
+        "|(Checkpoint|Experiment logs) directory .* exists and is not empty|GPU available but not used"
+        "|number of training batches .* is smaller than the logging interval"
+    ),
+    "torch": re.compile("lr_scheduler.step\\(\\)` before `optimizer.step|enable_nested_tensor is True"),
+}
 _swept: set[str] = set()
 SILENT = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -67,7 +64,7 @@ class Words(logging.Formatter):
         """See :class:`logging.Formatter`."""
         text = record.getMessage()
         if record.levelno >= logging.WARNING and not text.lower().startswith(("warning", "error")):
-            text = f"{'warning' if record.levelno < logging.ERROR else 'error'}: {text}"
+            text = f"{'error' if record.levelno >= logging.ERROR else 'warning'}: {text}"
         if record.levelno < logging.INFO:
             text = f"[{record.name}] {text}"
         if self.datefmt:
@@ -158,10 +155,8 @@ def perform(task: Callable[[DictConfig], object], config: DictConfig) -> object:
     with warnings.catch_warnings(), progress.job(memory, _number(), silent=rank() > 0) as job:
         warnings.showwarning = say
         adopt()
-        if job.place:
-            log.info(
-                "%s: %s", job.place, " ".join(_own_overrides()), extra={"screen": True}
-            )  # the run has no folder yet
+        if job.place:  # the run has no folder yet
+            log.info("%s: %s", job.place, " ".join(_own_overrides()), extra={"screen": True})
         result = task(config)
     if isinstance(result, Path):
         page = result / "report.html"
@@ -181,13 +176,12 @@ def say(
     """A warning of :mod:`warnings` as one line of the log: who says it and what, without code."""
     package = _package(filename)
     text = " ".join(str(message).split())
-    others = package != "hmu"
-    level = logging.WARNING
-    if others and (issubclass(category, FOR_DEVELOPERS) or category.__name__ == "PossibleUserWarning"):
-        level = logging.DEBUG
-    if any(package == who and pattern.search(text) for who, pattern in INTENDED):
-        level = logging.DEBUG
-    log.log(level, "%s", f"{package}: {text}" if others and package else text)
+    if package == "hmu":
+        log.warning("%s", text)
+        return
+    noise = issubclass(category, FOR_DEVELOPERS) or category.__name__ == "PossibleUserWarning"
+    noise = noise or (package in INTENDED and INTENDED[package].search(text) is not None)
+    log.log(logging.DEBUG if noise else logging.WARNING, "%s", f"{package}: {text}" if package else text)
 
 
 def adopt(*libraries: str) -> None:
@@ -217,9 +211,9 @@ def begin_sweep(overrides: Sequence[str]) -> None:
         overrides: as typed. Of choices that only Hydra can count (``glob``) and of other sweepers the number of jobs is
             unknown.
     """
+    global _swept
     swept = [override for override in parsed(overrides) if override.is_sweep_override()]
-    _swept.clear()
-    _swept.update(str(override.key_or_group) for override in swept)
+    _swept = {str(override.key_or_group) for override in swept}
     try:
         total = math.prod(sum(1 for _ in override.sweep_string_iterator()) for override in swept)
     except HydraException:

@@ -57,14 +57,12 @@ class Seconds:
 
     def __init__(self, folder: Path | None) -> None:
         self.path = None if folder is None else folder / FILE
-        self.known: dict[str, float] = {}
-        if self.path is not None and self.path.is_file():
-            try:
-                found = read_json(self.path)
-            except (HmuError, OSError):
-                return
-            entries = found.items() if isinstance(found, dict) else ()
-            self.known = {str(key): float(value) for key, value in entries if _possible(value)}
+        try:
+            content = read_json(self.path) if self.path is not None else {}
+        except HmuError:
+            content = {}
+        entries = content.items() if isinstance(content, dict) else ()
+        self.known = {str(key): float(value) for key, value in entries if _possible(value)}
 
     def get(self, key: str) -> float | None:
         """Seconds per unit; None where nothing was measured yet."""
@@ -77,14 +75,10 @@ class Seconds:
         before = self.known.pop(key, seconds)
         self.known[key] = float(f"{(before + seconds) / 2:.4g}")
         self.known = dict(list(self.known.items())[-MOST:])
-        self._save()
-
-    def _save(self) -> None:
-        if self.path is None:
-            return
         try:
-            write_json(self.path, self.known)
-        except (HmuError, OSError):
+            if self.path is not None:
+                write_json(self.path, self.known)
+        except HmuError:
             self.path = None
 
 

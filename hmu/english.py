@@ -8,91 +8,18 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hmu.documents import read_yaml
 
 VOWELS = "aeiou"
 
-# base, then the forms besides -s and -ing: a keyword is found in all of them
-_KEYWORDS = """
-beat beaten | bend bent | bring brought | catch caught | creep crept | cut | draw drew drawn | drink drank drunk
-drive drove driven | fall fell fallen | fight fought | fling flung | fly flew flown | hang hung | hit | hold held
-kneel knelt kneeled | lead led | leap leaped leapt | lie lay lain | put | ride rode ridden | rise rose risen | run ran
-shake shook shaken | shoot shot | sit sat | slide slid | spin spun | spring sprang sprung | stand stood
-strike struck | sweep swept | swim swam swum | swing swung | take took taken | throw threw thrown | wind wound
-"""
-# all forms but the base
-_ODD: dict[str, tuple[str, ...]] = {
-    "foot": ("feet",),
-    "go": ("goes", "going", "went", "gone"),
-    "knife": ("knives", "knifes", "knifed", "knifing"),
-    "man": ("men",),
-    "uppercut": ("uppercuts", "uppercutting"),
-    "woman": ("women",),
-}
-# as _KEYWORDS, besides what rules give: forms that the tagger alone knows
-_TAGGED = """
-become became | begin began begun | bite bit bitten | blow blew blown | break broke broken | build built | buy bought
-choose chose chosen | come came | deal dealt | dig dug | do does did done | eat ate eaten | feed fed | feel felt
-find found | flee fled | forget forgot forgotten | freeze froze frozen | get got gotten | give gave given
-grow grew grown | have has had | hear heard | hide hid hidden | keep kept | know knew known | lay laid | lean leant
-learn learnt | lend lent | light lit | lose lost | make made | mean meant | meet met | overcome overcame | pay paid
-ring rang | say said | see saw seen | seek sought | sell sold | send sent | set | show shown | sing sang sung
-sink sank sunk | sleep slept | sling slung | speak spoke spoken | speed sped | spend spent | steal stole stolen
-stick stuck | sting stung | stride strode stridden | strike stricken | swear swore sworn | teach taught
-tear tore torn | tell told | think thought | tread trod trodden | understand understood | wake woke woken | wear wore
-weave wove woven | weep wept | win won | withdraw withdrew withdrawn | write wrote written
-"""
-# what people do in motion captions; nouns that are rarely verbs there (hand, head, back, motion) are left out
-_VERBS = (
-    "act add adjust aim answer appear applaud approach arrive attack attempt avoid balance bang bat bathe beat beg "
-    "begin bend blink block blow bob bounce bow box brace break breathe bring brush bump button call carry cast catch "
-    "change charge chase check cheer chew chop circle clap clasp clean clear clench climb close collapse comb come "
-    "complete conduct continue convey cough count cover crank crawl creep cross crouch cry cup curl curtsy cut cycle "
-    "dance dart dash defend demonstrate descend describe die dig dip direct disappear display dive do dodge drag draw "
-    "dribble drift drink drive drop duck dust eat embrace emerge enter examine exercise exit explain express extend "
-    "face fall feel fidget fight find finish fire fish fix flail flap flex flick flinch fling flip float fly fold "
-    "follow form freeze frolic gallop gather gesture get give glance glide go grab greet grip grow guard guide hang "
-    "happen have hear help hide hike hit hold hop hug hunch hurl hurry imitate indicate inspect interact jab jerk jog "
-    "juggle jump keep kick kiss kneel knock know lack land lay lead lean leap learn leave let lie lift limp listen "
-    "load lock look loosen lose lower lunge make march massage meander meet mime mimic miss mix mop mount move need "
-    "nod notice nudge observe open operate pace paddle paint pass pat pause pedal peel perform pet pick pitch pivot "
-    "place plant play point pose position pour practice pray prepare present press pretend proceed protect pull pump "
-    "punch push put raise reach ready receive recover relax release remain remove repeat reply respond rest retreat "
-    "return reverse ride rise roam rock roll rotate row rub run rush salute say scoop scratch scrub scurry search see "
-    "seem shake shift shiver shoot shout show shrug shuffle shut sidestep signal sing sink sit skate ski skip slap "
-    "slash sleep slide slip slow slump smash smell smile sneak sneeze sniff speak speed spin spread sprint squat "
-    "squeeze stack stagger stand stare start stay steal steer step stir stomp stoop stop straighten stretch stride "
-    "strike stroke stroll strum strut stumble support surrender swagger sway sweep swerve swim swing swipe swivel take "
-    "talk tap teach tell test think throw thrust tie tighten tilt tiptoe toss touch train travel tread trip trot try "
-    "tuck tug tumble turn twirl twist twitch type understand use veer vomit wade wait wake walk wander warm wash watch "
-    "wave wear weave wiggle wipe wobble wrap wrestle write yawn zigzag"
-)
-# end like a form of a verb and are none
-_NOT_VERBS = (
-    "hundred red bed seed need speed weed shed sled bleed steed feed naked thing something nothing anything everything "
-    "ring string king wing ceiling building morning evening railing spring clothing sibling wedding pudding earring"
-)
-_PLAIN_WORDS = frozenset(_NOT_VERBS.split())
-
-
-_NOUN_FORMS = {
-    "feet": "foot",
-    "men": "man",
-    "women": "woman",
-    "people": "people",
-    "knives": "knife",
-    "children": "child",
-}
-
-
-def _table(rows: str) -> dict[str, tuple[str, ...]]:
-    """Base and further forms, ``base form form | base form``, as a table."""
-    entries = (entry.split() for entry in re.split(r"[|\n]", rows) if entry.strip())
-    return {base: tuple(forms) for base, *forms in entries}
-
 
 @lru_cache(maxsize=1)
-def _irregular() -> dict[str, tuple[str, ...]]:
-    return _table(_KEYWORDS)
+def _words() -> Any:
+    """``assets/english.yaml``, whose comments say what each table is."""
+    return read_yaml(Path(__file__).parent / "assets" / "english.yaml")
 
 
 def _doubles(word: str) -> bool:
@@ -112,12 +39,10 @@ def inflections(word: str) -> tuple[str, ...]:
     Agent nouns are not included ("kicker" is a person). A word of one or two letters (other than ``go``), or one
     that is no plain word (it holds a digit or a dot), has no forms but itself.
     """
-    if word in _ODD:
-        return (word, *_ODD[word])
-    forms = _regular(word)
-    if word in _irregular():
-        return (word, forms[1], forms[-1], *_irregular()[word])
-    return forms
+    if word in _words()["all_forms"]:
+        return (word, *_words()["all_forms"][word])
+    forms, irregular = _regular(word), _words()["keywords"].get(word)
+    return (word, forms[1], forms[-1], *irregular) if irregular is not None else forms
 
 
 def _regular(word: str) -> tuple[str, ...]:
@@ -139,8 +64,8 @@ def _regular(word: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def verb_forms() -> dict[str, str]:
     """Every form of every listed verb, with its base: ``went`` is a form of ``go``."""
-    tagged = _table(_TAGGED)
-    bases = sorted({*_VERBS.split(), *tagged, *_irregular()})
+    tagged = _words()["tagged"]
+    bases = sorted({*_words()["verbs"], *tagged, *_words()["keywords"]})
     forms = {form: base for base in bases for form in inflections(base)}
     forms |= {form: base for base, more in tagged.items() for form in more}
     return forms | {base: base for base in bases}
@@ -149,7 +74,7 @@ def verb_forms() -> dict[str, str]:
 def unlisted_verb(word: str) -> str | None:
     """The base of a word that looks like ``…ing`` or ``…ed`` of a verb that is not listed; None for others."""
     ending = re.fullmatch(r"([a-z]{2,20})(ing|ed)", word)
-    if ending is None or not re.search("[aeiouy]", ending[1]) or word in _PLAIN_WORDS:
+    if ending is None or not re.search("[aeiouy]", ending[1]) or word in _words()["no_verbs"]:
         return None
     stem = ending[1]
     if ending[2] == "ed" and stem.endswith("i"):
@@ -167,8 +92,8 @@ def _two_vowels(stem: str) -> bool:
 
 def noun_lemma(word: str) -> str:
     """The singular of a noun; words that are no plural stay."""
-    if word in _NOUN_FORMS:
-        return _NOUN_FORMS[word]
+    if word in _words()["singulars"]:
+        return str(_words()["singulars"][word])
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if re.search(r"(ss|us|is)$", word) or not word.endswith("s") or len(word) < 4:
@@ -176,12 +101,9 @@ def noun_lemma(word: str) -> str:
     return word[:-2] if re.search(r"(ch|sh|x|ss)es$", word) else word[:-1]
 
 
-_ENDINGS = ("ing", "ed", "es", "s", "e")
-
-
 def stem(word: str) -> str:
     """A rough stem: usual endings and a doubled last consonant are cut (``kicking, kicked, kicks -> kick``)."""
-    for ending in _ENDINGS:
+    for ending in ("ing", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
             break

@@ -25,35 +25,32 @@ class Train(Run):
     partition: Literal["all", "retain", "forget"]
 
 
-class Unlearn(Run):
-    """``configs/unlearn.yaml``."""
+class Measured(Run):
+    """What is read by both scripts that measure."""
 
     concept: Node
-    method: Node
     evaluator: Node
     suite: Node
-    refine: Node
-    trainer: Node
     logger: Node
-    callbacks: Node
     forget_file: Place | None
     retain_file: Place | None
     reference: Place | None
     trust: Place | Sequence[Place] | None
+
+
+class Unlearn(Measured):
+    """``configs/unlearn.yaml``."""
+
+    method: Node
+    refine: Node
+    trainer: Node
+    callbacks: Node
     evaluate: bool
 
 
-class Evaluate(Run):
+class Evaluate(Measured):
     """``configs/evaluate.yaml``."""
 
-    concept: Node
-    evaluator: Node
-    suite: Node
-    logger: Node
     ckpt: Place
     scale: float
     device: Device
-    forget_file: Place | None
-    retain_file: Place | None
-    reference: Place | None
-    trust: Place | Sequence[Place] | None

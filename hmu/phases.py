@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hmu.durations import Seconds, about, clock, exact
@@ -12,6 +13,10 @@ log = logging.getLogger("hmu.progress")
 
 SAID = 3.0  # seconds from which a phase that has ended is worth a line
 SURE = 0.3  # share of a phase after which its own speed counts alone, not what was remembered
+
+
+def _now() -> float:
+    return time.perf_counter()
 
 
 @dataclass
@@ -31,13 +36,13 @@ class Phase:
     done: int = 0
     skipped: int = 0
     note: str = ""
-    began: float = field(default_factory=lambda: time.perf_counter())
-    counted: float = field(default_factory=lambda: time.perf_counter())
+    began: float = field(default_factory=_now)
+    counted: float = field(default_factory=_now)
 
     def advance(self, count: int = 1) -> None:
         """``count`` more are done."""
         self.done += count
-        self.counted = time.perf_counter()
+        self.counted = _now()
 
     def skip(self, count: int = 1) -> None:
         """``count`` more need not be done: they do not tell how fast the work is."""
@@ -47,7 +52,7 @@ class Phase:
     @property
     def seconds(self) -> float:
         """Since it began."""
-        return time.perf_counter() - self.began
+        return _now() - self.began
 
     @property
     def pace(self) -> float | None:
@@ -57,7 +62,7 @@ class Phase:
 
     def left(self, pace: float) -> float:
         """Seconds until its end at ``pace``; what is under way since the last count is part of it."""
-        return max(0.0, pace * ((self.total or 1) - self.done) - (time.perf_counter() - self.counted))
+        return max(0.0, pace * ((self.total or 1) - self.done) - (_now() - self.counted))
 
 
 @dataclass(frozen=True)
@@ -81,23 +86,29 @@ class Part:
         return f"{self.phase}: {self.what}" if self.what else self.phase
 
 
+@dataclass
 class Job:
     """Phases under way and phases planned.
 
-    Args:
+    Attributes:
         memory: seconds per unit of earlier jobs.
         place: ``job 2 of 9`` in a sweep, else empty.
         after: how many jobs follow this one; each is taken to be as long as ``usual`` or, without it, as this one.
         usual: mean seconds of the jobs before this one.
+        visible: whether a bar shows it.
+        open: the phases under way, the outermost first.
+        parts: those planned; over: how many of them have ended.
     """
 
-    def __init__(self, memory: Seconds, place: str = "", after: int = 0, usual: float | None = None) -> None:
-        self.memory, self.place, self.after, self.usual = memory, place, after, usual
-        self.began = time.perf_counter()
-        self.open: list[Phase] = []
-        self.parts: list[Part] = []
-        self.visible = False
-        self.over = 0  # of the parts, how many have ended
+    memory: Seconds
+    place: str = ""
+    after: int = 0
+    usual: float | None = None
+    visible: bool = False
+    began: float = field(default_factory=_now)
+    open: list[Phase] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    over: int = 0
 
     def enter(self, phase: Phase) -> None:
         """A phase begins; the first of the parts left that has its name is under way, and those before it are over."""
@@ -112,23 +123,21 @@ class Job:
         self.open.remove(phase)
         if not finished:
             return
-        if not outermost:
-            self.foretell(phase)
-            return
+        pace = phase.seconds if phase.total is None else phase.pace
         part = self.current(phase)
-        if part is not None:
-            self.over += 1
-            pace = phase.seconds if phase.total is None else phase.pace
-            if pace is not None:
-                self.memory.put(part.key, pace)
+        if not outermost:  # what was done of a later part within another phase tells its pace, if nothing else does
+            part = next((part for part in self.parts[self.over :] if part.phase == phase.name), None)
+            if part is not None and self.memory.get(part.key) is not None:
+                return
+        if part is not None and pace is not None:
+            self.memory.put(part.key, pace)
+        if not outermost:
+            return
+        self.over += part is not None
         if phase.seconds >= SAID:
-            log.info("%s: %s", phase.name, ", ".join(filter(None, [_amount(phase), exact(phase.seconds)])))
-
-    def foretell(self, phase: Phase) -> None:
-        """What was done of a later part within another phase tells its pace, where nothing is known of it."""
-        later = next((part for part in self.parts[self.over :] if part.phase == phase.name), None)
-        if later is not None and self.memory.get(later.key) is None and phase.pace is not None:
-            self.memory.put(later.key, phase.pace)
+            unit = phase.unit.removesuffix("s") if phase.done == 1 else phase.unit
+            amount = f"{phase.done} {unit}".strip() if phase.done else ""
+            log.info("%s: %s", phase.name, ", ".join(filter(None, [amount, exact(phase.seconds)])))
 
     def current(self, phase: Phase) -> Part | None:
         """The part that ``phase`` is."""
@@ -143,9 +152,7 @@ class Job:
         now = self.open[0] if self.open else None
         begun = now is not None and self.current(now) is not None
         rest = self.parts[self.over + begun :]
-        paces = [(part, self.memory.get(part.key)) for part in rest]
-        seconds = sum(part.amount * pace for part, pace in paces if pace is not None)
-        unknown = [part.phase for part, pace in paces if pace is None]
+        seconds, unknown = self._expected(rest)
         if now is not None and begun:
             pace = self.pace(now)
             return None if pace is None else (seconds + now.left(pace), unknown)
@@ -153,14 +160,18 @@ class Job:
 
     def outlook(self) -> str:
         """The time of all parts, in words, before the first has begun."""
-        known = {part.phase: self.memory.get(part.key) for part in self.parts}
-        unknown = [name for name, pace in known.items() if pace is None]
-        seconds = sum((self.memory.get(part.key) or 0.0) * part.amount for part in self.parts)
+        seconds, unknown = self._expected(self.parts)
         if not unknown:
             return about(seconds)
-        if len(unknown) > 1 or len(known) == 1:
+        if len(unknown) > 1 or len(self.parts) == 1:
             return "time is known after the first batch"
         return f"{about(seconds)} and {unknown[0]}, whose time is not known yet"
+
+    def _expected(self, parts: Sequence[Part]) -> tuple[float, list[str]]:
+        """Seconds of parts to come, as far as they are remembered, and the phases of which nothing is known."""
+        paces = [(part, self.memory.get(part.key)) for part in parts]
+        seconds = sum(part.amount * pace for part, pace in paces if pace is not None)
+        return seconds, [part.phase for part, pace in paces if pace is None]
 
     def pace(self, phase: Phase) -> float | None:
         """Seconds per unit of the outermost phase: what is remembered gives way to what is measured."""
@@ -176,7 +187,7 @@ class Job:
     def line(self) -> tuple[str, int, int | None, str]:
         """For the bar: what is done now, how much of it, of how much, and the rest of the words."""
         now = self.open[-1] if self.open else Phase("loading" if not self.parts else "working", began=self.began)
-        words = [_count(now) or clock(now.seconds), now.note]
+        words = [f"{now.done}/{now.total} {now.unit}".strip() if now.total else clock(now.seconds), now.note]
         pace = self.pace(now) if now is (self.open[0] if self.open else None) else now.pace
         if now.total and pace is not None:
             words.append(f"{clock(now.left(pace))} left")
@@ -189,21 +200,9 @@ class Job:
 
     def _sweep(self, left: float | None) -> str:
         """Time left of all jobs of a sweep, as soon as one of them is known."""
-        if not self.after:
+        spent = _now() - self.began
+        whole = self.usual if self.usual is not None or left is None else spent + left
+        if not self.after or whole is None:
             return ""
-        whole = self.usual
-        if whole is None and left is not None:
-            whole = time.perf_counter() - self.began + left
-        if whole is None:
-            return ""
-        rest = max(0.0, whole - (time.perf_counter() - self.began)) if left is None else left
+        rest = max(0.0, whole - spent) if left is None else left
         return f"all jobs done in {about(rest + self.after * whole)}"
-
-
-def _count(phase: Phase) -> str:
-    return f"{phase.done}/{phase.total} {phase.unit}".strip() if phase.total else ""
-
-
-def _amount(phase: Phase) -> str:
-    unit = phase.unit.removesuffix("s") if phase.done == 1 else phase.unit
-    return f"{phase.done} {unit}".strip() if phase.done else ""

@@ -32,21 +32,17 @@ def phase(name: str, total: int | None = None, unit: str = "") -> Iterator[Phase
     Phases may be nested: the innermost is shown, the outermost counts for the time left.
 
     Args:
-        name: what is being done.
-        total: how much there is to do; None if nobody knows.
-        unit: what is counted.
+        name: what is being done; total: how much there is to do, None if nobody knows; unit: what is counted.
     """
-    own, running = Phase(name, total, unit), _job
-    if running is None:
-        yield own
-        return
-    running.enter(own)
-    finished = False
+    own, running, finished = Phase(name, total, unit), _job, False
+    if running is not None:
+        running.enter(own)
     try:
         yield own
         finished = True
     finally:
-        running.leave(own, finished)
+        if running is not None:
+            running.leave(own, finished)
 
 
 def batches(items: Sequence[T], size: int, name: str, unit: str) -> Iterator[Sequence[T]]:
@@ -68,10 +64,9 @@ def plan(parts: Sequence[Part], words: str) -> None:
         parts: the phases to come, in order.
         words: the same for a person: ``120 steps, 197 prompts × 2 models × 2 seeds``.
     """
-    if _job is None:
-        return
-    _job.parts, _job.over = list(parts), 0
-    log.info("plan: %s: %s", words, _job.outlook())
+    if _job is not None:
+        _job.parts, _job.over = list(parts), 0
+        log.info("plan: %s: %s", words, _job.outlook())
 
 
 @contextmanager

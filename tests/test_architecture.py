@@ -12,8 +12,8 @@ from tests.conftest import REPOSITORY
 
 #: from the ground up; what stands on one floor may know each other, but in no circle
 HOUSE = (
-    "errors english escaping moved tree values bar keys",
-    "checks config_source config_types contract debug devices documents processes refusals",
+    "errors escaping moved tree values bar keys",
+    "checks config_source config_types contract debug devices documents english processes refusals",
     "build checkpoints optimisation overrides",
     "config command_line folders outputs",
     "help compose run stopping",
