@@ -25,13 +25,11 @@ from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Resampling, count
 from hmu.evaluation.generation import Model
-from hmu.evaluation.results import Row, summarise
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Suite
 from hmu.evaluators.guo import GuoEvaluator
 from hmu.evaluators.guo.evaluator import PUBLISHED
 from hmu.metrics.base import EvalSamples, MotionMetric
-from hmu.metrics.values import Value
 from hmu.motion.representation import HUMANML3D
 from hmu.text.base import TextCondition, TextEncoder
 
@@ -164,7 +162,7 @@ class Job:
             every = torch.stack([one["generated"] for one in everything], 1)
             batch = torch.arange(len(ids)) // 32
             samples = [EvalSamples(**one, repeats=every, ids=ids, batch=batch) for one in everything]
-            list(count(self.metrics, samples, Resampling(len(ids), 0), _row, "forget"))
+            list(count(self.metrics, samples, Resampling(len(ids), 0), "base", "forget"))
         return []
 
     @torch.inference_mode()
@@ -185,10 +183,6 @@ class Job:
             "masked_hmu": masked,
             "changed_hmu": changed,
         }
-
-
-def _row(value: Value, values: Sequence[float]) -> Row:
-    return summarise("base", "forget", value, values, 0)
 
 
 def hmu_metrics() -> dict[str, MotionMetric]:

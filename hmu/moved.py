@@ -9,6 +9,7 @@ MOVED = {
     "hmu.backbones.momask.options.ResidualOptions": "hmu.backbones.tokens.options.ResidualOptions",
     "hmu.backbones.momask.options.RvqOptions": "hmu.backbones.tokens.options.RvqOptions",
     "hmu.backbones.momask.options.TransformerOptions": "hmu.backbones.tokens.options.TransformerOptions",
+    "hmu.evaluation.gait.GaitSuite": "hmu.evaluation.suite.Suite",
     "hmu.workflows.loggers.": "hmu.report.loggers.",
     "hmu.workflows.sweep.": "hmu.report.sweep.",
 }

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hmu.errors import ConfigError, DataError
-from hmu.evaluation.results import Row, possible
+from hmu.evaluation.results import Row, possible, summarise
 from hmu.metrics.base import EvalSamples, MotionMetric, weighted_mean
 from hmu.metrics.intervals import wilson_interval
-from hmu.metrics.values import Value
+from hmu.metrics.values import Value, by_evaluator
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +41,16 @@ class Resampling:
     A prompt's repeats carry the noise of sampling, so prompts alone stand for both. Drawing repeats beside them would
     count that noise up to three times (Owen 2007, the pigeonhole bootstrap).
 
-    Args:
-        prompts: how many there are.
-        draws: 0 resamples nothing.
-        seed: of the draws.
+    Attributes:
+        prompts: how many there are; draws: 0 resamples nothing.
+        counts: how often each prompt is drawn, float64 ``(draws, prompts)``.
     """
 
     def __init__(self, prompts: int, draws: int, seed: int = 0) -> None:
-        self.draws = draws
-        self.counts = _counts(prompts, draws, torch.Generator().manual_seed(seed))
+        self.prompts, self.draws = prompts, draws
+        index = torch.randint(prompts, (draws, prompts), generator=torch.Generator().manual_seed(seed))
+        ones = torch.ones(index.shape, dtype=torch.float64)
+        self.counts = torch.zeros(draws, prompts, dtype=torch.float64).scatter_add_(1, index, ones)
 
     def centred(self, value: float, per_repeat: Sequence[Tensor]) -> Tensor | None:
         """Draws of the mean over repeats, moved so that their median is ``value``; None if they cannot tell.
@@ -68,12 +69,6 @@ class Resampling:
         return weighted_mean(values, self.counts)
 
 
-def _counts(rows: int, draws: int, generator: torch.Generator) -> Tensor:
-    """How often each of ``rows`` is drawn, float64 ``(draws, rows)``."""
-    index = torch.randint(rows, (draws, rows), generator=generator)
-    return torch.zeros(draws, rows, dtype=torch.float64).scatter_add_(1, index, torch.ones(index.shape).double())
-
-
 def interval(draws: Tensor | None, level: float = 0.95) -> tuple[float | None, float | None]:
     """Percentile interval of draws ``(draws,)``; ``(None, None)`` without any."""
     if draws is None or not len(draws):
@@ -84,7 +79,7 @@ def interval(draws: Tensor | None, level: float = 0.95) -> tuple[float | None, f
 
 
 def with_draws(row: Row, draws: Tensor | None, prompts: Tensor | None = None) -> Measured:
-    """``row`` with the interval of its draws, which is also the one to quote."""
+    """``row`` with the interval of its draws ``(draws,)``, which is also the one to quote; ``prompts`` ``(n,)``."""
     low, high = interval(draws)
     if draws is None or low is None or high is None:
         return Measured(row, draws, prompts)
@@ -123,25 +118,26 @@ def count(
     metrics: Mapping[str, MotionMetric],
     repeats: Iterable[EvalSamples],
     resampling: Resampling,
-    row: Callable[[Value, Sequence[float]], Row],
-    where: str,
+    model: str,
+    set_: str,
+    evaluator: str = "",
 ) -> Iterator[Measured]:
-    """Every metric on every repeat.
+    """Every metric on every repeat; ``speed/walk`` becomes the row of ``speed`` with the label ``walk``.
 
     Args:
         metrics: by name; one is used if the samples have what it needs.
         repeats: the samples of every repeat, taken once.
         resampling: of prompts.
-        row: makes a row from what a metric declares and its values.
-        where: the set, for messages.
+        model, set_: whose numbers these are.
+        evaluator: a further one, whose numbers carry its name; empty for the suite's own.
 
     Raises:
         ConfigError: two metrics give one number, or one that its metric does not declare.
     """
     numbers: dict[str, _Number] = {}
-    for number, samples in enumerate(repeats):
+    for repeat, samples in enumerate(repeats):
         for key, metric in metrics.items():
-            if not samples.has(metric.inputs) or ("repeats" in metric.inputs and number):
+            if not samples.has(metric.inputs) or ("repeats" in metric.inputs and repeat):
                 continue  # multimodality looks at all repeats at once
             if not metric.applies(samples):
                 continue
@@ -150,11 +146,14 @@ def count(
             try:
                 _gather(key, metric, resampling, numbers)
             except DataError as error:  # a set too small for this metric must not lose the others
-                log.warning("set '%s': %s; left out", where, error)
-    for one in numbers.values():
-        made = row(one.value, one.values)
-        per_prompt = torch.stack(one.prompts).mean(0) if one.prompts else None
-        yield with_draws(made, resampling.centred(made.value, one.draws), per_prompt)
+                log.warning("set '%s': %s; left out", set_, error)
+    for number in numbers.values():
+        name, _, label = number.value.name.partition("/")
+        value = replace(number.value, name=name)
+        value = by_evaluator(value, evaluator) if evaluator else value
+        row = summarise(model, set_, value, number.values, resampling.prompts, label=label or None)
+        per_prompt = torch.stack(number.prompts).mean(0) if number.prompts else None
+        yield with_draws(row, resampling.centred(row.value, number.draws), per_prompt)
 
 
 def _gather(key: str, metric: MotionMetric, resampling: Resampling, numbers: dict[str, _Number]) -> None:
@@ -162,21 +161,31 @@ def _gather(key: str, metric: MotionMetric, resampling: Resampling, numbers: dic
     per_prompt = metric.per_prompt()
     draws = metric.resampled(resampling.counts) if resampling.draws else {}
     for name, value in measured.items():
-        one = numbers.setdefault(name, _Number(key, metric.value(name), [], [], []))
-        if one.metric != key:
-            raise ConfigError(f"suite.metrics: '{one.metric}' and '{key}' both give '{name}'; leave one of them out")
-        one.values.append(value)
+        number = numbers.setdefault(name, _Number(key, metric.value(name), [], [], []))
+        if number.metric != key:
+            raise ConfigError(f"suite.metrics: '{number.metric}' and '{key}' both give '{name}'; leave one of them out")
+        number.values.append(value)
         if name in draws:
-            one.draws.append(draws[name].cpu())
+            number.draws.append(draws[name].cpu())
         if name in per_prompt:
-            one.prompts.append(per_prompt[name].cpu())
+            number.prompts.append(per_prompt[name].cpu())
 
 
 def share(
-    hits: Sequence[Tensor], mask: Tensor, resampling: Resampling, row: Callable[[Sequence[float], int], Row]
+    model: str,
+    set_: str,
+    metric: str,
+    hits: Sequence[Tensor],
+    resampling: Resampling,
+    *,
+    mask: Tensor | None = None,
+    label: str | None = None,
+    direction: str | None = None,
 ) -> Measured:
-    """A rate over the prompts of ``mask``: ``hits`` per repeat, float64 ``(n,)``; ``row`` takes values and count."""
+    """A rate over the prompts of ``mask`` ``(n,)`` (None: all): ``hits`` per repeat, float64 ``(n,)``."""
+    mask = torch.ones_like(hits[0], dtype=torch.bool) if mask is None else mask
     asked = [hit.masked_fill(~mask, float("nan")) for hit in hits]
-    made = row([float(hit[mask].mean()) for hit in hits], int(mask.sum()))
+    values = [float(hit[mask].mean()) for hit in hits]
+    row = summarise(model, set_, metric, values, int(mask.sum()), label=label, share=True, direction=direction)
     draws = [resampling.of_prompts(hit) for hit in asked] if resampling.draws else []
-    return with_draws(made, resampling.centred(made.value, draws), torch.stack(asked).mean(0))
+    return with_draws(row, resampling.centred(row.value, draws), torch.stack(asked).mean(0))

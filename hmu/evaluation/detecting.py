@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,10 +11,11 @@ from hmu.build import instantiate
 from hmu.data.concepts import Concept
 from hmu.documents import read_yaml
 from hmu.evaluation.counting import Measured, Resampling, share, with_draws
-from hmu.evaluation.results import Row, summarise
-from hmu.evaluation.sets import BOTH_SIDES, FORGET_SIDE, PromptSet
+from hmu.evaluation.results import summarise
+from hmu.evaluation.sets import BOTH_SIDES, PromptSet
 from hmu.tree import options
 
+RATE = "detector_rate"
 Hits = dict[str, Tensor]  # by action, which motions show it: float64 (n,), 0 or 1
 
 
@@ -33,18 +33,30 @@ def detector_concepts(concept: Concept) -> dict[str, Concept]:
 
 def _asked_for(prompts: PromptSet, concept: Concept) -> set[str]:
     """Actions whose rate should stay: those that captions ask for, on sets that should be kept or partly kept."""
-    if prompts.name in FORGET_SIDE and prompts.name not in BOTH_SIDES:
+    if not prompts.representation.captioned or (prompts.asks and prompts.name not in BOTH_SIDES):
         return set()
     return set(prompts.actions) - {concept.name}
 
 
-def look(prompts: PromptSet, motion: Tensor, concept: Concept) -> Hits:
-    """Run the rules of the concept and of every asked-for action on motions ``(n, frames, features)`` in real units."""
+def _rules(prompts: PromptSet, concept: Concept) -> dict[str, str]:
+    """Rules by the label of their row: the concept's, and those of every action that captions ask for.
+
+    Where nothing is asked for, both sides are answered alike: one counts the concept, the other the rest.
+    """
     representation = prompts.representation
-    rule = representation.rule(concept)
-    labels = _asked_for(prompts, concept) | ({concept.name} if rule else set())
-    rules = {label: str(rule) if label == concept.name else label for label in sorted(labels)}
-    hits = representation.detect(set(rules.values()), motion, prompts.lengths)
+    own = representation.rule(concept)
+    if representation.captioned:
+        labels = _asked_for(prompts, concept) | ({concept.name} if own else set())
+        return {label: str(own) if label == concept.name else label for label in sorted(labels)}
+    if prompts.asks:
+        return {} if own is None else {concept.name: own}
+    return {rule: rule for rule in representation.rules if rule != own}
+
+
+def look(prompts: PromptSet, motion: Tensor, concept: Concept) -> Hits:
+    """What is counted of a set (:func:`rates`), on motions ``(n, frames, features)`` in real units."""
+    rules = _rules(prompts, concept)
+    hits = prompts.representation.detect(set(rules.values()), motion, prompts.lengths)
     return {label: hits[rule].double() for label, rule in rules.items()}
 
 
@@ -55,32 +67,23 @@ def rates(
 
     ``hits``: of every repeat; none = the rules do not know the skeleton.
     """
-    asked = _asked_for(prompts, concept)
-    made = partial(_rate, model, prompts.name)
+    asked, stays = _asked_for(prompts, concept), "higher" if prompts.representation.captioned else "same"
     for label in hits[0] if hits else ():
-        mask = prompts.actions[label] if label in asked else torch.ones(len(prompts), dtype=torch.bool)
-        good = "lower" if label == concept.name else "higher"
-        yield share([found[label] for found in hits], mask, resampling, partial(made, label, good))
+        rights, mask = [of_repeat[label] for of_repeat in hits], prompts.actions[label] if label in asked else None
+        goal = "lower" if label == concept.name else stays
+        yield share(model, prompts.name, RATE, rights, resampling, mask=mask, label=label, direction=goal)
     if asked and hits:
-        others = [{label: found[label] for label in sorted(asked)} for found in hits]
-        yield _overall(others, prompts, resampling, partial(made, None, "higher"))
+        named = [{label: of_repeat[label] for label in sorted(asked)} for of_repeat in hits]
+        yield _overall(model, prompts, named, resampling)
 
 
-def _rate(model: str, set_: str, label: str | None, good: str, values: Sequence[float], n: int) -> Row:
-    return summarise(model, set_, "detector_rate", values, n, label=label, share=True, direction=good)
-
-
-def _overall(
-    hits: Sequence[Mapping[str, Tensor]],
-    prompts: PromptSet,
-    resampling: Resampling,
-    row: Callable[[Sequence[float], int], Row],
-) -> Measured:
+def _overall(model: str, prompts: PromptSet, hits: Sequence[Hits], resampling: Resampling) -> Measured:
     """The rate over everything that captions ask for: a caption that asks for two actions counts twice."""
     asked = torch.stack([prompts.actions[label] for label in hits[0]]).double()
-    rights = [torch.stack(list(found.values())) * asked for found in hits]
-    made = row([float(right.sum() / asked.sum()) for right in rights], int(asked.sum()))
+    rights = [torch.stack(list(of_repeat.values())) * asked for of_repeat in hits]
+    values = [float(right.sum() / asked.sum()) for right in rights]
+    row = summarise(model, prompts.name, RATE, values, int(asked.sum()), share=True, direction="higher")
     draws = []
     if resampling.draws:
         draws = [(resampling.counts @ right.sum(0)) / (resampling.counts @ asked.sum(0)) for right in rights]
-    return with_draws(made, resampling.centred(made.value, draws))
+    return with_draws(row, resampling.centred(row.value, draws))

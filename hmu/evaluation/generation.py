@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +15,11 @@ from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.store import Store, content_key
 from hmu.errors import CheckpointError
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.size import NUMBER
 from hmu.phases import Phase
 from hmu.processes import everywhere, group
 from hmu.text.base import TextCondition
+
+NUMBER = 4  #: bytes of a number of a motion or an embedding
 
 
 def length_batches(lengths: Tensor, most: int) -> Iterator[Tensor]:
@@ -89,24 +90,12 @@ def checked(motion: Tensor, backbone: MotionBackbone) -> Tensor:
 
 def encode(backbone: MotionBackbone, prompts: PromptSet) -> TextCondition:
     """The condition of every prompt, each distinct text encoded once; good for all repeats of one model."""
-    texts = [caption.text for caption in prompts.captions]
+    texts = prompts.texts
     distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     with torch.inference_mode():
         condition = backbone.encode_text(list(distinct))
         rows = torch.tensor([distinct[text] for text in texts], device=condition.tokens.device)
         return condition.select(rows)
-
-
-def motions_key(fingerprint: str, prompts: PromptSet, settings: Mapping[str, object]) -> str:
-    """What the motions of a model are kept under: a hash of everything that they depend on.
-
-    Args:
-        fingerprint: of the model.
-        prompts: texts and lengths.
-        settings: seed, sampling and whatever else decides.
-    """
-    texts = [caption.text for caption in prompts.captions]
-    return content_key(fingerprint, texts, prompts.lengths.tolist(), dict(settings), torch.__version__)
 
 
 @dataclass(frozen=True)
@@ -165,10 +154,10 @@ class Plan:
     cache: Store
 
     def key(self, model: Model, prompts: PromptSet, repeat: int) -> str:
-        """What the motions of one repeat are kept under."""
+        """What the motions of one repeat are kept under: a hash of everything that they depend on."""
         settings: dict[str, object] = {"seed": self.seed + repeat, "guidance": self.guidance, "steps": self.steps}
         settings |= {"batch": self.batch_size, **model.settings}
-        return motions_key(model.fingerprint, prompts, settings)
+        return content_key(model.fingerprint, prompts.texts, prompts.lengths.tolist(), settings, torch.__version__)
 
     def motions(self, model: Model, prompts: PromptSet, done: Phase) -> Iterator[Tensor]:
         """Motions ``(n, frames, features)`` of every repeat, while the model is changed."""

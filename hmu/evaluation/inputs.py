@@ -6,11 +6,14 @@ one repeat of one model. A metric from outside brings what it needs itself (``Mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from hmu.data.captions import Caption
 from hmu.metrics.base import EvalSamples, Provider
+
+GAIT = "gait"  #: the representation whose windows some metrics read
 
 
 def real(samples: EvalSamples) -> Tensor | None:
@@ -22,13 +25,23 @@ def real(samples: EvalSamples) -> Tensor | None:
 def real_states(samples: EvalSamples) -> Tensor | None:
     """The set's real windows of gait ``(m, frames, 63)``."""
     clips = samples["prompts"].real
-    return None if clips is None else clips.motion
+    return clips.motion if clips is not None and samples["prompts"].representation.name == GAIT else None
+
+
+def states(samples: EvalSamples) -> Tensor | None:
+    """Generated windows of gait ``(n, frames, 63)``."""
+    return samples["motion"] if samples["prompts"].representation.name == GAIT else None
 
 
 def joints(samples: EvalSamples) -> Tensor | None:
     """Generated joints ``(n, frames, joints, 3)``, metres; None where rules and physics do not know the skeleton."""
     known = samples["prompts"].representation
     return known.joints(samples["motion"]) if known.smpl_joints else None
+
+
+def captions(samples: EvalSamples) -> Sequence[Caption] | None:
+    """The prompts, where models are asked by text."""
+    return samples["prompts"].captions if samples["prompts"].representation.captioned else None
 
 
 def masking(definition: str) -> Provider:
@@ -38,16 +51,13 @@ def masking(definition: str) -> Provider:
     )
 
 
-#: of every set: true frames ``(n,)``, and a name per prompt
-PLAIN: Mapping[str, Provider] = {
+#: of a set: among them true frames ``(n,)``, and a name per prompt
+OF_SET: Mapping[str, Provider] = {
     "lengths": lambda samples: samples["prompts"].lengths,
     "ids": lambda samples: [str(number) for number in range(len(samples["prompts"]))],
     "real": real,
-}
-#: of a set, where models read text
-OF_TEXT: Mapping[str, Provider] = {
-    **PLAIN,
-    "captions": lambda samples: samples["prompts"].captions,
+    "real_states": real_states,
+    "captions": captions,
     "text": lambda samples: samples["store"].text(samples["evaluator"], samples["captions"]),
     "sentence": lambda samples: samples["store"].sentences(samples["evaluator"], [c.text for c in samples["captions"]]),
     "masking": masking("clean"),
@@ -57,10 +67,7 @@ OF_TEXT: Mapping[str, Provider] = {
     "masked_hmu": lambda samples: samples["masking_hmu"][0],
     "changed_hmu": lambda samples: samples["masking_hmu"][1],
 }
-#: of a set, where they read none
-OF_GAIT: Mapping[str, Provider] = {**PLAIN, "real_states": real_states}
-#: of one repeat of one model: of motions of a body, and of windows of gait
-OF_MOTION: Mapping[str, Provider] = {"joints": joints}
-OF_WINDOWS: Mapping[str, Provider] = {"states": lambda samples: samples["motion"]}
+#: of one repeat of one model
+OF_REPEAT: Mapping[str, Provider] = {"joints": joints, "states": states}
 #: names that a metric may ask for without bringing them
-KNOWN = {*OF_TEXT, *OF_GAIT, *OF_MOTION, *OF_WINDOWS, "generated", "repeats", "motion", "fps", "prompts", "concept"}
+KNOWN = {*OF_SET, *OF_REPEAT, "generated", "repeats", "motion", "fps", "prompts", "concept"}

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
-from hmu.data.dataset import DatasetSource
 from hmu.evaluation.counting import Measured, Resampling, share, with_draws
-from hmu.evaluation.gallery import build_gallery, searched_by
-from hmu.evaluation.results import Row, summarise
-from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.evaluation.results import summarise
+from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, Hit, first_ranks, search
 from hmu.metrics.ncs import KS
@@ -50,7 +46,7 @@ class NcsGallery:
         where no caption of the gallery names it.
         """
         named = torch.tensor([bool(concept.find(text)) for text in self.gallery.descriptions])
-        if prompts.name not in FORGET_SIDE or not bool(named.any()):
+        if not prompts.asks or not bool(named.any()):
             return
         own = list(prompts.real.ids) if self.exclude_self and prompts.real is not None else None
         self.hits[model, prompts.name] = [search(e, self.gallery, STORED, own) for e in embeddings]
@@ -77,10 +73,9 @@ class NcsGallery:
 
 def rank_rows(model: str, set_: str, ranks: Tensor, prefix: str, resampling: Resampling) -> Iterator[Measured]:
     """Rows of 1-based first ranks ``(repeats, prompts)``: shares should fall, ranks have no goal of their own."""
-    everything = torch.ones(ranks.shape[1], dtype=torch.bool)
     for k in KS:
         hits = [(line <= k).double() for line in ranks]
-        yield share(hits, everything, resampling, partial(_share, model, set_, f"{prefix}ncs@{k}"))
+        yield share(model, set_, f"{prefix}ncs@{k}", hits, resampling, direction="lower")
     lines = list(ranks.double())
     count = ranks.shape[1]
     mean = summarise(model, set_, f"{prefix}mean_rank", [float(x.mean()) for x in lines], count, direction="reference")
@@ -88,23 +83,3 @@ def rank_rows(model: str, set_: str, ranks: Tensor, prefix: str, resampling: Res
     yield with_draws(mean, resampling.centred(mean.value, draws), torch.stack(lines).mean(0))
     medians = [float(line.quantile(0.5)) for line in lines]
     yield Measured(summarise(model, set_, f"{prefix}median_rank", medians, count, direction="reference"))
-
-
-def _share(model: str, set_: str, metric: str, values: Sequence[float], n: int) -> Row:
-    return summarise(model, set_, metric, values, n, share=True, direction="lower")
-
-
-def ncs_gallery(
-    source: DatasetSource, split: str | None, evaluator: Evaluator, include_self: bool, cache: Path | None
-) -> NcsGallery | None:
-    """The gallery that a suite asks for; of two evaluators TMR's space is searched. None for ``split`` None.
-
-    Args:
-        source, split, cache: see :func:`hmu.evaluation.gallery.build_gallery`.
-        evaluator: of the suite.
-        include_self: whether a prompt's own clip may be among its answers.
-    """
-    if split is None:
-        return None
-    searched = searched_by(evaluator)
-    return NcsGallery(build_gallery(source, split, searched, cache), searched, exclude_self=not include_self)

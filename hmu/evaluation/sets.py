@@ -43,8 +43,18 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self.captions)
 
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for the concept."""
+        return self.name in FORGET_SIDE
+
+    @property
+    def texts(self) -> list[str]:
+        """What models are asked; where motions come without captions, nothing: sets of one size are one question."""
+        return [caption.text if self.representation.captioned else "" for caption in self.captions]
+
     def select(self, index: Tensor) -> PromptSet:
-        """Prompts ``index`` in that order."""
+        """Prompts ``index`` ``(k,)`` in that order."""
         real = None
         if self.real is not None:
             picked = self.real.motion[index], self.real.lengths[index]

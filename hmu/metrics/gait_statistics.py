@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from hmu.checks import require
-from hmu.gait.rules import styles
+from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES, statistics
-from hmu.metrics.base import MotionMetric
+from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.values import Value
 
 
@@ -18,7 +18,8 @@ class GaitStatistics(MotionMetric):
     """``speed``, ``cadence``, ``knee_least`` … (:func:`hmu.gait.statistics.statistics`) and ``statistics_gap``.
 
     Each is given for all windows, and as ``speed/walk`` … for those that the rules of :mod:`hmu.gait.rules` name so;
-    NaN where there are none. ``statistics_gap`` is the mean over all statistics of ``|mean - real mean| / real standard
+    NaN where there are none. A set that asks for the concept gives the first alone, one that should be kept each style
+    but the concept's. ``statistics_gap`` is the mean over all statistics of ``|mean - real mean| / real standard
     deviation``, real windows of a style by the same rules.
 
     Args:
@@ -35,7 +36,14 @@ class GaitStatistics(MotionMetric):
     def __init__(self, height: float = 1.7) -> None:
         super().__init__()
         require("statistics.height", height, above=0)
-        self.height = float(height)
+        self.height, self.given = float(height), ("", *RULES)
+
+    def update(self, samples: EvalSamples) -> None:
+        """Add windows; what they are of decides which numbers are given."""
+        super().update(samples)
+        if "prompts" in samples and "concept" in samples:
+            prompts, own = samples["prompts"], samples["prompts"].representation.rule(samples["concept"])
+            self.given = ("",) if prompts.asks else tuple(style for style in RULES if style != own)
 
     def compute(self) -> dict[str, float]:
         """Means over windows by name."""
@@ -49,7 +57,8 @@ class GaitStatistics(MotionMetric):
 
     def per_prompt(self) -> dict[str, Tensor]:
         """Every statistic of every window, NaN where the window is of another style."""
-        return by_style(self.needed("states"), self.height)
+        values = by_style(self.needed("states"), self.height)
+        return {name: rows for name, rows in values.items() if _style(name) in self.given}
 
 
 def by_style(states: Tensor, height: float) -> dict[str, Tensor]:

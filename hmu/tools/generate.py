@@ -105,7 +105,7 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
 
 def reads_text(config: DictConfig) -> bool:
     """Whether the configured backbone, by its class, can be asked with prompts."""
-    from hmu.workflows.compatibility import backbone_class
+    from hmu.workflows.parts import backbone_class
 
     kind = backbone_class(config.backbone)
     return kind is None or kind.reads_text

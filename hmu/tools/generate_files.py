@@ -32,7 +32,7 @@ def check_room(config: DictConfig, lengths: Sequence[int], backbone: MotionBackb
     Raises:
         ConfigError: naming ``repeats``.
     """
-    from hmu.evaluation.size import NUMBER
+    from hmu.evaluation.generation import NUMBER
 
     repeats = int(config.repeats)
     numbers = backbone.features + 3 * _skeleton(backbone).joints

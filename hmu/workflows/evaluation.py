@@ -56,11 +56,7 @@ class Evaluation(Job):
         return self.models[1]
 
     def check(self) -> None:
-        """Refuse whatever cannot be measured, the cheapest first.
-
-        Raises:
-            HmuError: with one line that says what to mend.
-        """
+        """Refuse whatever cannot be measured, the cheapest first."""
         self.seed_everything()
         processes.join()
         device = device_of(self.config.device)

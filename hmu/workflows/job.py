@@ -24,19 +24,17 @@ from hmu.evaluation.detecting import detector_concepts
 from hmu.evaluation.gallery import gallery_split, searched_by
 from hmu.evaluation.generation import Model
 from hmu.evaluation.sets import PromptSet, build_sets
-from hmu.evaluation.size import check_size
 from hmu.evaluation.suite import Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.base import EditMethod, Method, TrainedMethod
 from hmu.methods.edit import fingerprint
 from hmu.overrides import choices, typed
 from hmu.run import RunRecord
-from hmu.workflows.compatibility import check_fit, check_pair
-from hmu.workflows.parts import build_backbone, build_evaluator, check_match
+from hmu.workflows.parts import backbone_class, build_backbone, build_evaluator, check_fit, check_match
 from hmu.workflows.reference import check_reference, load_reference
 from hmu.workflows.refine import RetrievalRefinement
 from hmu.workflows.settling import settled
-from hmu.workflows.sides import measured_partition, partition
+from hmu.workflows.sides import partition
 
 
 class Job:
@@ -162,7 +160,7 @@ class Job:
                 f"method._target_ '{self.config.method._target_}' built neither a trained method nor an edit method"
             )
         if "backbone" not in vars(self):
-            check_pair(method, self.config.backbone)
+            check_fit(method, backbone_class(self.config.backbone))
         return method
 
     def check_match(self) -> None:
@@ -202,7 +200,7 @@ class Job:
     @cached_property
     def measured(self) -> Partition:
         """Forget and retain of the split that is measured."""
-        return measured_partition(self.config, self.source, self.suite.split, self.concept, self.actions)
+        return partition(self.config, self.source, self.suite.split, self.concept, self.actions)
 
     @cached_property
     def sets(self) -> list[PromptSet]:
@@ -243,7 +241,8 @@ class Job:
         evaluator = self.evaluator
         if suite.gallery is not None:
             gallery_split(self.source, str(suite.gallery))
-        models = 2 + (self.config.reference is not None)
-        check_size(suite, self.sets, models, self.backbone.features, evaluator.width, self.cache / "generated")
+        models = [self.base_model, Model("unlearned", self.backbone, "not made yet")]
+        models += [Model("reference", self.backbone, "not read yet")] * (self.config.reference is not None)
+        suite.check_size(models, self.sets, evaluator.width, self.generated)
         if self.reference is not None:
             self.reference.backbone.to(of_module(self.backbone))

@@ -21,8 +21,7 @@ class Ancestor:
     """A run whose weights a model holds.
 
     Attributes:
-        folder: the run folder.
-        stages: what it has trained and the model still holds.
+        folder: of the run; stages: what it has trained and the model still holds.
         partition, concept: the side of the data that it has seen.
         borrowed: whether only its tokenizer and residual transformer were taken over (``backbone.rvq_from``).
     """
@@ -42,11 +41,7 @@ def run_of(folder: Path) -> Path | None:
 
 
 def read_record(home: Path) -> dict[str, Any]:
-    """``run.json`` of a run folder.
-
-    Raises:
-        CheckpointError: it is damaged.
-    """
+    """``run.json`` of a run folder; a damaged one is refused."""
     path = home / "run.json"
     record = read_json(path, CheckpointError)
     if not isinstance(record, dict):
@@ -56,26 +51,24 @@ def read_record(home: Path) -> dict[str, Any]:
 
 def ancestors(home: Path) -> tuple[list[Ancestor], str | None]:
     """The runs behind the model of run folder ``home``, itself first, and where their trace is lost (None: nowhere)."""
-    found: list[Ancestor] = []
-    known: set[Path] = set()
-    borrowed = False
+    runs, known, borrowed = list[Ancestor](), set[Path](), False
     while True:
         ran = load_config(home)
         timings = read_record(home).get("timings") or {}  # noted stage by stage, in interrupted runs too
         stages = [str(name).removeprefix("train_") for name in timings if str(name).startswith("train_")]
         kept = tuple(stage for stage in stages if not borrowed or stage in BORROWED)
         side, concept = (str(OmegaConf.select(ran, key)) for key in ("partition", "concept.name"))
-        found.append(Ancestor(home, kept, side, concept, borrowed))
+        runs.append(Ancestor(home, kept, side, concept, borrowed))
         known.add(home.resolve())
         before = OmegaConf.select(ran, "init")
         if before is None:
             before = OmegaConf.select(ran, "backbone.rvq_from")
             borrowed = borrowed or before is not None
         if before is None:
-            return found, None
+            return runs, None
         older = _located(str(before), ran)
         if older is None or older.resolve() in known:
-            return found, str(before)
+            return runs, str(before)
         home = older
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from hmu import processes
 from hmu.devices import of_module
+from hmu.evaluation.gallery import build_gallery, searched_by
 from hmu.evaluation.generation import Model
-from hmu.evaluation.ncs import ncs_gallery
+from hmu.evaluation.ncs import NcsGallery
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
 from hmu.methods.applying import applied
@@ -44,12 +45,14 @@ def measure(job: Job, edits: Sequence[tuple[Edit, float]]) -> Results | None:
         processes.leave()
         if not first:
             return None
-    rows, answers = suite.run(models, sets, evaluator, concept, job.seed, job.generated)
+    rows, generated = suite.run(models, sets, evaluator, concept, job.seed, job.generated)
     with phase("report"):
-        context = _context(job) | {"edited": _edited(edits), "real_clips": suite.real_rates(sets, concept)}
+        taught = bool(edits) and all(edit.settings.get("mode") == "specialise" and scale > 0 for edit, scale in edits)
+        context = _context(job) | {"edited": "specialised" if taught else "unlearned"}
+        context["real_clips"] = suite.real_rates(sets, concept)
         results = Results(context, rows)
         results = replace(results, scoreboard=scoreboard(results) if edits else {})
-        write_measured(job.folder, results, suite, sets, answers, concept, job.backbone.fps)
+        write_measured(job.folder, results, suite, sets, generated, concept, job.backbone.fps)
     job.run.stage("evaluate")
     log.info("measured, 95 %% intervals:\n%s", summary(results))
     log.info("%s", headline(results))
@@ -69,8 +72,10 @@ def models_of(job: Job, edits: Sequence[tuple[Edit, float]]) -> list[Model]:
 
 def prepare_gallery(job: Job) -> None:
     """Give the suite the real clips that answer what is generated, if it asks for them."""
-    suite, folder = job.suite, job.cache / "galleries"
-    suite.ncs = ncs_gallery(job.source, suite.gallery, job.evaluator, suite.gallery_self, folder)
+    suite, searched = job.suite, searched_by(job.evaluator)
+    if suite.gallery is not None:
+        gallery = build_gallery(job.source, suite.gallery, searched, job.cache / "galleries")
+        suite.ncs = NcsGallery(gallery, searched, exclude_self=not suite.gallery_self)
 
 
 def _context(job: Job) -> dict[str, Any]:
@@ -111,15 +116,9 @@ def folder_name(path: Path) -> str:
     return home.parent.name if home.name == "model" else home.name
 
 
-def _edited(edits: Sequence[tuple[Edit, float]]) -> str:
-    """What the edits make of the model: one that was taught the concept alone is not an unlearned one."""
-    taught = bool(edits) and all(edit.settings.get("mode") == "specialise" and scale > 0 for edit, scale in edits)
-    return "specialised" if taught else "unlearned"
-
-
 def digest(edit: Edit) -> str:
     """Identity of what an edit does: its kind, its tensors and, of an adapter, rank and alpha."""
-    found = hashlib.sha256(repr([edit.meta.get(key) for key in ("kind", "rank", "alpha")]).encode())
+    identity = hashlib.sha256(repr([edit.meta.get(key) for key in ("kind", "rank", "alpha")]).encode())
     for name, tensor in sorted(edit.tensors.items()):
-        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
+        identity.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return identity.hexdigest()[:16]

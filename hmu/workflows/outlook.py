@@ -53,7 +53,7 @@ def _measuring(job: Job, edited: bool, words: list[str]) -> Iterator[Part]:
     prompts = sum(map(len, job.sets))
     asked = prompts * models * suite.repeats
     words.append(f"{_many(prompts, 'prompt')} × {_many(models, 'model')} × {_many(suite.repeats, 'seed')}")
-    there = suite.kept([job.base_model], job.sets, job.seed, job.generated)
+    there = suite.plan(job.seed, job.generated).kept([job.base_model], job.sets)
     if there:
         words.append(f"{there} of {asked} motions are there already")
     what = f"{_backbone(job)}, {suite.steps or 'own'} steps, {speed_of(of_module(job.backbone))}"

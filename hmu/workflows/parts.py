@@ -1,17 +1,25 @@
-"""The models of a job: built from their nodes, and refused where they cannot be meant."""
+"""The models of a job: built from their nodes, and refused where they, or a pair of them, cannot be meant."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
-from hmu.build import instantiate
+from hmu.build import built_class, instantiate
 from hmu.checkpoints.finite import refuse_nonfinite
+from hmu.compose import configured
 from hmu.data.dataset import DatasetSource
-from hmu.errors import ConfigError
+from hmu.documents import read_yaml
+from hmu.errors import ConfigError, HmuError
 from hmu.evaluators.base import Evaluator
+from hmu.methods.base import Method
+from hmu.tree import options
+
+Backbone = type[MotionBackbone] | MotionBackbone
 
 
 def build_backbone(config: DictConfig, **changes: Any) -> MotionBackbone:
@@ -34,14 +42,46 @@ def check_match(backbone: MotionBackbone, source: DatasetSource) -> None:
         )
 
 
+def check_fit(method: Method, backbone: Backbone | None) -> None:
+    """Refuse a method that cannot work on this backbone (None: unknown), naming the pairs that can."""
+    reason = None if backbone is None else method.fits(backbone)
+    if backbone is None or reason is None:
+        return
+    methods = [name for name in options("method") if _method_fits(name, backbone)]
+    kinds = {name: _default_class(path) for name, path in options("backbone").items()}
+    others = [name for name, kind in kinds.items() if kind is not None and method.fits(kind) is None]
+    raise ConfigError(
+        f"method={method.name} does not fit backbone {backbone.name}: {reason}; methods that fit {backbone.name}: "
+        f"{', '.join(methods) or 'none'}; backbones that {method.name} fits: {', '.join(others) or 'none'}"
+    )
+
+
+def backbone_class(node: DictConfig) -> type[MotionBackbone] | None:
+    """The class that a configuration builds: its target, or what its target is annotated to return; None if unknown."""
+    target = OmegaConf.select(node, "_target_")
+    kind = None if target is None else built_class(target)
+    return kind if kind is not None and issubclass(kind, MotionBackbone) else None
+
+
+def _method_fits(name: str, backbone: Backbone) -> bool:
+    """Whether a file of the tree, which may be anybody's, can be asked and fits."""
+    try:
+        method: Method = configured("method", name)
+        return method.fits(backbone) is None
+    except (HydraException, HmuError):
+        return False
+
+
+def _default_class(path: Path) -> type[MotionBackbone] | None:
+    node = read_yaml(path, ConfigError)
+    return backbone_class(OmegaConf.create(node)) if isinstance(node, dict) else None
+
+
 def build_evaluator(config: DictConfig, source: DatasetSource) -> Evaluator:
     """Instantiate ``config.evaluator``, ready to embed.
 
     A data set that names an evaluator of its own (``role: evaluator`` in its requirements) is never measured by the
     packaged one of the demo data: which one it is has to be said.
-
-    Raises:
-        ConfigError: that, ``evaluator=none``, an evaluator without weights, or one of another representation.
     """
     if not config.evaluator:  # evaluator=none
         raise ConfigError("no evaluator is chosen: give evaluator=demo, or evaluator=guo evaluator.checkpoint=<folder>")

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from omegaconf import DictConfig
 
 from hmu.backbones.trainable import Trainable
 from hmu.build import built_class, instantiate
@@ -106,16 +105,11 @@ class Pretraining(Job):
         return [Training(self.config, self.model, stage, self.recipes[stage], *facts) for stage in self.stages]
 
     def check(self) -> None:
-        """Refuse whatever cannot work, the cheapest first.
-
-        Raises:
-            ConfigError: unknown stage or partition, missing recipe, a number out of range.
-            CheckpointError: ``init`` or ``resume`` cannot be used.
-            DataError: missing or broken data.
-        """
+        """Refuse whatever cannot work, the cheapest first."""
         self.seed_everything()
         check_trainer_of(self.config)
-        chosen_stages(self.config.stage, stages_of(self.config[self.kind]), self.recipes)
+        by_class = getattr(built_class(str(self.config[self.kind].get("_target_"))), "stages", ())
+        chosen_stages(self.config.stage, by_class, self.recipes)  # where the class knows, before anything is built
         _ = self.before, self.init
         if self.before is not None:
             check_data(self.before, self.source.fingerprint, self.source.name)
@@ -166,17 +160,8 @@ class Pretraining(Job):
             log.info("trained %s; the model is in %s", ", ".join(self.stages), near(self.folder / "model"))
 
 
-def stages_of(node: DictConfig) -> tuple[str, ...]:
-    """The stages of what a configuration builds, by its class; empty if that cannot be told without building it."""
-    return tuple(getattr(built_class(str(node.get("_target_"))), "stages", ()))
-
-
 def chosen_stages(stage: str, known: Sequence[str], recipes: Mapping[str, Recipe]) -> list[str]:
-    """``stage`` or, for ``all``, every known one.
-
-    Raises:
-        ConfigError: there is no such stage, or no recipe for it.
-    """
+    """``stage`` or, for ``all``, every known one."""
     if not known:
         return []
     stages = list(known) if stage == "all" else [stage]

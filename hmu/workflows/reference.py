@@ -33,11 +33,6 @@ def check_reference(config: DictConfig, source: DatasetSource, backbone: MotionB
 
     What cannot be told, because a folder is gone or was never a run of ``train.py``, is a warning.
 
-    Args:
-        config: with ``reference``, the backbone and the concept that are measured.
-        source: the data set that is measured on.
-        backbone: what is measured; its stages must all have been trained.
-
     Raises:
         CheckpointError: another family, an unfinished run, a stage that was never trained.
         ConfigError: trained on other data, or not on the retain side of this concept alone.
@@ -115,10 +110,7 @@ def _check_ancestors(concept: str, stages: Sequence[str], home: Path) -> None:
 
 
 def load_reference(config: DictConfig, backbone: MotionBackbone, base: str) -> Model:
-    """The model in ``config.reference``, on the backbone's device.
-
-    Args:
-        config: with ``reference`` and ``backbone``. backbone: what is measured; base: identity of its weights.
+    """The model in ``config.reference``, on the backbone's device; ``base``: identity of the backbone's weights.
 
     Raises:
         CheckpointError: no run folder of ``train.py``, or a model of another family or of other sizes.
@@ -147,10 +139,10 @@ def _model_folder(config: DictConfig) -> Path:
 
 
 def _check_sizes(backbone: MotionBackbone, reference: MotionBackbone, folder: Path) -> None:
-    mine, other = ({n: tuple(w.shape) for n, w in weights_of(b.network()).items()} for b in (backbone, reference))
-    unlike = sorted(name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name))
+    ours, other = ({n: tuple(w.shape) for n, w in weights_of(b.network()).items()} for b in (backbone, reference))
+    unlike = sorted(name for name in ours.keys() | other.keys() if ours.get(name) != other.get(name))
     if unlike or backbone.features != reference.features:
-        what = f"'{unlike[0]}' is {other.get(unlike[0])}, not {mine.get(unlike[0])}" if unlike else "other columns"
+        what = f"'{unlike[0]}' is {other.get(unlike[0])}, not {ours.get(unlike[0])}" if unlike else "other columns"
         raise CheckpointError(f"reference: '{folder}' has other sizes than the backbone ({what}): {REMEDY}")
 
 

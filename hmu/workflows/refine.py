@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +24,7 @@ from hmu.evaluation.gallery import build_gallery
 from hmu.evaluation.generation import generate
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
-from hmu.metrics.motion_search import Gallery, search
+from hmu.metrics.motion_search import search
 from hmu.motion.representation import Representation
 from hmu.phases import Phase
 from hmu.progress import phase
@@ -36,11 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class RetrievalRefinement:
-    """The published TMR step with its thresholds; see ``configs/refine/retrieval.yaml`` for what each number does.
-
-    Raises:
-        ConfigError: a value that cannot be.
-    """
+    """The published TMR step with its thresholds; see ``configs/refine/retrieval.yaml`` for what each number does."""
 
     gallery: str
     top: Count
@@ -65,33 +60,29 @@ class RetrievalRefinement:
         evaluator: Evaluator,
         cache: Path | None = None,
     ) -> Partition:
-        """``sides`` without the clips that do not look like the concept; nobody is lost.
-
-        Raises:
-            DataError: no clip would be left to forget.
-        """
+        """``sides`` with the clips that do not look like the concept retained; one must be left to forget."""
         clips = source.clips(sides.split, sides.forget)
         gallery = build_gallery(source, self.gallery, evaluator, cache)
         generated = self.motions == "generated"
         prompts, names = _prompts(clips, source.representation) if generated else (None, list(clips.clip_ids))
-        most = max(names.count(name) for name in set(names)) * (self.repeats if prompts is not None else 1)
+        rounds = 1 if prompts is None else self.repeats
+        most = max(names.count(name) for name in set(names)) * rounds
         if most < self.least:
             raise ConfigError(
                 f"refine.least={self.least}, but no clip has more than {most} motions: lower it, or raise repeats"
             )
-        rounds = self.repeats if prompts is not None else 1
         records: list[dict[str, Any]] = []
-        made = partial(self._real, clips) if prompts is None else partial(self._generated, prompts, backbone)
+        own = names if self.exclude_self else None
         with phase("refining", rounds * len(names), "motions") as done:
-            for repeat, (motion, lengths) in enumerate(made(done)):
-                near = embed(evaluator, motion, lengths, self.batch_size)
-                records += self._records(near, names, gallery, repeat)
+            motions = self._real(clips, done) if prompts is None else self._generated(prompts, backbone, done)
+            for repeat, (motion, lengths) in enumerate(motions):
+                hits = search(embed(evaluator, motion, lengths, self.batch_size), gallery, self.top, own)
+                for name, of_motion in zip(names, hits, strict=True):
+                    retrieval = [hit.to_json() for hit in of_motion]
+                    records.append({"name": name, "repeat": repeat, "retrieval": retrieval})
         refined = refine_by_retrieval(sides, records, namer(concept), self.least)
-        moved = len(sides.forget) - len(refined.forget)
-        log.info(
-            "refined: %d of %d keyword clips look like '%s', %d are kept", len(refined.forget), len(sides.forget),
-            concept.name, moved,
-        )  # fmt: skip
+        alike, all_ = len(refined.forget), len(sides.forget)
+        log.info("refined: %d of %d keyword clips look like '%s'", alike, all_, concept.name)
         return refined
 
     def _generated(self, prompts: PromptSet, backbone: MotionBackbone, done: Phase) -> Iterator[tuple[Tensor, Tensor]]:
@@ -107,13 +98,6 @@ class RetrievalRefinement:
         batch = clips.batch(torch.arange(len(clips)))
         yield batch.motion, batch.lengths
         done.advance(len(clips))
-
-    def _records(self, near: Tensor, names: list[str], gallery: Gallery, repeat: int) -> list[dict[str, Any]]:
-        found = search(near, gallery, self.top, names if self.exclude_self else None)
-        return [
-            {"name": name, "repeat": repeat, "retrieval": [hit.to_json() for hit in hits]}
-            for name, hits in zip(names, found, strict=True)
-        ]
 
 
 def _prompts(clips: MotionClips, representation: Representation) -> tuple[PromptSet, list[str]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -31,8 +30,7 @@ class Interrupted:
     """An interrupted training.
 
     Attributes:
-        folder: its run folder.
-        timings: seconds of the stages that it has finished, by ``train_<stage>``.
+        folder: its run folder; timings: seconds of the stages that it has finished, by ``train_<stage>``.
         data: fingerprint of the data set that it has read; None where that was not recorded.
     """
 
@@ -56,11 +54,9 @@ class Interrupted:
 
 
 def interrupted(config: DictConfig) -> Interrupted | None:
-    """The run that ``config.resume`` names; None without one.
+    """The run that ``config.resume`` names, None without one.
 
-    Raises:
-        CheckpointError: no run folder of ``train.py``, one that is complete, or one that has saved nothing yet.
-        ConfigError: its configuration differs in what decides about the weights; the line names the first key.
+    Refused are a folder that is no run, one that is complete or has saved nothing yet, and another configuration.
     """
     if config.resume is None:
         return None
@@ -78,12 +74,11 @@ def interrupted(config: DictConfig) -> Interrupted | None:
         )
     _check_same(config, ran, folder)
     timings = {str(k): float(v) for k, v in (record.get("timings") or {}).items() if str(k).startswith("train_")}
-    found = Interrupted(folder, timings, record.get("data"))
     if not timings and not any((folder / "checkpoints").glob(f"*{SUFFIX}")):
         raise CheckpointError(
             f"resume: '{folder}' was interrupted before its first checkpoint: train anew, without resume="
         )
-    return found
+    return Interrupted(folder, timings, record.get("data"))
 
 
 def _check_same(config: DictConfig, ran: DictConfig, folder: Path) -> None:
@@ -126,11 +121,7 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_data(run: Interrupted, fingerprint: str, name: str) -> None:
-    """Refuse a data set whose files have changed since.
-
-    Raises:
-        CheckpointError: that.
-    """
+    """Refuse a data set whose files have changed since."""
     if run.data is not None and run.data != fingerprint:
         raise CheckpointError(
             f"resume: '{run.folder}' was trained on other files of dataset '{name}' (their fingerprint differs): "
@@ -147,28 +138,18 @@ def take_over(run: Interrupted, folder: Path) -> None:
 
 
 def check_state(path: Path, module: nn.Module, total: int) -> int:
-    """The step that a checkpoint was saved at.
-
-    Raises:
-        CheckpointError: unreadable, of an older version, or of another model.
-    """
+    """The step that a checkpoint was saved at."""
     stored = load_tensors(path)
     state, step = stored.get("state_dict"), stored.get("global_step")
     if not isinstance(state, Mapping) or not isinstance(step, int) or NOISE not in stored:
         raise CheckpointError(
             f"resume: {path} does not hold the whole state of a training (an older version wrote none): train anew"
         )
-    unlike = _unlike(state, module.state_dict())
+    theirs, ours = (
+        {name: getattr(value, "shape", ()) for name, value in d.items()} for d in (state, module.state_dict())
+    )
+    unlike = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     if unlike or not 0 < step < total:
         why = f"'{unlike[0]}' differs in size or is missing" if unlike else f"it is at step {step} of {total}"
         raise CheckpointError(f"resume: {path} is of another model or training ({why}); give the same command")
     return step
-
-
-def _unlike(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    def size(values: Mapping[str, Any], name: str) -> Any:
-        value = values.get(name)
-        return value.shape if isinstance(value, torch.Tensor) else name in values
-
-    names: Collection[str] = [*ours, *(name for name in theirs if name not in ours)]
-    return [name for name in names if size(theirs, name) != size(ours, name)]

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hmu.build import check_received, get_class
 from hmu.compose import option
 from hmu.config import check_targets
+from hmu.data.concepts import PROMPTS
 from hmu.errors import CheckpointError, ConfigError
 from hmu.overrides import chooses, keys, leaves, parsed, place_of, recorded_choices, typed
 from hmu.run import load_config
@@ -44,12 +45,7 @@ def settled(config: DictConfig) -> DictConfig:
 
 
 def with_run(config: DictConfig) -> DictConfig:
-    """Fill in what the measured run was made with, except where the command line says otherwise.
-
-    Raises:
-        CheckpointError: when ``ckpt`` does not exist.
-        ConfigError: the command line gives a key that the run's node does not take.
-    """
+    """Fill in what the measured run was made with, except where the command line says otherwise."""
     path = Path(config.ckpt)
     if not path.exists():
         raise CheckpointError(f"ckpt: '{path}' does not exist; give a run folder, an edit folder or a checkpoint")
@@ -100,9 +96,6 @@ def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluato
     """The suite and the evaluator that the data need (``measured_by``), unless the command line chooses others.
 
     Single keys of the command line (``suite.repeats=1``) are kept.
-
-    Raises:
-        ConfigError: a suite that asks by captions was chosen for data without, or a key that the suite does not have.
     """
     name = get_class(config.dataset._target_).measured_by  # type: ignore[attr-defined]
     if not name:
@@ -118,22 +111,17 @@ def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluato
             if key.split(".")[1] not in changed[group]:
                 raise ConfigError(f"{key}: {name} is measured with {group}={name}, which has no such key")
             OmegaConf.update(changed, key, OmegaConf.select(config, key), merge=False)
-    if get_class(changed.suite._target_).captioned:  # type: ignore[attr-defined]
+    asked = [name for name in PROMPTS if OmegaConf.select(changed, f"suite.limits.{name}")]
+    if asked or changed.suite.get("gallery") is not None:  # hard prompts, captions of real clips
         raise ConfigError(f"the chosen suite asks by captions, and {name} has none: use suite={name}")
     return changed
 
 
 def take_over(config: DictConfig, ran: DictConfig, groups: Sequence[str], folder: Path) -> DictConfig:
-    """``config`` with the ``groups`` as ``ran`` recorded them, changed as the command line says.
+    """``config`` with the ``groups`` as ``ran`` of ``folder`` recorded them, changed as the command line says.
 
     ``backbone=…`` chooses another one altogether; ``backbone.sampling.guidance=1`` or ``text@backbone.text=clip``
-    changes that much of the recorded one.
-
-    Args:
-        config: as it was composed: it holds the values that the command line gives.
-        ran: a run's ``config.yaml``, resolved.
-        groups: top-level nodes; those that the run did not have (``{}``) stay as composed.
-        folder: of the run.
+    changes that much of the recorded one. Groups that the run did not have stay as composed.
 
     Raises:
         CheckpointError: a recorded node would call what the configuration tree does not name there.
@@ -164,11 +152,7 @@ def relocation(ran: DictConfig, config: DictConfig, given: set[str]) -> Callable
     Caches are always moved, one of the run's own, outside its ``paths``, too: what they hold is made again, and nothing
     is written where only a received file says so. Other paths are moved where the command line names that one of the
     ``paths`` (or all of them, ``paths.root=``), or where the recorded path is gone and the new one exists: the run
-    comes from another machine.
-
-    Args:
-        ran, config: configurations with ``paths``.
-        given: the keys that the command line gives.
+    comes from another machine. ``given``: the keys that the command line gives.
     """
     names = {str(name): Path(str(old)) for name, old in (ran.get("paths") or {}).items() if name in config.paths}
     inmost_first = sorted(names.items(), key=lambda item: len(item[1].parts), reverse=True)
@@ -179,8 +163,8 @@ def relocation(ran: DictConfig, config: DictConfig, given: set[str]) -> Callable
             if not (path.is_absolute() or path == old) or not path.is_relative_to(old):
                 continue
             new = Path(str(config.paths[name])) / path.relative_to(old)
-            wanted = always or not given.isdisjoint({f"paths.{name}", "paths.root"})
-            return str(new) if wanted or (not path.exists() and new.exists()) else value
+            due = always or not given.isdisjoint({f"paths.{name}", "paths.root"})
+            return str(new) if due or (not path.exists() and new.exists()) else value
         return str(config.paths.cache) if always else value
 
     def rewritten(node: Any, key: str = "") -> Any:
@@ -211,10 +195,6 @@ def completed(config: DictConfig, group: str, recorded: Any, home: Path) -> Any:
 
     What is built has no numbers of its own: they live in the files. Only nodes that build the same thing (``_target_``)
     in both get keys. A concept describes itself: what it lacks is absent.
-
-    Args:
-        config: composed today. group: of the node, ``backbone``.
-        recorded: plain values. home: the run folder, which knows the options that were chosen.
     """
     chosen = recorded_choices(home)
 

@@ -18,58 +18,41 @@ KEYS = ("forget_file", "retain_file")
 
 
 def lists_of(config: DictConfig) -> tuple[Path, Path] | None:
-    """The two lists of clip ids of the configuration; None where there are none.
-
-    Raises:
-        ConfigError: when only one of the two files is given.
-    """
+    """The two lists of clip ids of the configuration; None where there are none."""
     given = [OmegaConf.select(config, key) for key in KEYS]
     if any(given) and not all(given):
         raise ConfigError("forget_file and retain_file belong together: give both, or neither")
     return (Path(given[0]), Path(given[1])) if all(given) else None
 
 
-def partition(config: DictConfig, source: DatasetSource, split: str, concept: Concept) -> Partition:
-    """Forget and retain ids of a split to learn from: from the user's lists, else by the concept's keywords.
+def partition(
+    config: DictConfig,
+    source: DatasetSource,
+    split: str,
+    concept: Concept,
+    neighbours: Mapping[str, Concept] | None = None,
+) -> Partition:
+    """Forget and retain ids of a split: from the user's lists, else by the concept's keywords.
+
+    ``neighbours`` are given for a split that is measured. Lists that unlearning learns from may hold training clips
+    only; then the keywords divide the measured split.
 
     Raises:
         ConfigError: when only one of the two files is given.
-        DataError: when a side is empty.
-    """
-    lists = lists_of(config)
-    if lists is not None:
-        return partition_from_files(source, split, *lists)
-    return partition_by_concept(source, split, concept)
-
-
-def measured_partition(
-    config: DictConfig, source: DatasetSource, split: str, concept: Concept, neighbours: Mapping[str, Concept]
-) -> Partition:
-    """The sides of the split that is measured: from the user's lists where they hold clips of it, else by keywords.
-
-    Lists that unlearning learns from may hold training clips only; then the keywords divide the measured split.
-
-    Raises:
-        ConfigError, DataError: as :func:`partition`; also one list that holds clips of the split beside one that
-            does not.
+        DataError: when a side is empty; also one list that holds clips of the split beside one that does not.
     """
     lists = lists_of(config)
     if lists is not None:
         members = set(source.split_ids(split))
-        hits = [any(clip in members for clip in side) for side in listed_sides(source, *lists)]
-        if any(hits):
+        named = any(clip in members for side in listed_sides(source, *lists) for clip in side)
+        if neighbours is None or named:
             return partition_from_files(source, split, *lists)
         log.info("forget_file and retain_file hold no clip of '%s': it is divided by the concept's keywords", split)
     return partition_by_concept(source, split, concept, neighbours=neighbours)
 
 
 def check_lists(config: DictConfig, source: DatasetSource, split: str) -> None:
-    """Refuse lists that were given for measuring and hold nothing of the measured split.
-
-    Raises:
-        ConfigError: when only one of the two files is given.
-        DataError: as :func:`hmu.data.divide.partition_from_files`.
-    """
+    """Refuse lists that were given for measuring and hold nothing of the measured split."""
     lists = lists_of(config)
     if lists is not None:
         try:

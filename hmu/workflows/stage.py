@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,54 +34,45 @@ from hmu.workflows.trainer import logger_for, trainer_arguments
 log = logging.getLogger(__name__)
 
 
+@dataclass
 class Training:
-    """One stage, ready to be trained.
+    """One stage, ready to be trained; a batch that is far larger than the data is refused.
 
-    Args:
-        config: of the job.
-        model: what is trained.
+    Attributes:
+        config: of the job; model: what is trained.
         stage, recipe: which of its stages, and how.
         source, ids: the data set, and which of its clips (None = all).
         kind: ``backbone`` or ``evaluator``, for messages.
-
-    Raises:
-        ConfigError: a batch that is far larger than the data.
     """
 
-    def __init__(
-        self,
-        config: DictConfig,
-        model: Trainable,
-        stage: str,
-        recipe: Recipe,
-        source: DatasetSource,
-        ids: set[str] | None,
-        kind: str,
-    ) -> None:
-        self.config, self.model, self.stage, self.recipe = config, model, stage, recipe
-        self.where = f"recipes.{kind}.{stage}"
-        self.clips = source.clips("train", ids)
+    config: DictConfig
+    model: Trainable
+    stage: str
+    recipe: Recipe
+    source: DatasetSource
+    ids: set[str] | None
+    kind: str
+
+    def __post_init__(self) -> None:
+        recipe = self.recipe
+        self.where = f"recipes.{self.kind}.{self.stage}"
+        self.clips = self.source.clips("train", self.ids)
         self.total = recipe.total_steps(len(self.clips))
         self.data = MotionDataModule(
-            source,
+            self.source,
             batch_size=recipe.batch_size,
-            window=recipe.window or model.stage_window(stage),
-            seed=int(config.seed),
-            ids=ids,
-            batches=self.total * int(config.trainer.get("accumulate_grad_batches", 1)),
+            window=recipe.window or self.model.stage_window(self.stage),
+            seed=int(self.config.seed),
+            ids=self.ids,
+            batches=self.total * int(self.config.trainer.get("accumulate_grad_batches", 1)),
         )
         check_batch(f"{self.where}.batch_size", recipe.batch_size, len(self.data.train_sampler().items))
 
     def run(self, folder: Path, checkpoint: Path | None) -> int:
-        """Train, from ``checkpoint`` on if there is one; returns the steps that the weights have seen.
-
-        Raises:
-            ConfigError: the training diverged.
-            CheckpointError: the checkpoint cannot be used.
-        """
+        """Train, from ``checkpoint`` on if there is one; returns the steps that the weights have seen."""
         model, stage, recipe, seed = self.model, self.stage, self.recipe, int(self.config.seed)
         with phase(f"preparing {stage}", len(self.clips), "clips") as done:
-            model.prepare_stage(stage, counted(in_order(self.clips, recipe.batch_size), done))
+            model.prepare_stage(stage, _in_order(self.clips, recipe.batch_size, done))
         captions = list(dict.fromkeys(caption.text for entry in self.clips.entries for caption in entry.captions))
         module = PretrainingModule(model, stage, recipe, self.total, seed, self.where, captions)
         if checkpoint is not None:
@@ -116,14 +108,10 @@ class Training:
         }
 
 
-def in_order(clips: MotionClips, batch_size: int) -> Iterator[MotionBatch]:
-    """Every entry once, sorted by length so that little is padded."""
+def _in_order(clips: MotionClips, batch_size: int, done: Phase) -> Iterator[MotionBatch]:
+    """Every entry once, sorted by length so that little is padded; a batch counts when the next is asked for."""
     order = np.argsort(clips.lengths, kind="stable")
-    return (clips.batch(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
-
-
-def counted(batches: Iterator[MotionBatch], done: Phase) -> Iterator[MotionBatch]:
-    """The same batches, each counted when the next is asked for."""
-    for batch in batches:
+    for begin in range(0, len(order), batch_size):
+        batch = clips.batch(order[begin : begin + batch_size])
         yield batch
         done.advance(len(batch))

@@ -24,9 +24,6 @@ def trainer_arguments(config: DictConfig) -> dict[str, Any]:
     """The trainer's node as keyword arguments, with freshly built callbacks.
 
     (Hydra would turn a logger object handed to it into a configuration.)
-
-    Raises:
-        ConfigError: as :func:`callbacks_for`.
     """
     plain: Any = OmegaConf.to_container(config.trainer, resolve=True)
     node = {str(key): value for key, value in plain.items() if key not in ("_target_", "callbacks")}
@@ -36,11 +33,7 @@ def trainer_arguments(config: DictConfig) -> dict[str, Any]:
 
 
 def callbacks_for(config: DictConfig) -> list[Callback]:
-    """The callbacks of the group ``callbacks`` by name, and those of the list ``trainer.callbacks``.
-
-    Raises:
-        ConfigError: one cannot be built, or is none.
-    """
+    """The callbacks of the group ``callbacks`` by name, and those of the list ``trainer.callbacks``."""
     named = OmegaConf.select(config, "callbacks") or {}
     listed = OmegaConf.select(config, "trainer.callbacks") or []
     nodes = {f"callbacks.{name}": node for name, node in named.items() if node is not None}
@@ -50,24 +43,19 @@ def callbacks_for(config: DictConfig) -> list[Callback]:
 
 def _callback(key: str, node: Any) -> Callback:
     try:
-        made = instantiate(node) if OmegaConf.is_dict(node) else node
+        callback = instantiate(node) if OmegaConf.is_dict(node) else node
     except InstantiationException as error:
         if error.__cause__ is None:
             raise
         raise ConfigError(f"{key}: {' '.join(str(error.__cause__).split())}") from error
-    if not isinstance(made, Callback):
-        raise ConfigError(
-            f"{key}: expected a Lightning callback, {{_target_: <class>, …}}; it built {type(made).__name__}"
-        )
-    return made
+    if not isinstance(callback, Callback):
+        kind = type(callback).__name__
+        raise ConfigError(f"{key}: expected a Lightning callback, {{_target_: <class>, …}}; it built {kind}")
+    return callback
 
 
 def check_trainer_of(config: DictConfig) -> None:
-    """Refuse trainer and callbacks that cannot work, before any data is read.
-
-    Raises:
-        ConfigError: naming the key.
-    """
+    """Refuse trainer and callbacks that cannot work, before any data is read."""
     arguments = trainer_arguments(config)
     check_trainer(arguments)
     plain = [c for c in arguments["callbacks"] if isinstance(c, lightning_callbacks.EarlyStopping)]

@@ -31,11 +31,7 @@ class Unlearning(Job):
     """A job that ends in an edit."""
 
     def check(self) -> None:
-        """Refuse whatever cannot work, the cheapest first, before anything that takes long.
-
-        Raises:
-            HmuError: with one line that says what to mend.
-        """
+        """Refuse whatever cannot work, the cheapest first, before anything that takes long."""
         self.seed_everything()
         check_trainer_of(self.config)
         _ = self.method

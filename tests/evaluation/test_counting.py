@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -91,8 +90,7 @@ def test_the_interval_of_a_mean_covers_it_about_as_often_as_promised():
 
 
 def _count(one: EvalSamples, metric):
-    row = lambda name, values: summarise("base", "forget", name, values, 50)  # noqa: E731
-    return list(count({"m": metric}, [one], Resampling(50, 200), row, "forget"))
+    return list(count({"m": metric}, [one], Resampling(50, 200), "base", "forget"))
 
 
 def test_one_repeat_takes_its_interval_from_the_bootstrap():
@@ -106,7 +104,7 @@ def test_one_repeat_takes_its_interval_from_the_bootstrap():
 def test_without_draws_nothing_is_resampled():
     resampling = Resampling(4, 0)
     hits = [torch.tensor([1.0, 0, 1, 0]).double()] * 2
-    found = share(hits, torch.ones(4, dtype=torch.bool), resampling, lambda v, n: summarise("m", "s", "r", v, n))
+    found = share("m", "s", "r", hits, resampling)
     assert found.draws is None
     assert found.row.value == 0.5
     assert interval(None) == (None, None)
@@ -115,7 +113,7 @@ def test_without_draws_nothing_is_resampled():
 def test_a_rate_counts_only_the_prompts_that_ask_for_it():
     mask = torch.tensor([True, True, False, False])
     hits = [torch.tensor([1.0, 0, 1, 1]).double(), torch.tensor([1.0, 1, 1, 1]).double()]
-    found = share(hits, mask, Resampling(4, 50), lambda v, n: summarise("m", "s", "r", v, n, share=True))
+    found = share("m", "s", "r", hits, Resampling(4, 50), mask=mask)
     assert (found.row.values, found.row.n) == ((0.5, 1.0), 2)
     assert math.isnan(float(found.prompts[3]))
 
@@ -127,9 +125,7 @@ def test_draws_are_the_same_for_every_model():
 
 
 def rate(hits):
-    mask, resampling = torch.ones(len(hits[0]), dtype=torch.bool), Resampling(len(hits[0]), 2000)
-    row = partial(summarise, "base", "forget", "detector_rate", share=True)
-    return share(hits, mask, resampling, row).row
+    return share("base", "forget", "detector_rate", hits, Resampling(len(hits[0]), 2000)).row
 
 
 def test_the_interval_of_a_rate_counts_what_is_independent():
@@ -158,12 +154,4 @@ def test_what_is_quoted_of_a_distance_is_its_draws_and_never_below_0():
 
 def test_two_metrics_must_not_give_one_number():
     with pytest.raises(ConfigError, match="'a' and 'b' both give 'mm_dist'"):
-        list(
-            count(
-                {"a": MMDist(), "b": MMDist()},
-                [samples(count=8)],
-                Resampling(8, 0),
-                partial(summarise, n=8),
-                "retain",
-            )
-        )
+        list(count({"a": MMDist(), "b": MMDist()}, [samples(count=8)], Resampling(8, 0), "base", "retain"))

@@ -9,10 +9,10 @@ from hmu.checkpoints.store import Store
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.evaluation.gait import GaitSuite
 from hmu.evaluation.generation import Model
 from hmu.evaluation.results import Results, summarise
 from hmu.evaluation.sets import PromptSet
+from hmu.evaluation.suite import Suite
 from hmu.evaluators.gait import GaitFeatures
 from hmu.gait.representation import GAIT
 from hmu.gait.standard import standard
@@ -68,14 +68,14 @@ class Replay(torch.nn.Module):
         return {}
 
 
-def suite(**options) -> GaitSuite:
+def suite(**options) -> Suite:
     metrics = {
         "fid": FID(),
         "kd": made("kernel_distance"),
         "statistics": GaitStatistics(),
         "consistency": GaitConsistency(),
     }
-    return GaitSuite(metrics, {"forget": 4, "retain": 4}, **{**PLAIN, "repeats": 1, **options})
+    return Suite(metrics, {"forget": 4, "retain": 4}, **{**PLAIN, "repeats": 1, **options})
 
 
 def measured(tmp_path, motion: torch.Tensor):

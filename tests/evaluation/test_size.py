@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
 
+from hmu.checkpoints import store
+from hmu.checkpoints.store import Store
 from hmu.data.captions import Caption
 from hmu.errors import ConfigError, DataError
-from hmu.evaluation import size
+from hmu.evaluation.generation import Model
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.size import check_size
 from hmu.evaluation.suite import Suite
 from hmu.motion.representation import HUMANML3D
-from tests.evaluation.toy import PLAIN
+from tests.evaluation.toy import PLAIN, Generating
 
 
 def prompts(count: int = 100, frames: int = 200) -> PromptSet:
     return PromptSet("forget", (Caption("a person kicks"),) * count, torch.full((count,), frames), None, {}, HUMANML3D)
 
 
-def check(tmp_path, **wanted) -> None:
-    check_size(
-        SimpleNamespace(**{"repeats": 1, "bootstrap": 0} | wanted), [prompts()], 2, 263, 512, tmp_path / "none yet"
-    )
+def check(tmp_path, **numbers) -> None:
+    backbone = Generating()
+    models = [Model(name, backbone, name) for name in ("base", "unlearned")]
+    suite = Suite({}, {"forget": 1}, **{**PLAIN, "repeats": 1, "bootstrap": 0} | numbers)
+    suite.check_size(models, [prompts()], 512, Store(tmp_path / "none yet"))
 
 
 def test_a_usual_one_passes(tmp_path):
@@ -33,21 +34,23 @@ def test_a_usual_one_passes(tmp_path):
 
 
 def test_years_bytes_and_draws(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"suite.repeats=1000000000: 200,000,000,000 motions take about 6 years"):
-        check(tmp_path, repeats=10**9)
+    with pytest.raises(ConfigError, match=r"suite.repeats=20000000: 4e\+09 motions take about 46 days"):
+        check(tmp_path, repeats=2 * 10**7)
     monkeypatch.setattr("hmu.checks.memory", lambda: 16e9)
     with pytest.raises(ConfigError, match=r"suite.repeats=1000000: the embeddings would need 410 GB of memory"):
         check(tmp_path, repeats=10**6)
-    with pytest.raises(ConfigError, match=r"suite.bootstrap=100000000: the draws would need 160 GB of memory"):
-        check(tmp_path, bootstrap=10**8)
+    with pytest.raises(ConfigError, match=r"suite.bootstrap=50000000: the draws would need 80 GB of memory"):
+        check(tmp_path, bootstrap=5 * 10**7)
 
 
 def test_the_disk_counts_with_what_lies_there_already(tmp_path, monkeypatch):
-    monkeypatch.setattr(size.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 40_000_000))
-    with pytest.raises(DataError, match=r"200 generated motions may need 0.0 GB"):
-        check(tmp_path)  # 42 MB
-    (tmp_path / "none yet").mkdir()
-    (tmp_path / "none yet" / "a.npy").write_bytes(bytes(3_000_000))
+    size = 4 * 2 * 100 * 200 * Generating.features
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, size - 1))
+    with pytest.raises(DataError, match=r"generated motions may need 0.0 GB"):
+        check(tmp_path)
+    plan = Suite({}, {"forget": 1}, **{**PLAIN, "repeats": 1}).plan(0, Store(tmp_path / "none yet"))
+    key = plan.key(Model("base", Generating(), "base"), prompts(), 0)
+    Store(tmp_path / "none yet").save(key, torch.zeros(1))
     check(tmp_path)
 
 

@@ -6,18 +6,18 @@ import pytest
 from omegaconf import OmegaConf
 
 from hmu.backbones.base import MotionBackbone
-from hmu.compose import register_resolvers
+from hmu.compose import configured, register_resolvers
 from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.methods.base import Method, offers
-from hmu.workflows import compatibility as pairs
+from hmu.workflows import parts as pairs
 from tests.workflows.toy import run
 from unlearn import unlearn
 
 
 def method_of(name: str) -> Method:
     register_resolvers()
-    return pairs.default_method(name)
+    return configured("method", name)
 
 
 def class_of(name: str) -> type[MotionBackbone]:
@@ -64,6 +64,6 @@ def test_the_refusal_comes_before_data_and_weights_and_names_what_works(tmp_path
 def test_a_target_without_a_known_class_is_left_to_the_object():
     assert pairs.backbone_class(OmegaConf.create({"_target_": "hmu.errors.HmuError"})) is None
     assert pairs.backbone_class(OmegaConf.create({})) is None
-    pairs.check_pair(method_of("lcr"), OmegaConf.create({"_target_": "hmu.errors.HmuError"}))
+    pairs.check_fit(method_of("lcr"), None)
     with pytest.raises(ConfigError, match="does not fit"):
-        pairs.check_pair(method_of("lcr"), OmegaConf.load(CONFIGS / "backbone" / "salad.yaml"))
+        pairs.check_fit(method_of("lcr"), class_of("salad"))

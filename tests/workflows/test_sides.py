@@ -11,7 +11,7 @@ from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError, DataError
 from hmu.workflows.settling import recorded_lists
-from hmu.workflows.sides import check_lists, lists_of, measured_partition, partition
+from hmu.workflows.sides import check_lists, lists_of, partition
 from tests.data.conftest import FEATURES, write_layout
 from tests.datasets import dataset
 
@@ -46,7 +46,7 @@ def test_both_or_neither() -> None:
 
 def test_lists_of_all_splits_divide_what_is_learnt_from_and_what_is_measured(source, given) -> None:
     config = given("b c", "a Mb e")
-    learnt, measured = partition(config, source, "train", KICK), measured_partition(config, source, "test", KICK, {})
+    learnt, measured = partition(config, source, "train", KICK), partition(config, source, "test", KICK, {})
     assert (learnt.forget, learnt.retain) == (("b",), ("a",))
     assert (measured.forget, measured.retain, measured.rule) == (("c",), ("Mb",), "files")
     assert check_lists(config, source, "test") is None
@@ -55,7 +55,7 @@ def test_lists_of_all_splits_divide_what_is_learnt_from_and_what_is_measured(sou
 def test_lists_of_the_training_split_leave_the_measured_one_to_the_keywords(source, given) -> None:
     config = given("b", "a")
     assert partition(config, source, "train", KICK).forget == ("b",)
-    measured = measured_partition(config, source, "test", KICK, {})
+    measured = partition(config, source, "test", KICK, {})
     assert (measured.forget, measured.retain) == (("f",), ("c", "Mb"))
     with pytest.raises(DataError, match=r"'test': none of its 1 clips is in it; what is measured is suite\.split"):
         check_lists(config, source, "test")  # given to evaluate.py they can only be meant for measuring
@@ -63,7 +63,7 @@ def test_lists_of_the_training_split_leave_the_measured_one_to_the_keywords(sour
 
 def test_one_side_of_the_measured_split_is_not_guessed(source, given) -> None:
     with pytest.raises(DataError, match="retain_file on tiny, split 'test': none of its 1 clips is in it"):
-        measured_partition(given("b c", "a"), source, "test", KICK, {})
+        partition(given("b c", "a"), source, "test", KICK, {})
 
 
 def test_a_run_is_measured_with_its_own_lists(source, given, tmp_path, caplog) -> None:
