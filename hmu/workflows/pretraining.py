@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-
 from hmu.backbones.trainable import Trainable
 from hmu.build import built_class, instantiate
 from hmu.checkpoints.finite import refuse_nonfinite
