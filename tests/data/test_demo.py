@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hmu.data.concepts import Concept
 from hmu.data.demo import ACTIONS, Spec, generate
-from hmu.data.demo.body import OFFSETS, PARENTS, retarget, standard, vary
+from hmu.data.demo.body import OFFSETS, retarget, standard, vary
 from hmu.data.demo.build import make_clip
 from hmu.data.demo.curves import keys, rotation, smooth
 from hmu.data.demo.grammar import PHRASES, captions, variant
@@ -134,7 +134,7 @@ def test_bones_keep_one_length_over_all_clips(folder: Path) -> None:
     lengths = np.linalg.norm(OFFSETS[1:], axis=-1)
     for row in _labels(folder)[::5]:
         joints = _joints(folder, row["id"])
-        bones = np.linalg.norm(joints[:, 1:] - joints[:, list(PARENTS[1:])], axis=-1)
+        bones = np.linalg.norm(joints[:, 1:] - joints[:, list(T2M.parents[1:])], axis=-1)
         np.testing.assert_allclose(bones, np.broadcast_to(lengths, bones.shape), atol=2e-5)
 
 

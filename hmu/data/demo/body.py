@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hmu.data.demo.curves import Array
+from hmu.motion.skeleton import T2M
 
 # Rest offsets from the parent in metres (x = the person's left, y = up, z = forward); our own round figures for an
 # adult of about 1.67 m. Legs and arms hang straight down; the last bone of a leg is ankle -> ball of the foot.
-PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
 OFFSETS: Array = np.array(
     [
         [0.0, 0.0, 0.0],
@@ -37,6 +37,7 @@ OFFSETS: Array = np.array(
         [0.0, -0.255, 0.0],
     ]
 )
+KNEE, ANKLE, ELBOW, WRIST = 4, 7, 18, 20  # where the bones of a limb end, on the left
 _LEGS = [1, 2, 4, 5, 7, 8, 10, 11]
 _ARMS = [18, 19, 20, 21]
 _WIDTH = [13, 14, 16, 17]
@@ -51,25 +52,9 @@ class Body:
     leg: float
     height: float
 
-    @property
-    def thigh(self) -> float:
-        """Length hip -> knee in metres."""
-        return float(np.linalg.norm(self.offsets[4]))
-
-    @property
-    def shin(self) -> float:
-        """Length knee -> ankle in metres."""
-        return float(np.linalg.norm(self.offsets[7]))
-
-    @property
-    def upper_arm(self) -> float:
-        """Length shoulder -> elbow in metres."""
-        return float(np.linalg.norm(self.offsets[18]))
-
-    @property
-    def forearm(self) -> float:
-        """Length elbow -> wrist in metres."""
-        return float(np.linalg.norm(self.offsets[20]))
+    def length(self, *joints: int) -> float:
+        """Length of the bones that end at ``joints``, together, in metres."""
+        return float(np.linalg.norm(self.offsets[list(joints)], axis=-1).sum())
 
 
 def vary(rng: np.random.Generator) -> Body:
@@ -93,11 +78,11 @@ def retarget(joints: Array, source: Body, target: Body) -> Array:
     The rule of ``hmu.motion.features.retarget`` (HumanML3D's), here with bone lengths that are known rather than
     measured, which makes it ten times as fast; ``(frames, 22, 3)`` -> ``(frames, 22, 3)``.
     """
-    parents = np.array(PARENTS[1:])
+    parents = np.array(T2M.parents[1:])
     ratio = np.linalg.norm(target.offsets[1:], axis=-1) / np.linalg.norm(source.offsets[1:], axis=-1)
     bones = (joints[:, 1:] - joints[:, parents]) * ratio[:, None]
     moved = np.empty_like(joints)
-    moved[:, 0] = joints[:, 0] * ((target.thigh + target.shin) / (source.thigh + source.shin))
+    moved[:, 0] = joints[:, 0] * (target.length(KNEE, ANKLE) / source.length(KNEE, ANKLE))
     for joint, parent in enumerate(parents, start=1):
         moved[:, joint] = moved[:, parent] + bones[:, joint - 1]
     return moved

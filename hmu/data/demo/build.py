@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import shutil
 import uuid
@@ -31,9 +30,9 @@ from hmu.progress import phase
 MIN_FRAMES, MAX_FRAMES = 40, 120  # of features; short clips keep training on a CPU quick
 _CLIPS_PER_PROCESS = 250  # fewer are made here: starting a process takes as long
 SHARES = {"val": 0.05, "test": 0.15}
+_LISTS = {"train": ("train",), "val": ("val",), "test": ("test",), "train_val": ("train", "val")}
+_LISTS["all"] = ("train", "val", "test")
 _COLUMNS = ("id", "split", "main", "actions", "side", "speed", "amplitude", "direction", "count", "height", "frames")
-
-Clip = tuple[NDArray[np.float32], list[str], tuple[Spec, ...], float]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def generate(root: Path, *, seed: int = 0, clips: int) -> None:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def make_clip(seed: int, number: int, action: str) -> Clip:
+def make_clip(seed: int, number: int, action: str) -> tuple[NDArray[np.float32], list[str], tuple[Spec, ...], float]:
     """Clip ``number`` of a seed: features ``(frames, 263)`` float32, caption lines, specs, relative body height."""
     rng = np.random.default_rng([seed, number])
     specs, track = sample_plan(action, rng, MAX_FRAMES + 1)
@@ -93,11 +92,11 @@ def _entries(seed: int, clips: int) -> list[_Entry]:
     actions = [ACTIONS[index % len(ACTIONS)] for index in rng.permutation(clips)]
     splits = ["train"] * clips
     for action in ACTIONS:
-        mine = [index for index, name in enumerate(actions) if name == action]
-        order = [mine[i] for i in rng.permutation(len(mine))]
+        members = [index for index, name in enumerate(actions) if name == action]
+        order = [members[i] for i in rng.permutation(len(members))]
         start = 0
         for split, share in SHARES.items():
-            number = max(1, round(share * len(mine)))
+            number = max(1, round(share * len(members)))
             for index in order[start : start + number]:
                 splits[index] = split
             start += number
@@ -119,13 +118,12 @@ def _write(folder: Path, seed: int, clips: int) -> None:
         for row in each(write, numbers, entries):
             rows.append(row)
             done.advance()
-    for split, members in _splits(entries).items():
-        _text(folder / f"{split}.txt", members)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerows([_COLUMNS, *rows])
-    _text(folder / "labels.csv", table.getvalue().splitlines())
-    mean, std = motion_statistics(_training_clips(folder, entries))
+    for name, splits in _LISTS.items():
+        _text(folder / f"{name}.txt", [entry.name for entry in entries if entry.split in splits])
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as table:
+        csv.writer(table, lineterminator="\n").writerows([_COLUMNS, *rows])
+    training = (e.name for e in entries if e.split == "train")
+    mean, std = motion_statistics(np.load(folder / "new_joint_vecs" / f"{name}.npy") for name in training)
     np.save(folder / "Mean.npy", mean.astype(np.float32))
     np.save(folder / "Std.npy", std.astype(np.float32))
 
@@ -142,19 +140,6 @@ def _write_clip(folder: Path, seed: int, number: int, entry: _Entry) -> tuple[st
 def _cores() -> int:
     """Cores this process may use (a container's share, where the system tells)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _training_clips(folder: Path, entries: Sequence[_Entry]) -> Iterator[NDArray[np.float32]]:
-    for entry in entries:
-        if entry.split == "train":
-            yield np.load(folder / "new_joint_vecs" / f"{entry.name}.npy")
-
-
-def _splits(entries: Sequence[_Entry]) -> dict[str, list[str]]:
-    members = {split: [e.name for e in entries if e.split == split] for split in ("train", "val", "test")}
-    members["train_val"] = [e.name for e in entries if e.split != "test"]
-    members["all"] = [e.name for e in entries]
-    return members
 
 
 def _label(entry: _Entry, specs: Sequence[Spec], height: float, frames: int) -> tuple[str, ...]:

@@ -223,7 +223,7 @@ def step_sideways(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     return track
 
 
-def turn_around(spec: Spec, state: State, rng: np.random.Generator) -> Track:
+def turn(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     """Turn on the spot in small steps, or (direction ``forward``) walk, turn and walk on."""
     if spec.direction == "forward":
         return _turn_while_walking(spec, state, rng)
@@ -258,6 +258,6 @@ def _turn_while_walking(spec: Spec, state: State, rng: np.random.Generator) -> T
     before = walk(Spec("walk", speed="fast", direction="forward", count=2), state, rng)
     middle = before.end_state(state.hang)
     steps = 2 if abs(angle) < 2 else 4
-    turn = _pivot(Spec("turn", speed="fast"), middle, angle, steps, 0 if sign > 0 else 1, 0.05)
-    after = walk(Spec("walk", speed="fast", direction="forward", count=2), turn.end_state(state.hang), rng)
-    return join([before, turn, after])
+    pivot = _pivot(Spec("turn", speed="fast"), middle, angle, steps, 0 if sign > 0 else 1, 0.05)
+    after = walk(Spec("walk", speed="fast", direction="forward", count=2), pivot.end_state(state.hang), rng)
+    return join([before, pivot, after])

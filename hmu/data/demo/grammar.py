@@ -20,6 +20,7 @@ _PACE = {
     "fast": ("quickly", "fast", "rapidly", "swiftly"),
     "normal": ("",),
 }
+_TURNS = {180: "around", 360: "circle"}
 _LINKS = ("then", "and then", ", then")
 _IMPLICIT_SHARE = 0.25
 
@@ -36,25 +37,15 @@ PHRASES: dict[str, Row] = {
 def variant(spec: Spec) -> str:
     """The key of ``PHRASES`` that describes a spec."""
     action = spec.action
-    both = "both" if spec.side == "both" else "one"
-    curve = "curve" if spec.direction in ("left", "right") else "forward"
-    turn = {90: "spot", 180: "around", 360: "circle"}.get(spec.count, "spot")
-    if action == "turn" and spec.direction == "forward":
-        turn = "walk"
-    suffix = {
-        "walk": curve,
-        "run": curve,
-        "jump": spec.direction,
-        "hop": spec.direction,
-        "kick": spec.direction,
-        "punch": both,
-        "wave": both,
-        "raise_arms": both,
-        "sit": spec.direction,
-        "turn": turn,
-        "march": spec.direction,
-    }.get(action)
-    return action if suffix is None else f"{action}.{suffix}"
+    if action in ("walk", "run"):
+        return f"{action}.{'curve' if spec.direction in ('left', 'right') else 'forward'}"
+    if action in ("punch", "wave", "raise_arms"):
+        return f"{action}.{'both' if spec.side == 'both' else 'one'}"
+    if action in ("jump", "hop", "kick", "sit", "march"):
+        return f"{action}.{spec.direction}"
+    if action == "turn":
+        return "turn.walk" if spec.direction == "forward" else f"turn.{_TURNS.get(spec.count, 'spot')}"
+    return action
 
 
 def _slots(spec: Spec, poss: str, rng: np.random.Generator) -> dict[str, str]:
@@ -65,7 +56,7 @@ def _slots(spec: Spec, poss: str, rng: np.random.Generator) -> dict[str, str]:
         times = pick(f"{number} times", "several times")
     angle = {90: pick("", "ninety degrees", "a quarter"), 180: "around"}.get(spec.count, "around")
     steps = _NUMBERS[spec.count] if spec.count <= 10 else "some"
-    return {
+    slots = {
         "side": spec.side,
         "way": spec.direction,
         "poss": poss,
@@ -76,10 +67,9 @@ def _slots(spec: Spec, poss: str, rng: np.random.Generator) -> dict[str, str]:
         "low": {"high": pick("deep", "low"), "low": pick("small", "slight")}.get(spec.amplitude, ""),
         "deeply": {"high": pick("deeply", "low"), "low": "slightly"}.get(spec.amplitude, ""),
         "angle": angle,
-        "through": {"side": "out to the side and up", "forward": pick("forward and up", "up in front of the body")}.get(
-            spec.direction, "up"
-        ),
     }
+    through = {"side": "out to the side and up", "forward": pick("forward and up", "up in front of the body")}
+    return slots | {"through": through.get(spec.direction, "up")}
 
 
 def _clause(pattern: str, slots: dict[str, str], progressive: bool) -> list[Token]:
@@ -87,18 +77,14 @@ def _clause(pattern: str, slots: dict[str, str], progressive: bool) -> list[Toke
     tokens: list[Token] = []
     for word in pattern.format(**slots).split():
         name, _, override = word.partition("/")
-        if name.startswith("*"):
-            verb = name[1:]
-            first = not tokens
-            if override == "BASE":
-                tokens.append((verb, verb, "VERB"))
-            elif progressive and first:
-                tokens += [("is", "is", "AUX"), (participle(verb), verb, "VERB")]
-            else:
-                tokens.append((participle(verb) if progressive else third_person(verb), verb, "VERB"))
-        else:
-            lemma, pos = (name, override) if override else tag(name)
-            tokens.append((name, lemma, pos))
+        if not name.startswith("*"):
+            tokens.append((name, name, override) if override else (name, *tag(name)))
+            continue
+        verb = name[1:]
+        if progressive and not tokens and override != "BASE":
+            tokens.append(("is", "is", "AUX"))
+        form = verb if override == "BASE" else participle(verb) if progressive else third_person(verb)
+        tokens.append((form, verb, "VERB"))
     return tokens
 
 
@@ -110,8 +96,7 @@ def _sentence(patterns: Sequence[str], specs: Sequence[Spec], rng: np.random.Gen
     link = _LINKS[int(rng.integers(len(_LINKS)))]
     for index, (pattern, spec) in enumerate(zip(patterns, specs, strict=True)):
         if index:
-            comma = link.startswith(",")
-            if comma:
+            if link.startswith(","):
                 tokens[-1] = (tokens[-1][0] + ",", *tokens[-1][1:])
             tokens += [(word, *tag(word)) for word in link.replace(",", "").split()]
         clause = _clause(pattern, _slots(spec, poss, rng), progressive)

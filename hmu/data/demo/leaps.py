@@ -1,7 +1,4 @@
-"""Leaving the floor: jump and hop.
-
-Each public function returns a track that starts (and, but for sitting down, ends) standing.
-"""
+"""Leaving the floor: jump and hop."""
 
 from __future__ import annotations
 
@@ -28,6 +25,10 @@ def _leaps(spec: Spec, first: float, flight: float, ground: float, n: int) -> tu
     return fly, progress, starts
 
 
+def _go_on(track: Track, progress: Array, step: Array) -> None:
+    track.foot[:, :, [0, 2]] += (progress[:, None] * step)[:, None]
+
+
 def jump(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     """Crouch, swing the arms, push off with both feet, fly, land softly; up or forward, 1-3 times."""
     peak = 0.26 + 0.1 * spec.size + rng.uniform(-0.02, 0.02)
@@ -37,8 +38,7 @@ def jump(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     n = track.frames
     fly, progress, starts = _leaps(spec, first, flight, ground, n)
     air = flight * FPS
-    times, crouch = [2.0], [0.0]
-    arm_times: list[float] = [2.0]
+    times, crouch, arm_times = [2.0], [0.0], [2.0]
     back, front, end = (0.2, -0.75, -0.55), (0.2, 0.35, 0.85), (0.25, -0.7, 0.5)
     places: list[Vector | None] = [None]
     for start in starts:
@@ -51,9 +51,7 @@ def jump(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     track.fly[:] = peak * fly
     track.foot[:, :, 1] = (peak * fly * 1.0)[:, None] + 0.05 * fly[:, None]
     if spec.direction == "forward":
-        ahead = np.array([np.sin(state.heading), np.cos(state.heading)]) * rng.uniform(0.4, 0.7)
-        track.foot[:, :, 0] += (progress * ahead[0])[:, None]
-        track.foot[:, :, 2] += (progress * ahead[1])[:, None]
+        _go_on(track, progress, state.ahead * rng.uniform(0.4, 0.7))
     _point_toes(track, (0, 1), starts, air)
     lean = 0.5 * down
     track.pelvis[:, 1], track.spine[:, 1] = 0.5 * lean, 0.6 * lean
@@ -76,8 +74,7 @@ def _point_toes(track: Track, sides: tuple[int, ...], starts: list[float], air: 
 
 def hop(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     """Hop on one leg (``side`` is the leg that hops), the other one held up behind."""
-    stance = SIDES[spec.side][0]
-    free = 1 - stance
+    stance, free = SIDES[spec.side][0], 1 - SIDES[spec.side][0]
     peak = 0.1 + 0.035 * spec.size
     flight = 2 * np.sqrt(2 * peak / GRAVITY)
     first, ground = 0.95, 0.26
@@ -102,13 +99,11 @@ def hop(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     track.planted[:, free] = 1 - up
     track.support += out_sign(stance) * 0.47 * keys(n, [2, 12, landed + 5, n - 3.0], [0.0, 1.0, 1.0, 0.0])
     if spec.direction == "forward":
-        ahead = np.array([np.sin(state.heading), np.cos(state.heading)]) * rng.uniform(0.25, 0.4)
-        track.foot[:, :, 0] += (progress * ahead[0])[:, None]
-        track.foot[:, :, 2] += (progress * ahead[1])[:, None]
+        _go_on(track, progress, state.ahead * rng.uniform(0.25, 0.4))
     _point_toes(track, (stance,), starts, air)
     track.spine[:, 1] = 0.1 * up + 0.12 * down
+    wide = split_reach(np.array([0.5, -0.55, 0.25])) + np.array([0.0, 0.1, 0.0, 0.0])
     for side in (0, 1):
         hang = split_reach(state.hang[side])
-        wide = split_reach(np.array([0.5, -0.55, 0.25])) + np.array([0.0, 0.1, 0.0, 0.0])
         track.hand[:, side] = hang + (up * (0.7 + 0.3 * fly))[:, None] * (wide - hang)
     return track

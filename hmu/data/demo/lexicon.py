@@ -7,39 +7,25 @@ import re
 from hmu.english import inflections
 
 _WORDS = {
-    "DET": """
-        a an the both another all some
-    """,
-    "NOUN": """
-        person man figure human guy line step foot leg arm hand fist knee hip head chest shoulder
-        body air spot place ball curve arc chair seat ceiling palm circle axis floor way side time
-        waist stride degree hello degrees crouch quarter reverse front pace
-    """,
-    "PRON": """
-        someone something his their it he they
-    """,
-    "ADP": """
-        with to in on from of for off behind over above through at before after about around until
-        by
-    """,
-    "ADV": """
-        forward ahead backward backwards sideways up down out slowly quickly fast twice once then
-        together away again gently calmly rapidly swiftly still upright respectfully farther high
-        low deeply slightly back
-    """,
-    "ADJ": """
-        small slight slow left right straight long bent full front upper deep half own opposite
-        other close high normal several crouched
-    """,
-    "NUM": """
-        ninety one two three four five six seven eight nine ten
-    """,
-    "AUX": """
-        is
-    """,
-    "OTHER": """
-        and
-    """,
+    "DET": "a an the both another all some",
+    "NOUN": (
+        "person man figure human guy line step foot leg arm hand fist knee hip head chest shoulder body air spot place "
+        "ball curve arc chair seat ceiling palm circle axis floor way side time waist stride degree hello crouch "
+        "quarter reverse front pace"
+    ),
+    "PRON": "someone something his their it he they",
+    "ADP": "with to in on from of for off behind over above through at before after about around until by",
+    "ADV": (
+        "forward ahead backward sideways up down out slowly quickly fast twice once then together away again gently "
+        "calmly rapidly swiftly still upright respectfully farther high low deeply slightly back"
+    ),
+    "ADJ": (
+        "small slight slow left right straight long bent full front upper deep half own opposite other close high "
+        "normal several"
+    ),
+    "NUM": "ninety one two three four five six seven eight nine ten",
+    "AUX": "is",
+    "OTHER": "and",
 }
 _PLURALS = ("step", "leg", "arm", "hand", "fist", "knee", "hip", "shoulder", "palm", "time", "stride", "degree")
 VERBS = """
@@ -60,9 +46,8 @@ def _lexicon() -> dict[str, tuple[str, str]]:
         table[noun + "s"] = (noun, "NOUN")
     for verb in VERBS:
         table.setdefault(verb, (verb, "VERB"))
-    table |= {"feet": ("foot", "NOUN"), "degrees": ("degree", "NOUN"), "backwards": ("backward", "ADV")}
+    table |= {"feet": ("foot", "NOUN"), "backwards": ("backward", "ADV")}
     table |= {"bouncing": ("bounce", "VERB"), "facing": ("face", "VERB"), "crouched": ("crouch", "VERB")}
-    table |= {"is": ("is", "AUX"), "his": ("his", "PRON"), "their": ("their", "PRON")}
     return table
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hmu.data.demo.actions import MAKERS
+from hmu.data.demo import gait, gestures, leaps, strikes
 from hmu.data.demo.body import Body
 from hmu.data.demo.curves import Array, drift, smooth
 from hmu.data.demo.solve import solve
-from hmu.data.demo.specs import Spec, sample_clip, sample_spec
-from hmu.data.demo.track import Track, join, rest, start_state
+from hmu.data.demo.specs import ACTIONS, Spec, sample_clip, sample_spec
+from hmu.data.demo.track import State, Track, join, rest, start_state
+
+Maker = Callable[[Spec, State, np.random.Generator], Track]
+#: a function of the action's name makes a track that starts (and, but for sitting down, ends) standing
+MAKERS: dict[str, Maker] = {
+    action: next(getattr(module, action) for module in (gait, gestures, leaps, strikes) if hasattr(module, action))
+    for action in ACTIONS
+}
 
 
 def plan(specs: Sequence[Spec], rng: np.random.Generator) -> Track:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmu.data.demo.body import Body
+from hmu.data.demo.body import ANKLE, ELBOW, KNEE, WRIST, Body
 from hmu.data.demo.curves import Array, erode, rotation, smooth, turn
 from hmu.data.demo.track import Track
 
@@ -50,7 +50,7 @@ def _pelvis(body: Body, track: Track, facing: Array, frame: Array, ankles: Array
     place = smooth(left[:, None] * flat[:, 0] + (1 - left)[:, None] * flat[:, 1], _PELVIS_SMOOTHING)
     place[:, 1] = 0.0
     place += turn(facing, track.shift * [1.0, 0.0, 1.0]) * body.leg
-    length = (body.thigh + body.shin) * _EXTENSION
+    length = body.length(KNEE, ANKLE) * _EXTENSION
     hips = [turn(frame, body.offsets[side + 1]) for side in (0, 1)]
     fly = track.fly * body.leg
     wanted = track.height * (length - body.offsets[1, 1] - body.offsets[10, 1]) - 0.004
@@ -92,7 +92,7 @@ def _leg(
     hip = joints[:, 0] + turn(frame, body.offsets[side + 1])
     a, out, k, p = forward[:, 0], outward[:, 0], knee[:, 0], point[:, 0]
     thigh, shin = _swung(a, out, sign), _swung(a - k, out, sign)
-    free = hip + turn(upright, thigh * body.thigh + shin * body.shin)
+    free = hip + turn(upright, thigh * body.length(KNEE) + shin * body.length(ANKLE))
     ahead = turn(rotation(track.yaw[:, side], *np.zeros((2, track.frames))), [0.0, 0.0, 1.0])
     pole = (1 - weight) * (ahead + upright[:, :, 2]) + weight * 2 * turn(
         upright, _swung(a - k / 2 + np.pi / 2, out, sign)
@@ -105,7 +105,7 @@ def _leg(
     share = np.concatenate([weight**2, 1 - (1 - weight) ** 2, weight**2], -1)  # up first, then away: no dragging
     target = ankle + share * (free - ankle)
     target[:, 1] += np.maximum(0.0, -target[:, 1] - blend[:, 1])  # toes never below the floor
-    middle, end = _two_bones(hip, target, (body.thigh, body.shin), pole)
+    middle, end = _two_bones(hip, target, (body.length(KNEE), body.length(ANKLE)), pole)
     joints[:, 1 + side], joints[:, 4 + side], joints[:, 7 + side] = hip, middle, end
     joints[:, 10 + side] = end + blend
 
@@ -143,7 +143,7 @@ def _arm(body: Body, track: Track, side: int, joints: Array, chest: Array) -> No
     up = np.clip(hand[:, [1]], 0.0, 1.0)
     wide = 0.25 + 0.2 * np.clip(hand[:, [2]], 0.0, 1.0) + 0.55 * up
     pole = np.concatenate([wide, -0.75 * (1 - up), -0.65 * (1 - up)], -1) + track.elbow[:, side]
-    target = shoulder + turn(chest, hand * sign) * (track.hand[:, side, [3]] * (body.upper_arm + body.forearm))
-    elbow, wrist = _two_bones(shoulder, target, (body.upper_arm, body.forearm), turn(chest, pole * sign))
+    target = shoulder + turn(chest, hand * sign) * (track.hand[:, side, [3]] * body.length(ELBOW, WRIST))
+    elbow, wrist = _two_bones(shoulder, target, (body.length(ELBOW), body.length(WRIST)), turn(chest, pole * sign))
     for joint, place in ((13, collar), (16, shoulder), (18, elbow), (20, wrist)):
         joints[:, joint + side] = place

@@ -6,27 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LOCOMOTION = ("walk", "run", "walk_backwards", "step_sideways", "crouch_walk", "march")
 ACTIONS: tuple[str, ...] = (
-    "walk",
-    "run",
-    "jump",
-    "hop",
-    "kick",
-    "punch",
-    "throw",
-    "wave",
-    "clap",
-    "squat",
-    "bow",
-    "sit",
-    "turn",
-    "raise_arms",
-    "step_sideways",
-    "stand",
-    "march",
-    "crouch_walk",
-    "walk_backwards",
+    *("walk", "run", "jump", "hop", "kick", "punch", "throw", "wave", "clap", "squat", "bow", "sit", "turn"),
+    *("raise_arms", "step_sideways", "stand", "march", "crouch_walk", "walk_backwards"),
 )
 FAST_FACTOR = {"slow": 1.3, "normal": 1.0, "fast": 0.76}
 

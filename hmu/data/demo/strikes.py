@@ -1,7 +1,4 @@
-"""Striking and throwing: kick, punch, throw.
-
-Each public function returns a track that starts (and, but for sitting down, ends) standing.
-"""
+"""Striking and throwing: kick, punch, throw."""
 
 from __future__ import annotations
 
@@ -10,7 +7,20 @@ import numpy as np
 from hmu.data.demo import gait
 from hmu.data.demo.curves import FPS, keys
 from hmu.data.demo.specs import Spec
-from hmu.data.demo.track import SIDES, State, Track, Vector, out_sign, rest, split_reach
+from hmu.data.demo.track import SIDES, State, Track, Vector, out_sign, rest
+
+
+def _kicking_leg(direction: str, height: float) -> list[tuple[float, float, float, float]]:
+    """Thigh forward and outward, knee, ankle (radians): chambered, at the impact, just after it, retracted, planted."""
+    if direction == "side":
+        out = height - 0.1
+        impact = [(0.1, out, 0.15, -0.2), (0.1, out, 0.1, -0.2)]
+        return [(0.7, 0.35, 1.75, 0.1), *impact, (0.6, 0.4, 1.6, 0.1), (0.05, 0.02, 0.1, 0.0)]
+    if direction == "back":
+        impact = [(-1.15, 0.05, 0.15, -0.2), (-1.15, 0.05, 0.1, -0.2)]
+        return [(0.55, 0.05, 1.6, 0.1), *impact, (0.1, 0.05, 1.2, 0.1), (0.0, 0.0, 0.1, 0.0)]
+    impact = [(height, 0.02, 0.12, 0.5), (height, 0.02, 0.08, 0.5)]
+    return [(height - 0.2, 0.06, 1.8, 0.4), *impact, (height - 0.35, 0.06, 1.6, 0.3), (0.1, 0.0, 0.15, 0.0)]
 
 
 def kick(spec: Spec, state: State, rng: np.random.Generator) -> Track:
@@ -22,25 +32,18 @@ def kick(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     sideways, back = spec.direction == "side", spec.direction == "back"
     height = 1.45 + 0.22 * spec.size + rng.normal(0, 0.05)  # hip flexion at impact, radians
     times, weight = [0.0, lead * FPS - 1], [0.0, 0.0]
-    legs: list[list[float]] = [[0.0, 0.0, 0.0, 0.0]] * 2
+    legs = [(0.0, 0.0, 0.0, 0.0)] * 2
     for index in range(spec.count):
         begin = (lead + index * once) * FPS
         times += [begin + t * pace * FPS for t in (0.34, 0.55, 0.63, 0.86, 1.16)]
         weight += [1.0, 1.0, 1.0, 1.0, 0.0]
-        if sideways:
-            legs = [*legs, [0.7, 0.35, 1.75, 0.1], [0.1, height - 0.1, 0.15, -0.2], [0.1, height - 0.1, 0.1, -0.2]]
-            legs += [[0.6, 0.4, 1.6, 0.1], [0.05, 0.02, 0.1, 0.0]]
-        elif back:
-            legs = [*legs, [0.55, 0.05, 1.6, 0.1], [-1.15, 0.05, 0.15, -0.2], [-1.15, 0.05, 0.1, -0.2]]
-            legs += [[0.1, 0.05, 1.2, 0.1], [0.0, 0.0, 0.1, 0.0]]
-        else:
-            legs = [*legs, [height - 0.2, 0.06, 1.8, 0.4], [height, 0.02, 0.12, 0.5], [height, 0.02, 0.08, 0.5]]
-            legs += [[height - 0.35, 0.06, 1.6, 0.3], [0.1, 0.0, 0.15, 0.0]]
+    legs += _kicking_leg(spec.direction, height) * spec.count
     track.air[:, side, 0] = keys(n, times, weight)
     track.air[:, side, 1:] = keys(n, times, legs)
     up = track.air[:, side, 0]
     track.planted[:, side] = 1 - up
-    _lean_to(track, 1 - side, lead, 0.44)
+    stand = [0, lead * FPS, n - 1 - 0.4 * FPS, n - 1]  # the weight is on the other foot in between
+    track.support += out_sign(1 - side) * 0.44 * keys(n, stand, [0.0, 1.0, 1.0, 0.0])
     strike = np.clip(1 - track.air[:, side, 3] / 1.2, 0, 1) * up  # 1 when the knee is extended
     track.height[:] = 1 - 0.02 * up
     if back:
@@ -56,18 +59,9 @@ def kick(spec: Spec, state: State, rng: np.random.Generator) -> Track:
         track.shift[:, 2] -= 0.05 * strike
     guard = rng.uniform(0.4, 1.0)
     for arm in (0, 1):
-        hang = split_reach(state.hang[arm])
-        ready = split_reach(np.array([0.25, -0.35, 0.42]))
-        track.hand[:, arm] = hang + (guard * up)[:, None] * (ready - hang)
+        track.lead_hand(arm, guard * up, (0.25, -0.35, 0.42), state)
         track.hand[:, arm, 0] += 0.25 * strike
     return track
-
-
-def _lean_to(track: Track, side: int, lead: float, amount: float, tail: float = 0.4) -> None:
-    """Bring the weight over one foot before ``lead`` seconds, back during the last ``tail`` seconds."""
-    n = track.frames
-    end = n - 1 - tail * FPS
-    track.support += out_sign(side) * amount * keys(n, [0, lead * FPS, end, n - 1], [0.0, 1.0, 1.0, 0.0])
 
 
 def punch(spec: Spec, state: State, rng: np.random.Generator) -> Track:
@@ -121,7 +115,7 @@ def throw(spec: Spec, state: State, rng: np.random.Generator) -> Track:
     track.spine[:, 0], track.pelvis[:, 0] = 0.7 * turn, 0.4 * turn
     track.head[:, 0] = -turn
     track.spine[:, 1] = keys(n, [2, w, r + 2, n - 2], [0.0, -0.15, 0.35, 0.0])
-    step = np.array([np.sin(state.heading), np.cos(state.heading)]) * rng.uniform(0.28, 0.4)
+    step = state.ahead * rng.uniform(0.28, 0.4)
     style = gait.Style(0.4, 0.4, 0.08, 0.3, 0.15)
     place = state.feet[1 - side] + step
     gait.take_step(track, 1 - side, w - 4, w + 4, place, float(state.yaw[1 - side]), style)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hmu.data.demo.curves import FPS, Array, keys
 
@@ -13,6 +14,11 @@ LEFT, RIGHT = 0, 1
 HALF_STANCE = 0.09
 SIDES = {"left": (LEFT,), "right": (RIGHT,), "both": (LEFT, RIGHT)}
 Vector = tuple[float, float, float]
+#: those that rest at zero, without their frames
+_CHANNELS: dict[str, tuple[int, ...]] = {
+    "pitch": (2,), "air": (2, 5), "support": (), "sway": (), "shift": (3,), "fly": (),
+    "pelvis": (3,), "spine": (3,), "head": (2,), "elbow": (2, 3),
+}  # fmt: skip
 
 
 @dataclass
@@ -27,6 +33,11 @@ class State:
     def heading(self) -> float:
         """The direction faced, radians, 0 = +z, positive to the left."""
         return float(self.yaw.mean())
+
+    @property
+    def ahead(self) -> Array:
+        """The direction faced as a unit vector (x, z)."""
+        return np.array([np.sin(self.heading), np.cos(self.heading)])
 
     @property
     def centre(self) -> Array:
@@ -83,6 +94,11 @@ class Track:
         points = np.array([state.hang[side] if place is None else place for place in places], dtype=np.float64)
         self.hand[:, side] = keys(self.frames, times, split_reach(points))
 
+    def lead_hand(self, side: int, weight: Array, place: ArrayLike, state: State) -> None:
+        """Move a hand from where it hangs to one place (outward, up, forward) by ``weight`` ``(frames,)``."""
+        hang = split_reach(state.hang[side])
+        self.hand[:, side] = hang + weight[:, None] * (split_reach(np.asarray(place, dtype=np.float64)) - hang)
+
     def end_state(self, hang: Array) -> State:
         """The stance at the last frame."""
         return State(self.foot[-1][:, [0, 2]].copy(), self.yaw[-1].copy(), hang)
@@ -104,23 +120,10 @@ def rest(seconds: float, state: State) -> Track:
     n = max(2, round(seconds * FPS))
     foot = np.zeros((n, 2, 3))
     foot[:, :, 0], foot[:, :, 2] = state.feet[:, 0], state.feet[:, 1]
-    return Track(
-        foot=foot,
-        yaw=np.repeat(state.yaw[None], n, 0),
-        pitch=np.zeros((n, 2)),
-        air=np.zeros((n, 2, 5)),
-        support=np.zeros(n),
-        sway=np.zeros(n),
-        shift=np.zeros((n, 3)),
-        height=np.ones(n),
-        fly=np.zeros(n),
-        planted=np.ones((n, 2)),
-        pelvis=np.zeros((n, 3)),
-        spine=np.zeros((n, 3)),
-        head=np.zeros((n, 2)),
-        hand=np.repeat(split_reach(state.hang)[None], n, 0),
-        elbow=np.zeros((n, 2, 3)),
-    )
+    channels = {name: np.zeros((n, *shape)) for name, shape in _CHANNELS.items()}
+    channels |= {"foot": foot, "yaw": np.repeat(state.yaw[None], n, 0), "planted": np.ones((n, 2))}
+    hand = np.repeat(split_reach(state.hang)[None], n, 0)
+    return Track(**channels, height=np.ones(n), hand=hand)
 
 
 def join(tracks: Sequence[Track]) -> Track:
