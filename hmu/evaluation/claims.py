@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from hmu.evaluation.results import Results, Row
+from hmu.metrics.detector_rate import RATE
 from hmu.metrics.intervals import wilson_interval
 
 BASIS = 0.5  #: a base that shows the concept in a smaller share of its answers leaves nothing to be forgotten
@@ -61,7 +62,7 @@ def _no_judge(results: Results) -> Iterator[str]:
 
 
 def _nothing_to_keep(results: Results) -> Iterator[str]:
-    before = results.get("base", "retain", "detector_rate")
+    before = results.get("base", "retain", RATE)
     real = (results.context.get("real_clips") or {}).get("retain", {}).get("all")
     most = real if isinstance(real, (int, float)) and math.isfinite(real) else 1.0
     if before is not None and before.value < BASIS * most:
@@ -73,7 +74,7 @@ def known_actions(results: Results) -> list[Row]:
     rows = [
         row
         for row in results.rows
-        if (row.model, row.set, row.metric) == ("base", "retain", "detector_rate")
+        if (row.model, row.set, row.metric) == ("base", "retain", RATE)
         and row.label not in (None, _concept(results))
         and row.value >= KNOWN
         and row.n >= SEEN
@@ -96,7 +97,7 @@ def few(results: Results) -> bool:
 
 def _judged(results: Results) -> Iterable[Row]:
     rows = [_concept_rate(results, model) for model in ("base", "unlearned")]
-    rows += [results.get(model, "retain", "detector_rate") for model in ("base", "unlearned")]
+    rows += [results.get(model, "retain", RATE) for model in ("base", "unlearned")]
     return [row for row in rows if row is not None]
 
 
@@ -124,5 +125,5 @@ def _concept(results: Results) -> str:
 
 
 def _concept_rate(results: Results, model: str) -> Row | None:
-    row = results.get(model, "forget", "detector_rate", _concept(results))
+    row = results.get(model, "forget", RATE, _concept(results))
     return row if row is not None and math.isfinite(row.value) else None

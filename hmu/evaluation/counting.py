@@ -105,10 +105,14 @@ def _share_interval(row: Row, draws: Tensor) -> tuple[float | None, float | None
 
 @dataclass
 class _Number:
-    """What one number of the metric called ``metric`` has gathered over repeats."""
+    """What one number of the metric called ``metric`` has gathered over repeats.
+
+    ``label``: of a part of a declared number, ``speed/walk`` of ``speed``, which is a row of that number.
+    """
 
     metric: str
     value: Value
+    label: str | None
     values: list[float]
     draws: list[Tensor]
     prompts: list[Tensor]
@@ -148,10 +152,8 @@ def count(
             except DataError as error:  # a set too small for this metric must not lose the others
                 log.warning("set '%s': %s; left out", set_, error)
     for number in numbers.values():
-        name, _, label = number.value.name.partition("/")
-        value = replace(number.value, name=name)
-        value = by_evaluator(value, evaluator) if evaluator else value
-        row = summarise(model, set_, value, number.values, resampling.prompts, label=label or None)
+        value = by_evaluator(number.value, evaluator) if evaluator else number.value
+        row = summarise(model, set_, value, number.values, resampling.prompts, label=number.label)
         per_prompt = torch.stack(number.prompts).mean(0) if number.prompts else None
         yield with_draws(row, resampling.centred(row.value, number.draws), per_prompt)
 
@@ -161,7 +163,11 @@ def _gather(key: str, metric: MotionMetric, resampling: Resampling, numbers: dic
     per_prompt = metric.per_prompt()
     draws = metric.resampled(resampling.counts) if resampling.draws else {}
     for name, value in measured.items():
-        number = numbers.setdefault(name, _Number(key, metric.value(name), [], [], []))
+        declared, label = metric.value(name), None
+        if not any(own.resolved(name) for own in metric.values):  # no number of its own
+            plain, slash, part = name.partition("/")
+            declared, label = (replace(declared, name=plain), part) if slash else (declared, None)
+        number = numbers.setdefault(name, _Number(key, declared, label, [], [], []))
         if number.metric != key:
             raise ConfigError(f"suite.metrics: '{number.metric}' and '{key}' both give '{name}'; leave one of them out")
         number.values.append(value)

@@ -13,9 +13,9 @@ from hmu.documents import read_yaml
 from hmu.evaluation.counting import Measured, Resampling, share, with_draws
 from hmu.evaluation.results import summarise
 from hmu.evaluation.sets import BOTH_SIDES, PromptSet
+from hmu.metrics.detector_rate import RATE
 from hmu.tree import options
 
-RATE = "detector_rate"
 Hits = dict[str, Tensor]  # by action, which motions show it: float64 (n,), 0 or 1
 
 

@@ -14,6 +14,7 @@ from hmu.metrics.values import Value
 from hmu.motion.detectors import detect_each, names
 
 FORGET, KEEP = ("forget",), ("keep",)
+RATE = "detector_rate"  #: the judge: how often an action is seen
 
 
 class DetectorRate(MotionMetric):

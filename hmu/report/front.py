@@ -10,14 +10,11 @@ from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import harms, kept_metrics, recoveries, scoreboard
 from hmu.evaluation.sets import FORGET_SIDE
-from hmu.metrics.declared import value_named
+from hmu.metrics.declared import declared, value_named
 from hmu.report.numbers import RATE
 from hmu.report.runs import Line, Run
 
 BOARD = "board"
-#: what is taken where the user says nothing: the first that every measured run has, else that most have
-FORGET_AXES = ("forget/detector_rate", BOARD, "forget/r_precision_1")
-KEEP_AXES = ("retain/detector_rate", "retain/r_precision_1", "retain/fid", BOARD)
 
 
 @dataclass(frozen=True)
@@ -100,13 +97,19 @@ def clipped(value: float) -> float:
 
 
 def choose_axes(runs: Sequence[Run], forget: str | None = None, keep: str | None = None) -> tuple[str, str]:
-    """Both axes, the same for all runs so that points can be compared; what the user named is taken as it is."""
+    """Both axes, the same for all runs so that points can be compared; what the user named is taken as it is.
+
+    Else the first that every measured run has, or that most have, of the numbers that head tables: shares first.
+    """
+    values = sorted(declared(), key=lambda value: value.kind != "share")
+    gone = [f"forget/{v.name.split(' [')[0]}" for v in values if "forget" in v.headline and v.kind == "share"]
+    stays = [f"retain/{v.name}" for v in values if "keep" in v.headline]
     measured = [run.results for run in runs if run.results is not None]
 
     def known(score: Callable[[Results, str], float | None], axes: Sequence[str]) -> str:
         return max(axes, key=lambda axis: sum(score(results, axis) is not None for results in measured))
 
-    return forget or known(forget_score, FORGET_AXES), keep or known(keep_score, KEEP_AXES)
+    return forget or known(forget_score, [gone[0], BOARD, *gone[1:]]), keep or known(keep_score, [*stays, BOARD])
 
 
 def fronts(lines: Sequence[Line], forget: str, keep: str) -> list[Front]:

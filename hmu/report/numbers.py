@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from hmu.evaluation.results import Row, relative_change
 from hmu.evaluation.sets import FORGET_SIDE
+from hmu.metrics.detector_rate import RATE
 
 Key = tuple[str, str, "str | None"]  #: set, metric, label
-RATE = "detector_rate"  #: the judge: how often an action is seen
 ARROWS = {"lower": "↓", "higher": "↑", "same": "=", "reference": "→"}
 MODELS = {
     "base": "Base",

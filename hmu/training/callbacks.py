@@ -21,7 +21,7 @@ class EarlyStopping(callbacks.EarlyStopping):
         options: of Lightning's callback (``min_delta``, ``mode``, ``stopping_threshold`` ...).
     """
 
-    def __init__(self, monitor: str = "train/loss", every: int = 10, patience: int = 5, **options: Any) -> None:
+    def __init__(self, monitor: str, every: int, patience: int, **options: Any) -> None:
         require("callbacks.early_stopping.every", every, at_least=1, whole=True)
         require("callbacks.early_stopping.patience", patience, at_least=0, whole=True)
         super().__init__(monitor=monitor, patience=patience, **options)

@@ -12,10 +12,12 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.build import get_class, instantiate
+from hmu.documents import read_yaml
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
 from hmu.training.callbacks import EarlyStopping
 from hmu.training.trainer import check_trainer
+from hmu.tree import options
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +44,14 @@ def callbacks_for(config: DictConfig) -> list[Callback]:
 
 
 def _callback(key: str, node: Any) -> Callback:
+    """What a node builds; one of the user's own that names what a file of the group does takes the file's numbers."""
+    files = [entry for path in options("callbacks").values() for entry in (read_yaml(path) or {}).values()]
     try:
-        callback = instantiate(node) if OmegaConf.is_dict(node) else node
+        if OmegaConf.is_dict(node):
+            file = next((entry for entry in files if entry["_target_"] == node.get("_target_")), {})
+            callback = instantiate(node, **{key: value for key, value in file.items() if key not in node})
+        else:
+            callback = node
     except InstantiationException as error:
         if error.__cause__ is None:
             raise

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from hmu.config import CONFIGS
+from hmu.metrics.declared import declared
 from tests.conftest import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
@@ -26,6 +27,15 @@ def test_a_page_tells_formula_units_direction_pitfalls_and_source(path):
 def test_every_configured_metric_has_a_page(name):
     wanted = SHARED.get(name, "retrieval" if name.startswith("retrieval") else name)
     assert wanted in {path.stem for path in PAGES}
+
+
+@pytest.mark.parametrize(("side", "heading"), [("forget", "* **Forget**"), ("keep", "* **Keep**")])
+def test_the_scoreboards_page_names_what_its_metrics_declare(side, heading):
+    lines = (DOCS / "metrics" / "scoreboard.md").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith(heading)]
+    assert sorted(re.findall(r"`([^`]+)`", line)) == sorted(
+        value.name.split(" [")[0] for value in declared() if side in value.scores
+    )
 
 
 @pytest.mark.parametrize("path", [DOCS / "metrics.md", *PAGES], ids=lambda p: p.stem)
