@@ -10,6 +10,7 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
+from hmu.compose import composed
 from hmu.data.batch import MotionBatch
 from hmu.errors import ConfigError
 from hmu.methods.codebook.table import CodeTable
@@ -40,7 +41,8 @@ def config(tmp_path: Path, **change):
         "strict": False,
     }
     concept = {"_target_": "hmu.data.concepts.Concept", "name": "kick", "keywords": ["kick"]}
-    method = {"_target_": "hmu.methods.lcr.Lcr", "codes": 2, "layers": [0, 2], "min_support": 0.0, "lists": None}
+    method = composed("method", "lcr", ["method.codes=2", "method.layers=[0,2]", "method.min_support=0"])
+    method.cache = str(tmp_path / "cache" / "codes")
     options = {
         "formats": ["csv"],
         "out": str(tmp_path / "out"),
@@ -72,6 +74,6 @@ def test_mistakes_are_one_line(tmp_path):
         run(config(tmp_path))
     (tmp_path / "out" / "mine").unlink()
     with pytest.raises(ConfigError, match="method=lcr"):
-        run(config(tmp_path, method={"_target_": "hmu.methods.uce.Uce"}))
+        run(config(tmp_path, method=composed("method", "esd")))
     with pytest.raises(ConfigError, match="no codebook"):
         run(config(tmp_path, backbone={"_target_": "tests.methods.fake.FakeBackbone"}))
