@@ -16,8 +16,7 @@ from omegaconf import DictConfig
 
 from hmu.app import main
 from hmu.errors import ConfigError
-from hmu.outputs import claim_folder
-from hmu.tools.sweeping import place_of
+from hmu.tools.sweeping import claim_out
 from hmu.values import Common, Device, Node, Place
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,8 @@ def run(config: DictConfig) -> list[Path]:
 
     if not len(config.formats):
         raise ConfigError("formats=[]: expected at least one of csv and parquet")
-    out = place_of(config)
-    place = claim_folder(out, "out", "codes", overwrite=config.overwrite)
+    place = claim_out(config, "codes")
+    out = place.folder
     job = Job(config)
     method = job.method
     if not isinstance(method, Lcr):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import inspect
 import io
-import os
 import re
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from omegaconf import DictConfig
 
 from hmu.app import main
 from hmu.checkpoints.arrays import load_arrays
-from hmu.documents import read_text
+from hmu.documents import read_text, write_text
 from hmu.errors import ConfigError, DataError
 from hmu.escaping import markdown_text
 from hmu.motion import detectors
@@ -52,9 +51,7 @@ class Keys(Declared):
 
 def run(config: DictConfig) -> Path:
     """Rewrite the generated parts of ``config.document``; returns its path."""
-    document = Path(config.document)
-    if not document.is_file():
-        raise ConfigError(f"document={document} does not exist: run this from the repository's root")
+    document = page_of(config)
     if (config.joints is None) != (config.labels is None):
         raise ConfigError("give joints= and labels= together, or neither (then the table of real clips is kept)")
     text = read_text(document)
@@ -66,10 +63,16 @@ def run(config: DictConfig) -> Path:
     parts["demo"] = demo_part(int(config.clips), int(config.seed), list(config.noise))
     for name, part in parts.items():
         text = fill(text, name, part)
-    work = document.with_name(f".{document.name}.tmp")
-    work.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(work, document)
+    write_text(document, text)
     sys.stdout.write(f"{document}: rewrote {', '.join(parts)}\n")
+    return document
+
+
+def page_of(config: DictConfig) -> Path:
+    """``document``, which must exist."""
+    document = Path(config.document)
+    if not document.is_file():
+        raise ConfigError(f"document={document} does not exist: run this from the repository's root")
     return document
 
 

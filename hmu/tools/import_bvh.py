@@ -27,16 +27,12 @@ from hmu.errors import ConfigError, DataError
 from hmu.outputs import beside, claim_folder
 from hmu.tools.importing.files import Collection
 from hmu.tools.importing.mapping import load_mapping, mapping_file
-from hmu.tools.importing.sources import hashed_splits, read_splits, write_splits, write_text
+from hmu.tools.importing.sources import hashed_splits, read_splits, write_splits
 from hmu.tools.importing.summary import Summary
-from hmu.values import Count, Place, Positive
+from hmu.values import Count, Place, Positive, declared
 from hmu.values import Keys as Declared
 
 log = logging.getLogger(__name__)
-_SETTINGS = (
-    *("source", "captions", "texts", "mapping", "splits", "fps", "source_fps", "first_frame", "up", "unit", "windows"),
-    *("stride", "target_skeleton", "facing", "statistics"),
-)
 
 
 class Keys(Declared):
@@ -44,20 +40,20 @@ class Keys(Declared):
 
     source: Place
     captions: Place | None
-    target: Place
+    texts: Place | None
     mapping: Place
+    splits: Place | None
+    fps: Annotated[float, ">= 0.1, <= 1000"]
+    source_fps: Annotated[float, ">= 0.1, <= 10000"] | None
     first_frame: Literal["auto", "keep", "drop"]
     up: Literal["auto", "y", "z", "x", "-y", "-z", "-x"]
     unit: Literal["auto"] | Positive
-    source_fps: Annotated[float, ">= 0.1, <= 10000"] | None
     windows: Literal["sliding", "none"]
     stride: Annotated[int, ">= 1, <= 196"] | None
-    splits: Place | None
-    texts: Place | None
     target_skeleton: str | None
     facing: Literal["upstream", "true", True]
     statistics: Literal["train", "all"]
-    fps: Annotated[float, ">= 0.1, <= 1000"]
+    target: Place
     workers: Count
     overwrite: bool
 
@@ -113,9 +109,10 @@ def _finish(config: DictConfig, work: Path, summary: Summary) -> None:
     mean, std = motion_statistics(np.load(work / "new_joint_vecs" / f"{name}.npy") for name in used)
     np.save(work / "Mean.npy", mean.astype(np.float32))
     np.save(work / "Std.npy", std.astype(np.float32))
-    record = {key: config[key] for key in _SETTINGS} | summary.record()
+    settings = [key for key in declared(Keys) if key not in ("target", "workers", "overwrite")]
+    record = {key: config[key] for key in settings} | summary.record()
     record["split_sizes"] = {name: len(ids) for name, ids in lists.items()}
-    write_text(work / "import.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    (work / "import.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8", newline="\n")
 
 
 def _splits(config: DictConfig, summary: Summary) -> dict[str, list[str]]:

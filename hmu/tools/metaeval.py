@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.outputs import claim_folder
-from hmu.tools.sweeping import place_of
+from hmu.tools.detectors_report import fill, page_of
+from hmu.tools.sweeping import claim_out
 from hmu.values import Common, Device, Node, Place, Seed, Threads
 
 if TYPE_CHECKING:
@@ -52,18 +52,18 @@ def run(config: DictConfig) -> Path:
         ConfigError: ``reference`` has seen the concept, or the document is missing.
     """
     from hmu.devices import device_of
-    from hmu.documents import write_json, write_text
+    from hmu.documents import read_text, write_json, write_text
     from hmu.evaluation.metaeval import effects, table
     from hmu.workflows.job import Job
     from hmu.workflows.measure import prepare_gallery
     from hmu.workflows.parts import build_backbone, check_match
 
-    out = place_of(config)
-    place = claim_folder(out, "out", "metaeval", overwrite=config.overwrite)
+    place = claim_out(config, "metaeval")
+    out = place.folder
     job = Job(config)
     config = job.config
     job.seed_everything()
-    document = _document(config)
+    document = None if config.document is None else page_of(config)
     source, concept = job.source, job.concept
     backbone = build_backbone(config, checkpoint=_weights(str(config.base))).to(device_of(config.device))
     job.backbone = backbone
@@ -91,12 +91,8 @@ def run(config: DictConfig) -> Path:
     write_text(out / "metaeval.md", text)
     place.finish()
     if document is not None:
-        from hmu.tools.detectors_report import fill
-
-        write_text(
-            document,
-            fill(document.read_text(encoding="utf-8"), "metaeval", f"{heading}\n\n{table(sides_of(found, concept))}\n"),
-        )
+        table_of_page = f"{heading}\n\n{table(sides_of(found, concept))}\n"
+        write_text(document, fill(read_text(document), "metaeval", table_of_page))
     log.info("%s\n%s", out / "metaeval.md", text)
     return out / "metaeval.md"
 
@@ -109,16 +105,6 @@ def sides_of(found: Sequence[Effect], concept: Concept) -> list[Effect]:
 def _weights(base: str) -> str:
     """What ``backbone.checkpoint`` takes: the model of a run folder, or the name as it stands."""
     return str(Path(base) / "model") if (Path(base) / "model").is_dir() else base
-
-
-def _document(config: DictConfig) -> Path | None:
-    from hmu.errors import ConfigError
-
-    if config.document is None:
-        return None
-    if not Path(config.document).is_file():
-        raise ConfigError(f"document={config.document} does not exist: run this from the repository's root")
-    return Path(config.document)
 
 
 if __name__ == "__main__":

@@ -138,13 +138,10 @@ def from_split(source: DatasetSource, split: str, limits: Limits) -> list[Item]:
 
 
 def asked_frames(length: int | None, seconds: float | None, fps: float) -> int | None:
-    """``length=`` or ``seconds=`` as frames. Raises :class:`ConfigError` when both are given or not positive."""
+    """``length=`` or ``seconds=`` as frames. Raises :class:`ConfigError` when both are given."""
     if length is not None and seconds is not None:
         raise ConfigError(f"length={length} and seconds={seconds}: give only one of them")
-    frames = length if seconds is None else round(seconds * fps)
-    if frames is not None and frames <= 0:
-        raise ConfigError(f"a motion needs a positive length, {frames} frames were asked")
-    return frames
+    return length if seconds is None else round(seconds * fps)
 
 
 def fit_lengths(items: Sequence[Item], default: int | None, limits: Limits, own_wins: bool = True) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,22 @@ from omegaconf import DictConfig
 
 from hmu.app import EXIT_USER_ERROR
 from hmu.errors import ConfigError
-from hmu.outputs import NOTHING, check_place
+from hmu.outputs import NOTHING, Output, check_place, claim_folder
 from hmu.overrides import in_sweep, running
 from hmu.report import sweep
 
 SWEPT = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
 
 
-def place_of(config: DictConfig) -> Path:
-    """``out``, or in a sweep the running job's folder below it."""
+def claim_out(config: DictConfig, tool: str, older: Callable[[Path], Iterable[str]] = lambda folder: ()) -> Output:
+    """``out``, or in a sweep the running job's folder below it, claimed for a call.
+
+    Raises:
+        ConfigError: as :func:`hmu.outputs.claim_folder`, which says what ``older`` are.
+    """
     out = Path(config.out)
-    return out / str(running().job.num) if in_sweep() else out
+    folder = out / str(running().job.num) if in_sweep() else out
+    return claim_folder(folder, "out", tool, overwrite=config.overwrite, older=lambda: older(folder))
 
 
 class ClaimSweep(Callback):

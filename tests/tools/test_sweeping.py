@@ -11,16 +11,17 @@ from omegaconf import OmegaConf
 
 from hmu.config import CONFIGS
 from hmu.errors import ConfigError
-from hmu.tools.sweeping import SWEPT, ClaimSweep, claim_sweep, place_of
+from hmu.tools.sweeping import SWEPT, ClaimSweep, claim_out, claim_sweep
 from tests.test_config import ROOTS
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(RunMode.RUN, "o"), (RunMode.MULTIRUN, "o/3")])
-def test_each_job_of_a_sweep_has_a_folder_of_its_own(monkeypatch, mode, expected):
+def test_each_job_of_a_sweep_has_a_folder_of_its_own(tmp_path, monkeypatch, mode, expected):
     monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
     ours = SimpleNamespace(mode=mode, job=SimpleNamespace(num=3))
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: ours))
-    assert place_of(OmegaConf.create({"out": "o"})).as_posix() == expected
+    config = OmegaConf.create({"out": str(tmp_path / "o"), "overwrite": False})
+    assert claim_out(config, "codes").folder == tmp_path / expected
 
 
 def test_the_folder_of_a_sweep_is_new_or_an_earlier_sweeps(tmp_path, capsys):

@@ -24,14 +24,13 @@ from hmu.tools.importing.clips import Reader, Shaped, Shaper, Stance, Take, stan
 from hmu.tools.importing.files import Collection
 from hmu.tools.importing.mapping import load_mapping, packaged
 from hmu.tools.importing.members import read_members
-from hmu.tools.importing.sources import TextLine, write_text
+from hmu.tools.importing.sources import TextLine
 from hmu.tools.importing.summary import Summary
 from hmu.tools.importing.windows import Window, windows
 
 Array = NDArray[np.float64]
 SHORTEST = 40  # frames: what dataset=bvh reads
 R = TypeVar("R")
-Job = tuple[str, tuple[object, ...]]  # a name, and what the work is called with
 
 
 def convert(config: DictConfig, collection: Collection, mapping: JointMapping, work: Path) -> Summary:
@@ -158,7 +157,7 @@ def _write(work: Path, name: str, shaped: Shaped, cut: list[Window], taken: set[
     for clip, window, (features, joints) in zip(ids, cut, shaped.clips, strict=True):
         np.save(work / "new_joints" / f"{clip}.npy", joints.astype(np.float32))
         np.save(work / "new_joint_vecs" / f"{clip}.npy", features.astype(np.float32))
-        write_text(work / "texts" / f"{clip}.txt", "".join(map(str, window.lines)))
+        (work / "texts" / f"{clip}.txt").write_text("".join(map(str, window.lines)), "utf-8", newline="\n")
         summary.lengths[clip] = len(features)
     return ids
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -36,12 +35,16 @@ def read_captions(path: Path) -> dict[str, list[str]]:
     name = f"captions '{path}'"
     lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = 1 if lines[0].lower().startswith("sep=") else 0  # Excel's hint
-    rows = _rows(lines[first:], _separator(lines[first] if lines[first:] else ""), name, first)
+    header = lines[first] if lines[first:] else ""
+    rows = _rows(lines[first:], max(",;\t", key=header.count), name, first)
     key, texts, times, width = _columns(next(rows, (1, []))[1], name)
     captions: dict[str, list[str]] = {}
     for number, row in rows:
         if len(row) > width and any(cell.strip() for cell in row[width:]):
-            raise DataError(_too_many(name, number, len(row), width))
+            raise DataError(
+                f"{name} line {number}: {len(row)} values for {width} columns; put a caption that holds a comma in "
+                'double quotes: walk.bvh,"a person walks, then kicks"'
+            )
         row += [""] * (width - len(row))
         _no_loose_comma(row, texts, f"{name} line {number}")
         written = [_one_line(row[c], name, number) for c in texts if row[c].strip()]
@@ -53,10 +56,6 @@ def read_captions(path: Path) -> dict[str, list[str]]:
     if not captions:
         raise DataError(f"{name}: holds no captions")
     return captions
-
-
-def _separator(header: str) -> str:
-    return max(",;\t", key=header.count)
 
 
 def _rows(lines: list[str], separator: str, name: str, before: int) -> Iterator[tuple[int, list[str]]]:
@@ -91,13 +90,6 @@ def _columns(header: list[str], name: str) -> tuple[int, list[int], tuple[int | 
         raise DataError(f"{name}: expected columns 'file' and 'caption1', …; found {shown(columns, 100)}")
     start, end = (columns.index(c) if c in columns else None for c in ("start", "end"))
     return key, texts, (start, end), len(columns)
-
-
-def _too_many(name: str, number: int, found: int, width: int) -> str:
-    return (
-        f"{name} line {number}: {found} values for {width} columns; put a caption that holds a comma in double quotes: "
-        'walk.bvh,"a person walks, then kicks"'
-    )
 
 
 def _no_loose_comma(row: list[str], texts: list[int], where: str) -> None:
@@ -233,15 +225,8 @@ def hashed_splits(names: list[str]) -> dict[str, list[str]]:
     return lists
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write through a temporary name, so that a reader never sees half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(content, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
-
-
 def write_splits(folder: Path, lists: dict[str, list[str]], everything: list[str]) -> None:
     """``train/val/test/train_val/all.txt``."""
     files = {**lists, "train_val": [*lists["train"], *lists["val"]], "all": everything}
     for name, ids in files.items():
-        write_text(folder / f"{name}.txt", "".join(f"{clip}\n" for clip in ids))
+        (folder / f"{name}.txt").write_text("".join(f"{clip}\n" for clip in ids), encoding="utf-8", newline="\n")
