@@ -20,9 +20,9 @@ from hmu.app import main
 from hmu.checkpoints.arrays import load_arrays
 from hmu.documents import read_text, write_text
 from hmu.errors import ConfigError, DataError
-from hmu.escaping import markdown_text
 from hmu.motion import detectors
 from hmu.progress import phase
+from hmu.report.table import Table
 from hmu.values import Count, Place, Seed
 from hmu.values import Keys as Declared
 
@@ -110,57 +110,58 @@ def demo_part(clips: int, seed: int, noise: Sequence[float]) -> str:
         root = Path(folder) / "demo"
         generate(root, seed=seed, clips=clips)
         with (root / "labels.csv").open(newline="", encoding="utf-8") as file:
-            shown = {row["id"]: row["actions"].split(";") for row in csv.DictReader(file)}
-        motions = [np.load(root / "new_joints" / f"{name}.npy") for name in shown]
-    joints, lengths = padded(motions)
-    truth = list(shown.values())
+            actions_of = {row["id"]: row["actions"].split(";") for row in csv.DictReader(file)}
+        joints, lengths = padded([np.load(root / "new_joints" / f"{name}.npy") for name in actions_of])
+    truth = list(actions_of.values())
     random = np.random.default_rng(seed)
     with phase("detecting", 1 + len(noise), "passes") as done:
-        answers = {0.0: detectors.detect_all(joints, lengths)}
+        fired = {0.0: detectors.detect_all(joints, lengths)}
         done.advance()
         for sigma in noise:
-            answers[sigma] = detectors.detect_all(joints + random.normal(0.0, sigma, joints.shape), lengths)
+            fired[sigma] = detectors.detect_all(joints + random.normal(0.0, sigma, joints.shape), lengths)
             done.advance()
     single = [actions[0] if len(actions) == 1 else "" for actions in truth]
     contained = ", ".join(f"{action} -> {concept}" for action, concept in sorted(CONTAINED))
     return (
         f"{len(truth)} clips, seed {seed}. Recall: share of the clips with the action in which it is found. "
         f"False positives: share of the others, less those whose action contains the concept ({contained}).\n\n"
-        + rates_table(truth, answers)
+        + rates_table(truth, fired)
         + f"\n\nClips with one action ({sum(bool(a) for a in single)}), per cent found:\n\n"
-        + confusion(single, answers[0.0], ACTIONS)
+        + confusion(single, fired[0.0], ACTIONS)
     )
 
 
-def rates_table(truth: Sequence[Sequence[str]], answers: Mapping[float, Mapping[str, Bools]]) -> str:
-    """Markdown: recall / false-positive rate per detector, one column per noise level in metres."""
-    head = "| detector | clips | " + " | ".join(
-        "clean" if sigma == 0 else f"noise {100 * sigma:g} cm" for sigma in answers
-    )
-    lines = [head + " |", "|---|---|" + "---|" * len(answers)]
+def rates_table(truth: Sequence[Sequence[str]], fired: Mapping[float, Mapping[str, Bools]]) -> str:
+    """Markdown: recall / false-positive rate per detector, one column per noise level in metres.
+
+    ``fired``: by noise level and detector, bool ``(clips,)``.
+    """
+    rows = []
     for name in detectors.names():
         has = np.array([name in actions for actions in truth])
         free = np.array([name not in actions and not any((a, name) in CONTAINED for a in actions) for actions in truth])
-        cells = [f"{_share(found[name], has)} / {_share(found[name], free)}" for found in answers.values()]
-        lines.append(f"| {name} | {int(has.sum())} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        cells = [f"{_share(hits[name], has)} / {_share(hits[name], free)}" for hits in fired.values()]
+        rows.append([name, str(int(has.sum())), *cells])
+    levels = ["clean" if sigma == 0 else f"noise {100 * sigma:g} cm" for sigma in fired]
+    return "\n".join(Table.of(["detector", "clips", *levels], rows).markdown())
 
 
-def _share(found: Bools, among: Bools) -> str:
-    return f"{found[among].mean():.3f}" if among.any() else "-"
+def _share(hits: Bools, among: Bools) -> str:
+    return f"{hits[among].mean():.3f}" if among.any() else "-"
 
 
-def confusion(labels: Sequence[str], found: Mapping[str, Bools], rows: Sequence[str]) -> str:
-    """Markdown: per cent of the clips of each label (row) in which each detector (column) fires; blank = none."""
-    names = list(found)
-    given = np.array(labels)
-    lines = ["| | n | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+def confusion(labels: Sequence[str], fired: Mapping[str, Bools], rows: Sequence[str]) -> str:
+    """Markdown: per cent of the clips of each label (row) in which each detector (column) fires; blank = none.
+
+    ``fired``: by detector, bool ``(clips,)``.
+    """
+    lines = []
     for row in rows:
-        mine = given == row
-        if mine.any():
-            cells = [f"{100 * found[name][mine].mean():.0f}" if found[name][mine].any() else "" for name in names]
-            lines.append(f"| {markdown_text(row)} | {int(mine.sum())} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        members = np.array(labels) == row
+        if members.any():
+            shares = [f"{100 * hits[members].mean():.0f}" if hits[members].any() else "" for hits in fired.values()]
+            lines.append([row, str(int(members.sum())), *shares])
+    return "\n".join(Table.of(["", "n", *fired], lines).markdown())
 
 
 def real_part(joints_file: Path, labels_file: Path) -> str:
@@ -186,8 +187,8 @@ def real_part(joints_file: Path, labels_file: Path) -> str:
         raise DataError(f"{labels_file} has no label for clip '{unknown[0]}' of {joints_file} ({len(unknown)} such)")
     labels = [contents[name] for name in motions]
     with phase("detecting"):
-        found = detectors.detect_all(*padded(list(motions.values())))
-    return f"{len(labels)} clips, per cent found:\n\n" + confusion(labels, found, sorted(set(labels)))
+        fired = detectors.detect_all(*padded(list(motions.values())))
+    return f"{len(labels)} clips, per cent found:\n\n" + confusion(labels, fired, sorted(set(labels)))
 
 
 def padded(motions: Sequence[NDArray[np.floating]]) -> tuple[Array, NDArray[np.int64]]:

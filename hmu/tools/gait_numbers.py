@@ -71,20 +71,20 @@ def style_of(trial: Trial) -> str:
     return next(name for name, seen in styles(torch.from_numpy(trial.states)[None]).items() if bool(seen))
 
 
-def log_speeds(made: Sequence[Group]) -> None:
+def log_speeds(groups: Sequence[Group]) -> None:
     """Log how well asked speeds were met, by the pelvis' path and by standing feet; slope and error of a sweep."""
     import numpy as np
 
-    groups = [(speed, [measured(trial) for trial in trials]) for _, speed, trials in made if speed is not None]
-    if not groups:
+    of_speed = [(speed, [measured(trial) for trial in trials]) for _, speed, trials in groups if speed is not None]
+    if not of_speed:
         return
-    want = np.array([speed for speed, _ in groups])
-    got = {
-        name: np.array([np.mean([np.nan if m[key] is None else m[key] for m in found]) for _, found in groups])
+    asked = np.array([speed for speed, _ in of_speed])
+    reached = {
+        name: np.array([np.mean([np.nan if m[key] is None else m[key] for m in windows]) for _, windows in of_speed])
         for name, key in (("pelvis", "speed"), ("legs", "stance_speed"))
     }
-    for speed, pelvis, legs in zip(want, *got.values(), strict=True):
+    for speed, pelvis, legs in zip(asked, *reached.values(), strict=True):
         log.info("asked for %.2f m/s: pelvis %.3f m/s, legs %.3f m/s", speed, pelvis, legs)
-    for name, mean in got.items() if len(groups) > 1 else ():
-        slope, error = float(np.polyfit(want, mean, 1)[0]), float(np.abs(mean - want).mean())
+    for name, mean in reached.items() if len(of_speed) > 1 else ():
+        slope, error = float(np.polyfit(asked, mean, 1)[0]), float(np.abs(mean - asked).mean())
         log.info("%s: slope %.3f, mean absolute error %.3f m/s", name, slope, error)

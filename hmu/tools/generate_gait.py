@@ -12,7 +12,6 @@ import io
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,28 +35,15 @@ log = logging.getLogger(__name__)
 
 ANIMATIONS = ("gif", "none")
 PLOTS = {"cycles": "plots/cycles.png", "pressure": "plots/pressure.png"}
-SHOWN = 4  # windows of each group that are animated
+ANIMATED = 4  # windows of each group that are animated
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the configuration asks for, checked.
+def asked(config: DictConfig, backbone: MotionBackbone) -> tuple[list[float | None], int]:
+    """Speeds (m/s, one group of windows each; None = as the model likes) and frames of a window.
 
-    Attributes:
-        speeds: m/s, one group of windows each; None = as the model likes.
-        windows: per group. frames: of each. trial: a recording to complete instead; known: what it gives.
+    Raises:
+        ConfigError: what cannot be generated, in one line.
     """
-
-    speeds: tuple[float | None, ...]
-    windows: int
-    frames: int
-    trial: Path | None
-    known: str
-
-
-def asked(config: DictConfig, backbone: MotionBackbone) -> Asked:
-    """Refuse what cannot be generated, in one line. Raises :class:`ConfigError`."""
-    node = config.gait
     text = [key for key in ASKED if config[key] is not None]
     if text:
         raise ConfigError(
@@ -67,14 +53,14 @@ def asked(config: DictConfig, backbone: MotionBackbone) -> Asked:
         raise ConfigError(f"animation={config.animation}: gait is animated as {' or '.join(ANIMATIONS)}")
     if config.bvh != "none":
         raise ConfigError(f"bvh={config.bvh}: gait is written as OpenSim tables and .csv; leave bvh out")
-    speeds = list(node.speed) if isinstance(node.speed, ListConfig) else [node.speed]
-    if node.trial is not None and speeds != [None]:
+    speed = config.gait.speed
+    speeds = list(speed) if isinstance(speed, ListConfig) else [speed]
+    if config.gait.trial is not None and speeds != [None]:
         raise ConfigError("gait.trial and gait.speed: a recording has its own speed; give one of the two")
     frames = asked_frames(config.length, config.seconds, backbone.fps)
     limits = Limits(backbone.fps, 1, backbone.min_frames, backbone.max_frames)
     length = backbone.max_frames if frames is None else limits.fit(frames, "length")
-    chosen = tuple(None if speed is None else float(speed) for speed in speeds)
-    return Asked(chosen, int(node.windows), length, None if node.trial is None else Path(node.trial), str(node.known))
+    return [None if speed is None else float(speed) for speed in speeds], length
 
 
 def run(
@@ -93,50 +79,48 @@ def run(
     from hmu.backbones.gaitdynamics import GaitDynamics
     from hmu.documents import write_json
 
-    wanted, out = asked(config, backbone), place.folder
+    (speeds, frames), out = asked(config, backbone), place.folder
     if not isinstance(backbone, GaitDynamics):
         raise ConfigError(f"{backbone.name} reads no text: of such backbones this tool asks those of gait only")
     with change, phase("generating"):
-        one = wanted.trial is not None
-        made = [complete(backbone, wanted, config)] if one else list(sweep(backbone, wanted, config))
-    animated = SHOWN if config.animation != "none" else 0
-    stems = [(f"{name}-{number:03d}", number < animated) for name, _, trials in made for number in range(len(trials))]
-    names = [name for stem, animate in stems for name in files_of(stem, animate=animate).values()]
+        if config.gait.trial is None:
+            groups = list(sweep(backbone, speeds, frames, config))
+        else:
+            groups = [complete(backbone, Path(config.gait.trial), config)]
+    most = ANIMATED if config.animation != "none" else 0
+    windows = [(f"{name}-{n:03d}", speed, trial, n < most) for name, speed, of in groups for n, trial in enumerate(of)]
+    names = [file for stem, _, _, animate in windows for file in files_of(stem, animate=animate).values()]
     place.begin([RECORDS, *names, *PLOTS.values()])  # only now, when nothing the user gave can be wrong any more
     records = []
-    for name, speed, trials in made:
-        for number, trial in enumerate(trials):
-            stem = f"{name}-{number:03d}"
-            files = write(out, stem, trial, animate=number < animated)
-            facts: dict[str, Any] = {"speed_asked": speed, "statistics": measured(trial), "style": style_of(trial)}
-            if trial.notes.get("quality"):
-                facts["quality"] = trial.notes["quality"]
-            facts |= {"length": len(trial), "seed": int(config.seed), "files": files, "edits": edits}
-            records.append({"name": stem, **facts})
-    plots = plot(out, made)
-    records[0]["files"] |= plots
+    for stem, speed, trial, animate in windows:
+        files = write(out, stem, trial, animate=animate)
+        facts: dict[str, Any] = {"speed_asked": speed, "statistics": measured(trial), "style": style_of(trial)}
+        if trial.notes.get("quality"):
+            facts["quality"] = trial.notes["quality"]
+        facts |= {"length": len(trial), "seed": int(config.seed), "files": files, "edits": edits}
+        records.append({"name": stem, **facts})
+    records[0]["files"] |= plot(out, groups)
     write_json(out / RECORDS, records)
-    log_speeds(made)
+    log_speeds(groups)
     log.info("wrote %d windows to %s", len(records), out)
     return records
 
 
-def sweep(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Iterator[Group]:
+def sweep(backbone: GaitDynamics, speeds: Sequence[float | None], frames: int, config: DictConfig) -> Iterator[Group]:
     """A group of windows per speed; equal noise for every speed."""
     import torch
 
     from hmu.evaluation.generation import checked
 
-    height = float(config.gait.height)
-    for speed in wanted.speeds:
-        guide = None if speed is None else backbone.mean_speed(speed, height)
+    windows, size = int(config.gait.windows), int(config.batch_size)
+    for speed in speeds:
+        guide = None if speed is None else backbone.mean_speed(speed, float(config.gait.height))
         generator = torch.Generator().manual_seed(int(config.seed))
         parts = []
-        for start in range(0, wanted.windows, int(config.batch_size)):
-            count = min(int(config.batch_size), wanted.windows - start)
-            lengths = torch.full((count,), wanted.frames)
-            answer = backbone.generate(lengths, columns=guide, generator=generator, steps=config.steps)
-            parts.append(checked(answer, backbone))
+        for start in range(0, windows, size):
+            lengths = torch.full((min(size, windows - start),), frames)
+            motion = backbone.generate(lengths, columns=guide, generator=generator, steps=config.steps)
+            parts.append(checked(motion, backbone))
         name = "free" if speed is None else f"speed{speed:.2f}"
         yield name, speed, [as_trial(window, config) for window in torch.cat(parts)]
 
@@ -155,7 +139,7 @@ def as_trial(window: Tensor, config: DictConfig) -> Trial:
     return Trial(states, missing, height, mass, FPS, np.array([0.0, pelvis, 0.0]), "velocity", label="generated")
 
 
-def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group:
+def complete(backbone: GaitDynamics, path: Path, config: DictConfig) -> Group:
     """The recording with what it does not give generated, and how far that is from what it does hold."""
     from dataclasses import replace
 
@@ -168,15 +152,15 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
     from hmu.gait.standard import standard
     from hmu.gait.trial import read_trial
 
-    assert wanted.trial is not None
-    trial, said = standard(read_trial(wanted.trial))
-    for line in said:
-        log.info("%s: %s", wanted.trial, line)
+    given = str(config.gait.known)
+    trial, notes = standard(read_trial(path))
+    for note in notes:
+        log.info("%s: %s", path, note)
     if len(trial) < backbone.min_frames:
-        raise ConfigError(f"gait.trial={wanted.trial}: {len(trial)} frames, expected at least {backbone.min_frames}")
-    if wanted.known == "forces" and trial.missing.all():
-        raise ConfigError(f"gait.trial={wanted.trial}: all its forces are marked as missing; say gait.known=kinematics")
-    known = columns.KINEMATIC_COLUMNS if wanted.known == "kinematics" else columns.KINETIC_COLUMNS
+        raise ConfigError(f"gait.trial={path}: {len(trial)} frames, expected at least {backbone.min_frames}")
+    if given == "forces" and trial.missing.all():
+        raise ConfigError(f"gait.trial={path}: all its forces are marked as missing; say gait.known=kinematics")
+    known = columns.KINEMATIC_COLUMNS if given == "kinematics" else columns.KINETIC_COLUMNS
     hidden = [columns.STATES[i] for i in unseen(backbone, torch.from_numpy(trial.states), known)]
     if hidden:
         log.warning("outside what the model was trained on, so not shown to it: %s", ", ".join(hidden))
@@ -184,18 +168,22 @@ def complete(backbone: GaitDynamics, wanted: Asked, config: DictConfig) -> Group
     filled = fill(backbone, torch.from_numpy(trial.states), known, generator=generator, steps=config.steps)
     checked(filled, backbone)
     states = filled.numpy()
-    found = "; ".join(f"{name} {value:.3g}" for name, value in quality(trial, states, wanted.known).items())
-    found = found or "it holds nothing to compare with"
-    log.info("%s known, the rest generated, against the recording: %s", wanted.known, found)
-    missing = trial.missing & (wanted.known == "forces")  # generated forces are there everywhere
-    done = replace(trial, states=states, missing=missing, notes={**trial.notes, "quality": found})
-    return f"{wanted.trial.stem}-from-{wanted.known}", None, [done]
+    errors = "; ".join(f"{name} {value:.3g}" for name, value in quality(trial, states, given).items())
+    errors = errors or "it holds nothing to compare with"
+    log.info("%s known, the rest generated, against the recording: %s", given, errors)
+    missing = trial.missing & (given == "forces")  # generated forces are there everywhere
+    done = replace(trial, states=states, missing=missing, notes={**trial.notes, "quality": errors})
+    return f"{path.stem}-from-{given}", None, [done]
 
 
 def files_of(stem: str, *, animate: bool) -> dict[str, str]:
     """The files of one trial by kind, relative to ``out``."""
-    files = {"trial": f"trials/{stem}.npz", "kinematics": f"mot/{stem}_ik.mot", "forces": f"mot/{stem}_grf.mot"}
-    files["table"] = f"csv/{stem}.csv"
+    files = {
+        "trial": f"trials/{stem}.npz",
+        "kinematics": f"mot/{stem}_ik.mot",
+        "forces": f"mot/{stem}_grf.mot",
+        "table": f"csv/{stem}.csv",
+    }
     return files | ({"animation": f"animations/{stem}.gif"} if animate else {})
 
 
@@ -241,7 +229,7 @@ def table(trial: Trial) -> str:
     return buffer.getvalue()
 
 
-def plot(out: Path, made: Sequence[Group]) -> dict[str, str]:
+def plot(out: Path, groups: Sequence[Group]) -> dict[str, str]:
     """Curves over the gait cycle and paths of pressure, a group each; returns the files relative to ``out``."""
     import torch
 
@@ -250,12 +238,12 @@ def plot(out: Path, made: Sequence[Group]) -> dict[str, str]:
     from hmu.viz.gait import cycle_plot, pressure_plot
 
     files = {}
-    windows = {name: torch.stack([torch.from_numpy(trial.states) for trial in trials]) for name, _, trials in made}
-    cycles = {name: gait_cycles(found) for name, found in windows.items()}
+    windows = {name: torch.stack([torch.from_numpy(trial.states) for trial in trials]) for name, _, trials in groups}
+    cycles = {name: gait_cycles(states) for name, states in windows.items()}
     if any(map(len, cycles.values())):
         files["cycles"] = PLOTS["cycles"]
         cycle_plot(cycles, out / files["cycles"])
-    figures = {name: gait_stick_figure(found, made[0][2][0].height) for name, found in windows.items()}
+    figures = {name: gait_stick_figure(states, groups[0][2][0].height) for name, states in windows.items()}
     if any(bool((figure.arrows[..., 1, 1] > figure.arrows[..., 0, 1]).any()) for figure in figures.values()):
         files["pressure"] = PLOTS["pressure"]
         pressure_plot(figures, out / files["pressure"])
