@@ -116,9 +116,9 @@ def _place(name: str) -> str:
 
 def _bounds(count: int, shares: Sequence[float]) -> list[tuple[int, int]]:
     """Where each split begins and ends in a list of ``count``; a share above 0 gets at least one."""
-    wanted = np.array(shares, dtype=np.float64) / sum(shares) * count
-    sizes = np.floor(wanted).astype(int)
-    sizes[(sizes == 0) & (wanted > 0)] = 1
+    exact = np.array(shares, dtype=np.float64) / sum(shares) * count
+    sizes = np.floor(exact).astype(int)
+    sizes[(sizes == 0) & (exact > 0)] = 1
     sizes[int(sizes.argmax())] += count - int(sizes.sum())
     ends = np.cumsum(sizes)
     return [(int(b - n), int(b)) for b, n in zip(ends, sizes, strict=True)]

@@ -85,7 +85,6 @@ def import_trial(
     *,
     name: str = "",
     label: str = "",
-    subject: str = "",
     choices: ImportChoices | None = None,
 ) -> Trial:
     """A trial from an inverse-kinematics file and a force file, at the rate of the former, over their common time.
@@ -93,9 +92,8 @@ def import_trial(
     It is turned so that it walks along x; the turn is noted and undone by :func:`hmu.gait.export.export_coordinates`.
 
     Args:
-        kinematics, forces: OpenSim tables; no forces = every frame is marked as missing. mass: kilograms.
-        height: metres. name, label, subject: see :class:`~hmu.gait.trial.Trial`.
-        choices: what the files do not say.
+        kinematics, forces: OpenSim tables; no forces = every frame is marked as missing.
+        mass, height: kilograms, metres. name, label: see :class:`~hmu.gait.trial.Trial`.
 
     Raises:
         DataError: one line naming the file and what is wrong with it.
@@ -103,34 +101,30 @@ def import_trial(
     choices = choices or ImportChoices()
     motion = read_table(kinematics, gaps=True)
     if not RATES[0] <= motion.fps <= RATES[1]:
-        limits = f"{RATES[0]:g} to {RATES[1]:g}"
-        raise DataError(
-            f"{motion.path}: has {motion.fps:.4g} rows per second, expected {limits}; is its time in seconds?"
-        )
+        found = f"has {motion.fps:.4g} rows per second, expected {RATES[0]:g} to {RATES[1]:g}"
+        raise DataError(f"{motion.path}: {found}; is its time in seconds?")
     plates = None if forces is None else read_table(forces, gaps=True)
     kept, times = _overlap(motion, plates)
     poses, notes = poses_of(motion, choices.knee, choices.degrees)
     poses = poses[kept]
-    heels, toes = heels_and_toes(poses, Skeleton.generic(height))
-    force, cops, missing = np.zeros((len(poses), 6)), np.zeros((len(poses), 6)), np.ones(len(poses), dtype=bool)
+    kinetics, missing = np.zeros((len(poses), 12)), np.ones(len(poses), dtype=bool)
     if plates is not None:
-        force, cops, missing = _kinetics(plates, times, mass, motion.fps, choices, heels, toes)
-    kinetics = np.concatenate([force / mass, normed_cops(force, cops, heels, mass, height)], 1)
-    turned, kinetics, turn = align(poses, kinetics, str(motion.path), "default")
-    states, start = states_of(turned, kinetics, motion.fps), turned[0, columns.osim(columns.ROOT)]
+        kinetics, missing = _kinetics(plates, times, poses, (mass, height), motion.fps, choices)
+    poses, kinetics, turn = align(poses, kinetics, str(motion.path), "default")
+    states, start = states_of(poses, kinetics, motion.fps), poses[0, columns.osim(columns.ROOT)]
     yaw = float(np.arctan2(turn[0, 2], turn[0, 0]))
     notes |= {"source": motion.path.name, "turn": repr(yaw), "time": repr(float(times[0]))}
     notes |= {} if plates is None else {"forces": plates.path.name}
-    return Trial(
-        states, missing, float(height), float(mass), round(motion.fps, 6), start, "position", name, label,
-        subject, notes,
-    )  # fmt: skip
+    fps = round(motion.fps, 6)
+    return Trial(states, missing, float(height), float(mass), fps, start, "position", name, label, notes=notes)
 
 
 def _kinetics(
-    table: Table, times: Array, mass: float, fps: float, choices: ImportChoices, heels: Array, toes: Array
-) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Forces and centres of pressure of both feet ``(frames, 6)``, and where they are missing ``(frames,)``."""
+    table: Table, times: Array, poses: Array, body: tuple[float, float], fps: float, choices: ImportChoices
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Forces and centres of pressure of both feet ``(frames, 12)`` as states hold them, and where they are missing."""
+    mass, height = body
+    heels, toes = heels_and_toes(poses, Skeleton.generic(height))
     plates = in_metres(plates_of(table, times), heels, table.path)
     fault = weigh_plates(plates, mass)
     _check_weight(fault, table.path, choices)
@@ -149,7 +143,7 @@ def _kinetics(
     elif missing.any():
         marked = f"{missing.sum()} of {len(missing)} frames marked as missing"
         log.info("%s: %s (a foot beside the plates)", table.path.name, marked)
-    return force, cops, missing
+    return np.concatenate([force / mass, normed_cops(force, cops, heels, mass, height)], 1), missing
 
 
 def _check_weight(fault: str | None, path: Path, choices: ImportChoices) -> None:

@@ -87,8 +87,7 @@ def _columns(table: Table) -> list[_Columns]:
         elif match:
             part = (match["kind"] + match["axis"]).lower()
             parts.setdefault((match["before"], match["after"]), {})[part] = name
-    wanted = [f"{kind}{axis}" for kind in "vp" for axis in "xyz"]
-    whole = {stem: named for stem, named in parts.items() if all(part in named for part in wanted)}
+    whole = {stem: named for stem, named in parts.items() if len(named) == 6}
     if not whole:
         partial = next((named for named in parts.values() if {"vx", "vy", "vz"} <= set(named)), None)
         why = f"no centre of pressure beside '{shown(partial['vy'])}'" if partial else "no force plate"

@@ -39,6 +39,16 @@ def key_of(folder: Path | None) -> str:
     return digest.hexdigest()[:16]
 
 
+def _misfit(trials: object, window: int, stride: int, shares: Sequence[float], root: str) -> str | None:
+    if trials is None:
+        return "dataset.trials is empty; give the folder that holds the .npz trials"
+    if window < 20 or stride < 1:
+        return f"window={window} and stride={stride}: expected at least 20 and 1"
+    if len(shares) != len(SPLITS) or min(shares) < 0 or sum(shares) <= 0:
+        return f"shares={list(shares)}: expected one share each for {', '.join(SPLITS)}"
+    return None if root in ("auto", "velocity", "position") else f"root={root}: expected auto, velocity or position"
+
+
 class GaitSource(DatasetSource):
     """Trials, converted once into a cache and cut into overlapping windows of clean frames.
 
@@ -47,16 +57,13 @@ class GaitSource(DatasetSource):
     the windows of one person, where there are three people or more.
 
     Args:
-        name: used in messages, run folders and concept overrides.
-        trials: the folder of ``.npz`` trials, in any nesting; None = made by ``generator``.
-        cache_dir: where converted and generated data go.
-        generator: called with the target folder where no ``trials`` are given.
+        trials: the folder of ``.npz`` trials, in any nesting; None = made by ``generator``, called with a folder.
         window: frames of a window at 100 Hz. stride: frames between the beginnings of two windows.
         shares: of people in train, val and test.
         root: what the root columns of the files hold: ``auto``, ``velocity`` or ``position``.
         treadmill: whether people walk on a moving belt; None = found out from their stance feet.
         strict: a faulty trial is an error; otherwise it is skipped and said in a summary.
-        requirements: what ``python -m hmu.tools.doctor`` checks; not used here.
+        name, cache_dir, requirements: as of every data set.
 
     Raises:
         ConfigError: an impossible value.
@@ -80,23 +87,12 @@ class GaitSource(DatasetSource):
         generator: Callable[[Path], object] | None = None,
         requirements: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        where = f"data set '{name}'"
-        if trials is None and generator is None:
-            raise ConfigError(f"{where}: dataset.trials is empty; give the folder that holds the .npz trials")
-        if window < 20 or stride < 1:
-            raise ConfigError(f"{where}: window={window} and stride={stride}: expected at least 20 and 1")
-        if len(shares) != len(SPLITS) or min(shares) < 0 or sum(shares) <= 0:
-            raise ConfigError(f"{where}: shares={list(shares)}: expected one share each for {', '.join(SPLITS)}")
-        if root not in ("auto", "velocity", "position"):
-            raise ConfigError(f"{where}: root={root}: expected auto, velocity or position")
+        if wrong := _misfit(trials or generator, window, stride, shares, root):
+            raise ConfigError(f"data set '{name}': {wrong}")
         self.trials = None if trials is None else Path(trials)
         self.stride, self._make = stride, generator
         self.reading = Reading(window, strict, root, treadmill, tuple(float(share) for share in shares))
-        identity = functools.partial(
-            convert_tree,
-            trials=key_of(self.trials) if self.trials is not None else recipe_key(generator),
-            reading=self.reading,
-        )
+        key = key_of(self.trials) if self.trials is not None else recipe_key(generator)
         super().__init__(
             name,
             fps=FPS,
@@ -105,7 +101,7 @@ class GaitSource(DatasetSource):
             max_frames=window,
             unit_length=1,
             cache_dir=cache_dir,
-            generator=identity,  # decides the folder's name; what fills the folder is below
+            generator=functools.partial(convert_tree, trials=key, reading=self.reading),  # names the folder
             motion_dir=MOTION,
             text_dir=TEXT,
             splits=SPLITS,
@@ -114,7 +110,7 @@ class GaitSource(DatasetSource):
             requirements=requirements,
             representation=GAIT,
         )
-        self.generator = self._fill
+        self.generator = self._fill  # what fills it
 
     def _fill(self, folder: Path) -> None:
         """Convert the trials (made first where none are given) into ``folder``."""

@@ -67,7 +67,7 @@ def files_of(job: Job, config: DictConfig) -> dict[str, str]:
 
 
 def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, config: DictConfig) -> dict[str, str]:
-    """Write one motion ``(frames, features)`` in all wanted forms; returns the files relative to ``out``."""
+    """Write one motion ``(frames, features)`` in all asked forms; returns the files relative to ``out``."""
     from hmu.motion.decoding import features_to_joints
 
     skeleton = _skeleton(backbone)

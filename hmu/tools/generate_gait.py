@@ -73,8 +73,7 @@ def run(
     """Generate what ``config.gait`` asks for; returns the records.
 
     Args:
-        config: ``configs/generate.yaml``. backbone: on its device. change: edits on it, entered while it is asked.
-        edits: what they are, for the records. place: the claimed folder.
+        change: edits on the backbone, entered while it is asked. edits: what they are, for the records.
     """
     from hmu.backbones.gaitdynamics import GaitDynamics
     from hmu.documents import write_json

@@ -39,8 +39,7 @@ def run(
     """Generate what ``config`` asks for; returns the records.
 
     Args:
-        config: ``configs/generate.yaml``. backbone: on its device. change: edits on it, entered while it is asked.
-        edits: what they are, for the records. place: the claimed folder.
+        change: edits on the backbone, entered while it is asked. edits: what they are, for the records.
     """
     jobs = plan(config, backbone)
     with change:
@@ -140,9 +139,9 @@ def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) ->
     device = next(backbone.parameters()).device
     for repeat in range(config.repeats):
         generator = torch.Generator().manual_seed(int(config.seed) + repeat)
-        mine = [job for job in jobs if job.repeat == repeat]
-        for start in range(0, len(mine), config.batch_size):
-            batch = mine[start : start + config.batch_size]
+        of_repeat = [job for job in jobs if job.repeat == repeat]
+        for start in range(0, len(of_repeat), config.batch_size):
+            batch = of_repeat[start : start + config.batch_size]
             lengths = torch.tensor([job.frames for job in batch], device=device)
             with torch.no_grad():
                 condition = backbone.encode_text([job.item.prompt for job in batch])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from hmu.app import main
 from hmu.errors import ConfigError, shown
@@ -53,17 +53,11 @@ def run(config: DictConfig) -> Path:
 
     target = Path(config.target)
     place = claim([target], ".npz", "import_opensim", config.overwrite)
-    feet = list(config.feet) if isinstance(config.feet, ListConfig) else [config.feet]
+    feet = [config.feet] if isinstance(config.feet, str) else list(config.feet)
     wrong = next((word for word in feet if word not in FEET), None)
     if wrong is not None:
         raise ConfigError(f"feet={shown(wrong)}: expected {', '.join(FEET[:-1])} or {FEET[-1]}")
-    choices = ImportChoices(
-        feet=feet if isinstance(config.feet, ListConfig) else str(config.feet),
-        knee=str(config.knee),
-        degrees=config.degrees,
-        skip_missing=bool(config.skip_missing),
-        forces_check=bool(config.forces_check),
-    )
+    choices = ImportChoices(config.feet, config.knee, config.degrees, config.skip_missing, config.forces_check)
     label = target.parent.name if config.label is None else str(config.label)
     trial = import_trial(
         config.kinematics,

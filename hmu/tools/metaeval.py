@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -19,8 +19,8 @@ from hmu.tools.sweeping import claim_out
 from hmu.values import Common, Device, Node, Place, Seed, Threads
 
 if TYPE_CHECKING:
-    from hmu.data.concepts import Concept
     from hmu.evaluation.metaeval import Effect
+    from hmu.workflows.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -51,55 +51,56 @@ def run(config: DictConfig) -> Path:
         CheckpointError: ``base`` or ``reference`` is no model of the same kind.
         ConfigError: ``reference`` has seen the concept, or the document is missing.
     """
-    from hmu.devices import device_of
     from hmu.documents import read_text, write_json, write_text
-    from hmu.evaluation.metaeval import effects, table
+    from hmu.evaluation.metaeval import table
     from hmu.workflows.job import Job
+
+    place = claim_out(config, "metaeval")
+    job = Job(config)
+    document = None if job.config.document is None else page_of(job.config)
+    differences, context = compare(job)
+    heading = f"{job.backbone.name}, '{context['concept']}' on {context['dataset']}, {context['repeats']} repeats."
+    text = f"{heading}\n\n{table(differences)}\n"
+    content = {"schema": 1, "context": context, "effects": [asdict(effect) for effect in differences]}
+    place.begin(["metaeval.json", "metaeval.md"])
+    write_json(place.folder / "metaeval.json", content)
+    write_text(place.folder / "metaeval.md", text)
+    place.finish()
+    if document is not None:  # a page has room for both sides, the detectors' rates over everything and of the concept
+        labels = (None, context["concept"])
+        shown = [effect for effect in differences if effect.set in ("forget", "retain") and effect.label in labels]
+        write_text(document, fill(read_text(document), "metaeval", f"{heading}\n\n{table(shown)}\n"))
+    log.info("%s\n%s", place.folder / "metaeval.md", text)
+    return place.folder / "metaeval.md"
+
+
+def compare(job: Job) -> tuple[list[Effect], dict[str, Any]]:
+    """How far base and reference differ in every metric, and the circumstances."""
+    from hmu.devices import device_of
+    from hmu.evaluation.metaeval import effects
     from hmu.workflows.measure import prepare_gallery
     from hmu.workflows.parts import build_backbone, check_match
 
-    place = claim_out(config, "metaeval")
-    out = place.folder
-    job = Job(config)
     config = job.config
     job.seed_everything()
-    document = None if config.document is None else page_of(config)
     source, concept = job.source, job.concept
-    backbone = build_backbone(config, checkpoint=_weights(str(config.base))).to(device_of(config.device))
-    job.backbone = backbone
-    check_match(backbone, source)
+    job.backbone = build_backbone(config, checkpoint=_weights(str(config.base))).to(device_of(config.device))
+    check_match(job.backbone, source)
     models = [model for model in (job.base_model, job.reference) if model is not None]
     evaluator = job.evaluator.to(device_of(config.device))
     prepare_gallery(job)
-    suite = job.suite
-    measured, _ = suite.measure(models, job.sets, evaluator, concept, job.seed, job.generated)
-    found = effects(measured["base"], measured["reference"])
-    circumstances = {
+    measured, _ = job.suite.measure(models, job.sets, evaluator, concept, job.seed, job.generated)
+    context = {
         "concept": concept.name,
         "dataset": source.name,
         "evaluator": evaluator.fingerprint,
         "partition": job.measured.hash,
-        "repeats": suite.repeats,
+        "repeats": job.suite.repeats,
         "seed": job.seed,
         "base": str(config.base),
         "reference": str(config.reference),
     }
-    place.begin(["metaeval.json", "metaeval.md"])
-    write_json(out / "metaeval.json", {"schema": 1, "context": circumstances, "effects": [asdict(e) for e in found]})
-    heading = f"{backbone.name}, '{concept.name}' on {source.name}, {suite.repeats} repeats."
-    text = f"{heading}\n\n{table(found)}\n"
-    write_text(out / "metaeval.md", text)
-    place.finish()
-    if document is not None:
-        table_of_page = f"{heading}\n\n{table(sides_of(found, concept))}\n"
-        write_text(document, fill(read_text(document), "metaeval", table_of_page))
-    log.info("%s\n%s", out / "metaeval.md", text)
-    return out / "metaeval.md"
-
-
-def sides_of(found: Sequence[Effect], concept: Concept) -> list[Effect]:
-    """What a page has room for: forget and retain, the detectors' rates over everything and of the concept."""
-    return [e for e in found if e.set in ("forget", "retain") and e.label in (None, concept.name)]
+    return effects(measured["base"], measured["reference"]), context
 
 
 def _weights(base: str) -> str:

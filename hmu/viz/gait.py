@@ -51,7 +51,7 @@ def cycle_plot(groups: Mapping[str, Cycles], path: Path | str, *, title: str = "
     return write_png(figure, path)
 
 
-def pressure_plot(groups: Mapping[str, Figure], path: Path | str, *, title: str = "", most: int = 12) -> Path:
+def pressure_plot(groups: Mapping[str, Figure], path: Path | str, *, most: int = 12) -> Path:
     """Paths of the centres of pressure seen from above, relative to where each window's pelvis starts.
 
     Args:
@@ -75,6 +75,4 @@ def pressure_plot(groups: Mapping[str, Figure], path: Path | str, *, title: str 
         ax.set_title(group, loc="left", fontsize=9, color=INK)
     if not drawn:
         raise DataError("nothing to plot: no foot is on the ground in any window")
-    if title:
-        figure.suptitle(title, fontsize=11, color=INK)
     return write_png(figure, path)

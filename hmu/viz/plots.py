@@ -67,16 +67,12 @@ def write_png(figure: Any, path: Path | str) -> Path:
     return Path(path)
 
 
-def detector_bars(
-    rates: Mapping[str, Mapping[str, Rate]], path: Path | str, *, concept: str = "", title: str = ""
-) -> Path:
+def detector_bars(rates: Mapping[str, Mapping[str, Rate]], path: Path | str, *, concept: str = "") -> Path:
     """Detection rate per action, one bar per model.
 
     Args:
         rates: action -> model (``base``, ``unlearned``, ``reference`` ...) -> rate. A missing model leaves a gap.
-        path: the PNG.
         concept: this action comes first and is marked.
-        title: above the plot.
     """
     if not rates:
         raise DataError("nothing to plot: no detector rates were measured")
@@ -99,18 +95,12 @@ def detector_bars(
         for position, value in zip(x, values, strict=True):
             if value < 0.005:
                 axes.text(position, 0.025, "0", ha="center", va="bottom", fontsize=8, color=colour)
-    axes.set_xticks(
-        range(len(actions)),
-        actions,
-        rotation=35 if len(actions) > 8 else 0,
-        ha="right" if len(actions) > 8 else "center",
-    )
+    slant = {"rotation": 35, "ha": "right"} if len(actions) > 8 else {}
+    axes.set_xticks(range(len(actions)), actions, **slant)
     axes.grid(False, axis="x")
     if concept in actions:
         axes.axvspan(-0.5, 0.5, color="#fbeceb", zorder=0)
         axes.get_xticklabels()[0].set_fontweight("bold")
     axes.set(xlim=(-0.5, len(actions) - 0.5), ylim=(0, 1.05))
     figure.legend(loc="outside upper right", frameon=False, ncols=len(models), fontsize=9)
-    if title:
-        axes.set_title(title, loc="left", fontsize=11, color=INK)
     return write_png(figure, path)

@@ -21,10 +21,10 @@ def test_bars_show_the_rates(tmp_path):
         "walk": {"base": Rate(0.9, 0.8, 1.0), "unlearned": Rate(0.85)},
         "kick": {"base": Rate(1.0), "unlearned": Rate(0.0)},
     }
-    array = picture(detector_bars(rates, tmp_path / "bars.png", concept="kick", title="ESD"))
+    array = picture(detector_bars(rates, tmp_path / "bars.png", concept="kick"))
     # base: 0.9 and 1.0; unlearned: 0.85 and 0: bar areas have that ratio
     assert share(array, "#9aa3b2") / share(array, "#d04c42") == pytest.approx(1.9 / 0.85, rel=0.12)
-    again = detector_bars(rates, tmp_path / "again.png", concept="kick", title="ESD")
+    again = detector_bars(rates, tmp_path / "again.png", concept="kick")
     assert again.read_bytes() == (tmp_path / "bars.png").read_bytes()
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from hmu.evaluation.results import Results
 from hmu.motion.stick import Stick
 from hmu.report.confusion import TABLES, tables_of
-from hmu.report.numbers import RATE, Numbers, model_look, model_name, set_name, set_title
+from hmu.report.numbers import RATE, Key, Numbers, model_look, model_name, set_name, set_title
 from hmu.report.page.board import Rows, cards, hard_sets
 from hmu.report.page.motions import Take, pack
 from hmu.report.page.plane import WHOLE, WHOLE_AND_MORE, Mark, Plane
@@ -41,17 +41,13 @@ def page(
     results: Results,
     takes: Sequence[Take] = (),
     stick: Stick | None = None,
-    instead: Mapping[str, Any] | None = None,
+    confusion: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole page: one HTML document that asks for nothing else.
 
-    Any figure may be shown: for motions without the joints of the field pass a stick and clips of your own, with arrows
-    if there are forces.
-
     Args:
-        results: the numbers and their circumstances.
-        takes: motions to look at; stick: how their joints are joined (needed where there are takes).
-        instead: the content of ``instead.json`` (:func:`hmu.report.confusion.confusions`); empty = not shown.
+        takes: motions to look at, of any figure; stick: how their joints are joined (needed where there are takes).
+        confusion: the content of ``instead.json`` (:func:`hmu.report.confusion.confusions`); empty = not shown.
 
     Raises:
         DataError: a motion has another shape than ``stick`` says, or holds NaN.
@@ -62,15 +58,6 @@ def page(
     renamed = TAUGHT if taught else {}
     numbers = Numbers(results.rows, renamed)
     first, _, rest = headline(results).partition("; ")
-    sets = [
-        {
-            "title": set_title(name),
-            "count": count_of(numbers, name),
-            "open": name in ("forget", "retain"),
-            "table": set_table(numbers, name, real, titled=True).without_empty_columns(),
-        }
-        for name in numbers.sets
-    ]
     return render(
         "evaluation.html",
         title=title,
@@ -83,12 +70,22 @@ def page(
         viewer=_viewer(takes, stick, renamed, concept, asked) if takes and stick is not None else None,
         plane=_plane(numbers, concept),
         actions=_actions(numbers, concept),
-        confusion=confusion_view(instead or {}, renamed),
-        sets=sets,
+        confusion=confusion_view(confusion or {}, renamed),
+        sets=[_set(numbers, name, real) for name in numbers.sets],
         notes=[*(f"{warning}." for warning in warnings(results)), *LEGEND],
         facts=[_fact(key, value) for key, value in context.items() if key not in HIDDEN],
         scripts=SCRIPTS,
     )
+
+
+def _set(numbers: Numbers, name: str, real: Mapping[Key, str]) -> dict[str, Any]:
+    """A prompt set with everything measured on it."""
+    return {
+        "title": set_title(name),
+        "count": count_of(numbers, name),
+        "open": name in ("forget", "retain"),
+        "table": set_table(numbers, name, real, titled=True).without_empty_columns(),
+    }
 
 
 def _viewer(

@@ -34,7 +34,7 @@ class Take:
     """One file as read.
 
     Attributes:
-        joints: the 22 joints in the file's axes and unit, at the wanted rate ``(frames, 22, 3)``.
+        joints: the 22 joints in the file's axes and unit, at the asked rate ``(frames, 22, 3)``.
         posture: how the person stands in it.
         skeleton: names and OFFSETs of the file's joints; equal for files of one skeleton.
         kind: names of the file's joints; equal for files of one exporter.
@@ -108,8 +108,8 @@ class Reader:
             return 0, ()
         if self.first_frame == "drop":
             return 1, ("first frame left out (first_frame=drop)",)
-        held = int(np.argmax((clip.values != clip.values[0]).any(axis=1)))  # the first frame that differs
-        start = max(held - 1, 0)
+        moving = int(np.argmax((clip.values != clip.values[0]).any(axis=1)))  # the first frame that differs
+        start = max(moving - 1, 0)
         found = rest_frames(weights @ clip.frames(start, start + LOOKED_AT).joints(), rest, float(clip.fps))
         return (start + found, ("rest pose in front left out (first_frame=keep keeps it)",)) if found else (0, ())
 

@@ -61,13 +61,13 @@ def clip_ids(paths: Iterable[PurePosixPath]) -> dict[PurePosixPath, str]:
     taken = set(ids.values())
     for path in unique:
         if path not in ids:
-            wanted = number = _short("_".join(path.parts))
+            name = unique_name = _short("_".join(path.parts))
             count = 1
-            while number in taken:
+            while unique_name in taken:
                 count += 1
-                number = f"{wanted}_{count}"
-            ids[path] = number
-            taken.add(number)
+                unique_name = f"{name}_{count}"
+            ids[path] = unique_name
+            taken.add(unique_name)
     return ids
 
 

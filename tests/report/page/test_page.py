@@ -16,7 +16,7 @@ from hmu.evaluation.results import Row
 from hmu.motion.skeleton import KIT, T2M
 from hmu.report.page import Clip, Stick, Take, page
 from hmu.report.page.motions import pack
-from tests.report.page.test_instead import FOUND
+from tests.report.page.test_confusion_view import FOUND
 from tests.report.page.unpacking import unpack
 from tests.report.page.web_sample import EVIL, evaluated, long_motions, rates, rows, takes
 
@@ -162,12 +162,12 @@ def test_a_model_that_was_taught_the_concept_is_asked_whether_it_is_there():
 
 
 def test_a_model_that_was_taught_the_concept_is_called_specialised_everywhere():
-    html = page(**evaluated(context={"edited": "specialised"}, instead=FOUND))
+    html = page(**evaluated(context={"edited": "specialised"}, confusion=FOUND))
     assert "Unlearned" not in html
     assert '"unlearned": {"name": "Specialised", "kind": "unlearned"}'.replace(": ", ":").replace(", ", ",") in html
     assert '<th scope="col" class="model unlearned">Specialised</th>' in html
     assert "Base&nbsp;↓ Specialised&nbsp;→" in html
-    assert "Specialised" not in page(**evaluated(instead=FOUND))
+    assert "Specialised" not in page(**evaluated(confusion=FOUND))
 
 
 def test_a_sign_stands_where_base_and_reference_do_not_differ():
