@@ -21,7 +21,7 @@ from hmu.backbones.tokens.authors import load_residual, load_rvq
 from hmu.backbones.tokens.encoder import from_authors, to_authors
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.rvq import Rvq
-from hmu.checkpoints.authors import read_state, read_statistics, weight_file
+from hmu.checkpoints.authors import read_statistics
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError, ConfigError
 from tests.parity.case import Case, checkpoints
@@ -47,13 +47,6 @@ def _stored(folder: Path, load: Callable[[Path], M], file: str = "opt.txt") -> I
     yield from _readable(load, places)
 
 
-def _bamm(folder: Path) -> BidirectionalTransformer:
-    """A BAMM transformer, whatever tokenizer its ``opt.txt`` names: its embeddings tell the number of codes."""
-    state = read_state(weight_file(folder), ("t2m_transformer", "trans"), "a BAMM transformer")
-    rows = state["token_emb.weight"].shape[0] if "token_emb.weight" in state else 0
-    return load_transformer(folder, rows - 3)[0]
-
-
 def tokenizers(folder: Path) -> Iterator[tuple[Path, Rvq]]:
     """Every tokenizer beside a case, with the authors' training behaviour."""
     return _stored(folder, lambda path: load_rvq(path, variant="upstream")[0])
@@ -71,7 +64,7 @@ def residual_transformers(folder: Path) -> Iterator[tuple[Path, ResidualTransfor
 
 def bamm_transformers(folder: Path) -> Iterator[tuple[Path, BidirectionalTransformer]]:
     """Every BAMM transformer beside a case."""
-    return _stored(folder, _bamm)
+    return _stored(folder, lambda path: load_transformer(path)[0])
 
 
 def length_estimators(folder: Path) -> Iterator[tuple[Path, LengthEstimator]]:

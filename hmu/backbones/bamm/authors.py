@@ -7,23 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from hmu.backbones.bamm.model import Bamm
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
-from hmu.backbones.options import changed
-from hmu.backbones.tokens.authors import encoder_sizes, filled, fitting_residual, frame, load_rvq, settings
+from hmu.backbones.tokens.authors import Origin, Part, load_model
 from hmu.backbones.tokens.base import TokenBackbone
 from hmu.build import stored_class
-from hmu.checkpoints.authors import check_text, locate, read_state, read_statistics, take, weight_file
+from hmu.checkpoints.authors import Located, locate
 from hmu.checkpoints.folders import CONFIG
-from hmu.checkpoints.options import read_options
 from hmu.checkpoints.pretrained import builds, resolve
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder
 
-WHAT = "BAMM transformer"
 #: of the authors' generation script
 SAMPLING = SamplingOptions(
     guidance=4.0,
@@ -37,127 +32,63 @@ SAMPLING = SamplingOptions(
 )
 
 
-def check_family(state: Mapping[str, Tensor], codes: int, path: Path | str) -> None:
-    """Refuse what is not BAMM's; MoMask's transformer has the same names, and one class and one embedding fewer.
-
-    Args:
-        state: parameters under the authors' names.
-        codes: size ``K`` of the tokenizer's codebooks. BAMM has ``K + 3`` embeddings and ``K + 1`` classes (END).
-        path: of the file, for the message.
+def check_codes(net: BidirectionalTransformer, file: str, codes: int) -> None:
+    """Refuse a transformer of a file for a tokenizer of ``codes``: ``codes + 3`` embeddings and ``codes + 1`` classes.
 
     Raises:
-        CheckpointError: naming the family and the shapes that tell.
+        CheckpointError: it is MoMask's (the same names, one class and one embedding fewer), or another tokenizer's.
     """
-    rows = take(state, "token_emb.weight", path, WHAT).shape[0]
-    classes = take(state, "output_process.poseFinal.bias", path, WHAT).shape[0]
-    if (rows, classes) == (codes + 3, codes + 1):
-        return
-    found = f"token_emb has {rows} rows and the head {classes} classes"
-    if (rows, classes) == (codes + 2, codes):
+    shapes = f"token_emb has {net.codes + 3} rows and the head {net.codes + 1} classes"
+    if net.codes == codes - 1:
         raise CheckpointError(
-            f"{path}: {found}, no END class: this is MoMask's masked transformer (mtrans), not BAMM's; "
+            f"{file}: {shapes}, no END class: this is MoMask's masked transformer (mtrans), not BAMM's; "
             "choose backbone=momask, or give BAMM's folder"
         )
-    raise CheckpointError(
-        f"{path}: {found}, expected {codes + 3} and {codes + 1} for the tokenizer's {codes} codes; "
-        "give the transformer and the tokenizer that were trained together"
-    )
+    if net.codes != codes:
+        raise CheckpointError(
+            f"{file}: {shapes}, expected {codes + 3} and {codes + 1} for the tokenizer's {codes} codes; "
+            "give the transformer and the tokenizer that were trained together"
+        )
 
 
-def transformer_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path) -> BidirectionalOptions:
-    """Options of a transformer: sizes from its shapes, heads from its ``opt.txt``.
+def load_transformer(folder: Path | str, file: str | None = None) -> tuple[BidirectionalTransformer, Origin]:
+    """The transformer of a BAMM folder in evaluation mode, and where it came from. No parameter is ever dropped.
+
+    MoMask's may pass here: :func:`check_codes` tells it by its tokenizer.
 
     Raises:
-        CheckpointError: ``opt.txt`` lacks the heads, which no weight tells.
+        CheckpointError: one line naming the file and what was expected.
     """
-    renamed = {
-        name.replace(".blocks.", ".layers.").replace(".mlp.0.", ".linear1."): value for name, value in state.items()
-    }
-    return BidirectionalOptions(
-        **encoder_sizes(renamed, opt, path, WHAT),
-        blocks="t2mgpt" if any(name.startswith("seqTransEncoder.blocks.") for name in state) else "official",
-        max_tokens=opt.get("max_motion_length", 196) // opt.get("unit_length", 4),
+    part = Part.read(folder, file, ("t2m_transformer", "trans"), "BAMM transformer")
+    sizes = part.size("token_emb.weight", 0) - 3, part.size("token_emb.weight", 1), part.size("cond_emb.weight", 1)
+    names = {name: name.replace(".blocks.", ".layers.").replace(".mlp.0.", ".linear1.") for name in part.state}
+    options = BidirectionalOptions(
+        **part._replace(state={names[name]: value for name, value in part.state.items()}).encoder_sizes(),
+        blocks="t2mgpt" if any(name.startswith("seqTransEncoder.blocks.") for name in part.state) else "official",
+        max_tokens=part.opt.get("max_motion_length", 196) // part.opt.get("unit_length", 4),
         condition_chance=0.5,
         condition_rate=0.5,
         random_rate=0.5,
     )
-
-
-def load_transformer(
-    folder: Path | str, codes: int, file: str | None = None
-) -> tuple[BidirectionalTransformer, dict[str, Any], dict[str, Any]]:
-    """The transformer of a BAMM folder in evaluation mode, its ``opt.txt``, and its file with SHA-256.
-
-    Args:
-        folder: ``<checkpoints>/<dataset>/<name>``.
-        codes: size of the tokenizer's codebooks, which tells BAMM's files from MoMask's.
-        file: in ``model/``; None = ``net_best_fid.tar``, ``base.tar`` or ``latest.tar``, the first that is there.
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected. No parameter is ever dropped.
-    """
-    folder = Path(folder)
-    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
-    state = read_state(path, ("t2m_transformer", "trans"), f"a {WHAT}")
-    check_family(state, codes, path)
-    net = BidirectionalTransformer(
-        codes,
-        take(state, "token_emb.weight", path, WHAT).shape[1],
-        take(state, "cond_emb.weight", path, WHAT).shape[1],
-        transformer_options(state, opt, path),
-    )
-    net, loaded = filled(net, state, path)
-    return net, opt, loaded
+    return part.fill(BidirectionalTransformer(*sizes, options))
 
 
 def load_authors(
-    folder: Path | str,
-    masked_name: str,
-    *,
-    masked_file: str | None = None,
-    rvq_name: str | None = None,
-    residual_name: str | None = None,
-    text: TextEncoder | None = None,
-    sampling: SamplingOptions | Mapping[str, Any] | None = None,
-    unlearn: str = "both",
-    variant: str = "default",
+    folder: Path | str, masked_name: str, *, masked_file: str | None = None, sampling: Any = None, **options: Any
 ) -> Bamm:
     """A BAMM model from the authors' folders.
 
     Args:
         folder: ``<checkpoints>/<dataset>``, which holds the model folders.
         masked_name: folder of BAMM's transformer; ``masked_file``: a file in its ``model/``.
-        rvq_name: folder of the tokenizer, unless the transformer's ``opt.txt`` names it.
-        residual_name: folder of the residual transformer; None = ``rtrans``, or the only one of that tokenizer.
-        text: prompt encoder (the published model: CLIP ViT-B/32, pooled); None = only ready-made conditions.
-        sampling, unlearn, variant: see :class:`Bamm`.
+        sampling: changes to the authors'.
+        options: see :func:`~hmu.backbones.tokens.authors.load_model`.
 
     Raises:
         CheckpointError: one line naming the file and what was expected; MoMask's transformer is refused by name.
     """
-    folder = Path(folder)
-    rvq_name = rvq_name or read_options(folder / masked_name / "opt.txt").get("vq_name", "")
-    rvq, rvq_origin = load_rvq(folder / rvq_name, variant=variant)
-    masked, opt, masked_origin = load_transformer(folder / masked_name, rvq.options.codes, masked_file)
-    residual, residual_origin = fitting_residual(folder, rvq_name, residual_name, rvq)
-    check_text(masked.text_width, text, masked_origin["file"])
-    model = frame(
-        Bamm,
-        features=rvq.features,
-        text=text,
-        rvq=rvq.options,
-        masked=masked.options,
-        residual=residual.options,
-        sampling=changed(SAMPLING, sampling),
-        unlearn=unlearn,
-        variant=variant,
-        text_width=masked.text_width,
-        **settings(opt),
-    )
-    model.assemble(rvq, masked, residual)
-    model.statistics.assign(*read_statistics(folder / rvq_name / "meta", rvq.features))
-    model.origin = {"format": "bamm-authors", "masked": masked_origin, "residual": residual_origin, "rvq": rvq_origin}
-    return model
+    place = Located(Path(folder), masked_name, masked_file)
+    return load_model(Bamm, place, load_transformer, check_codes, sampling=SAMPLING, changes=sampling, **options)
 
 
 def load_donor(origin: str, text: TextEncoder | None) -> TokenBackbone[Any]:
@@ -191,10 +122,9 @@ def borrow(origin: str, options: Mapping[str, Any]) -> Bamm:
     """
     donor = load_donor(origin, options.get("text"))
     own = {name: options[name] for name in ("masked", "sampling", "unlearn", "variant") if name in options}
-    kept = ("features", "text", "rvq", "residual", "fps", "min_frames", "max_frames", "feat_bias", "text_width")
+    kept = ("features", "text", "fps", "min_frames", "max_frames", "feat_bias", "text_width")
     shared = {name: getattr(donor, name) for name in kept}
-    shared |= {"rvq": donor.rvq.options, "residual": donor.residual.options}
-    model = Bamm(**shared, **own, borrowed=True)
+    model = Bamm(rvq=donor.rvq.options, residual=donor.residual.options, **shared, **own, borrowed=True)
     model.assemble(donor.rvq, model.masked, donor.residual)
     model.statistics.load_state_dict(donor.statistics.state_dict())
     model.origin = {"format": "hmu", "tokenizer": donor.origin}
@@ -218,7 +148,7 @@ def build(
             (``<checkpoints>/<dataset>/<name>``) or a file in its ``model/``; ``asset:<folder>`` for a packaged one.
         rvq_from: without a checkpoint: a trained MoMask or BAMM of ours whose tokenizer, residual transformer,
             statistics and text encoder are used again, so that only the stage ``masked`` is left to train.
-        rvq_name, residual_name: the authors' folders, see :func:`load_authors`.
+        rvq_name, residual_name: the authors' folders, see :func:`~hmu.backbones.tokens.authors.load_model`.
         options: arguments of :class:`Bamm`. With a checkpoint its own are used, but for ``text`` (unless the folder
             stores one), ``sampling``, ``unlearn`` and ``variant``.
 

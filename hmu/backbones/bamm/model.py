@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,9 @@ from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.base import State, Target
 from hmu.backbones.draws import Draws
 from hmu.backbones.modes import evaluating
-from hmu.backbones.options import parse, require
+from hmu.backbones.options import require
 from hmu.backbones.tokens.base import Prompts
-from hmu.backbones.tokens.generation import TokenGenerator
+from hmu.backbones.tokens.generation import Spans, TokenGenerator
 from hmu.backbones.tokens.objectives import drop_texts
 from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
@@ -35,7 +35,6 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
     """MoMask's tokenizer and residual transformer around a transformer that also finds where a motion ends.
 
     Args:
-        masked, sampling: see :mod:`hmu.backbones.bamm.options` (mappings are accepted).
         min_frames, max_frames: limits of a generated clip; the model may not end one sooner.
         variant: ``default``, or ``upstream`` for the authors' behaviour: MoMask's, and in the second pass all scores
             tie and known tokens are overwritten on the way; a motion may end at once; editing ignores the text.
@@ -51,7 +50,7 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
     name = "bamm"
     stages = ("rvq", "masked", "residual")
     stored = ("statistics", "rvq", "masked", "residual", "text")
-    sampling: SamplingOptions
+    transformer, options = BidirectionalTransformer, (BidirectionalOptions, SamplingOptions)
 
     def __init__(
         self,
@@ -70,18 +69,11 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
         text_width: int | None = None,
         borrowed: bool = False,
     ) -> None:
+        limits = (min_frames, max_frames)
         super().__init__(
-            features, text, rvq, residual, fps, min_frames, max_frames, feat_bias, unlearn, variant, text_width
+            features, text, rvq, masked, residual, sampling, fps, *limits, feat_bias, unlearn, variant, text_width
         )
         self.borrowed = borrowed
-        self.sampling = parse(SamplingOptions, sampling, "sampling")
-        options, tokenizer, layers = (
-            parse(BidirectionalOptions, masked, "masked"),
-            self.fresh_rvq(),
-            self.fresh_residual(),
-        )
-        net = BidirectionalTransformer(self.tokens.codes, self.tokens.code_dim, self.text_width, options)
-        self.assemble(tokenizer, net, layers)
 
     def assemble(self, rvq: Rvq, masked: BidirectionalTransformer, residual: ResidualTransformer) -> None:
         """Consist of these parts.
@@ -150,14 +142,11 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
             logits.append(F.pad(codes, (0, 1), value=NEVER))
         return torch.stack(logits, 2)
 
-    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """See :meth:`TokenBackbone.stage_loss`.
+    def masked_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Cross-entropy of every token and END, averaged per clip and then over clips, under condition dropout.
 
-        ``masked``: cross-entropy of every token and END, averaged per clip and then over clips, under condition
-        dropout. The authors' training of the residual transformer cannot run in their repository; here it is MoMask's.
+        (The authors' training of the residual transformer cannot run in their repository; here it is MoMask's.)
         """
-        if self.known_stage(stage) != "masked":
-            return super().stage_loss(stage, batch, generator)
         _, _, hidden = self._hide(self.encode_target(batch), generator)
         text = drop_texts(self.vectors(batch.texts), self.masked.options.cond_drop, Draws(generator))
         return masked_terms(self.masked(hidden.ids, text, hidden.conditions)[:, :-1], hidden)
@@ -220,9 +209,9 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
                 tokens = self.check_lengths(lengths, self.longest) // self.unit_length
                 text = self.matched(condition, len(tokens))
             base, tokens, streams = self._base(text, tokens, self.sampling, guidance, generator, steps or 2)
-            ids = self.residual_tokens(base, text, tokens, guidance, streams)
             frames = tokens * self.unit_length
-            return self.decode(ids, frames, generator)[:, : int(frames.max())], frames
+            motion = self.finish(base, text, tokens, guidance, streams, generator)
+            return motion[:, : int(frames.max())], frames
 
     def _base(
         self,
@@ -267,46 +256,16 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
             options = replace(self.sampling, temperature=0.0) if greedy else self.sampling
             return self._base(self.vectors(condition), None, options, None, generator, 1)[1] * self.unit_length
 
-    def inpaint(
-        self,
-        motion: Tensor,
-        lengths: Tensor,
-        edit: Tensor | Sequence[tuple[int, int]],
-        condition: Prompts,
-        *,
-        guidance: float | None = None,
-        generator: torch.Generator | None = None,
-        steps: int | None = None,
-    ) -> Tensor:
-        """Generate the marked spans of given motions anew, under prompts and with all other tokens in sight.
+    def refilled(self, spans: Spans, guidance: float | None, steps: int | None, streams: ClipStreams) -> Tensor:
+        """See :meth:`TokenGenerator.refilled`: one pass with all other tokens in sight, whatever ``steps``.
 
-        The other tokens stay in all layers (``upstream``: in the base layer only, and the text is ignored). The
-        arguments are those of MoMask's; there is one pass, whatever ``steps``.
-
-        Raises:
-            ConfigError: for impossible lengths or spans.
+        ``upstream``: the text is ignored.
         """
-        with evaluating(self.rvq, self.generator, self.text):
-            net, options, upstream = self.masked, self.sampling, self.variant == "upstream"
-            spans = self.spans(motion, lengths, edit, condition, self.longest)
-            tokens, places = spans.lengths // self.unit_length, spans.known.shape[1]
-            shown = length_mask(tokens + 1, places + 1) & ~F.pad(spans.editable, (0, 1))
-            start = with_end(F.pad(spans.known[..., 0].clamp_min(0), (0, 1)), tokens, net.end_id)
-            streams = ClipStreams(tokens, generator)
-            noise = draw_noise(streams, places, net.codes).second
-            asked = options.refine_guidance if guidance is None else float(guidance)
-            scale = 0.0 if upstream else options.guidance if asked is None else asked
-            drawn = refine_pass(
-                net, start, shown, spans.text, places=places, scale=scale, noise=noise, temperature=options.temperature
-            )
-            ids = self.residual_tokens(
-                drawn.ids[:, :-1], spans.text, tokens, guidance, streams, spans.known, spans.editable
-            )
-            return self.decode(ids, spans.lengths, generator)
-
-    # -- handles -----------------------------------------------------------------------------------
-    @property
-    def adapter_targets(self) -> list[str]:
-        """All query, key, value and output projections of the treated transformers."""
-        own = [f"masked.{name}" for name in self.masked.attention_linears()] if "masked" in self.parts else []
-        return own + [name for name in super().adapter_targets if name.startswith("residual.")]
+        net, options, places = self.masked, self.sampling, spans.known.shape[1]
+        shown = length_mask(spans.tokens + 1, places + 1) & ~F.pad(spans.editable, (0, 1))
+        start = with_end(F.pad(spans.known[..., 0].clamp_min(0), (0, 1)), spans.tokens, net.end_id)
+        asked = options.refine_guidance if guidance is None else float(guidance)
+        scale = 0.0 if self.variant == "upstream" else options.guidance if asked is None else asked
+        noise, heat = draw_noise(streams, places, net.codes).second, options.temperature
+        drawn = refine_pass(net, start, shown, spans.text, places=places, scale=scale, noise=noise, temperature=heat)
+        return drawn.ids[:, :-1]

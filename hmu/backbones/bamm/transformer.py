@@ -11,46 +11,53 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.bamm.blocks import Memory, Remembering, Stack, causal
 from hmu.backbones.bamm.options import BidirectionalOptions
-from hmu.backbones.tokens.encoder import (
-    InputProcess,
-    OutputProcess,
-    Positions,
-    combine_branches,
-    guidance_branches,
-    initialise,
-    repeat_rows,
-)
+from hmu.backbones.tokens.encoder import Memory, SelfAttention, Stack, repeat_rows
+from hmu.backbones.tokens.transformer import TokenTransformer
 
 
-class BidirectionalTransformer(nn.Module):
-    """Predicts motion tokens and where the motion ends.
+class GptAttention(SelfAttention):
+    """Under the names of the ``t2mgpt`` checkpoints, whose projections are not fused."""
+
+    names = ("query", "key", "value", "proj")
+    fused = False
+
+
+class PreNormBlock(nn.Module):
+    """Attention and feed-forward, each on a normalised input; nothing is normalised at the end (T2M-GPT)."""
+
+    def __init__(self, sizes: BidirectionalOptions) -> None:
+        super().__init__()
+        width, ff = sizes.latent_dim, sizes.ff_size
+        self.ln1, self.ln2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = GptAttention(width, sizes.n_heads, sizes.dropout)
+        self.mlp = nn.Sequential(nn.Linear(width, ff), nn.GELU(), nn.Linear(ff, width), nn.Dropout(sizes.dropout))
+        self.dropout = nn.Dropout(sizes.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, start: int = 0) -> Tensor:
+        """Same shape as ``x`` ``(rows, places, width)``; arguments of :meth:`SelfAttention.forward`."""
+        x = x + self.dropout(self.attn(self.ln1(x), mask, memory, start))
+        return x + self.mlp(self.ln2(x))
+
+
+def causal(places: int, device: torch.device) -> Tensor:
+    """True where a row may look at a column: itself and what precedes it; ``(1, 1, places, places)``."""
+    return torch.ones(places, places, dtype=torch.bool, device=device).tril()[None, None]
+
+
+class BidirectionalTransformer(TokenTransformer):
+    """Predicts motion tokens and where the motion ends; row ``t`` of its logits predicts token ``t``, the last nothing.
 
     Args:
         codes: size of the first codebook, ``K``. Ids beyond: END ``K``, pad ``K + 1``, and an unused ``K + 2``.
-        code_dim: width of a token's embedding.
-        text_width: width of the one vector that stands for the text; a zero vector is "no text".
-        options: sizes, see :class:`~hmu.backbones.bamm.options.BidirectionalOptions`.
+        code_dim, text_width, options: see :class:`~hmu.backbones.tokens.transformer.TokenTransformer`.
     """
 
     def __init__(self, codes: int, code_dim: int, text_width: int, options: BidirectionalOptions) -> None:
-        super().__init__()
-        self.codes, self.code_dim, self.text_width, self.options = codes, code_dim, text_width, options
-        self.end_id, self.pad_id = codes, codes + 1
-        width = options.latent_dim
-        self.input_process = InputProcess(code_dim, width)
-        self.position_enc = Positions(width, options.positions, options.dropout)
-        self.seqTransEncoder = Stack(options)
-        self.cond_emb = nn.Linear(text_width, width)
-        self.output_process = OutputProcess(width, codes + 1)
-        self.token_emb = nn.Embedding(codes + 3, code_dim)
-        initialise(self)
-
-    # -- pieces ------------------------------------------------------------------------------------
-    def table(self) -> Tensor:
-        """Every token's input ``(codes + 3, width)``; computed once for all places of a pass."""
-        return self.input_process(self.token_emb.weight)
+        post = options.blocks == "official"
+        stack = Stack(options) if post else Stack(options, PreNormBlock, "blocks")
+        super().__init__(codes, codes + 1, code_dim, text_width, options, stack)
+        self.options, self.end_id, self.pad_id = options, codes, codes + 1
 
     def _placed(self, x: Tensor, start: int) -> Tensor:
         positions = self.position_enc.pe[start : start + x.shape[1], 0]
@@ -73,8 +80,9 @@ class BidirectionalTransformer(nn.Module):
         rows, columns = known[:, None, :, None], known[:, None, None, :]
         return torch.where(rows, columns, columns | causal(known.shape[1], known.device))
 
-    # -- whole sequences ---------------------------------------------------------------------------
-    def features(self, ids: Tensor, text: Tensor, conditions: Tensor | None = None) -> Tensor:
+    def features(  # type: ignore[override]
+        self, ids: Tensor, text: Tensor, conditions: Tensor | None = None
+    ) -> Tensor:
         """What enters the last linear layer, ``(rows, tokens + 1, width)``.
 
         Args:
@@ -87,29 +95,14 @@ class BidirectionalTransformer(nn.Module):
         mask = mask if len(mask) == 1 else repeat_rows(mask, len(text))
         return self.output_process.features(self.seqTransEncoder(x, mask))
 
-    def forward(self, ids: Tensor, text: Tensor, conditions: Tensor | None = None) -> Tensor:
-        """Logits ``(rows, tokens + 1, codes + 1)``: row ``t`` predicts token ``t``, the last one nothing trained.
-
-        Arguments as for :meth:`features`.
-        """
-        return self.output_process.poseFinal(self.features(ids, text, conditions))
-
-    def guided(self, ids: Tensor, text: Tensor, scale: float, conditions: Tensor | None = None) -> Tensor:
-        """Guided logits ``(batch, tokens + 1, codes + 1)``, both branches in one pass (the last layer is affine)."""
-        features = self.features(ids, guidance_branches(text, scale), conditions)
-        return self.output_process.poseFinal(combine_branches(features, len(text), scale))
-
-    # -- one place after the other -----------------------------------------------------------------
     def memories(self, rows: int, places: int) -> list[Memory]:
-        """Empty memories for :meth:`read`."""
-        return self.seqTransEncoder.memories(rows, places, self.cond_emb.weight)
+        """Empty memories for :meth:`read`: of ``rows`` sequences of at most ``places``."""
+        heads, width = self.options.n_heads, self.options.latent_dim // self.options.n_heads
+        return [Memory(rows, heads, places, width, self.cond_emb.weight) for _ in range(self.options.n_layers)]
 
     def read(self, x: Tensor, memories: list[Memory], start: int, mask: Tensor | None = None) -> Tensor:
-        """Hidden states of embedded places ``x`` from ``start`` on, given what the memories hold of others."""
-        return self.seqTransEncoder(x, mask, memories, start)
+        """Hidden states of embedded places ``x`` ``(rows, places, width)`` from ``start`` on.
 
-    # -- handles -----------------------------------------------------------------------------------
-    def attention_linears(self) -> list[str]:
-        """Names of all query, key, value and output projections."""
-        found = ((name, part) for name, part in self.named_modules() if isinstance(part, Remembering))
-        return [f"{name}.{leaf}" for name, part in found for leaf in part.names]
+        The places before are those that ``memories`` hold; ``mask`` as in :meth:`SelfAttention.forward`.
+        """
+        return self.seqTransEncoder(x, mask, memories, start)

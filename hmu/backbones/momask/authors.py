@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import PUBLISHED_LENGTH, LengthOptions, SamplingOptions
-from hmu.backbones.options import changed
-from hmu.backbones.tokens.authors import encoder_sizes, filled, fitting_residual, frame, load_rvq, settings
+from hmu.backbones.tokens.authors import Origin, Part, load_model
 from hmu.backbones.tokens.options import TransformerOptions
-from hmu.checkpoints.authors import Located, check_text, locate, read_state, read_statistics, take, weight_file
-from hmu.checkpoints.options import read_options
+from hmu.checkpoints.authors import Located, load_strictly, locate, read_state, source, take, weight_file
 from hmu.checkpoints.pretrained import builds
 from hmu.errors import CheckpointError
-from hmu.text.base import TextEncoder
 
 LENGTH_FOLDER, LENGTH_FILES = "length_estimator", ("finest.tar", "latest.tar")
 #: of the authors' generation script
@@ -33,19 +29,19 @@ SAMPLING = SamplingOptions(
 )
 
 
-def check_codes(path: Path | str, classes: int, codes: int) -> None:
-    """Refuse a masked transformer of ``classes`` for a tokenizer of ``codes``.
+def check_codes(net: MaskedTransformer, file: str, codes: int) -> None:
+    """Refuse a transformer of a file for a tokenizer of ``codes``.
 
     Raises:
         CheckpointError: it is BAMM's, whose head has one class more, or another tokenizer's.
     """
-    if classes == codes + 1:
-        raise CheckpointError(f"{path}: holds a BAMM transformer (its head has an end class): choose backbone=bamm")
-    if classes != codes:
-        raise CheckpointError(f"{path}: has {classes} codes, its tokenizer {codes}; name the one it was made with")
+    if net.codes == codes + 1:
+        raise CheckpointError(f"{file}: holds a BAMM transformer (its head has an end class): choose backbone=bamm")
+    if net.codes != codes:
+        raise CheckpointError(f"{file}: has {net.codes} codes, its tokenizer {codes}; name the one it was made with")
 
 
-def load_masked(folder: Path | str, file: str | None = None) -> tuple[MaskedTransformer, dict[str, Any]]:
+def load_masked(folder: Path | str, file: str | None = None) -> tuple[MaskedTransformer, Origin]:
     """A masked transformer from its folder, in evaluation mode, and where it came from.
 
     A BAMM transformer may pass here: :func:`check_codes` tells it by its tokenizer.
@@ -53,29 +49,26 @@ def load_masked(folder: Path | str, file: str | None = None) -> tuple[MaskedTran
     Raises:
         CheckpointError: one line naming the file and what was expected.
     """
-    folder, what = Path(folder), "MoMask masked transformer (mtrans)"
-    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
-    state = read_state(path, ("t2m_transformer",), f"a {what}")
-    if "trans" in opt:
-        raise CheckpointError(f"{path}: holds a BAMM transformer (its opt.txt has 'trans'): choose backbone=bamm")
-    tokens, code_dim = take(state, "token_emb.weight", path, what).shape
-    text_width = take(state, "cond_emb.weight", path, what).shape[1]
-    options = TransformerOptions(**encoder_sizes(state, opt, path, what))
-    return filled(MaskedTransformer(tokens - 2, code_dim, text_width, options), state, path)
+    part = Part.read(folder, file, ("t2m_transformer",), "MoMask masked transformer (mtrans)")
+    if "trans" in part.opt:
+        raise CheckpointError(f"{part.path}: holds a BAMM transformer (its opt.txt has 'trans'): choose backbone=bamm")
+    sizes = part.size("token_emb.weight", 0) - 2, part.size("token_emb.weight", 1), part.size("cond_emb.weight", 1)
+    return part.fill(MaskedTransformer(*sizes, TransformerOptions(**part.encoder_sizes())))
 
 
-def load_length(folder: Path | str, file: str | None = None) -> tuple[LengthEstimator, dict[str, Any]]:
+def load_length(folder: Path | str, file: str | None = None) -> tuple[LengthEstimator, Origin]:
     """A length estimator from its folder (it has no ``opt.txt``), in evaluation mode, and where it came from.
 
     Raises:
         CheckpointError: one line naming the file and what was expected.
     """
-    path = weight_file(Path(folder), file, LENGTH_FILES)
-    state, what = read_state(path, ("estimator",), "a length estimator"), "length estimator"
-    weights = [take(state, f"output.{layer}.weight", path, what) for layer in (0, 4, 8, 11)]
-    hidden = tuple(weight.shape[0] for weight in weights[:3])
-    options = LengthOptions(classes=weights[3].shape[0], hidden=hidden, dropout=PUBLISHED_LENGTH.dropout)
-    return filled(LengthEstimator(weights[0].shape[1], options), state, path)
+    path, what = weight_file(Path(folder), file, LENGTH_FILES), "length estimator"
+    state = read_state(path, ("estimator",), f"a {what}")
+    first, *others = (take(state, f"output.{layer}.weight", path, what).shape for layer in (0, 4, 8, 11))
+    hidden = (first[0], *(shape[0] for shape in others[:2]))
+    model = LengthEstimator(first[1], LengthOptions(others[2][0], hidden, PUBLISHED_LENGTH.dropout))
+    load_strictly(model, state, path)
+    return model.eval(), source(path)
 
 
 def load_authors(
@@ -83,64 +76,31 @@ def load_authors(
     masked_name: str = "mtrans",
     *,
     masked_file: str | None = None,
-    rvq_name: str | None = None,
-    residual_name: str | None = None,
     length_name: str | None = None,
-    text: TextEncoder | None = None,
-    sampling: SamplingOptions | Mapping[str, Any] | None = None,
-    unlearn: str = "both",
-    variant: str = "default",
+    sampling: Any = None,
+    **options: Any,
 ) -> MoMask:
     """A MoMask model from the authors' folders.
 
     Args:
         folder: ``<checkpoints>/<dataset>``, which holds the model folders.
         masked_name: folder of the masked transformer; ``masked_file``: a file in its ``model/``.
-        rvq_name: folder of the tokenizer, unless the masked transformer's ``opt.txt`` names it.
-        residual_name: folder of the residual transformer; None = ``rtrans``, or the only one of that tokenizer.
         length_name: folder of the length estimator; None = ``length_estimator`` where that exists.
-        text: prompt encoder (the published model: CLIP ViT-B/32, pooled); None = only ready-made conditions.
-        sampling, unlearn, variant: see :class:`MoMask`.
+        sampling: changes to the authors'.
+        options: see :func:`~hmu.backbones.tokens.authors.load_model`.
 
     Raises:
         CheckpointError: one line naming the file and what was expected.
     """
     folder = Path(folder)
-    opt = read_options(folder / masked_name / "opt.txt")
-    rvq_name = rvq_name or opt.get("vq_name", "")
-    masked, masked_origin = load_masked(folder / masked_name, masked_file)
-    rvq, rvq_origin = load_rvq(folder / rvq_name, variant=variant)
-    check_codes(masked_origin["file"], masked.codes, rvq.options.codes)
-    residual, residual_origin = fitting_residual(folder, rvq_name, residual_name, rvq)
-    length_folder = folder / (length_name or LENGTH_FOLDER)
-    there = length_name is not None or any((length_folder / "model" / name).is_file() for name in LENGTH_FILES)
-    length, length_origin = load_length(length_folder) if there else (None, None)
-    text_width = masked.cond_emb.in_features
-    check_text(text_width, text, masked_origin["file"])
-    model = frame(
-        MoMask,
-        features=rvq.features,
-        text=text,
-        rvq=rvq.options,
-        masked=masked.options,
-        residual=residual.options,
-        length=None if length is None else length.options,
-        sampling=changed(SAMPLING, sampling),
-        unlearn=unlearn,
-        variant=variant,
-        text_width=text_width,
-        **settings(opt),
-    )
-    model.assemble(rvq, masked, residual)
+    place, beside = Located(folder, masked_name, masked_file), folder / (length_name or LENGTH_FOLDER)
+    there = length_name is not None or any((beside / "model" / name).is_file() for name in LENGTH_FILES)
+    length, origin = load_length(beside) if there else (None, None)
+    options["length"] = None if length is None else length.options
+    model = load_model(MoMask, place, load_masked, check_codes, sampling=SAMPLING, changes=sampling, **options)
     model.length = length
-    model.statistics.assign(*read_statistics(folder / rvq_name / "meta", rvq.features))
-    model.origin = {
-        "format": "momask-authors",
-        "masked": masked_origin,
-        "residual": residual_origin,
-        "rvq": rvq_origin,
-        **({} if length_origin is None else {"length": length_origin}),
-    }
+    if origin is not None:
+        model.origin["length"] = origin
     return model
 
 

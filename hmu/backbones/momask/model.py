@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from hmu.backbones.momask.options import PUBLISHED_LENGTH, LengthOptions, Sampli
 from hmu.backbones.momask.sampling import decode_base
 from hmu.backbones.options import parse, require
 from hmu.backbones.tokens.base import Prompts
-from hmu.backbones.tokens.generation import TokenGenerator
+from hmu.backbones.tokens.generation import Spans, TokenGenerator
 from hmu.backbones.tokens.objectives import drop_texts, token_terms
 from hmu.backbones.tokens.options import ResidualOptions, RvqOptions, TransformerOptions
 from hmu.backbones.tokens.sampling import ClipStreams, TopDraw
@@ -31,8 +31,7 @@ class MoMask(TokenGenerator[MaskedTransformer]):
     """Tokenizer, masked transformer, residual transformer, length estimator, text encoder, and motion statistics.
 
     Args:
-        masked, length, sampling: see :mod:`hmu.backbones.momask.options` (mappings are accepted); ``length`` None = no
-            estimator.
+        length: see :mod:`hmu.backbones.momask.options` (a mapping is accepted); None = no estimator.
         variant: ``default``, or ``upstream`` for the authors' behaviour: padding is read by encoder and decoder and
             counted when positions are masked, the residual transformer may predict "padding" inside a motion, and the
             codebooks train as in :class:`~hmu.backbones.tokens.quantizer.ResidualQuantizer`.
@@ -46,7 +45,7 @@ class MoMask(TokenGenerator[MaskedTransformer]):
     name = "momask"
     stages = ("rvq", "masked", "residual", "length")
     stored = ("statistics", "rvq", "masked", "residual", "length", "text")
-    sampling: SamplingOptions
+    transformer, options = MaskedTransformer, (TransformerOptions, SamplingOptions)
 
     def __init__(
         self,
@@ -65,16 +64,13 @@ class MoMask(TokenGenerator[MaskedTransformer]):
         variant: str,
         text_width: int | None = None,
     ) -> None:
+        limits = (min_frames, max_frames)
         super().__init__(
-            features, text, rvq, residual, fps, min_frames, max_frames, feat_bias, unlearn, variant, text_width
+            features, text, rvq, masked, residual, sampling, fps, *limits, feat_bias, unlearn, variant, text_width
         )
-        self.sampling = parse(SamplingOptions, sampling, "sampling")
         self.length_options = PUBLISHED_LENGTH if length is None else parse(LengthOptions, length, "length")
         longest = max_frames // self.unit_length
         require(longest < self.length_options.classes, f"backbone.length.classes: expected more than {longest}")
-        tokenizer, options = self.fresh_rvq(), parse(TransformerOptions, masked, "masked")
-        transformer = MaskedTransformer(self.tokens.codes, self.tokens.code_dim, self.text_width, options)
-        self.assemble(tokenizer, transformer, self.fresh_residual())
         self.length = None if length is None else LengthEstimator(self.text_width, self.length_options)
 
     # -- training ----------------------------------------------------------------------------------
@@ -108,13 +104,7 @@ class MoMask(TokenGenerator[MaskedTransformer]):
             logits.append(self.residual_logits(inputs, text, state.valid))
         return torch.stack(logits, 2)
 
-    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """See :meth:`TokenBackbone.stage_loss`; ``length`` is the cross-entropy of the number of tokens."""
-        if self.known_stage(stage) == "length":
-            return self._length_loss(batch)
-        return self._masked_loss(batch, generator) if stage == "masked" else super().stage_loss(stage, batch, generator)
-
-    def _masked_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def masked_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Cross-entropy over all masked positions of the batch, under condition dropout."""
         ids, valid = self.token_ids(self.encode_target(batch))
         draws, text = Draws(generator), self.vectors(batch.texts)
@@ -122,7 +112,8 @@ class MoMask(TokenGenerator[MaskedTransformer]):
         logits = self.masked(inputs, drop_texts(text, self.masked.options.cond_drop, draws), valid)
         return token_terms(logits, asked)
 
-    def _length_loss(self, batch: MotionBatch) -> dict[str, Tensor]:
+    def length_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Cross-entropy of the number of tokens, and how many frames the most likely one is off."""
         text, tokens = self.vectors(batch.texts).detach(), batch.lengths // self.unit_length
         logits = self.need_length()(text)
         error = (logits.detach().argmax(1) - tokens).abs().float().mean() * self.unit_length
@@ -161,27 +152,29 @@ class MoMask(TokenGenerator[MaskedTransformer]):
             ConfigError: for lengths that are not positive multiples of 4, or not one per prompt.
         """
         with evaluating(self.rvq, self.generator, self.text):
-            lengths = self.check_lengths(lengths, self.longest)
-            text = self.matched(condition, len(lengths))
-            ids = self._tokens(text, lengths, guidance, generator, steps)
-            return self.decode(ids, lengths, generator)
+            tokens = self.check_lengths(lengths, self.longest) // self.unit_length
+            text, streams = self.matched(condition, len(tokens)), ClipStreams(tokens, generator)
+            ids = self._base(text, tokens, guidance, steps, streams)
+            return self.finish(ids, text, tokens, guidance, streams, generator)
 
-    def _tokens(
+    def refilled(self, spans: Spans, guidance: float | None, steps: int | None, streams: ClipStreams) -> Tensor:
+        """See :meth:`TokenGenerator.refilled`."""
+        return self._base(spans.text, spans.tokens, guidance, steps, streams, spans.known[..., 0], spans.editable)
+
+    def _base(
         self,
         text: Tensor,
-        lengths: Tensor,
+        tokens: Tensor,
         guidance: float | None,
-        generator: torch.Generator | None,
         steps: int | None,
+        streams: ClipStreams,
         known: Tensor | None = None,
         editable: Tensor | None = None,
     ) -> Tensor:
-        """Ids ``(batch, tokens, layers)``; with ``known`` ids only the ``editable`` positions are generated."""
-        options, tokens = self.sampling, lengths // self.unit_length
-        valid, streams = length_mask(tokens, int(tokens.max())), ClipStreams(tokens, generator)
-        base = decode_base(
+        options, valid = self.sampling, length_mask(tokens, int(tokens.max()))
+        return decode_base(
             self.masked,
-            torch.zeros_like(valid, dtype=torch.long) if known is None else known[..., 0],
+            torch.zeros_like(valid, dtype=torch.long) if known is None else known,
             text,
             valid,
             TopDraw(options.thres, options.temperature, streams),
@@ -190,7 +183,6 @@ class MoMask(TokenGenerator[MaskedTransformer]):
             editable=editable,
             variant=self.variant,
         )
-        return self.residual_tokens(base, text, tokens, guidance, streams, known, editable)
 
     def estimate_lengths(
         self, condition: Prompts, generator: torch.Generator | None = None, greedy: bool = False
@@ -205,36 +197,3 @@ class MoMask(TokenGenerator[MaskedTransformer]):
         with evaluating(self.length, self.text):
             limits = -(-self.min_frames // self.unit_length), self.max_frames // self.unit_length
             return self.length.draw(self.vectors(condition), *limits, generator, greedy) * self.unit_length
-
-    def inpaint(
-        self,
-        motion: Tensor,
-        lengths: Tensor,
-        edit: Tensor | Sequence[tuple[int, int]],
-        condition: Prompts,
-        *,
-        guidance: float | None = None,
-        generator: torch.Generator | None = None,
-        steps: int | None = None,
-    ) -> Tensor:
-        """Generate the marked spans of given motions anew, under prompts; the other tokens stay in all layers.
-
-        The frames outside the spans come out as the tokenizer reconstructs them. (The authors keep only the base layer
-        outside the spans and draw all residual layers anew: ``variant: upstream``.)
-
-        Args:
-            motion: real units ``(batch, frames, features)``. lengths: frames per clip, multiples of 4.
-            edit: see :func:`~hmu.backbones.tokens.generation.token_spans`.
-            condition: one prompt per clip, or one for all.
-            guidance, generator, steps: as for :meth:`sample`.
-
-        Returns:
-            Motions in real units ``(batch, max(lengths), features)``, zero beyond each length.
-
-        Raises:
-            ConfigError: for impossible lengths or spans.
-        """
-        with evaluating(self.rvq, self.generator, self.text):
-            spans = self.spans(motion, lengths, edit, condition, self.longest)
-            ids = self._tokens(spans.text, spans.lengths, guidance, generator, steps, spans.known, spans.editable)
-            return self.decode(ids, spans.lengths, generator)

@@ -1,68 +1,105 @@
-"""Reading the tokenizer and the residual transformer from the authors' folders, which MoMask and BAMM share.
+"""The authors' folders of MoMask and BAMM: tokenizer, residual transformer, and the model that parts are put into.
 
 What an ``opt.txt`` lacks takes the authors' own default, which is stated here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from hmu.backbones.options import changed
 from hmu.backbones.statistics import Statistics
 from hmu.backbones.tokens.base import TokenBackbone
 from hmu.backbones.tokens.encoder import from_authors
 from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.rvq import Rvq
-from hmu.checkpoints.authors import State, count, load_strictly, read_state, source, take, weight_file
+from hmu.checkpoints.authors import (
+    Located,
+    State,
+    check_text,
+    count,
+    load_strictly,
+    read_state,
+    read_statistics,
+    source,
+    take,
+    weight_file,
+)
 from hmu.checkpoints.options import read_options
 from hmu.errors import CheckpointError
+from hmu.text.base import TextEncoder
 
-EMA = ("code_sum", "code_count")  # buffers of ours that the authors' files do not have
 N = TypeVar("N", bound=nn.Module)
+B = TypeVar("B", bound=TokenBackbone[Any])
+Origin = dict[str, Any]  # a file and its SHA-256
 
 
-def encoder_sizes(state: Mapping[str, Any], opt: Mapping[str, Any], path: Path, what: str) -> dict[str, Any]:
-    """Keyword arguments of :class:`~hmu.backbones.tokens.options.TransformerOptions` for a checkpoint.
+class Part(NamedTuple):
+    """A weight file and the ``opt.txt`` of its folder; ``what`` says in messages what was expected."""
 
-    Raises:
-        CheckpointError: a parameter or the number of heads is missing.
-    """
-    if "n_heads" not in opt:
-        raise CheckpointError(f"{path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt")
-    return {
-        "latent_dim": take(state, "cond_emb.weight", path, what).shape[0],
-        "n_heads": opt["n_heads"],
-        "n_layers": count(state, r"seqTransEncoder\.layers\.(\d+)\."),
-        "ff_size": take(state, "seqTransEncoder.layers.0.linear1.weight", path, what).shape[0],
-        "dropout": opt.get("dropout", 0.2),
-        "cond_drop": opt.get("cond_drop_prob", 0.1),
-        "positions": take(state, "position_enc.pe", path, what).shape[0],
-    }
+    opt: Mapping[str, Any]
+    state: State
+    path: Path
+    what: str
+
+    @classmethod
+    def read(cls, folder: Path | str, file: str | None, keys: tuple[str, ...], what: str) -> Part:
+        """The part of a folder, its weights under one of ``keys``; ``file``: in its ``model/``.
+
+        Raises:
+            CheckpointError: one line naming the file and what was expected.
+        """
+        folder = Path(folder)
+        opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
+        return cls(opt, read_state(path, keys, f"a {what}"), path, what)
+
+    def size(self, name: str, axis: int) -> int:
+        """The length of a parameter along an axis; a missing parameter is refused."""
+        return take(self.state, name, self.path, self.what).shape[axis]
+
+    def encoder_sizes(self) -> dict[str, Any]:
+        """Arguments of :class:`~hmu.backbones.tokens.options.TransformerOptions`.
+
+        Raises:
+            CheckpointError: a parameter or the number of heads is missing.
+        """
+        if "n_heads" not in self.opt:
+            raise CheckpointError(
+                f"{self.path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt"
+            )
+        return {
+            "latent_dim": self.size("cond_emb.weight", 0),
+            "n_heads": self.opt["n_heads"],
+            "n_layers": count(self.state, r"seqTransEncoder\.layers\.(\d+)\."),
+            "ff_size": self.size("seqTransEncoder.layers.0.linear1.weight", 0),
+            "dropout": self.opt.get("dropout", 0.2),
+            "cond_drop": self.opt.get("cond_drop_prob", 0.1),
+            "positions": self.size("position_enc.pe", 0),
+        }
+
+    def fill(self, transformer: N) -> tuple[N, Origin]:
+        """A transformer with these weights, in evaluation mode, and where they came from."""
+        load_strictly(transformer, from_authors(self.state), self.path)
+        return transformer.eval(), source(self.path)
 
 
-def filled(module: N, state: State, path: Path) -> tuple[N, dict[str, Any]]:
-    """A transformer with the authors' weights, in evaluation mode, and where they came from."""
-    load_strictly(module, from_authors(state), path)
-    return module.eval(), source(path)
-
-
-def rvq_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path | str) -> RvqOptions:
+def rvq_options(part: Part) -> RvqOptions:
     """Options of a tokenizer: sizes from its shapes, the rest from its ``opt.txt``."""
-    what = "MoMask or BAMM tokenizer"
-    codes, width = take(state, "quantizer.layers.0.codebook", path, what).shape
+    opt, state = part.opt, part.state
     return RvqOptions(
-        codes=codes,
-        code_dim=width,
+        codes=part.size("quantizer.layers.0.codebook", 0),
+        code_dim=part.size("quantizer.layers.0.codebook", 1),
         quantizers=count(state, r"quantizer\.layers\.(\d+)\."),
-        width=take(state, "encoder.model.0.weight", path, what).shape[0],
+        width=part.size("encoder.model.0.weight", 0),
         depth=count(state, r"encoder\.model\.2\.1\.model\.(\d+)\."),
         down=count(state, r"encoder\.model\.(\d+)\.0\.weight") - 2,
-        stride=take(state, "encoder.model.2.0.weight", path, what).shape[2] // 2,
+        stride=part.size("encoder.model.2.0.weight", 2) // 2,
         dilation=opt.get("dilation_growth_rate", 3),
         norm=opt.get("vq_norm", "none"),
         activation=opt.get("vq_act", "relu"),
@@ -78,24 +115,21 @@ def rvq_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path 
     )
 
 
-def load_rvq(folder: Path | str, file: str | None = None, variant: str = "default") -> tuple[Rvq, dict[str, Any]]:
-    """A tokenizer from its folder, in evaluation mode, and where it came from (file, SHA-256).
+def load_rvq(folder: Path | str, file: str | None = None, variant: str = "default") -> tuple[Rvq, Origin]:
+    """A tokenizer from its folder, in evaluation mode, and where it came from.
 
     Raises:
         CheckpointError: one line naming the file and what was expected.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         raise CheckpointError(f"{folder}: no such folder; it must hold the tokenizer that opt.txt names as vq_name")
-    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
-    state = read_state(path, ("vq_model", "net"), "a MoMask or BAMM tokenizer (rvq)")
-    features = take(state, "encoder.model.0.weight", path, "tokenizer").shape[1]
-    model = Rvq(features, rvq_options(state, opt, path), variant)
-    load_strictly(model, state, path, TokenBackbone.training_only)
-    return model.eval(), source(path)
+    part = Part.read(folder, file, ("vq_model", "net"), "MoMask or BAMM tokenizer (rvq)")
+    model = Rvq(part.size("encoder.model.0.weight", 1), rvq_options(part), variant)
+    load_strictly(model, part.state, part.path, TokenBackbone.training_only)
+    return model.eval(), source(part.path)
 
 
-def load_residual(folder: Path | str, file: str | None = None) -> tuple[ResidualTransformer, dict[str, Any]]:
+def load_residual(folder: Path | str, file: str | None = None) -> tuple[ResidualTransformer, Origin]:
     """A residual transformer from its folder, in evaluation mode, and where it came from.
 
     The authors' unshared head returns ``2 W h + b``; a checkpoint was trained with that, so it is kept
@@ -104,21 +138,17 @@ def load_residual(folder: Path | str, file: str | None = None) -> tuple[Residual
     Raises:
         CheckpointError: one line naming the file and what was expected.
     """
-    folder, what = Path(folder), "MoMask or BAMM residual transformer (rtrans)"
-    opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
-    state = read_state(path, ("res_transformer",), f"a {what}")
-    shared = "token_embed_weight_" in state
-    if not shared and "output_proj_weight" not in state:
+    part = Part.read(folder, file, ("res_transformer",), "MoMask or BAMM residual transformer (rtrans)")
+    shared = "token_embed_weight_" in part.state
+    if not shared and "output_proj_weight" not in part.state:
         raise CheckpointError(
-            f"{path}: holds no embeddings of the codes: with a shared codebook the authors' class never stores them, "
-            "so this model cannot be restored; train one with separate codebooks"
+            f"{part.path}: holds no embeddings of the codes: with a shared codebook the authors' class never stores "
+            "them, so this model cannot be restored; train one with separate codebooks"
         )
-    table = state["token_embed_weight_" if shared else "token_embed_weight"]
-    text_width = take(state, "cond_emb.weight", path, what).shape[1]
-    quantizers = take(state, "quant_emb.weight", path, what).shape[1]
-    sizes = encoder_sizes(state, opt, path, what)
-    options = ResidualOptions(**sizes, share_weight=shared, doubled_head=not shared)
-    return filled(ResidualTransformer(table.shape[1] - 1, quantizers, table.shape[2], text_width, options), state, path)
+    table = "token_embed_weight_" if shared else "token_embed_weight"
+    sizes = part.size(table, 1) - 1, part.size("quant_emb.weight", 1), part.size(table, 2)
+    options = ResidualOptions(**part.encoder_sizes(), share_weight=shared, doubled_head=not shared)
+    return part.fill(ResidualTransformer(*sizes, part.size("cond_emb.weight", 1), options))
 
 
 def find_residual(folder: Path, tokenizer: str, name: str | None) -> Path:
@@ -139,33 +169,70 @@ def find_residual(folder: Path, tokenizer: str, name: str | None) -> Path:
     return fitting[0]
 
 
-def fitting_residual(
-    folder: Path, tokenizer: str, name: str | None, rvq: Rvq
-) -> tuple[ResidualTransformer, dict[str, Any]]:
-    """The residual transformer beside a tokenizer, as :func:`find_residual` finds it.
+def load_model(
+    kind: type[B],
+    place: Located,
+    load: Callable[[Path, str | None], tuple[Any, Origin]],
+    check: Callable[[Any, str, int], None],
+    *,
+    sampling: Any,
+    changes: Any = None,
+    rvq_name: str | None = None,
+    residual_name: str | None = None,
+    text: TextEncoder | None = None,
+    unlearn: str = "both",
+    variant: str = "default",
+    **own: Any,
+) -> B:
+    """A model of its own transformer, and of the tokenizer and the residual transformer beside that.
+
+    Args:
+        kind: the backbone. place: of its own transformer.
+        load: reads that transformer from a folder (and a file in its ``model/``).
+        check: refuses one, of a file, that does not belong to a tokenizer of so many codes.
+        sampling: of the authors' generation script. changes: made to it.
+        rvq_name: folder of the tokenizer, unless the transformer's ``opt.txt`` names it.
+        residual_name: folder of the residual transformer; None = ``rtrans``, or the only one of that tokenizer.
+        text: prompt encoder (the published models: CLIP ViT-B/32, pooled); None = only ready-made conditions.
+        unlearn, variant, own: arguments of ``kind``.
 
     Raises:
-        CheckpointError: as there, or it has another number of layers or codes.
+        CheckpointError: one line naming the file and what was expected.
     """
-    residual, origin = load_residual(find_residual(folder, tokenizer, name))
+    folder = place.folder
+    opt = read_options(folder / place.name / "opt.txt")
+    tokenizer = rvq_name or opt.get("vq_name", "")
+    masked, masked_origin = load(folder / place.name, place.file)
+    rvq, rvq_origin = load_rvq(folder / tokenizer, variant=variant)
+    check(masked, masked_origin["file"], rvq.options.codes)
+    residual, residual_origin = load_residual(find_residual(folder, tokenizer, residual_name))
     if (residual.codes, residual.quantizers) != (rvq.options.codes, rvq.options.quantizers):
         raise CheckpointError(
-            f"{origin['file']}: has {residual.quantizers} layers of {residual.codes} codes, the tokenizer {tokenizer} "
-            f"has {rvq.options.quantizers} of {rvq.options.codes}; give backbone.residual_name=<folder>"
+            f"{residual_origin['file']}: has {residual.quantizers} layers of {residual.codes} codes, the tokenizer "
+            f"{tokenizer} has {rvq.options.quantizers} of {rvq.options.codes}; give backbone.residual_name=<folder>"
         )
-    return residual, origin
-
-
-def settings(opt: Mapping[str, Any]) -> dict[str, Any]:
-    """What an ``opt.txt`` says of the motions, as arguments of :class:`TokenBackbone`."""
     kit = opt.get("dataset_name") == "kit"
-    most = opt.get("max_motion_length", 196)
-    return {"fps": 12.5 if kit else 20.0, "min_frames": 24 if kit else 40, "max_frames": most, "feat_bias": 5.0}
-
-
-def frame(kind: type[N], **arguments: Any) -> N:
-    """A model without weights, to be put together from parts that are loaded: no weights are drawn for it."""
-    with torch.device("meta"):
-        model = kind(**arguments)
-    model.statistics = Statistics(arguments["features"])
+    check_text(masked.text_width, text, masked_origin["file"])
+    with torch.device("meta"):  # no weights are drawn: the parts have theirs
+        model = kind(
+            features=rvq.features,
+            text=text,
+            rvq=rvq.options,
+            masked=masked.options,
+            residual=residual.options,
+            sampling=changed(sampling, changes),
+            fps=12.5 if kit else 20.0,
+            min_frames=24 if kit else 40,
+            max_frames=opt.get("max_motion_length", 196),
+            feat_bias=5.0,
+            unlearn=unlearn,
+            variant=variant,
+            text_width=masked.text_width,
+            **own,
+        )
+    model.statistics = Statistics(rvq.features)
+    model.statistics.assign(*read_statistics(folder / tokenizer / "meta", rvq.features))
+    model.assemble(rvq, masked, residual)
+    model.origin = {"format": f"{kind.name}-authors", "masked": masked_origin, "residual": residual_origin}
+    model.origin["rvq"] = rvq_origin
     return model.eval()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
 from hmu.backbones.tokens.quantizer import ResidualQuantizer
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.rvq import Rvq, rvq_terms
+from hmu.backbones.tokens.transformer import TokenTransformer
 from hmu.backbones.tokens.vectors import condition_of, vector_of
 from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
@@ -28,7 +29,7 @@ from hmu.text.base import TextCondition, TextEncoder
 UNLEARN = ("masked", "residual", "both")
 WINDOW = 64  # frames of the windows that the tokenizer trains on
 Prompts = TextCondition | Sequence[str]
-M = TypeVar("M", bound=nn.Module)
+M = TypeVar("M", bound=TokenTransformer)
 
 
 class Network(nn.Module, Generic[M]):
@@ -42,18 +43,20 @@ class Network(nn.Module, Generic[M]):
 class TokenBackbone(PromptedBackbone, Generic[M]):
     """A backbone around a transformer ``M`` of base tokens.
 
-    A subclass makes that transformer and hands it to :meth:`assemble`.
-
     Args:
         features: columns of the representation, ``12 joints - 1``.
         text: encoder of prompts with a pooled vector; None where only ready-made conditions will be used.
         rvq, residual: see :mod:`hmu.backbones.tokens.options` (mappings are accepted).
+        masked, sampling: options of the classes in :attr:`options` (mappings are accepted).
         fps: frames per second (20; KIT 12.5).
         min_frames, max_frames: limits of a generated clip.
         feat_bias: how much more root and contacts count when training from scratch (published: 5).
         unlearn: what methods treat: the ``masked`` transformer, the ``residual`` one, or ``both``.
         variant: ``default`` or ``upstream``.
         text_width: width of a text vector where ``text`` is None.
+
+    Attributes:
+        transformer: makes the transformer ``M``; options: the classes of its numbers and of those of the sampling.
 
     Raises:
         ConfigError: for an unknown option or an impossible value.
@@ -62,7 +65,8 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
     recomputed = ("*position_enc.pe",)
     training_only = ("*.code_sum", "*.code_count")  # running averages; training on derives them from the codes
     adjustable = ("text", "sampling", "unlearn", "variant")
-    sampling: Any
+    transformer: ClassVar[Callable[..., Any]]
+    options: ClassVar[tuple[type[Any], type[Any]]]
     generator: Network[M]
 
     def __init__(
@@ -70,7 +74,9 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         features: int,
         text: TextEncoder | None,
         rvq: RvqOptions | Mapping[str, Any],
+        masked: Any,
         residual: ResidualOptions | Mapping[str, Any],
+        sampling: Any,
         fps: float,
         min_frames: int,
         max_frames: int,
@@ -87,17 +93,13 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         self.features, self.fps, self.feat_bias = features, float(fps), float(feat_bias)
         self.min_frames, self.max_frames, self.unit_length = min_frames, max_frames, tokens.unit_length
         self.statistics = Statistics(features)
-        self.tokens, self.residual_options = tokens, parse(ResidualOptions, residual, "residual")
-
-    def fresh_rvq(self) -> Rvq:
-        """A tokenizer with fresh weights."""
-        return Rvq(self.features, self.tokens, self.variant)
-
-    def fresh_residual(self) -> ResidualTransformer:
-        """A residual transformer with fresh weights."""
-        tokens = self.tokens
-        return ResidualTransformer(
-            tokens.codes, tokens.quantizers, tokens.code_dim, self.text_width, self.residual_options
+        self.sampling: Any = parse(self.options[1], sampling, "sampling")
+        layers, own = parse(ResidualOptions, residual, "residual"), parse(self.options[0], masked, "masked")
+        codes, code_dim, width = tokens.codes, tokens.code_dim, self.text_width
+        self.assemble(
+            Rvq(features, tokens, self.variant),
+            type(self).transformer(codes, code_dim, width, own),
+            ResidualTransformer(codes, tokens.quantizers, code_dim, width, layers),
         )
 
     def assemble(self, rvq: Rvq, masked: M, residual: ResidualTransformer) -> None:
@@ -187,9 +189,12 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         known, asked = self.hide_layers(ids, valid, Draws(generator))
         return State(known, torch.zeros(len(ids), device=ids.device), asked[..., None], valid)
 
-    def residual_logits(self, known: Tensor, text: Tensor, valid: Tensor) -> Tensor:
-        """Logits ``(batch, tokens, codes)`` of the first layer that is not ``known`` ``(batch, tokens, Q - 1)``."""
-        return self.residual(self.residual.history(known), (known[:, 0] >= 0).sum(-1), text, valid)
+    def residual_logits(self, known: Tensor, text: Tensor, valid: Tensor, padding: bool = False) -> Tensor:
+        """Logits ``(batch, tokens, codes)`` of the first layer that is not ``known`` ``(batch, tokens, Q - 1)``.
+
+        ``padding``: see :meth:`ResidualTransformer.logits`.
+        """
+        return self.residual(self.residual.history(known), (known[:, 0] >= 0).sum(-1), text, valid, padding)
 
     def distance(self, prediction: Tensor, target: Tensor, state: State) -> Tensor:
         """Per-item distance in log-probability space, averaged over the positions asked for and over the parts.
@@ -201,29 +206,28 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
 
     # -- training from scratch ---------------------------------------------------------------------
     def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """The published objective of a stage, over real frames or positions only.
+        """The published objective of a stage (method ``<stage>_loss``), over real frames or positions only.
 
         ``rvq`` moves the codebooks when the model is in training mode; the other stages never do. Gradients reach a
         trainable text encoder in the stage ``masked``.
         """
-        return self._rvq_loss(batch, generator) if stage == "rvq" else self._residual_loss(batch, generator)
+        terms: dict[str, Tensor] = getattr(self, f"{self.known_stage(stage)}_loss")(batch, generator)
+        return terms
 
-    def _rvq_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def rvq_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Reconstruction, positions and commitment over real frames (``upstream``: padding is read and counted)."""
         motion, lengths = self.crop(batch)
-        seen = lengths if self.variant == "default" else None
-        output = self.rvq(motion, seen, Draws(generator))
-        return rvq_terms(output, motion, self.rvq.options, FeatureLayout.of(self.features).positions, seen)
+        read = lengths if self.variant == "default" else None
+        output = self.rvq(motion, read, Draws(generator))
+        return rvq_terms(output, motion, self.rvq.options, FeatureLayout.of(self.features).positions, read)
 
-    def _residual_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def residual_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Cross-entropy of one drawn layer per clip over its real positions, under condition dropout."""
         ids, valid = self.token_ids(self.encode_target(batch))
         draws, text = Draws(generator), self.vectors(batch.texts).detach()
-        layer = objectives.active_layers(draws.uniform((len(ids),), text), ids.shape[-1])
+        known, asked = self.hide_layers(ids, valid, draws)
         text = objectives.drop_texts(text, self.residual.options.cond_drop, draws)
-        history = self.residual.history(objectives.known_layers(ids, layer)[..., :-1])
-        logits = self.residual(history, layer, text, valid, padding=self.variant == "upstream")
-        return objectives.token_terms(logits, objectives.layer_ids(ids, layer, valid))
+        return objectives.token_terms(self.residual_logits(known, text, valid, self.variant == "upstream"), asked)
 
     def stage_window(self, stage: str) -> int | None:
         """Frames of the random windows that a stage trains on (tokenizer 64), None = whole clips."""
@@ -231,11 +235,8 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
 
     def stage_parts(self, stage: str) -> list[nn.Module | None]:
         """The modules that a stage trains."""
-        parts: dict[str, list[nn.Module | None]] = {
-            "rvq": [self.rvq],
-            "masked": [self.masked, self.text],
-            "residual": [self.residual],
-        }
+        parts: dict[str, list[nn.Module | None]]
+        parts = {"rvq": [self.rvq], "masked": [self.masked, self.text], "residual": [self.residual]}
         return parts[stage]
 
     def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:

@@ -1,4 +1,4 @@
-"""What the transformers of MoMask (and BAMM) are made of: a post-norm encoder, sinusoid positions, input and output.
+"""What the transformers over motion tokens are made of: post-norm blocks, sinusoid positions, input and output.
 
 Names are the checkpoints', but for the attention's projections: the authors keep query, key and value in one fused
 matrix, here they are three linear layers, which adapters can sit on. :func:`to_authors` and :func:`from_authors`
@@ -8,67 +8,78 @@ translate state dicts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hmu.backbones.tokens.options import TransformerOptions
+
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
-class EncoderSizes(Protocol):
-    """The numbers of an encoder."""
+class Memory:
+    """Keys and values of one attention, by place: ``(rows, heads, places, head width)`` each."""
 
-    @property
-    def latent_dim(self) -> int:
-        """Width."""
+    def __init__(self, rows: int, heads: int, places: int, width: int, like: Tensor) -> None:
+        self.keys = like.new_zeros(rows, heads, places, width)
+        self.values = like.new_zeros(rows, heads, places, width)
 
-    @property
-    def n_heads(self) -> int:
-        """Attention heads."""
-
-    @property
-    def n_layers(self) -> int:
-        """Layers."""
-
-    @property
-    def ff_size(self) -> int:
-        """Width of the feed-forward."""
-
-    @property
-    def dropout(self) -> float:
-        """Dropout."""
+    def write(self, start: int, keys: Tensor, values: Tensor) -> None:
+        """Store the keys and values ``(rows, heads, new places, head width)`` of the places from ``start`` on."""
+        stop = start + keys.shape[2]
+        self.keys[:, :, start:stop] = keys
+        self.values[:, :, start:stop] = values
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with separate projections (all with bias)."""
+    """Multi-head self-attention over a sequence, or over new places of one whose earlier places are remembered.
+
+    Attributes:
+        names: of the four linear layers (all with bias): query, key, value, output.
+        fused: whether the authors' files keep the first three in one matrix.
+    """
+
+    names: tuple[str, ...] = (*PROJECTIONS, "out_proj")
+    fused = True
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width) for _ in PROJECTIONS)
-        self.out_proj = nn.Linear(width, width)
+        self.width, self.heads, self.dropout = width, heads, dropout
+        for name in self.names:
+            setattr(self, name, nn.Linear(width, width))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``x`` ``(batch, tokens, width)``; ``mask`` broadcasts to ``(batch, heads, tokens, tokens)``, True = read."""
-        shape = (*x.shape[:2], self.heads, -1)
-        q, k, v = (getattr(self, name)(x).view(shape).transpose(1, 2) for name in PROJECTIONS)
+    def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, start: int = 0) -> Tensor:
+        """``x`` ``(rows, places, width)``.
+
+        Args:
+            x: inputs; with ``memory``, those of the places from ``start`` on.
+            mask: True where a query may look, broadcastable to ``(rows, heads, places, seen places)``; None =
+                everywhere.
+            memory: keys and values so far, the new ones are written into it. ``mask`` says how many places are seen,
+                without it those up to the last new one.
+            start: first place of ``x``.
+        """
+        *inputs, output = (getattr(self, name) for name in self.names)
+        query, key, value = (layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in inputs)
+        if memory is not None:
+            memory.write(start, key, value)
+            places = start + x.shape[1] if mask is None else mask.shape[-1]
+            key, value = memory.keys[:, :, :places], memory.values[:, :, :places]
         drop = self.dropout if self.training else 0.0
-        if x.device.type == "cpu" and q.requires_grad:  # the fused kernel's backward is slow at a few dozen keys
-            with sdpa_kernel(SDPBackend.MATH):
-                y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
-        return self.out_proj(y.transpose(1, 2).reshape(x.shape))
+        slow = x.device.type == "cpu" and query.requires_grad  # the fused kernel's backward, at a few dozen keys
+        with sdpa_kernel(SDPBackend.MATH) if slow else nullcontext():
+            y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=drop)
+        return output(y.transpose(1, 2).flatten(2))
 
 
-class EncoderLayer(nn.Module):
+class PostNormBlock(nn.Module):
     """``x = norm(x + attention(x)); x = norm(x + feed-forward(x))`` with an exact GELU."""
 
-    def __init__(self, sizes: EncoderSizes) -> None:
+    def __init__(self, sizes: TransformerOptions) -> None:
         super().__init__()
         width = sizes.latent_dim
         self.self_attn = SelfAttention(width, sizes.n_heads, sizes.dropout)
@@ -76,24 +87,32 @@ class EncoderLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = nn.Dropout(sizes.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Same shape in and out."""
-        x = self.norm1(x + self.dropout(self.self_attn(x, mask)))
+    def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, start: int = 0) -> Tensor:
+        """Same shape as ``x`` ``(rows, places, width)``; arguments of :meth:`SelfAttention.forward`."""
+        x = self.norm1(x + self.dropout(self.self_attn(x, mask, memory, start)))
         h = self.linear2(self.dropout(F.gelu(self.linear1(x))))
         return self.norm2(x + self.dropout(h))
 
 
-class PostNormEncoder(nn.Module):
-    """A stack of layers, without a final norm."""
+class Stack(nn.Module):
+    """Blocks of one kind, without a final norm, under the name that the checkpoints have for their list."""
 
-    def __init__(self, sizes: EncoderSizes) -> None:
+    def __init__(
+        self, sizes: TransformerOptions, block: Callable[..., nn.Module] = PostNormBlock, name: str = "layers"
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(sizes) for _ in range(sizes.n_layers))
+        self.list_name = name
+        setattr(self, name, nn.ModuleList(block(sizes) for _ in range(sizes.n_layers)))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``x`` ``(batch, tokens, width)``; ``mask`` as in :class:`SelfAttention`."""
-        for layer in self.layers:
-            x = layer(x, mask)
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, memories: list[Memory] | None = None, start: int = 0
+    ) -> Tensor:
+        """Same shape as ``x`` ``(rows, places, width)``.
+
+        Arguments of :meth:`SelfAttention.forward`, with one memory per block.
+        """
+        for index, block in enumerate(getattr(self, self.list_name)):
+            x = block(x, mask, None if memories is None else memories[index], start)
         return x
 
 
@@ -177,8 +196,8 @@ def initialise(module: nn.Module) -> None:
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
     for part in module.modules():
-        if isinstance(part, SelfAttention):
-            bound = math.sqrt(6 / (4 * part.out_proj.in_features))  # of the fused (3 width, width) matrix
+        if isinstance(part, SelfAttention) and part.fused:
+            bound = math.sqrt(6 / (4 * part.width))  # of the fused (3 width, width) matrix
             for name in PROJECTIONS:
                 nn.init.uniform_(getattr(part, name).weight, -bound, bound)
 

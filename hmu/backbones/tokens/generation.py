@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from hmu.backbones.modes import evaluating
 from hmu.backbones.options import require
 from hmu.backbones.tokens.base import M, Prompts, TokenBackbone
-from hmu.backbones.tokens.encoder import PROJECTIONS
+from hmu.backbones.tokens.encoder import SelfAttention
 from hmu.backbones.tokens.sampling import ClipStreams, TopDraw, decode_residual
 from hmu.backbones.tokens.vectors import vector_of
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.text.base import TextCondition
 
-ATTENTION = tuple(f".self_attn.{name}" for name in (*PROJECTIONS, "out_proj"))
-
 
 class Spans(NamedTuple):
-    """Given motions of which spans are generated anew.
+    """Given motions of which some tokens are generated anew.
 
     Attributes:
-        text: vectors ``(batch, text width)``. lengths: frames ``(batch,)``.
+        text: vectors ``(batch, text width)``. tokens: per clip ``(batch,)``.
         known: ids ``(batch, tokens, quantizers)``. editable: tokens to generate ``(batch, tokens)``.
     """
 
     text: Tensor
-    lengths: Tensor
+    tokens: Tensor
     known: Tensor
     editable: Tensor
 
 
-class TokenGenerator(TokenBackbone[M]):
-    """Sampling and handles of a :class:`TokenBackbone`."""
+class TokenGenerator(TokenBackbone[M], Generic[M]):
+    """Sampling and handles of a :class:`TokenBackbone`. A subclass draws the base tokens."""
 
     # -- generation --------------------------------------------------------------------------------
+    @property
+    @abstractmethod
+    def longest(self) -> int:
+        """Frames that the networks have positions for."""
+
+    @abstractmethod
+    def refilled(self, spans: Spans, guidance: float | None, steps: int | None, streams: ClipStreams) -> Tensor:
+        """Base ids ``(batch, tokens)`` of clips whose editable tokens are drawn anew from ``streams``.
+
+        ``guidance`` and ``steps`` as for :meth:`sample`.
+        """
+
     def scales(self, guidance: float | None) -> tuple[float, float]:
         """Guidance of the own and of the residual transformer; 0 (no text) and 1 (text alone) hold for both."""
         own, residual = self.sampling.guidance, self.sampling.residual_guidance
@@ -44,22 +56,23 @@ class TokenGenerator(TokenBackbone[M]):
             return own, residual
         return float(guidance), float(guidance) if guidance in (0, 1) else residual
 
-    def residual_tokens(
+    def finish(
         self,
         base: Tensor,
         text: Tensor,
         tokens: Tensor,
         guidance: float | None,
         streams: ClipStreams,
-        known: Tensor | None = None,
-        editable: Tensor | None = None,
+        generator: torch.Generator | None,
+        spans: Spans | None = None,
     ) -> Tensor:
-        """Ids of all layers ``(batch, tokens, layers)`` on ``base`` ids ``(batch, tokens)``.
+        """Motions in real units of ``base`` ids ``(batch, tokens)``, whose residual layers are drawn here.
 
-        ``tokens`` per clip ``(batch,)``; with ``known`` ids only the ``editable`` positions are drawn.
+        ``text`` ``(batch, text width)``; ``tokens`` per clip ``(batch,)``, zero beyond; with ``spans`` only the
+        editable tokens are drawn.
         """
         options, upstream = self.sampling, self.variant == "upstream"
-        return decode_residual(
+        ids = decode_residual(
             self.residual,
             base,
             text,
@@ -68,34 +81,51 @@ class TokenGenerator(TokenBackbone[M]):
             scale=self.scales(guidance)[1],
             layers=options.residual_layers,
             padding=upstream,
-            kept=None if upstream else known,
-            editable=editable,
+            kept=None if upstream or spans is None else spans.known,
+            editable=None if spans is None else spans.editable,
         )
-
-    def decode(self, ids: Tensor, lengths: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Motions in real units of ids ``(batch, tokens, layers)``; zero beyond each length (frames)."""
-        motion = self.rvq.decode(ids, lengths if self.variant == "default" else None, generator)
+        lengths = tokens * self.unit_length
+        motion = self.rvq.decode(ids, None if upstream else lengths, generator)
         return self.statistics.denormalise(motion, lengths)
 
-    def spans(
+    def inpaint(
         self,
         motion: Tensor,
         lengths: Tensor,
         edit: Tensor | Sequence[tuple[int, int]],
         condition: Prompts,
-        most: int,
-    ) -> Spans:
-        """What :meth:`inpaint` begins with; spans grow to whole tokens. ``most``: frames that the networks read.
+        *,
+        guidance: float | None = None,
+        generator: torch.Generator | None = None,
+        steps: int | None = None,
+    ) -> Tensor:
+        """Generate the marked spans of given motions anew, under prompts; the other tokens stay in all layers.
+
+        Spans grow to whole tokens. The frames outside come out as the tokenizer reconstructs them. (The authors keep
+        only the base layer outside the spans and draw all residual layers anew: ``variant: upstream``.)
+
+        Args:
+            motion: real units ``(batch, frames, features)``. lengths: frames per clip, multiples of 4.
+            edit: see :func:`token_spans`.
+            condition: one prompt per clip, or one for all.
+            guidance, generator, steps: as for :meth:`sample`.
+
+        Returns:
+            Motions in real units ``(batch, max(lengths), features)``, zero beyond each length.
 
         Raises:
             ConfigError: for impossible lengths or spans.
         """
-        lengths = self.check_lengths(lengths, most)
-        text, frames = self.matched(condition, len(lengths)), int(lengths.max())
-        require(frames <= motion.shape[1], f"lengths reach {frames} frames, the motions have {motion.shape[1]}")
-        batch = MotionBatch(motion[:, :frames].to(self.device), lengths, (), ())
-        editable = token_spans(edit, lengths, self.unit_length, self.device)
-        return Spans(text, lengths, self.encode_codes(batch), editable)
+        with evaluating(self.rvq, self.generator, self.text):
+            lengths = self.check_lengths(lengths, self.longest)
+            text, frames = self.matched(condition, len(lengths)), int(lengths.max())
+            require(frames <= motion.shape[1], f"lengths reach {frames} frames, the motions have {motion.shape[1]}")
+            known = self.encode_codes(MotionBatch(motion[:, :frames].to(self.device), lengths, (), ()))
+            editable = token_spans(edit, lengths, self.unit_length, self.device)
+            spans = Spans(text, lengths // self.unit_length, known, editable)
+            streams = ClipStreams(spans.tokens, generator)
+            base = self.refilled(spans, guidance, steps, streams)
+            return self.finish(base, text, spans.tokens, guidance, streams, generator, spans)
 
     def matched(self, condition: Prompts, clips: int) -> Tensor:
         """Text vectors ``(clips, text width)``; one prompt stands for all clips.
@@ -115,8 +145,8 @@ class TokenGenerator(TokenBackbone[M]):
     @property
     def adapter_targets(self) -> list[str]:
         """All query, key, value and output projections of the treated transformers."""
-        names = [name for name, _ in self.generator.named_modules() if name.endswith(ATTENTION)]
-        return [name for name in names if name.startswith(self.parts)]
+        layers = ((n, part) for n, part in self.generator.named_modules() if isinstance(part, SelfAttention))
+        return [f"{name}.{leaf}" for name, part in layers if name.startswith(self.parts) for leaf in part.names]
 
     def parameter_groups(self) -> dict[str, list[str]]:
         """Weights of the treated transformers by role.
@@ -143,16 +173,13 @@ class TokenGenerator(TokenBackbone[M]):
         """Every layer reads the prompts' vectors ``(batch, text width)``."""
         return dict.fromkeys(self.text_projections(), vector_of(condition, self.text_width).detach())
 
-    def _buffers_named(self, leaf: str) -> dict[str, Tensor]:
-        return {name: value for name, value in self.generator.named_buffers() if name.endswith(leaf)}
-
     def codebooks(self) -> dict[str, Tensor]:
         """``quantizer.layers.<q>.codebook`` ``(codes, width)``; one entry where all layers share one."""
-        return self._buffers_named(".codebook")
+        return {name: value for name, value in self.generator.named_buffers() if name.endswith(".codebook")}
 
     def codebook_noise(self) -> dict[str, Tensor]:
         """``quantizer.layers.<q>.code_noise`` ``(codes,)``, zero in a base."""
-        return self._buffers_named(".code_noise")
+        return {name: value for name, value in self.generator.named_buffers() if name.endswith(".code_noise")}
 
 
 def token_spans(edit: Tensor | Sequence[tuple[int, int]], lengths: Tensor, unit: int, device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ from hmu.backbones.tokens.encoder import (
     InputProcess,
     OutputProcess,
     Positions,
-    PostNormEncoder,
+    Stack,
     combine_branches,
     guidance_branches,
     initialise,
@@ -47,7 +47,7 @@ class ResidualTransformer(nn.Module):
             self.token_embed_weight = nn.Parameter(torch.randn(quantizers - 1, *tables) * 0.02)
         self.input_process = InputProcess(code_dim, width)
         self.position_enc = Positions(width, options.positions, options.dropout)
-        self.seqTransEncoder = PostNormEncoder(options)
+        self.seqTransEncoder = Stack(options)
         self.quant_emb = nn.Linear(quantizers, width)
         self.cond_emb = nn.Linear(text_width, width)
         self.output_process = OutputProcess(width, code_dim)

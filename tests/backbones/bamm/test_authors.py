@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hmu.backbones.bamm import build
-from hmu.backbones.bamm.authors import check_family, load_transformer
+from hmu.backbones.bamm.authors import check_codes, load_transformer
 from hmu.backbones.momask import build as build_momask
 from hmu.errors import CheckpointError
 
@@ -45,11 +45,15 @@ def test_no_parameter_is_dropped(shared, tmp_path):
     folder = copy(shared, tmp_path) / "bamm"
     path = folder / "model" / "base.tar"
     content = torch.load(path, weights_only=True)
-    net, *_ = load_transformer(folder, 24)
+    net, _ = load_transformer(folder)
     assert torch.equal(net.token_emb.weight, content["t2m_transformer"]["token_emb.weight"])
     del content["t2m_transformer"]["output_process.dense.bias"]
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=r"misses 'output_process\.dense\.bias'"):
+        build(str(folder))
+    del content["t2m_transformer"]["token_emb.weight"]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"parameter 'token_emb\.weight' is missing"):
         build(str(folder))
 
 
@@ -57,22 +61,19 @@ def test_momask_and_bamm_refuse_each_other(shared, tmp_path):
     folder = copy(shared, tmp_path)
     mtrans = shared("golden/momask/dev/checkpoints/HumanML3D/mtrans")
     shutil.copytree(mtrans, folder / "mtrans")
-    codes = torch.load(mtrans / "model" / "base.tar", weights_only=True)["t2m_transformer"]["token_emb.weight"].shape[0]
     with pytest.raises(CheckpointError, match=r"no END class: this is MoMask's .* choose backbone=momask"):
-        load_transformer(folder / "mtrans", codes - 2)
+        build(str(folder / "mtrans"))
     with pytest.raises(CheckpointError, match="choose backbone=bamm"):
         build_momask(str(folder / "bamm"))
 
 
 def test_shapes_tell_the_families():
-    state = network().state_dict()
-    check_family(state, CODES, "file")
+    net = network()
+    check_codes(net, "file", CODES)
     with pytest.raises(CheckpointError, match="MoMask's masked transformer"):
-        check_family(state, CODES + 1, "file")
+        check_codes(net, "file", CODES + 1)
     with pytest.raises(CheckpointError, match="expected 10 and 8 for the tokenizer's 7 codes"):
-        check_family(state, 7, "file")
-    with pytest.raises(CheckpointError, match=r"parameter 'token_emb\.weight' is missing"):
-        check_family({}, CODES, "file")
+        check_codes(net, "file", 7)
 
 
 def test_a_foreign_file_is_named(shared, tmp_path):
