@@ -159,10 +159,9 @@ class Case:
                 continue
             whole = name.replace("_f64", "")
             for stem in dict.fromkeys((whole, PARTIAL.sub("", whole))):
-                pattern = next((pattern for pattern in table if re.fullmatch(pattern, stem)), None)
-                if pattern is not None:
-                    groups = re.fullmatch(pattern, stem).groups()  # type: ignore[union-attr]
-                    yield from self._compared(name, table[pattern](self, model, *groups), tolerance, stem != whole)
+                if (fitting := row_of(table, stem)) is not None:
+                    row, groups = fitting
+                    yield from self._compared(name, row(self, model, *groups), tolerance, stem != whole)
                     break
 
     def _compared(self, name: str, ours: Any, tolerance: float, partial: bool) -> Iterator[Check]:
@@ -195,6 +194,12 @@ class Case:
         for name in self.stored:
             if name not in self.used:
                 yield unchecked(f"array '{name}'", "unknown meaning")
+
+
+def row_of(table: Table, name: str) -> tuple[Row, tuple[str, ...]] | None:
+    """The row of a name, and the groups of its pattern."""
+    fits = ((row, found.groups()) for pattern, row in table.items() if (found := re.fullmatch(pattern, name)))
+    return next(fits, None)
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

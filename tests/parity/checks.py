@@ -75,6 +75,14 @@ def deviation(ours: object, expected: object) -> float:
     return found if found == found else float("inf")
 
 
+def wrong(ours: object, expected: np.ndarray) -> float:
+    """How far an output is from the stored one: the share of wrong ids, or the deviation of numbers."""
+    if expected.dtype.kind not in "iub":
+        return deviation(ours, expected)
+    found = np.asarray(ours)
+    return float((found != expected).mean()) if found.shape == expected.shape else float("inf")
+
+
 def nearest(candidates: Iterable[M], error: Callable[[M], float]) -> M | None:
     """The first candidate that is clearly right, else the one with the smallest error; None without candidates."""
     best: tuple[float, M] | None = None

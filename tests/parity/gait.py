@@ -19,8 +19,7 @@ from hmu.gait.normaliser import MinMax, range_of
 from hmu.gait.skeleton import FEET, JOINTS, SEGMENTS, Pose, Skeleton, forward
 from tests.parity.case import DOUBLE, Case, Table, published, read_arrays, read_json, strange
 from tests.parity.checks import Check, compare, deviation, exact, fewest_failures, unchecked
-from tests.parity.fills import doubled
-from tests.parity.gait_models import DECODER, FILE, network, normaliser_of, rounded_angles, same_normaliser, sizes
+from tests.parity.gait_models import DECODER, FILE, network, normaliser_of, same_normaliser, sizes, twins
 from tests.published import options as published_options
 
 
@@ -75,8 +74,7 @@ def outputs(case: Case, net: Decoder, table: Any = None) -> Iterator[Check]:
     rows = table or DECODER_ROWS
     yield from case.rows(net, rows, DECODER)
     if any(name.endswith("_f64") for name in case.names()):
-        twins = (change(twin) for twin in doubled(net) for change in (lambda net: net, rounded_angles))
-        yield from fewest_failures(list(case.double().rows(twin, rows, DOUBLE)) for twin in twins)
+        yield from fewest_failures(list(case.double().rows(twin, rows, DOUBLE)) for twin in twins(net))
 
 
 def checkpoint(folder: Path) -> Iterator[Check]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,95 +12,31 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.gaitdynamics.decoder import Decoder
-from hmu.backbones.gaitdynamics.diffusion import Diffusion, betas
+from hmu.backbones.gaitdynamics.diffusion import betas
 from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, elementwise, weight_of
-from hmu.backbones.gaitdynamics.options import ObjectiveOptions, SamplingOptions, ScheduleOptions
+from hmu.backbones.gaitdynamics.options import SamplingOptions
 from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ancestral, ddim
 from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import FRAMES, Skeleton
-from tests.parity.case import DOUBLE, Case, facts_of, read_arrays, strange
-from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
-from tests.parity.gait_models import CHAOTIC, DECODER, FILE, SAMPLING, knee, nearest_normaliser, network, stored_network
+from tests.parity.case import DOUBLE, Case, facts_of, published, read_arrays, strange
+from tests.parity.checks import Check, compare, deviation, exact, fewest_failures, nearest, unchecked
+from tests.parity.gait_models import (
+    CHAOTIC,
+    DECODER,
+    FILE,
+    SAMPLING,
+    knee,
+    nearest_normaliser,
+    network,
+    stored_network,
+    twins,
+)
+from tests.parity.gait_setting import SCHEDULES, SPELLINGS, TIMESTEPS, Setting
 from tests.published import options as published_options
 
 TERMS = {"simple": "simple", "vel": "velocity", "drift": "drift", "fk": "fk", "slide": "slide"}
 ORDER = ("simple", "vel", "fk", "drift", "slide")  # of the authors' list
 LEVELS = {"hi": -1, "mid": 400, "low": 1, "zero": 0}  # -1: the last timestep
-SCHEDULES = ("linear", "cosine", "sqrt_linear", "sqrt")
-SPELLINGS = {"sqrtlinear": "sqrt_linear", "squaredcos": "cosine", "squaredcos_cap_v2": "cosine"}
-STEPS, TIMESTEPS = 50, 1000
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a case was run: what its JSON tells, else its name, else the authors' defaults."""
-
-    schedule: str = "linear"
-    timesteps: int = TIMESTEPS
-    noise: bool = False
-    clip: bool = False
-    steps: int = STEPS
-    loss: str = "l2"
-    p2: bool = False
-
-    @classmethod
-    def told(cls, facts: Mapping[str, Any], name: str) -> Setting:
-        """From a JSON entry under the authors' names, over the words of a name."""
-        named = cls.named(name)
-        schedule = str(facts.get("schedule", facts.get("beta_schedule", named.schedule)))
-        return cls(
-            SPELLINGS.get(schedule, schedule),
-            int(facts.get("n_timestep", facts.get("timesteps", named.timesteps))),
-            bool(facts.get("predict_epsilon", named.noise)),
-            bool(facts.get("clip_denoised", named.clip)),
-            int(facts.get("steps", named.steps)),
-            str(facts.get("loss_type", named.loss)),
-            bool(facts.get("use_p2", named.p2)),
-        )
-
-    @classmethod
-    def named(cls, name: str) -> Setting:
-        """From the words of a name: ``ddim_n60_sqrtlinear``, ``ddim_respaced_50``, ``eps_clip``, ``cosine``."""
-        words = [word for word in re.split(r"[_\-]", name.lower()) if word]
-        patterns = {"n": r"n(\d+)", "steps": r"(?:s|steps|respaced)?(\d+)(?:steps)?"}
-        found = {kind: [re.fullmatch(pattern, word) for word in words] for kind, pattern in patterns.items()}
-        numbers = {kind: int(match[1]) for kind, matches in found.items() for match in matches if match}
-        joined = "sqrt_linear" if "sqrt_linear" in name else ""
-        schedules = [SPELLINGS.get(word, word) for word in words if SPELLINGS.get(word, word) in SCHEDULES]
-        return cls(
-            joined or next(iter(schedules), "linear"),
-            numbers.get("n", TIMESTEPS),
-            bool({"eps", "epsilon", "noise"} & set(words)),
-            any(word.startswith("clip") for word in words),
-            numbers.get("steps", STEPS),
-            "l1" if "l1" in words else "l2",
-            "p2" in words,
-        )
-
-    def others(self) -> Iterator[Setting]:
-        """This setting, then those that differ in what a name may mean otherwise or leave out."""
-        counts = product((self.timesteps, self.steps, TIMESTEPS), (self.steps, STEPS))
-        known = [replace(self, timesteps=n, steps=s) for n, s in dict.fromkeys(counts)]
-        found = product((self.clip, not self.clip), (self.noise, not self.noise), SCHEDULES)
-        free = [replace(self, steps=STEPS, clip=clip, noise=noise, schedule=name) for clip, noise, name in found]
-        yield from dict.fromkeys([*known, *free])
-
-    @property
-    def process(self) -> Diffusion:
-        """The diffusion process."""
-        predict = "noise" if self.noise else "sample"
-        return Diffusion(
-            published_options(ScheduleOptions, timesteps=self.timesteps, beta_schedule=self.schedule, predict=predict)
-        )
-
-    @property
-    def objective(self) -> ObjectiveOptions:
-        """The training objective."""
-        return published_options(ObjectiveOptions, loss=self.loss, p2=self.p2)
-
-    def clipped(self, clean: Tensor) -> Tensor:
-        """Clean states, cut to [-1, 1] where the case was run so."""
-        return clean.clamp(-1, 1) if self.clip else clean
 
 
 # -- schedules ---------------------------------------------------------------------------------------------------------
@@ -135,7 +69,7 @@ def training(case: Case, net: Decoder) -> Iterator[Check]:
     )
     runs = dict.fromkeys((m[1], m[2], m[3]) for m in case.find(r"loss/([^/]+)/([^/]+)/(f32|f64)/.+"))
     for variant, frames, precision in runs:
-        view = case.double() if precision == "f64" else case
+        view, nets = (case.double(), twins(net)) if precision == "f64" else (case, iter([net]))
         part = view.under(f"loss/{variant}/{frames}/{precision}/")
         stored = case.get(f"model_offsets_{frames}")
         if frames != "id" and stored is None:
@@ -143,8 +77,7 @@ def training(case: Case, net: Decoder) -> Iterator[Check]:
             continue
         body = Skeleton(torch.eye(4)[:, :, None].expand(4, 4, FRAMES) if stored is None else stored, knee(case.folder))
         setting = Setting.told(variants.get(variant, {}), variant)
-        yield from _losses(view, part, setting, net.to(view.dtype), body)
-    net.float()
+        yield from fewest_failures(list(_losses(view, part, setting, twin, body)) for twin in nets)
     for variant in dict.fromkeys(m[1] for m in case.find(r"posterior/([^/]+)/.+")):
         part = case.under(f"posterior/{variant}/")
         told = Setting.told(variants.get(variant, {}), variant)
@@ -164,6 +97,15 @@ def _noisy(case: Case, setting: Setting) -> Tensor:
 
 def _losses(case: Case, part: Case, setting: Setting, net: Decoder, body: Skeleton) -> Iterator[Check]:
     """Weighted and unweighted terms. The FK terms pass through float32 in the double references."""
+    tolerance = FILE if part.at.endswith("f32/") else 1e-8
+    for name, value in loss_terms(case, setting, net, body).items():
+        if name in part:
+            wide = DECODER if name == "loss_simple_map" else tolerance
+            yield compare(part.at + name, value, part.raw(name), wide)
+
+
+def loss_terms(case: Case, setting: Setting, net: Decoder, body: Skeleton) -> dict[str, Any]:
+    """Every number of the training objective under its stored name."""
     process, objective, time = setting.process, setting.objective, case["t"]
     out, target = net(_noisy(case, setting), time), process.target(case["x_start"], case["noise"])
     weight = weight_of(objective, process, time, out)
@@ -175,37 +117,33 @@ def _losses(case: Case, part: Case, setting: Setting, net: Decoder, body: Skelet
     means = {theirs: (terms[ours] * weight).mean() for theirs, ours in TERMS.items() if ours in terms}
     weighted = [float(means["simple"]) if name == "simple" else 0.0 for name in ORDER]
     simple = elementwise(objective, out, target) * weight[:, None, None]
-    outputs: dict[str, Any] = {"total": means["simple"], "weighted_terms": weighted, "loss_simple_map": simple}
-    outputs |= {f"unweighted_mean/{name}": value for name, value in means.items()}
-    tolerance = FILE if part.at.endswith("f32/") else 1e-8
-    for name, value in outputs.items():
-        if name in part:
-            wide = DECODER if name == "loss_simple_map" else tolerance
-            yield compare(part.at + name, value, part.raw(name), wide)
+    found: dict[str, Any] = {"total": means["simple"], "weighted_terms": weighted, "loss_simple_map": simple}
+    return found | {f"unweighted_mean/{name}": value for name, value in means.items()}
 
 
 def _posterior(case: Case, part: Case, setting: Setting, net: Decoder) -> Iterator[Check]:
     """Means, variances and steps back, at the recorded timesteps."""
-    process, x = setting.process, part["x_t"]
     for level in dict.fromkeys([m[1] for m in part.find(r"(\w+)/.+")] + [m[1] for m in part.find(r".+_t(\d+)")]):
-        number = int(level) if level.isdigit() else LEVELS.get(level, 0)
-        if number >= process.timesteps:
-            continue
-        time = torch.full((len(x),), number % process.timesteps)
-        out = net(x, time)
-        clean = setting.clipped(process.to_clean(out, x, time))
-        mean, log_variance = process.posterior(clean, x, time)
-        outputs = {
-            f"{level}/mean": mean,
-            f"{level}/x_recon": clean,
-            f"{level}/log_var": log_variance.flatten(),
-            f"p_sample_t{level}": process.ancestral(clean, x, time, case["noise"]),
-            # the authors' DDIM takes any answer for clean states
-            f"pred_noise_t{level}": process.to_noise(setting.clipped(out), x, time),
-        }
-        for name, value in outputs.items():
-            if name in part:
-                yield compare(part.at + name, value, part.raw(name), DECODER)
+        yield from part.given(steps_back(level, part["x_t"], case["noise"], setting, net), DECODER)
+
+
+def steps_back(level: str, x: Tensor, noise: Tensor, setting: Setting, net: Decoder) -> dict[str, Tensor]:
+    """One step back from ``x`` ``(batch, frames, features)`` at a level (``mid``) or timestep (``400``)."""
+    process, number = setting.process, int(level) if level.isdigit() else LEVELS.get(level, 0)
+    if number >= process.timesteps:
+        return {}
+    time = torch.full((len(x),), number % process.timesteps)
+    out = net(x, time)
+    clean = setting.clipped(process.to_clean(out, x, time))
+    mean, log_variance = process.posterior(clean, x, time)
+    return {
+        f"{level}/mean": mean,
+        f"{level}/x_recon": clean,
+        f"{level}/log_var": log_variance.flatten(),
+        f"p_sample_t{level}": process.ancestral(clean, x, time, noise),
+        # the authors' DDIM takes any answer for clean states
+        f"pred_noise_t{level}": process.to_noise(setting.clipped(out), x, time),
+    }
 
 
 # -- sampling ----------------------------------------------------------------------------------------------------------
@@ -281,9 +219,11 @@ def _run(case: Case, net: Decoder, normaliser: MinMax | None, name: str) -> Iter
     if "out_unnormalised" in case and real is not None:
         yield compare(f"{name} unnormalised", real(single), case.raw("out_unnormalised"), tolerance, absolute=True)
     if "out_normalised_f64" in case:
-        double = output(setting, restore, case.double(), net.double())
-        net.float()
-        yield compare(f"{name}_f64", double, case.raw("out_normalised_f64"), tolerance, absolute=True)
+        expected = case.raw("out_normalised_f64")
+        doubles = (output(setting, restore, case.double(), twin) for twin in twins(net))
+        yield from fewest_failures(
+            [compare(f"{name}_f64", double, expected, tolerance, absolute=True)] for double in doubles
+        )
 
 
 def _tolerance(case: Case, setting: Setting) -> float:
@@ -310,7 +250,9 @@ def diffusion(folder: Path) -> Iterator[Check]:
         def error(net: Decoder, case: Case = case) -> float:
             return _first(case, net)
 
-        net = network(folder / "net.pt", facts.get("net", {}), error, folder.name, path.stem)
+        net = network(
+            folder / "net.pt", facts.get("net") or published(folder, "decoder"), error, folder.name, path.stem
+        )
         if is_training:
             yield from training(case, net)
         else:

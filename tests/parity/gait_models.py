@@ -19,7 +19,7 @@ from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import Skeleton
 from tests.parity.case import Case, above, read_arrays
 from tests.parity.checks import Check, compare, exact, nearest
-from tests.parity.fills import Fill, filled, fills
+from tests.parity.fills import Fill, doubled, filled, fills
 from tests.published import options as published_options
 
 DECODER, SAMPLING, CHAOTIC, DATA, FILE = 5e-5, 1e-4, 2e-2, 1e-4, 1e-6
@@ -44,7 +44,7 @@ def sizes(told: Mapping[str, Any]) -> DecoderOptions:
 
 
 @cache
-def _filled(options: DecoderOptions, fill: Fill) -> Decoder:
+def filled_decoder(options: DecoderOptions, fill: Fill) -> Decoder:
     """A network filled by rule (made once: full-size cases share it)."""
     decoder = Decoder(options)
     return filled(decoder, fill, lambda _: to_published(decoder), to_ours)
@@ -73,7 +73,7 @@ def network(path: Path, told: Mapping[str, Any], error: Callable[[Decoder], floa
         candidates: Iterator[Decoder] = (stored_network(path, each)[0] for each in heads)
     else:  # the documented rule of this system first
         rules = sorted(fills(*names), key=lambda fill: fill.rule != "random")
-        candidates = (_filled(sizes(told), fill) for fill in rules)
+        candidates = (filled_decoder(sizes(told), fill) for fill in rules)
     found = nearest(candidates, error)
     if found is None:
         raise CheckpointError(f"{path}: neither there nor fillable")
@@ -93,6 +93,11 @@ def rounded_angles(decoder: Decoder) -> Decoder:
 
         decoder.rotary.forward = forward  # type: ignore[method-assign]
     return decoder
+
+
+def twins(net: Decoder) -> Iterator[Decoder]:
+    """The network in double precision: exact or rounded weights, with exact and then with rounded rotary angles."""
+    return (change(twin) for twin in doubled(net) for change in (lambda net: net, rounded_angles))
 
 
 def normaliser_of(arrays: Mapping[str, np.ndarray], prefix: str = "") -> MinMax:

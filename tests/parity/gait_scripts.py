@@ -21,8 +21,9 @@ from hmu.gait.states import to_osim
 from tests.parity.case import Case, facts_of, published, read_arrays, read_json, strange
 from tests.parity.checks import Check, compare, deviation, exact, unchecked
 from tests.parity.gait import decoder
-from tests.parity.gait_diffusion import Setting, diffusion, replay, sampling
+from tests.parity.gait_diffusion import diffusion, replay, sampling
 from tests.parity.gait_models import SAMPLING, nearest_normaliser, network
+from tests.parity.gait_setting import Setting
 
 HEIGHT = 1.75  # metres: the authors' default
 PUBLISHED_LAYERS = 4
@@ -46,7 +47,7 @@ def _csv(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     return header.split(","), np.array([[float(value) for value in row.split(",")] for row in rows])
 
 
-def _poses(states: Tensor, height: float) -> NDArray[np.float64]:
+def poses(states: Tensor, height: float) -> NDArray[np.float64]:
     """Time and the 23 coordinates of un-normalised states ``(1, frames, 63)``."""
     osim = to_osim(states, height)[0, :, : len(columns.COORDINATES)].double().numpy()
     return np.concatenate([np.arange(len(osim))[:, None] / columns.FPS, osim], 1)
@@ -57,7 +58,7 @@ def _height(folder: Path, states: Tensor, table: NDArray[np.float64]) -> float:
     if "height_m" in (facts := facts_of(folder)):
         return float(facts["height_m"])
     root = [1 + i for i in columns.osim(columns.ROOT)]
-    unit = _poses(states, 1.0)[:, root]
+    unit = poses(states, 1.0)[:, root]
     if table.shape[1] <= max(root) or not np.any(unit):
         return HEIGHT
     return round(float((unit * table[: len(unit), root]).sum() / (unit * unit).sum()), 3)
@@ -68,7 +69,7 @@ def _tables(folder: Path, states: Tensor, tables: list[Path]) -> Iterator[Check]
     for path in tables:
         header, values = _csv(path)
         yield exact(f"{path.name} columns", header, ["time", *columns.COORDINATES])
-        yield compare(path.name, _poses(states, _height(folder, states, values)), values, SAMPLING)
+        yield compare(path.name, poses(states, _height(folder, states, values)), values, SAMPLING)
         if path.with_suffix(".mot").is_file():
             yield from _mot(path.with_suffix(".mot"), values)
 
@@ -96,7 +97,7 @@ def speeds(folder: Path) -> Iterator[Check]:
 
     def error(net: Decoder) -> float:
         out, values = states(net, found[0][0]), _csv(own(told[0])[0])[1]
-        return deviation(_poses(out, _height(folder, out, values)), values)
+        return deviation(poses(out, _height(folder, out, values)), values)
 
     net = _network(case, error)
     for match in found:

@@ -6,6 +6,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from hmu.methods.codebook.rows import joined_lists
 from hmu.methods.codebook.table import FACTS, CodeTable
 from hmu.methods.upstream import codes as upstream_codes
 from tests.parity.case import Case, checkpoints, read_json, strange
-from tests.parity.checks import Check, compare, exact, nearest, unchecked
+from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
 from tests.parity.fills import CODEBOOK, fills
 from tests.parity.momask_models import tokenizers
 
 ROWS = 2e-6  # float32 of the authors against float64
 RATIOS = ("raw", "normalised")
 LISTS = "--censor_codes_files"
+ALPHAS = (1.0, 0.5, 0.7, 0.3, 0.9, 0.8, 0.2, 1.5, 2.0)  # where nothing tells it
 DEFAULTS = {"--dest_code_idx": "0", "--alpha": "1", "--layer_prune": "1"}
 
 
@@ -114,30 +116,52 @@ def lcr(folder: Path) -> Iterator[Check]:
 def _slope(rows: Tensor, noise: Tensor) -> float:
     """How much of ``noise`` is in ``rows``, which share one row otherwise."""
     a, b = (value.double() - value.double().mean(0) for value in (rows, noise))
-    return float((a * b).sum() / (b * b).sum())
+    return float((a * b).sum() / (b * b).sum()) if len(rows) > 1 else 1.0
 
 
 def _inferred(world: World) -> dict[str, Any]:
-    """What arrays and names tell of the runs: codes, adding of noise, alpha (``alpha07``), and the target row."""
+    """What arrays, names and files tell of the runs: lists, noise or none, alpha (``alpha07``), and the target row."""
     runs: dict[str, Any] = {}
     for found in world.case.find(r"(.+)__new_rows"):
-        tag, part = found[1], world.case.under(f"{found[1]}__")
-        where = part.raw("changed_layer_and_code").tolist()
-        lists = [[code for layer, code in where if layer == q] for q in range(1 + max(layer for layer, _ in where))]
-        said = re.search(r"alpha(\d)(\d*)", tag)
-        alpha = float(f"{said[1]}.{said[2] or 0}") if said else 1.0
-        noise = part.get("noise_layer0")
-        args = ["--alpha", str(alpha), *(["--orth"] if noise is None else [])]
-        target = None
-        if noise is not None and len(noise) == len(lists[0]):
-            book = world.codebooks[0].double()
-            alpha = round(_slope(part["new_rows"][: len(noise)], noise) / float(book.std()), 3)
-            args[1] = str(alpha)
-            plain = part["new_rows"][: len(noise)].double() - alpha * book.std() * noise.double()
-            target = int((book - plain.mean(0)).norm(dim=1).argmin())
-        # joined lists keep their duplicates, which act twice and stand in no array
-        runs[tag] = {"args": args, "lists": lists, "target_code": target, "joined": "combined" in tag}
+        part = world.case.under(f"{found[1]}__")
+        said = re.search(r"alpha(\d)(\d*)", found[1])
+        alphas = [float(f"{said[1]}.{said[2] or 0}")] if said else ALPHAS
+        guesses = [_told(world, part, lists, alpha) for lists in _possible(world, part) for alpha in alphas]
+
+        def error(told: dict[str, Any], part: Case = part) -> float:
+            options = _options(told["args"])
+            new = _new_rows(world, part, told, float(options["--alpha"]), "--orth" in options)
+            rows = torch.stack([new[layer][code] for layer, code in part.raw("changed_layer_and_code").tolist()])
+            return deviation(rows, part.raw("new_rows"))
+
+        runs[found[1]] = nearest(guesses, error) or {"args": [], "lists": None}
     return runs
+
+
+def _possible(world: World, part: Case) -> list[list[list[int]]]:
+    """The changed codes, or lists of the folder joined with their duplicates, as many as there is noise for."""
+    where = part.raw("changed_layer_and_code").tolist()
+    changed = [[code for layer, code in where if layer == q] for q in range(1 + max(layer for layer, _ in where))]
+    files = sorted(world.case.folder.glob("*.yaml.txt"))
+    joined = [joined_lists(list(chosen), keep_duplicates=True)
+              for count in range(2, min(len(files), 3) + 1) for chosen in permutations(files, count)]  # fmt: skip
+    fitting = [lists for lists in [changed, *joined] if [sorted(set(codes)) for codes in lists] == changed]
+    noise = {m[1]: len(part.raw(m[0])) for m in part.find(r"noise_layer(\d+)")}
+    return [lists for lists in fitting if all(len(lists[int(q)]) == count for q, count in noise.items())]
+
+
+def _told(world: World, part: Case, lists: list[list[int]], alpha: float) -> dict[str, Any]:
+    """A run with these lists as ``runs.json`` would tell it; with noise, alpha and the target row follow from it."""
+    if "noise_layer0" not in part:
+        return {"args": ["--alpha", str(alpha), "--orth"], "lists": lists, "target_code": None}
+    codes, book = sorted(set(lists[0])), world.codebooks[0].double()
+    last = {code: place for place, code in enumerate(lists[0])}  # of a code that is listed twice the last noise stays
+    noise = part["noise_layer0"][[last[code] for code in codes]]
+    rows = part["new_rows"][: len(codes)]
+    alpha = round(_slope(rows, noise) / float(book.std()), 3) if len(codes) > 1 else alpha
+    plain = rows.double() - alpha * book.std() * noise.double()
+    target = int((book - plain.mean(0)).norm(dim=1).argmin())
+    return {"args": ["--alpha", str(alpha)], "lists": lists, "target_code": target}
 
 
 def _ranking(world: World) -> Iterator[Check]:
@@ -155,7 +179,7 @@ def _ranking(world: World) -> Iterator[Check]:
         for name, ratio in ratios.items():
             yield compare(f"L{layer}_ratio_{name}", ratio, a.raw(f"L{layer}_ratio_{name}"), 1e-12)
             free[name] = int(a.raw(f"L{layer}_tie_free_up_to_{name}"))
-            yield exact(f"L{layer}_tie_free_up_to_{name}", _tie_free(ratio), free[name])
+            yield exact(f"L{layer}_tie_free_up_to_{name}", tie_free(ratio), free[name])
             for key in (key for key in a.names() if key.startswith(f"L{layer}_top") and key.endswith(f"_by_{name}")):
                 yield _same_best(key, ratio, a.raw(key), free[name])
         for key in (key for key in a.names() if key.startswith(f"L{layer}_selected_")):
@@ -166,7 +190,7 @@ def _ranking(world: World) -> Iterator[Check]:
                 yield _same_best(key, ratios["raw"], a.raw(key), min(free.values()))
 
 
-def _tie_free(ratio: Scores) -> int:
+def tie_free(ratio: Scores) -> int:
     """How many of the best have no equal in the ranking."""
     ordered = np.sort(ratio)[::-1]
     equal = np.flatnonzero(ordered[:-1] == ordered[1:])
@@ -238,16 +262,10 @@ def _run(world: World, name: str, told: Mapping[str, Any]) -> Iterator[Check]:
         yield exact(f"{name} target_code", told["target_code"], [asked, *draws][-1])
         if not orth:
             yield exact(f"{name} draws", bool(draws), asked in lists[0])
-    if told.get("joined") or (not orth and told["target_code"] is None):
-        yield unchecked(f"{name}", "duplicates in its lists, and no runs.json")
+    if lists is None:
+        yield unchecked(name, "no runs.json, and no list of codes beside it makes these rows")
         return
-    new = []
-    for layer, (book, codes) in enumerate(zip(world.codebooks, lists, strict=False)):
-        if orth:
-            new.append(upstream_codes.orthogonal(book.double(), codes, alpha))
-        else:
-            noise = case[f"noise_layer{layer}"].double()
-            new.append(upstream_codes.replaced(book.double(), codes, told["target_code"], alpha, noise))
+    new = _new_rows(world, case, {**told, "lists": lists}, alpha, orth)
     where = case.raw("changed_layer_and_code")
     changed = sorted((layer, code) for layer, codes in enumerate(lists) for code in set(codes))
     yield exact(f"{name} changed", sorted(map(tuple, where.tolist())), changed)
@@ -255,6 +273,16 @@ def _run(world: World, name: str, told: Mapping[str, Any]) -> Iterator[Check]:
     yield compare(f"{name} new_rows", rows, case.raw("new_rows"), ROWS)
     if "file" in told:
         yield from _saved(world, name, told, new)
+
+
+def _new_rows(world: World, case: Case, told: Mapping[str, Any], alpha: float, orth: bool) -> list[Tensor]:
+    """Codebooks after a run."""
+    pairs = list(zip(world.codebooks, told["lists"], strict=False))
+    if orth:
+        return [upstream_codes.orthogonal(book.double(), codes, alpha) for book, codes in pairs]
+    noises = (case[f"noise_layer{layer}"].double() for layer in range(len(pairs)))
+    return [upstream_codes.replaced(book.double(), codes, told["target_code"], alpha, noise)
+            for (book, codes), noise in zip(pairs, noises, strict=True)]  # fmt: skip
 
 
 def _saved(world: World, name: str, told: Mapping[str, Any], new: Sequence[Tensor]) -> Iterator[Check]:

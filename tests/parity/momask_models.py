@@ -6,6 +6,7 @@ A case without stored weights is of the published size (as far as arrays and man
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,7 +32,13 @@ from tests.parity.fills import filled, fills
 TOKENIZER, NETWORK = 1e-5, 5e-5
 #: the authors' option defaults, which published models have
 ENCODER = {"latent_dim": 384, "n_heads": 6, "n_layers": 8, "ff_size": 1024}
+#: what a generation without a JSON may have been run with: guidance, share of classes left out, temperature, steps
+SCALES = (4.0, 5.0, 2.0, 3.0, 1.0, 6.0, 4.5, 2.5, 7.5, 0.0)
+FILTERS, TEMPERATURES = (0.9, 0.5, 0.6, 0.7, 0.8, 0.0), (1.0, 0.7, 1.3, 0.5, 0.8, 0.9, 1.2)
+STEPS = (10, 18, 5, 6, 8, 4, 12, 20)
 M = TypeVar("M", bound=nn.Module)
+C = TypeVar("C")
+Settings = dict[str, Any]
 
 
 def _readable(load: Callable[[Path], M], folders: Iterable[Path]) -> Iterator[tuple[Path, M]]:
@@ -133,6 +140,15 @@ def gradients(case: Case, model: nn.Module) -> Iterator[Check]:
     yield from case.rows(None, {"grad/(.+)": lambda case, _, name: ours.get(name, float("nan"))}, NETWORK)
 
 
+def guesses(told: Settings, sampled: bool, usual: float) -> Iterator[Settings]:
+    """What is told of a run, completed in every way that it may mean; the usual guidance first."""
+    scales = [told.get("cond_scale", usual)] if told else dict.fromkeys((usual, *SCALES))
+    filters = [told.get("topk_filter_thres", 0.9)] if told or not sampled else FILTERS
+    warmth = [told.get("temperature", 1.0)] if told or not sampled else TEMPERATURES
+    for scale, share, temperature in product(scales, filters, warmth):
+        yield {**told, "cond_scale": scale, "topk_filter_thres": share, "temperature": temperature}
+
+
 class Chain(NamedTuple):
     """The networks from text to motion, and the tokenizer's statistics."""
 
@@ -159,13 +175,15 @@ def chains(folder: Path, base: Iterator[tuple[Path, Any]], quantizers: int) -> I
                     yield Chain(rvq, transformer, residual, mean, std)
 
 
-def nearest_chain(case: Case, candidates: Iterable[Chain], error: Callable[[Chain], float]) -> Chain:
-    """The chain that reproduces a case best.
+def nearest_chain(
+    case: Case, candidates: Iterable[tuple[Chain, C]], error: Callable[[tuple[Chain, C]], float]
+) -> tuple[Chain, C]:
+    """The chain, and the settings with it, that reproduce a case best.
 
     Raises:
         CheckpointError: there is no complete one.
     """
-    chain = nearest(candidates, error)
-    if chain is None:
+    found = nearest(candidates, error)
+    if found is None:
         raise CheckpointError(f"case {case.folder.name}: no complete chain of checkpoints beside it")
-    return chain
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ from hmu.backbones.tokens.options import ResidualOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.sampling import decode_residual
 from tests.parity.case import Case, Table, manifest, published, read_json, strange
-from tests.parity.checks import Check, deviation
+from tests.parity.checks import Check, deviation, nearest, wrong
 from tests.parity.momask_masked import chooser
 from tests.parity.momask_models import (
     NETWORK,
+    SCALES,
+    STEPS,
     Chain,
+    Settings,
     chains,
     gradients,
+    guesses,
     masked_transformers,
     nearest_chain,
     padding_check,
@@ -120,20 +125,32 @@ def _training(case: Case, model: ResidualTransformer) -> Iterator[Check]:
     yield from gradients(part, model)
 
 
+def greedy(step: int, logits: Tensor) -> Tensor:
+    """The likeliest ids ``(batch, tokens)`` of logits ``(batch, tokens, classes)``."""
+    del step
+    return logits.argmax(-1)
+
+
 def _generation(model: ResidualTransformer, case: Case, run: str) -> Iterator[Check]:
-    part, settings = case.under(f"{run}/"), case.settings(run)
-    base = part["motion_ids"]
-    ids = decode_residual(
-        model,
-        base,
-        part["cond"] if "cond" in part else case["cond"],
-        valid(case, base.shape[1], f"{run}/"),
-        chooser(case, run, settings, gumbel_noise=True),
-        scale=0.0 if settings.get("force_mask") else float(settings.get("cond_scale", SCALE)),
-        layers=part.raw("all_indices").shape[-1] - 1,
-        padding=True,
-    )
-    yield from part.given({"all_indices": ids}, NETWORK)
+    part = case.under(f"{run}/")
+    base, expected = part["motion_ids"], part.raw("all_indices")
+
+    def ids(settings: Settings) -> Tensor:
+        return decode_residual(
+            model,
+            base,
+            part["cond"] if "cond" in part else case["cond"],
+            valid(case, base.shape[1], f"{run}/"),
+            chooser(case, run, settings, gumbel_noise=True),
+            scale=0.0 if settings.get("force_mask") else float(settings["cond_scale"]),
+            layers=expected.shape[-1] - 1,
+            padding=True,
+        )
+
+    candidates = guesses(case.settings(run), bool(part.find(r"noise\d+")), SCALE)
+    settings = nearest(candidates, lambda settings: wrong(ids(settings), expected))
+    assert settings is not None
+    yield from part.given({"all_indices": ids(settings)}, NETWORK)
 
 
 def rtrans(folder: Path) -> Iterator[Check]:
@@ -151,16 +168,19 @@ def rtrans(folder: Path) -> Iterator[Check]:
 
 # -- from text to motion -----------------------------------------------------------------------------------------------
 class Greedy:
-    """A greedy run of a chain, with the decoder that reads padding."""
+    """A greedy run of a chain, with the decoder that reads padding.
 
-    def __init__(self, case: Case, chain: Chain, base: Tensor | None = None) -> None:
-        text, shape = case["cond"], case.raw("base_ids").shape
-        real, greedy = valid(case, shape[1]), chooser(case, "", {}, False)
-        if base is None:
-            start, steps = torch.zeros(shape, dtype=torch.long), int(case.number("timesteps", 10))
-            base = decode_base(chain.base, start, text, real, greedy, steps=steps,
-                               scale=case.number("cond_scale", 4), variant="upstream")  # fmt: skip
-        scale = case.number("res_cond_scale", SCALE)
+    Args:
+        case: with its arrays. chain: networks. scale: guidance of the residual transformer.
+        steps: of the base transformer, and its guidance; None takes the stored base ids.
+    """
+
+    def __init__(self, case: Case, chain: Chain, scale: float, steps: tuple[int, float] | None = None) -> None:
+        text, base = case["cond"], case["base_ids"]
+        real = valid(case, base.shape[1])
+        if steps is not None:
+            base = decode_base(chain.base, torch.zeros_like(base), text, real, greedy, steps=steps[0],
+                               scale=steps[1], variant="upstream")  # fmt: skip
         self.base, self.chain = base, chain
         self.ids = decode_residual(chain.residual, base, text, real, greedy, scale=scale, padding=True)
         self.normalised = chain.rvq.decode(self.ids)
@@ -176,17 +196,25 @@ GREEDY_ROWS: Table = {
 
 
 def e2e_checks(case: Case) -> Iterator[Check]:
-    """Greedy generation: base codes, residual codes, motion."""
+    """Greedy generation: base codes, residual codes, motion; untold guidance and steps are guessed."""
+    told = {
+        name: [float(case.facts[name])]
+        for name in ("res_cond_scale", "cond_scale", "timesteps")
+        if case.facts.get(name)
+    }
 
-    def error(chain: Chain) -> float:
-        run = Greedy(case, chain, case["base_ids"])
-        wrong = float((run.ids.numpy() != case.raw("all_ids")).mean())
-        return wrong + (deviation(run.motion, case.raw("motion")) if "motion" in case else 0.0)
+    def error(guess: tuple[Chain, float]) -> float:
+        run = Greedy(case, *guess)
+        return wrong(run.ids, case.raw("all_ids")) + (
+            deviation(run.motion, case.raw("motion")) if "motion" in case else 0
+        )
 
     with torch.no_grad():
         found = chains(case.folder, masked_transformers(case.folder), case.last("all_ids") or 0)
-        chain = nearest_chain(case, found, error)
-        yield from case.rows(Greedy(case, chain), GREEDY_ROWS, NETWORK)
+        chain, scale = nearest_chain(case, product(found, told.get("res_cond_scale", [SCALE, *SCALES])), error)
+        candidates = product(map(int, told.get("timesteps", STEPS)), told.get("cond_scale", SCALES))
+        steps = nearest(candidates, lambda steps: wrong(Greedy(case, chain, scale, steps).base, case.raw("base_ids")))
+        yield from case.rows(Greedy(case, chain, scale, steps), GREEDY_ROWS, NETWORK)
     yield from case.unread()
 
 

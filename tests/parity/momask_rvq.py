@@ -140,7 +140,7 @@ class Recorded(Draws):
         return self._next("tile_normal_", shape, like)
 
 
-def _quiet(model: Rvq) -> Rvq:
+def quiet(model: Rvq) -> Rvq:
     """A copy in training mode without dropout, as the steps were recorded."""
     again = Rvq(model.features, replace(model.options, dropout=0.0, quantize_dropout=0.0), "upstream")
     again.load_state_dict(model.state_dict())
@@ -161,10 +161,10 @@ STEP_ROWS: Table = {
 class Step:
     """One training step with stored draws."""
 
-    def __init__(self, case: Case, model: Rvq) -> None:
+    def __init__(self, case: Case, model: Rvq, draws: Draws | None = None) -> None:
         model.zero_grad()
         motion = case["x"]
-        self.output = model(motion, draws=Recorded(case))
+        self.output = model(motion, draws=Recorded(case) if draws is None else draws)
         self.terms = rvq_terms(self.output, motion, model.options, FeatureLayout.of(model.features).positions)
         self.terms["loss"].backward()
         self.books = model.quantizer.books()
@@ -185,9 +185,9 @@ def training_checks(case: Case) -> Iterator[Check]:
         return shape == (model.features, model.options.quantizers, model.options.codes, model.options.code_dim)
 
     def error(model: Rvq) -> float:
-        return deviation(Step(first, _quiet(model)).output.recon, first.raw("recon"))
+        return deviation(Step(first, quiet(model)).output.recon, first.raw("recon"))
 
-    model = _quiet(pick(case, tokenizers(case.folder), fits, error))
+    model = quiet(pick(case, tokenizers(case.folder), fits, error))
     for step in steps:
         part = case.under(f"{step}/")
         run = Step(part, model)

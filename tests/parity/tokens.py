@@ -7,6 +7,7 @@ follows from its arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from tests.parity.checks import Check, exact
 from tests.parity.momask_masked import length_checks, mtrans_checks
 from tests.parity.momask_models import (
     NETWORK,
+    SCALES,
     Chain,
     bamm_transformers,
     chains,
@@ -31,7 +33,7 @@ from tests.parity.momask_models import (
     residual_transformers,
     valid,
 )
-from tests.parity.momask_residual import SCALE, e2e_checks, rtrans_checks
+from tests.parity.momask_residual import SCALE, e2e_checks, greedy, rtrans_checks
 from tests.parity.momask_rvq import rvq_checks
 
 #: what tells the kind of a file, and who compares it
@@ -75,9 +77,7 @@ def _inputs(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 # -- BAMM from text to motion ------------------------------------------------------------------------------------------
 def _residual_ids(net: ResidualTransformer, base: Tensor, text: Tensor, real: Tensor, scale: float) -> Tensor:
     """All layers, greedily, as the authors' code: the model may answer "padding" inside a motion."""
-    return decode_residual(
-        net, base.clamp_min(0), text, real, lambda _, logits: logits.argmax(-1), scale=scale, padding=True
-    )
+    return decode_residual(net, base.clamp_min(0), text, real, greedy, scale=scale, padding=True)
 
 
 class Replayed:
@@ -103,8 +103,7 @@ REPLAYED_ROWS: Table = {
     "normalised_motion": lambda case, run: run.normalised,
     "motion": lambda case, run: run.motion,
 }
-#: the authors' guidance: of the base transformer, of the residual one in generation and in evaluation
-BASE_SCALE, RESIDUAL_SCALES = 4.0, {"gen": 5.0, "eval": 6.0}
+RESIDUAL_SCALES = {"gen": 5.0, "eval": 6.0}  # the authors' guidance in generation and in evaluation
 
 
 def e2e(folder: Path) -> Iterator[Check]:
@@ -118,17 +117,17 @@ def e2e(folder: Path) -> Iterator[Check]:
     found: list[Chain] = []
     with torch.no_grad():
         for run in case.groups(".+"):
-            part, scale = case.under(f"{run}/"), case.number("cond_scale", BASE_SCALE)
-            residual = told.get(run) if isinstance(told, Mapping) else told
-            residual = float(RESIDUAL_SCALES.get(run, SCALE) if residual is None else residual)
-            quantizers = part.last("all_ids") or 0
-            found = found or list(chains(folder, bamm_transformers(folder), quantizers))
+            part, usual = case.under(f"{run}/"), RESIDUAL_SCALES.get(run, SCALE)
+            base = [float(case.facts["cond_scale"])] if case.facts.get("cond_scale") else SCALES
+            known = told.get(run) if isinstance(told, Mapping) else told
+            residual = dict.fromkeys((usual, *SCALES)) if known is None else [float(known)]
+            found = found or list(chains(folder, bamm_transformers(folder), part.last("all_ids") or 0))
 
-            def error(chain: Chain, part: Case = part, scales: tuple[float, float] = (scale, residual)) -> float:
-                return Replayed(part, chain, *scales).wrong
+            def error(guess: tuple[Chain, tuple[float, float]], part: Case = part) -> float:
+                return Replayed(part, guess[0], *guess[1]).wrong
 
-            chain = nearest_chain(case, found, error)
-            yield from part.rows(Replayed(part, chain, scale, residual), REPLAYED_ROWS, NETWORK)
+            chain, scales = nearest_chain(case, product(found, product(base, residual)), error)
+            yield from part.rows(Replayed(part, chain, *scales), REPLAYED_ROWS, NETWORK)
     for run, known in (("gen", "gen_pred_len"), ("eval", "eval_pred_len_frames")):
         if known in case.facts and f"{run}/pred_len" in case:
             yield exact(f"{known} of case.json", case.raw(f"{run}/pred_len").tolist(), case.facts[known])

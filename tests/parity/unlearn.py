@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -79,22 +81,26 @@ def _plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.replace(".original_linear.", "."): value for name, value in state.items()}
 
 
-def _filled_adapters(case: Case) -> Iterator[Adapted]:
-    """The published size with adapters, filled under the fork's names, or the base under its own."""
+def filled_adapters(model: Salad, rank: int, fill: Fill, inside: bool) -> Adapted:
+    """A model and adapters filled by rule, the base under the fork's names (``inside``) or under its own."""
+    targets = model.adapter_targets if inside else []
+    filled(model.vae, Fill(fill.rule, "vae." if fill.before else "", fill.moved))
+    filled(model.denoiser, fill, partial(_fork_state, targets), _plain_state)
+    shapes = {name: model.denoiser.get_parameter(f"{name}.weight").shape for name in model.adapter_targets}
+    pairs = {
+        name: (fill.values(f"{name}.lora_a", (rank, i)), fill.values(f"{name}.lora_b", (o, rank)))
+        for name, (o, i) in shapes.items()
+    }
+    precise = {n: (torch.from_numpy(a), torch.from_numpy(b)) for n, (a, b) in pairs.items()}
+    return Adapted(model.eval(), {n: (a.float(), b.float()) for n, (a, b) in precise.items()}, precise=precise)
+
+
+def _unstored_adapters(case: Case) -> Iterator[Adapted]:
+    """The published size, filled in every way that a case may mean."""
     rank = int(case.number("rank", 16))
-    for before, inside in (("", True), ("", False), ("denoiser.", True), ("denoiser.", False)):
-        for fill in fills(case.folder.name, before=(before,)):
-            model = full_size(case)
-            targets = model.adapter_targets if inside else []
-            filled(model.vae, Fill(fill.rule, "vae." if before else ""))
-            filled(model.denoiser, fill, partial(_fork_state, targets), _plain_state)
-            shapes = {name: model.denoiser.get_parameter(f"{name}.weight").shape for name in model.adapter_targets}
-            pairs = {
-                name: (fill.values(f"{name}.lora_a", (rank, i)), fill.values(f"{name}.lora_b", (o, rank)))
-                for name, (o, i) in shapes.items()
-            }
-            precise = {n: (torch.from_numpy(a), torch.from_numpy(b)) for n, (a, b) in pairs.items()}
-            yield Adapted(model.eval(), {n: (a.float(), b.float()) for n, (a, b) in precise.items()}, precise=precise)
+    for before, inside in product(("", "denoiser."), (True, False)):
+        for fill in fills(case.folder.name, before=(before,), moved=(True, False)):
+            yield filled_adapters(full_size(case), rank, fill, inside)
 
 
 def _stored_adapters(case: Case) -> Iterator[Adapted]:
@@ -150,7 +156,7 @@ def unlearn_lora(folder: Path) -> Iterator[Check]:
         return sum(deviation(LORA_ROWS[name](case, adapted), case.raw(name))
                    for name in ("pred_base", "pred_lora_train_scale") if name in case)  # fmt: skip
 
-    adapted = nearest(list(_stored_adapters(case)) or _filled_adapters(case), error)
+    adapted = nearest(list(_stored_adapters(case)) or _unstored_adapters(case), error)
     if adapted is None:
         raise CheckpointError(f"case {folder.name}: no SALAD model with adapters of its sizes")
     yield from case.rows(adapted.model, LATENT_ROWS, NETWORK)
@@ -166,7 +172,8 @@ def _listed(case: Case, adapted: Adapted) -> Iterator[Check]:
     """The names of the fork's file."""
     facts, targets = case.facts, adapted.model.adapter_targets
     if adapted.file is None or "checkpoint_keys" not in facts:
-        yield unchecked("names of the file", "no list of them, or no file")
+        if adapted.file is not None or "checkpoint_keys" in facts:
+            yield unchecked("names of the file", "no list of them, or no file")
         return
     stored = read_state(adapted.file, ("denoiser",), "a SALAD denoiser")
     ours = {_fork_name(name, targets) for name in adapted.model.denoiser.state_dict()}
@@ -219,20 +226,32 @@ def _injected(adapted: Adapted, alpha: float) -> Salad:
 def _contrast(case: Case, adapted: Adapted) -> Iterator[Check]:
     """``retain - lambda forget`` against noise or the true target, under both schedules, with the stored gradients."""
     twin = _injected(adapted, _alpha(case, adapted))
-    layer = adapters.lora_layers(twin.network())[LAYER]
     for found in case.find(LOSS):
-        name, target, betas = found[0], found[1], None if found[2] == "configured" else found[2]
-        twin.zero_grad()
-        sides = [_side(case, twin, side, target, betas) for side in SIDES]
-        terms = upstream.contrast(sides[0], sides[1], case.number("lambda_forget", 1.0))
-        terms["loss"].backward()
-        rows = {name: terms["loss"]} | {f"{name}_{side}": terms[side] for side in SIDES}
-        for leaf, module in (("a", layer.lora_A), ("b", layer.lora_B)):
-            gradient = module[adapters.ADAPTER].weight.grad  # type: ignore[operator, index]
-            rows[f"grad_{name}_lora_{leaf}"] = gradient
-        yield from case.given(rows, NETWORK)
+        yield from case.given(_loss(case, twin, found), NETWORK)
         silent = [n for n, p in twin.named_parameters() if p.requires_grad and not _moved(p.grad)]
-        yield exact(f"{name}: adapters without gradient", silent, [])
+        yield exact(f"{found[0]}: adapters without gradient", silent, [])
+
+
+def _loss(case: Case, twin: Salad, name: re.Match[str]) -> dict[str, Any]:
+    """One loss, its two sides, and the gradients of one adapter."""
+    layer, betas = adapters.lora_layers(twin.network())[LAYER], None if name[2] == "configured" else name[2]
+    twin.zero_grad()
+    sides = [_side(case, twin, side, name[1], betas) for side in SIDES]
+    terms = upstream.contrast(sides[0], sides[1], case.number("lambda_forget", 1.0))
+    terms["loss"].backward()
+    rows: dict[str, Any] = {name[0]: terms["loss"]} | {f"{name[0]}_{side}": terms[side] for side in SIDES}
+    for leaf, module in (("a", layer.lora_A), ("b", layer.lora_B)):
+        rows[f"grad_{name[0]}_lora_{leaf}"] = module[adapters.ADAPTER].weight.grad  # type: ignore[operator, index]
+    return rows
+
+
+def contrast(inputs: Mapping[str, np.ndarray], adapted: Adapted) -> dict[str, Any]:
+    """Every loss of a case, under the names of its arrays."""
+    case, found = Case(Path(), inputs), dict[str, Any]()
+    twin = _injected(adapted, _alpha(case, adapted))
+    for target, betas in product(("vs_noise", "vs_target", "vs_target_masked"), ("linear", "configured")):
+        found |= _loss(case, twin, re.fullmatch(LOSS, f"loss_{target}_{betas}_betas"))  # type: ignore[arg-type]
+    return found
 
 
 def _moved(gradient: Tensor | None) -> bool:
