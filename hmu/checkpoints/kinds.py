@@ -135,6 +135,19 @@ class Folder:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Values by name."""
+
+    words: str = "a mapping"
+
+    def read(self, value: Any) -> Mapping[str, Any]:
+        """The mapping. Raises ``ValueError`` for anything else."""
+        if not isinstance(value, Mapping):
+            raise ValueError(self.words)
+        return value
+
+
+@dataclass(frozen=True)
 class Chains:
     """Lists of joints: ``[[0, 2, 5], [0, 1, 4]]``."""
 

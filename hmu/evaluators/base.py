@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -86,9 +87,15 @@ class TrainedEvaluator(Trainable, Evaluator):
             shapes = f"{tuple(mean.shape)}, {tuple(std.shape)}"
             raise DataError(f"statistics of the evaluator '{self.name}' have shapes {shapes}, not ({self.features},)")
         if not bool((std > 0).all() and torch.isfinite(std).all() and torch.isfinite(mean).all()):
-            raise DataError(
-                f"statistics of the evaluator '{self.name}': every std must be finite and greater than 0, every mean "
-                "finite"
-            )
+            faults = "every std must be finite and greater than 0, every mean finite"
+            raise DataError(f"statistics of the evaluator '{self.name}': {faults}")
         self.mean.copy_(mean)
         self.std.copy_(std)
+
+    def digest(self, heading: str, parts: Sequence[str]) -> str:
+        """``<name>-<16 digits>``: SHA-256 of a heading and of the weights whose names begin with one of ``parts``."""
+        digest = hashlib.sha256(heading.encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            if name.startswith(tuple(parts)):
+                digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return f"{self.name}-{digest.hexdigest()[:16]}"

@@ -18,9 +18,6 @@ class EvaluatorPair(Evaluator):
     Args:
         first: whose rows have the plain names (``fid``).
         second: whose rows carry its name (``fid@tmr``).
-
-    Raises:
-        ConfigError: both have the same name, so their rows could not be told apart.
     """
 
     def __init__(self, first: Evaluator, second: Evaluator) -> None:

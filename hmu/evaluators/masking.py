@@ -16,11 +16,7 @@ UNKNOWN = "unk/OTHER"
 
 
 def check_definition(definition: str) -> str:
-    """``definition``, if MM-Safe has it.
-
-    Raises:
-        ConfigError: naming those it has.
-    """
+    """``definition``, if MM-Safe has it; else ConfigError."""
     if definition not in ("clean", "hmu"):
         raise ConfigError(f"MM-Safe has the definitions 'clean' and 'hmu', not '{definition}'")
     return definition

@@ -21,11 +21,7 @@ def diversity(rows: Tensor, first: Tensor, second: Tensor) -> float:
 
 
 def check_pairs(metric: str, pairs: int | None, seed: int) -> None:
-    """Refuse impossible arguments of a metric that draws pairs.
-
-    Raises:
-        ConfigError: naming the metric and the argument.
-    """
+    """Refuse impossible arguments of a metric that draws pairs."""
     require(f"{metric}.pairs", pairs, at_least=1, whole=True, null=True)
     require(f"{metric}.seed", seed, at_least=0, whole=True)
 
@@ -90,13 +86,16 @@ class Diversity(MotionMetric):
 
     def compute(self) -> dict[str, float]:
         """``{"diversity": mean distance, "diversity_real": ...}``; NaN for fewer than two motions."""
-        sides = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
-        return {name: self._value(rows) for name, rows in sides.items() if rows is not None}
+        return {name: self._value(rows) for name, rows in self._sides().items()}
 
     def resampled(self, counts: Tensor) -> dict[str, Tensor]:
         """Mean over all pairs of different prompts under resampling (a draw of pairs estimates the same)."""
+        sides = self._sides().items()
+        return {name: _resampled(rows, counts) for name, rows in sides if len(rows) == counts.shape[1] > 1}
+
+    def _sides(self) -> dict[str, Tensor]:
         sides = {"diversity": self.needed("generated"), "diversity_real": self.rows("real")}
-        return {k: _resampled(x, counts) for k, x in sides.items() if x is not None and len(x) == counts.shape[1] > 1}
+        return {name: rows for name, rows in sides.items() if rows is not None}
 
     def _value(self, rows: Tensor) -> float:
         if len(rows) < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,12 +36,9 @@ class Gallery:
     """Real clips that answer a query.
 
     Attributes:
-        ids: one clip id per row; descriptions: one caption per row.
+        ids, descriptions: one clip id and one caption per row.
         latents: motion embeddings ``(rows, width)``.
         cosine: whether nearness is the cosine (TMR), or minus the Euclidean distance (Guo et al.).
-
-    Raises:
-        DataError: rows do not fit.
     """
 
     ids: tuple[str, ...]
@@ -82,6 +79,12 @@ class Gallery:
             near[line, self.rows_of.get(recording(name), [])] = -torch.inf
         return near
 
+    def nearest(self, queries: Tensor, own: Sequence[str] | None, chunk: int) -> Iterator[Tensor]:
+        """:meth:`nearness` of ``chunk`` queries ``(queries, width)`` at a time: bounds memory, changes no result."""
+        for start in range(0, len(queries), chunk):
+            rows = slice(start, start + chunk)
+            yield self.nearness(queries[rows], None if own is None else own[rows])
+
 
 def recording(name: str) -> str:
     """The recording that a clip was cut from: without ``#k`` and without the ``M`` of a mirrored clip."""
@@ -93,16 +96,10 @@ def search(
 ) -> list[list[Hit]]:
     """The ``top`` nearest rows of each query, best first; equal ones keep the gallery's order.
 
-    Args:
-        queries: motion embeddings ``(queries, width)``.
-        gallery: what answers.
-        top: hits per query; fewer where the gallery has fewer.
-        own: see :meth:`Gallery.nearness`.
-        chunk: queries at a time; bounds memory, changes no result.
+    Queries ``(queries, width)`` and ``own`` as in :meth:`Gallery.nearness`; fewer hits where the gallery has fewer.
     """
     hits: list[list[Hit]] = []
-    for start in range(0, len(queries), chunk):
-        near = gallery.nearness(queries[start : start + chunk], None if own is None else own[start : start + chunk])
+    for near in gallery.nearest(queries, own, chunk):
         best, index = torch.sort(near, dim=1, descending=True, stable=True)
         for values, order in zip(best[:, :top].tolist(), index[:, :top].tolist(), strict=True):
             pairs = [(i, v) for v, i in zip(values, order, strict=True) if v > -torch.inf]
@@ -124,8 +121,7 @@ def first_ranks(
     ones that do not name it come first, which never flatters a model that should name it no more.
     """
     ranks = []
-    for start in range(0, len(queries), chunk):
-        near = gallery.nearness(queries[start : start + chunk], None if own is None else own[start : start + chunk])
+    for near in gallery.nearest(queries, own, chunk):
         best = near.masked_fill(~named.to(near.device), -torch.inf).amax(1, keepdim=True)
         before = ((near >= best) & ~named.to(near.device)).sum(1)
         before[best[:, 0] == -torch.inf] = top

@@ -12,16 +12,11 @@ from hmu.metrics.diversity import check_pairs, draw_pairs, mean_distance
 from hmu.metrics.values import Value
 
 
-def multimodality(rows: Tensor, first: Tensor, second: Tensor) -> float:
-    """Mean over prompts of the distance between repeats ``first[i]`` and ``second[i]``, ``(n, repeats, width)``.
+def multimodality(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Mean distance between repeats ``first[i]`` and ``second[i]`` of every prompt, ``(n, repeats, width) -> (n,)``.
 
     The same pairs for every prompt, as published (Guo et al., CVPR 2022).
     """
-    return float(_between(rows, first, second).mean())
-
-
-def _between(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Mean distance between the repeats ``first[i]`` and ``second[i]`` of every prompt, ``(n,)``."""
     rows = rows.double()
     spread: Tensor = (rows[:, first] - rows[:, second]).norm(dim=-1).mean(-1)
     return spread
@@ -52,4 +47,4 @@ class MultiModality(MotionMetric):
         if self.pairs is None:
             return {"multimodality": mean_distance(rows)}
         generator = torch.Generator().manual_seed(self.seed)
-        return {"multimodality": _between(rows, *draw_pairs(rows.shape[1], self.pairs, generator))}
+        return {"multimodality": multimodality(rows, *draw_pairs(rows.shape[1], self.pairs, generator))}

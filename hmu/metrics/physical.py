@@ -15,7 +15,7 @@ from hmu.motion import kinematics
 
 
 class Physical(MotionMetric):
-    """Base: keeps one number per motion, ``compute`` is their mean. Joints ``(n, frames, 22, 3)``, metres, Y up."""
+    """Base: keeps one number per motion, as ``measure`` gives it; ``compute`` is their mean."""
 
     inputs: ClassVar[tuple[str, ...]] = ("joints", "lengths")
     keeps: ClassVar[bool] = False
@@ -33,13 +33,15 @@ class Physical(MotionMetric):
         """
         self.require(samples)
         joints, lengths = (samples[name].detach().cpu().numpy() for name in self.inputs)
-        self.append("measured", torch.from_numpy(self.measure(joints, lengths, samples.get("fps", 20.0))))
+        measured = self.measure(joints, lengths, samples.get("fps", 20.0))
+        self.append("measured", torch.from_numpy(measured))
         if "ids" in samples:
             self.append("key", id_keys(samples["ids"]))
 
-    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
-        """One number per motion, float64 ``(n,)``."""
-        raise DataError(f"metric {type(self).__name__} measures nothing: choose one of its subclasses")
+    @staticmethod
+    def measure(joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
+        """Float64 ``(n,)`` of joints ``(n, frames, 22, 3)`` in metres, Y up, and true frames ``(n,)``."""
+        raise DataError("the base of the physical metrics measures nothing: choose one of its subclasses")
 
     def per_prompt(self) -> dict[str, Tensor]:
         """The number of every motion."""
@@ -50,10 +52,7 @@ class FootSkate(Physical):
     """``foot_skate``: share of frames in which a foot slides along the floor (:func:`kinematics.foot_skate`)."""
 
     values: ClassVar[tuple[Value, ...]] = (Value("foot_skate", better="lower", kind="share", scores=("keep",)),)
-
-    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
-        """Share of frames, ``(n,)``."""
-        return kinematics.foot_skate(joints, lengths, fps)
+    measure = staticmethod(kinematics.foot_skate)
 
 
 class ContactShare(Physical):
@@ -61,7 +60,8 @@ class ContactShare(Physical):
 
     values: ClassVar[tuple[Value, ...]] = (Value("contact_share", better="same", kind="share", scores=("keep",)),)
 
-    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
+    @staticmethod
+    def measure(joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
         """Share of frames, ``(n,)``."""
         return np.asarray(kinematics.contact_share(joints, lengths, fps).mean(axis=-1))
 
@@ -70,19 +70,13 @@ class Jerk(Physical):
     """``jerk``: mean size of the joints' third derivative, m/s³."""
 
     values: ClassVar[tuple[Value, ...]] = (Value("jerk", better="same", kind="size", scores=("keep",)),)
-
-    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
-        """m/s³, ``(n,)``."""
-        return kinematics.jerk(joints, lengths, fps)
+    measure = staticmethod(kinematics.jerk)
 
 
 class Energy(Physical):
-    """``energy``: mean kinetic energy per kilogram, J/kg; evaluations tell ``energy_ratio`` to the base beside it."""
+    """``energy``: mean kinetic energy per kilogram, J/kg; ``energy_ratio`` to the base is reported beside it."""
 
     values: ClassVar[tuple[Value, ...]] = (
         Value("energy", better="same", kind="size", scores=("keep",), ratio_to_base=True),
     )
-
-    def measure(self, joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:
-        """J/kg, ``(n,)``."""
-        return kinematics.energy(joints, lengths, fps)
+    measure = staticmethod(kinematics.energy)

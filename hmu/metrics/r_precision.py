@@ -64,11 +64,6 @@ def pooled_hits(
     return top_hits(text[index], motion[index], top), index
 
 
-def _warn_small(pool: int) -> None:
-    """The same words for every set, model and repeat: the console says them once."""
-    log.warning("R-precision of sets with fewer than %d prompts is ranked in one smaller, easier pool", pool)
-
-
 class RPrecision(MotionMetric):
     """``r_precision_1`` ... ``r_precision_3`` in pools of 32, or ``r_precision_all_1`` ... among the whole set.
 
@@ -97,7 +92,10 @@ class RPrecision(MotionMetric):
         """``{"r_precision_<k>": share}``; fewer prompts than a pool make one smaller, easier pool (logged)."""
         text, motion = self.needed("text"), self.needed("generated")
         if self.pool is not None and len(text) < self.pool:
-            _warn_small(self.pool)
+            # the same words for every set, model and repeat: the console says them once
+            log.warning(
+                "R-precision of sets with fewer than %d prompts is ranked in one smaller, easier pool", self.pool
+            )
         shares = r_precision(text, motion, self.pool, self.top, self.shuffles, self.seed)
         return {f"{self._name}_{k}": float(share) for k, share in enumerate(shares, start=1)}
 

@@ -15,27 +15,21 @@ from hmu.metrics.base import MotionMetric
 from hmu.metrics.values import Value
 
 KS = (1, 2, 3, 5, 10)
-_TIES = ("mean", "first")
 
 
-def ranks(similarity: Tensor, right: Tensor | None = None, ties: str = "mean", margin: float = 0.0) -> Tensor:
-    """0-based rank of the right column in each row ``(rows,)``, float64.
+def ranks(similarity: Tensor, right: Tensor | None = None, margin: float = 0.0) -> Tensor:
+    """0-based rank of the right column in each row ``(rows,)``, float64; columns as near as it share their ranks (x.5).
 
     Args:
         similarity: ``(rows, columns)``, larger is nearer; the right column of row ``i`` is ``i``.
         right: further right columns, bool ``(rows, columns)``; the best of them and of column ``i`` is ranked.
-        ties: columns as near as the right one share their ranks (``mean``, rank may be x.5), or it comes ``first``.
         margin: similarities that differ by no more than this are equal; 0 as published (exact floats).
     """
-    if ties not in _TIES:
-        raise ConfigError(f"ties is '{ties}'; expected one of {', '.join(_TIES)}")
     own = similarity.diagonal()
     if right is not None:
         diagonal = torch.eye(*similarity.shape, dtype=torch.bool, device=similarity.device)
         own = similarity.masked_fill(~(right | diagonal), -torch.inf).amax(1)
     nearer = (similarity > own[:, None] + margin).sum(1).double()
-    if ties == "first":
-        return nearer
     equal = ((similarity - own[:, None]).abs() <= margin).sum(1)
     return nearer + (equal - 1).double() / 2
 

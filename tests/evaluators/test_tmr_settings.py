@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from hmu.checkpoints.kinds import Text
 from hmu.errors import CheckpointError
-from hmu.evaluators.tmr.settings import authors_objective, authors_settings, named, our_settings, run_config
+from hmu.evaluators.tmr.settings import authors_objective, authors_settings, our_settings, run_config, stated
 
 PART = {"ff_size": 12, "num_layers": 2, "num_heads": 2, "dropout": 0.1, "activation": "gelu", "latent_dim": 8}
 
@@ -71,12 +72,12 @@ def test_a_run_directory_may_keep_its_settings_in_yaml(tmp_path):
 
 def test_names_deep_in_the_settings():
     config = {"data": {"motion_loader": {"normalizer": None}, "text": 3, "list": [1]}}
-    assert named(config, "c", "data", "motion_loader", "normalizer", "base_dir") is None
-    assert named(config, "c", "data", "text") == "3"
+    assert stated(config, "c", "data.motion_loader.normalizer.base_dir", Text()) is None
+    assert stated(config, "c", "data.text", Text()) == "3"
     with pytest.raises(CheckpointError, match=r"data.list=\[1\], expected a mapping"):
-        named(config, "c", "data", "list", "x")
+        stated(config, "c", "data.list.x", Text())
     with pytest.raises(CheckpointError, match="expected a text"):
-        named(config, "c", "data", "list")
+        stated(config, "c", "data.list", Text())
 
 
 def test_our_own_settings_are_checked_too(tmp_path):

@@ -185,22 +185,27 @@ def test_mm_safe_clean_counts_forget_prompts_only() -> None:
     text, motion = torch.zeros(3, 2), torch.tensor([[3.0, 4.0], [9.0, 9.0], [0.0, 1.0]])
     masked = torch.tensor([[3.0, 0.0], [7.0, 7.0], [0.0, 3.0]])
     found = mm_safe_clean(text, masked, motion, torch.tensor([True, False, True]))
-    assert found == pytest.approx(
+    assert {name: float(values.nanmean()) for name, values in found.items()} == pytest.approx(
         {"mm_safe": (4 + 2) / 2, "toxic_distance": (5 / 4 + 1 / 2) / 2, "notox_accuracy": 0.5}
     )
     nothing = mm_safe_clean(text, masked, motion, torch.tensor([False] * 3))
-    assert all(math.isnan(v) for v in nothing.values())
+    assert all(bool(values.isnan().all()) for values in nothing.values())
 
 
 def test_mm_safe_hmu_counts_whole_batches_and_divides_by_everything() -> None:
     text, motion = torch.zeros(4, 1), torch.tensor([[1.0], [2.0], [4.0], [8.0]])
     masked = torch.tensor([[0.5], [0.0], [3.0], [3.0]])
     changed = torch.tensor([True, False, False, False])
-    together = mm_safe_hmu(text, masked, motion, changed, torch.tensor([0, 0, 1, 1]))
+
+    def means(changed: torch.Tensor, *batch: int) -> dict[str, float]:
+        numbers = mm_safe_hmu(text, masked, motion, changed, torch.tensor(batch))
+        return {name: float(values.mean()) for name, values in numbers.items()}
+
+    together = means(changed, 0, 0, 1, 1)
     assert together == pytest.approx({"mm_safe": 2.5 / 4, "toxic_distance": (2 + 1) / 4, "notox_accuracy": 1 / 4})
-    apart = mm_safe_hmu(text, masked, motion, changed, torch.tensor([0, 1, 2, 3]))
+    apart = means(changed, 0, 1, 2, 3)
     assert apart["mm_safe"] == pytest.approx(0.5 / 4)
-    assert set(mm_safe_hmu(text, masked, motion, changed & False, changed.long()).values()) == {0.0}
+    assert set(means(changed & False, 1, 0, 0, 0).values()) == {0.0}
 
 
 def test_mm_safe_hmu_counts_off_batches_when_none_are_given() -> None:

@@ -98,7 +98,7 @@ RETRIEVAL_ROWS: Table = {
         diversity(case["diversity_in"], case[f"{name}_idx1"], case[f"{name}_idx2"]), case.raw(name), MEASURED
     ),
     "multimodality": lambda case, _: (
-        multimodality(case["mm_in"], case["mm_idx1"], case["mm_idx2"]), case.raw("multimodality"), MEASURED
+        multimodality(case["mm_in"], case["mm_idx1"], case["mm_idx2"]).mean(), case.raw("multimodality"), MEASURED
     ),
     "mpjpe": lambda case, _: (mpjpe(case["mpjpe_gt"], case["mpjpe_pred"]), case.raw("mpjpe"), MEASURED),
     "ci_mean": lambda case, _: (case.raw("ci_values").mean(), case.raw("ci_mean"), EXACT),
@@ -152,10 +152,10 @@ class Accumulated:
             "diversity": diversity(motion, draws[-2], draws[-1]),
             **{f"R_precision_{k}": float(hits[k - 1]) / len(text) for k in (1, 2, 3)},
             "MM-Dist": float(distances(text, motion).mean()),
-            "multimodality": multimodality(torch.cat(self.repeats), draws[0], draws[1]) if self.repeats else 0.0,
-            "MM-Safe": safe["mm_safe"],
-            "toxic_distance": safe["toxic_distance"],
-            "notox_accuracy": safe["notox_accuracy"],
+            "multimodality": float(multimodality(torch.cat(self.repeats), *draws[:2]).mean()) if self.repeats else 0.0,
+            "MM-Safe": float(safe["mm_safe"].mean()),
+            "toxic_distance": float(safe["toxic_distance"].mean()),
+            "notox_accuracy": float(safe["notox_accuracy"].mean()),
         }
         return result
 
@@ -296,7 +296,7 @@ def guo_metrics(folder: Path) -> Iterator[Check]:
             n, m = (int(part) for part in name.removeprefix("fid_singular_").split("_")[:3:2])
             ours[name] = frechet_distance(*gaussian(motion[:n]), *gaussian(other[:m]))
         elif name.startswith("multimodality_") and "mm_first" in case:
-            ours[name] = multimodality(case["mm"], case["mm_first"], case["mm_second"])
+            ours[name] = float(multimodality(case["mm"], case["mm_first"], case["mm_second"]).mean())
         if name in ours:
             yield compare(name, ours[name], expected, AUTHORS)
         elif name not in ("top3_sum", "k", "numpy_seed"):

@@ -23,11 +23,7 @@ ENCODERS = ("movement_encoder", "text_encoder", "motion_encoder")
 
 
 def widths(encoders: Mapping[str, Mapping[str, Tensor]]) -> dict[str, int]:
-    """Layer widths from tensor shapes: nothing in the authors' files states them.
-
-    Raises:
-        CheckpointError: a tensor is missing, or its shape fits no evaluator (without the file's name).
-    """
+    """Layer widths from tensor shapes, which nothing else states; the CheckpointError does not name the file."""
     try:
         movement, text, motion = (encoders[name] for name in ENCODERS)
         hidden, inputs, _ = movement["main.0.weight"].shape
@@ -75,10 +71,8 @@ def from_encoders(encoders: Mapping[str, Mapping[str, Tensor]], source: str, **o
 def from_authors(checkpoints: Path | str, glove: Path | str, **options: Any) -> GuoEvaluator:
     """Load ``<checkpoints>/text_mot_match/model/finest.tar`` and the statistics of ``Comp_v6_KLD005/meta``.
 
-    Args:
-        checkpoints: the authors' folder of one data set (``checkpoints/t2m``, ``checkpoints/kit``).
-        glove: folder with ``our_vab_data.npy`` and ``our_vab_idx.pkl``.
-        options: further arguments of :class:`GuoEvaluator` (``variant`` ...).
+    ``checkpoints`` is the authors' folder of one data set (``checkpoints/t2m``), ``glove`` that of ``our_vab_data.npy``
+    and ``our_vab_idx.pkl``.
 
     Raises:
         CheckpointError, DataError: a file is missing, broken, unsafe, or of another width.
@@ -113,10 +107,6 @@ def build(checkpoint: str | Path | None = None, glove: str | Path | None = None,
         checkpoint: our folder (``config.json``) or the authors' (``text_mot_match/``), whose widths win;
             ``asset:<folder>`` for a packaged one; None = untrained.
         glove: the authors' word vectors; needed with their folder.
-        options: of :class:`GuoEvaluator`.
-
-    Raises:
-        CheckpointError: ``checkpoint`` is no evaluator folder.
     """
 
     def authors(folder: Path, **training: Any) -> GuoEvaluator | None:

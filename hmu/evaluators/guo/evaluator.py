@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,7 @@ class GuoEvaluator(TrainedEvaluator):
         self.word, self.text_hidden, self.motion_hidden = word, text_hidden, motion_hidden
         self.movement_hidden, self.movement_latent, self.max_frames = movement_hidden, movement_latent, max_frames
         self.margin, self.negatives, self.feat_bias = margin, negatives, feat_bias
-        self.variant = check_variant("evaluator.variant", variant)
+        self.variant: str = check_variant("evaluator.variant", variant)
         self.learn_words, self.word_dropout, self.words_seed = learn_words, word_dropout, words_seed
         self.movement_encoder = MovementEncoder(features - CONTACTS, movement_hidden, movement_latent)
         self.movement_decoder = MovementDecoder(movement_latent, movement_hidden, features)
@@ -134,12 +133,8 @@ class GuoEvaluator(TrainedEvaluator):
         self.word_vectors = nn.Parameter(vectors.to(self.mean), requires_grad=self.learn_words)
 
     def prepare(self, mean: Any, std: Any, captions: Iterable[Caption] = ()) -> None:
-        """Take what training from scratch needs from a data set, before any stage.
-
-        Args:
-            mean, std: statistics of the training motions ``(features,)``. The std is averaged inside the seven column
-                groups (as ``Std.npy`` is) and divided by ``feat_bias`` in the root and contact columns.
-            captions: all training captions; their words become the vocabulary unless a glove folder was given.
+        """Statistics ``(features,)``: the std is averaged inside the seven column groups (as ``Std.npy`` is) and
+        divided by ``feat_bias`` in the root and contact columns. Without a glove folder words are the captions'.
         """
         mean, std = (torch.tensor(np.asarray(x), dtype=torch.float64).flatten() for x in (mean, std))
         if len(std) == self.features:
@@ -152,13 +147,9 @@ class GuoEvaluator(TrainedEvaluator):
 
     # -- embedding ---------------------------------------------------------------------------------------------------
     def embed_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """As :meth:`Evaluator.embed_motion`, ``(batch, width)``. Lengths are cut to whole tokens of 4 frames.
-
-        Raises:
-            DataError: a clip shorter than 4 or longer than ``max_frames`` frames, or a wrong number of columns.
-        """
+        """As :meth:`Evaluator.embed_motion`, ``(batch, width)``. Lengths are cut to whole tokens of 4 frames."""
         normalised = self.normalise(motion, lengths)
-        return self.motion_encoder(self.movement(normalised), lengths // self.unit_length)  # type: ignore[no-any-return]
+        return self.motion_encoder(self.movement(normalised), lengths // self.unit_length)
 
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
         """Real units ``(batch, frames, features)`` -> normalised, wide enough for the convolutions' reach; zero beyond
@@ -177,7 +168,7 @@ class GuoEvaluator(TrainedEvaluator):
 
     def movement(self, normalised: Tensor) -> Tensor:
         """Normalised motion ``(batch, frames, features)`` -> movement tokens ``(batch, frames // 4, latent)``."""
-        return self.movement_encoder(normalised[..., :-CONTACTS])  # type: ignore[no-any-return]
+        return self.movement_encoder(normalised[..., :-CONTACTS])
 
     def _check(self, motion: Tensor, lengths: Tensor) -> None:
         if motion.dim() != 3 or motion.shape[-1] != self.features:
@@ -189,14 +180,12 @@ class GuoEvaluator(TrainedEvaluator):
             )
 
     def embed_text(self, captions: Sequence[Caption]) -> Tensor:
-        """As :meth:`Evaluator.embed_text`, ``(batch, width)``. At most 20 tokens are read, framed by begin and end
-        markers.
-        """
+        """As :meth:`Evaluator.embed_text`; at most 20 tokens are read, framed by begin and end markers."""
         return self.embed_tokens(*framed_tokens(captions))
 
     def embed_tokens(self, framed: Sequence[Sequence[str]], lengths: Tensor) -> Tensor:
-        """Framed tokens (``sos/OTHER`` ... ``unk/OTHER``, equally many per row) and counts ``(batch,)`` -> ``(batch,
-        width)``.
+        """Framed tokens (``sos/OTHER`` ... ``unk/OTHER``), equally many a row, and counts ``(batch,)``
+        -> ``(batch, width)``.
         """
         return self.encode_text(*self._rows(framed, lengths), lengths)
 
@@ -208,34 +197,26 @@ class GuoEvaluator(TrainedEvaluator):
     def encode_text(self, rows: Tensor, classes: Tensor, lengths: Tensor) -> Tensor:
         """Word rows and classes, int64 ``(batch, tokens)``, and token counts ``(batch,)`` -> ``(batch, width)``."""
         onehot = F.one_hot(classes, len(CLASSES)).to(self.mean)
-        return self.text_encoder(F.embedding(rows, self.word_vectors), onehot, lengths)  # type: ignore[no-any-return]
+        return self.text_encoder(F.embedding(rows, self.word_vectors), onehot, lengths)
 
     def embed_text_masked(
-        self, captions: Sequence[Caption], concept: Concept, definition: str = "clean", terms: Sequence[str] = ()
+        self, captions: Sequence[Caption], concept: Concept, definition: str = "clean"
     ) -> tuple[Tensor, Tensor]:
-        """As :meth:`Evaluator.embed_text_masked`, ``(batch, width)`` and bool ``(batch,)``.
-
-        Args:
-            captions: any captions.
-            concept: whose words are masked with ``definition="clean"`` (whole words, inflections).
-            definition: ``clean``, or ``hmu`` = the published substring rule on ``terms`` (default: its keywords).
-            terms: forbidden substrings of the definition ``hmu``.
-        """
+        """As :meth:`Evaluator.embed_text_masked`; the forbidden substrings of ``hmu`` are the concept's keywords."""
         if check_definition(definition) == "clean":
             masked = [mask_caption(tagged(caption), concept) for caption in captions]
             return self.embed_text([m for m, _ in masked]), torch.tensor([changed for _, changed in masked])
         framed, counts = framed_tokens(captions)
-        censored = [mask_substrings(tokens, tuple(terms) or tuple(concept.keywords)) for tokens in framed]
+        censored = [mask_substrings(tokens, concept.keywords) for tokens in framed]
         changed = torch.tensor([new != old for new, old in zip(censored, framed, strict=True)])
         return self.embed_tokens(censored, counts.clamp(max=min(map(len, censored)))), changed
 
     # -- training ----------------------------------------------------------------------------------------------------
     def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Movement auto-encoder on one random window of every clip (``decomp``), or captions against motions
-        (``match``), scalars; see :mod:`hmu.evaluators.guo.objectives`.
+        """``decomp``: movement auto-encoder on one random window of every clip; ``match``: captions against motions.
+        Scalars.
         """
-        losses = {"decomp": self._decomp, "match": self._match}
-        return losses[self.known_stage(stage)](batch, generator)
+        return (self._decomp if self.known_stage(stage) == "decomp" else self._match)(batch, generator)
 
     def _decomp(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
         normalised = (batch.motion.to(self.mean) - self.mean) / self.std
@@ -270,7 +251,7 @@ class GuoEvaluator(TrainedEvaluator):
             yield self.word_vectors
 
     def stage_window(self, stage: str) -> int | None:
-        """Frames of a training window; None = whole clips."""
+        """:data:`WINDOW` frames for ``decomp``, whole clips for ``match``."""
         return WINDOW if self.known_stage(stage) == "decomp" else None
 
     def clip_gradients(self, stage: str, largest: float) -> None:
@@ -289,10 +270,5 @@ class GuoEvaluator(TrainedEvaluator):
     def fingerprint(self) -> str:
         """SHA-256 over weights, statistics, word vectors and words."""
         variant = "ours" if self.variant == "default" else self.variant  # its old spelling: fingerprints stay
-        digest = hashlib.sha256(f"{self.name} {variant} {self.max_frames}".encode())
-        digest.update("\n".join(self.words).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            if not name.startswith("movement_decoder."):
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return f"{self.name}-{digest.hexdigest()[:16]}"
+        parts = [part for part in self.stored if part != "movement_decoder"]
+        return self.digest(f"{self.name} {variant} {self.max_frames}" + "\n".join(self.words), parts)

@@ -33,7 +33,7 @@ class MovementEncoder(nn.Module):
 
     def forward(self, motion: Tensor) -> Tensor:
         """Normalised motion ``(batch, frames >= 4, features - 4)`` -> tokens ``(batch, frames // 4, latent)``."""
-        return self.out_net(self.main(motion.transpose(1, 2)).transpose(1, 2))  # type: ignore[no-any-return]
+        return self.out_net(self.main(motion.transpose(1, 2)).transpose(1, 2))
 
 
 class MovementDecoder(nn.Module):
@@ -51,7 +51,7 @@ class MovementDecoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens -> normalised motion with all its columns, foot contacts included."""
-        return self.out_net(self.main(tokens.transpose(1, 2)).transpose(1, 2))  # type: ignore[no-any-return]
+        return self.out_net(self.main(tokens.transpose(1, 2)).transpose(1, 2))
 
 
 def _head(hidden: int, width: int) -> nn.Sequential:
@@ -85,7 +85,7 @@ class TextEncoder(nn.Module):
         Returns ``(batch, width)``.
         """
         inputs = self.input_emb(words + self.pos_emb(classes))
-        return self.output_net(_read(self.gru, self.hidden, inputs, lengths))  # type: ignore[no-any-return]
+        return self.output_net(_read(self.gru, self.hidden, inputs, lengths))
 
 
 class MotionEncoder(nn.Module):
@@ -100,4 +100,4 @@ class MotionEncoder(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Movement tokens ``(batch, tokens, latent)``, token counts ``(batch,)`` >= 1 -> ``(batch, width)``."""
-        return self.output_net(_read(self.gru, self.hidden, self.input_emb(tokens), lengths))  # type: ignore[no-any-return]
+        return self.output_net(_read(self.gru, self.hidden, self.input_emb(tokens), lengths))

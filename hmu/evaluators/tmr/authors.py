@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from hmu.checkpoints.folders import CONFIG
+from hmu.checkpoints.kinds import Text
 from hmu.checkpoints.pretrained import builds
 from hmu.checkpoints.safe import load_plain, load_tensors
 from hmu.errors import CheckpointError, ConfigError, DataError, HmuError, shown
 from hmu.evaluators.tmr.evaluator import PUBLISHED, TMREvaluator
-from hmu.evaluators.tmr.settings import PARTS, authors_objective, authors_settings, named, run_config, widths
+from hmu.evaluators.tmr.settings import PARTS, authors_objective, authors_settings, run_config, stated, widths
 from hmu.text.base import TextEncoder
 from hmu.text.compact import CompactTextEncoder
 from hmu.text.huggingface import TransformerTextEncoder
@@ -30,10 +31,7 @@ def is_authors(folder: Path) -> bool:
 def load_parts(run: Path | str) -> dict[str, dict[str, Tensor]]:
     """State dicts of the networks: ``last_weights/*.pt``, or the Lightning checkpoint of a training.
 
-    The decoder may be absent (evaluation needs the encoders only).
-
-    Raises:
-        CheckpointError: an encoder is missing, or a file is broken or unsafe.
+    The decoder may be absent (evaluation needs the encoders only); CheckpointError where an encoder is.
     """
     run = Path(run)
     weights = run / "last_weights"
@@ -42,14 +40,14 @@ def load_parts(run: Path | str) -> dict[str, dict[str, Tensor]]:
         return {name: load_tensors(p) for name, p in files.items() if p.is_file() or name in ENCODERS}
     path = run / "logs" / "checkpoints" / "last.ckpt"
     stored = load_tensors(path).get("state_dict")
-    found: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
     for name, value in stored.items() if isinstance(stored, Mapping) else ():
         part, _, rest = name.partition(".")
-        found.setdefault(part, {})[rest] = value
-    missing = [name for name in ENCODERS if name not in found]
+        parts.setdefault(part, {})[rest] = value
+    missing = [name for name in ENCODERS if name not in parts]
     if missing:
         raise CheckpointError(f"{path}: has no '{missing[0]}.…' weights, expected TMR's {', '.join(PARTS)}")
-    return {name: found[name] for name in PARTS if name in found}
+    return {name: parts[name] for name in PARTS if name in parts}
 
 
 def part_sizes(state: State) -> dict[str, int]:
@@ -112,7 +110,7 @@ def from_authors(
         statistics: folder with ``mean.pt`` and ``std.pt``; None looks for the one that ``config.json`` names, relative
             to the run directory and the folders above it.
         text: encoder of captions; None: the language model that ``config.json`` names, through ``transformers``.
-        options: further arguments of :class:`TMREvaluator`; they win over ``config.json``.
+        options: win over ``config.json``.
 
     Raises:
         CheckpointError, DataError: a file is missing, broken, unsafe, or of another width.
@@ -121,9 +119,9 @@ def from_authors(
     config, path = run_config(run)
     settings, training = authors_settings(config, path), {**authors_objective(config, path), **options}
     if text is None:
-        text = _named_model(named(config, path, "data", "text_to_token_emb", "modelname"), path, run)
+        text = _named_model(stated(config, path, "data.text_to_token_emb.modelname", Text()), path, run)
     evaluator = from_parts(load_parts(run), str(run), settings, text, **training)
-    base = named(config, path, "data", "motion_loader", "normalizer", "base_dir")
+    base = stated(config, path, "data.motion_loader.normalizer.base_dir", Text())
     folder = _statistics_folder(run, base, statistics)
     try:
         evaluator.set_statistics(*(_load_vector(folder / f"{name}.pt") for name in ("mean", "std")))
@@ -181,10 +179,6 @@ def build(
         statistics: folder with the authors' ``mean.pt`` and ``std.pt`` where it is not found beside the run directory.
         text: encoder of captions. The authors' weights read a language model: a compact encoder is then replaced by the
             model that their ``config.json`` names. A stored one wins.
-        options: of :class:`TMREvaluator`.
-
-    Raises:
-        CheckpointError: ``checkpoint`` is no folder of TMR.
     """
 
     def authors(folder: Path, text: TextEncoder | None = None, **training: Any) -> TMREvaluator | None:

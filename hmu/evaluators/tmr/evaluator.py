@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -133,11 +132,7 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
 
     # -- embedding ---------------------------------------------------------------------------------------------------
     def embed_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """As :meth:`Evaluator.embed_motion`, ``(batch, width)``.
-
-        Raises:
-            DataError: a clip without frames or longer than the table of positions, or a wrong number of columns.
-        """
+        """As :meth:`Evaluator.embed_motion`, ``(batch, width)``; DataError for what cannot be read."""
         latent, _ = self.encode_motion(self.normalise(motion, lengths), lengths)
         return F.normalize(latent, dim=-1) if self.unit else latent
 
@@ -153,9 +148,7 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
     def embed_text_masked(
         self, captions: Sequence[Caption], concept: Concept, definition: str = "clean"
     ) -> tuple[Tensor, Tensor]:
-        """As :meth:`Evaluator.embed_text_masked`, ``(batch, width)`` and bool ``(batch,)``. ``hmu`` replaces
-        substrings of the sentence, ignoring case.
-        """
+        """As :meth:`Evaluator.embed_text_masked`; ``hmu`` replaces substrings of the sentence, ignoring case."""
         if check_definition(definition) == "clean":
             pairs = [mask_caption(caption, concept) for caption in captions]
             texts, changed = [masked.text for masked, _ in pairs], [was for _, was in pairs]
@@ -173,15 +166,9 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
         return F.normalize(pooled.to(self.mean), dim=-1)
 
     def read(self, texts: Sequence[str]) -> TextCondition:
-        """Token embeddings of sentences, on this device.
-
-        Raises:
-            ConfigError: the evaluator was built without a text encoder.
-        """
+        """Token embeddings of sentences, on this device; ConfigError where there is no text encoder."""
         if self.text is None:
-            raise ConfigError(
-                "this TMR has no text encoder: give text@evaluator.text=distilbert (with name_or_folder=…)"
-            )
+            raise ConfigError("this TMR has no text encoder: give text@evaluator.text=distilbert (name_or_folder=…)")
         return self.text.encode(texts).to(self.mean.device)
 
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
@@ -196,12 +183,12 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
         normalised = (motion[:, :longest].to(self.mean) - self.mean) / (self.std + EPSILON)
         return normalised.masked_fill(~length_mask(lengths.to(motion.device), longest)[..., None], 0)
 
-    def encode_motion(self, normalised: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+    def encode_motion(self, normalised: Tensor, lengths: Tensor) -> Latent:
         """Normalised motion and lengths -> mean and log-variance of the latent, each ``(batch, width)``."""
         mask = length_mask(lengths.to(normalised.device), normalised.shape[1])
         return _halves(self.motion_encoder(normalised, mask))
 
-    def encode_text(self, condition: TextCondition) -> tuple[Tensor, Tensor | None]:
+    def encode_text(self, condition: TextCondition) -> Latent:
         """Token embeddings -> mean and log-variance of the latent, each ``(batch, width)``."""
         if condition.tokens.shape[-1] != self.text_width:
             raise ConfigError(
@@ -212,9 +199,7 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
 
     # -- training ----------------------------------------------------------------------------------------------------
     def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Terms of the objective, scalars; text noise is drawn before motion noise, as published (see
-        :mod:`hmu.evaluators.tmr.objectives`).
-        """
+        """Terms of the objective, scalars; text noise is drawn before motion noise, as published."""
         self.known_stage(stage)
         normalised = self.normalise(batch.motion, batch.lengths)
         mask = length_mask(batch.lengths.to(normalised.device), normalised.shape[1])
@@ -279,13 +264,9 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over weights, statistics, both text encoders and whether embeddings have unit length."""
-        digest = hashlib.sha256(f"{self.name} {self.unit} {[p['heads'] for p in self.parts.values()]}".encode())
-        for encoder in (self.text, self.sentences):
-            digest.update(b"none" if encoder is None else encoder.fingerprint.encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            if name.startswith(("motion_encoder.", "text_encoder.", "mean", "std")):
-                digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return f"{self.name}-{digest.hexdigest()[:16]}"
+        readers = ("none" if encoder is None else encoder.fingerprint for encoder in (self.text, self.sentences))
+        heading = f"{self.name} {self.unit} {[part['heads'] for part in self.parts.values()]}{''.join(readers)}"
+        return self.digest(heading, ("motion_encoder.", "text_encoder.", "mean", "std"))
 
 
 def _halves(encoded: Tensor) -> Latent:

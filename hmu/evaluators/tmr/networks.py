@@ -95,4 +95,4 @@ class Decoder(nn.Module):
         """
         queries = positions(mask.shape[1], latent.shape[1]).to(latent).expand(len(latent), -1, -1)
         hidden = self.seqTransDecoder(self.dropout(queries), latent[:, None], tgt_key_padding_mask=~mask)
-        return self.final_layer(hidden).masked_fill(~mask[..., None], 0)  # type: ignore[no-any-return]
+        return self.final_layer(hidden).masked_fill(~mask[..., None], 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hmu.checkpoints.kinds import Choice, Kind, Real, Text, Whole, check_values
+from hmu.checkpoints.kinds import Choice, Kind, Real, Table, Whole, check_values
 from hmu.documents import read_json, read_yaml
 from hmu.errors import CheckpointError, shown
 from hmu.evaluators.tmr.objectives import WEIGHTS
@@ -26,7 +26,6 @@ _PART: dict[str, tuple[str, Kind]] = {
     "dropout": ("dropout", Real(0, 1)),
     "activation": ("activation", Choice(("gelu", "relu"))),
 }
-_TEMPERATURE, _THRESHOLD, _WEIGHT, _NAME = Real(1e-6, 1e6), Real(0, 1), Real(0, 1e6), Text()
 
 
 def run_config(run: Path) -> tuple[dict[str, Any], Path]:
@@ -44,20 +43,24 @@ def run_config(run: Path) -> tuple[dict[str, Any], Path]:
     return content, path
 
 
-def named(config: Mapping[str, Any], path: Path | str, *keys: str) -> str | None:
-    """The text at ``keys`` (``data``, ``motion_loader`` …), None where a level or the text is missing or null.
+def stated(config: Mapping[str, Any], path: Path | str, name: str, kind: Kind) -> Any:
+    """The value at a dotted ``name`` (``data.motion_loader``); None where a level or the value is missing or null.
 
     Raises:
         CheckpointError: something else is there.
     """
     node: Any = config
+    keys = name.split(".")
     for level, key in enumerate(keys):
         if not isinstance(node, Mapping):
             raise CheckpointError(f"{path}: {'.'.join(keys[:level])}={shown(node)}, expected a mapping")
         node = node.get(key)
         if node is None:
             return None
-    return str(_fitting(node, _NAME, path, ".".join(keys)))
+    try:
+        return kind.read(node)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {name}={shown(node)}, expected {kind.words}; correct the file") from error
 
 
 def authors_settings(config: Mapping[str, Any], path: Path | str = "config.json") -> dict[str, dict[str, Any]]:
@@ -66,16 +69,11 @@ def authors_settings(config: Mapping[str, Any], path: Path | str = "config.json"
     Raises:
         CheckpointError: a value of another type or out of range.
     """
-    model = _mapping(config, "model", path)
-    stated: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for part in PARTS:
-        given = _mapping(model, part, path, "model.")
-        stated[part] = {
-            ours: _fitting(given[key], kind, path, f"model.{part}.{key}")
-            for key, (ours, kind) in _PART.items()
-            if given.get(key) is not None
-        }
-    return {part: settings for part, settings in stated.items() if part in model}
+        read = {ours: stated(config, path, f"model.{part}.{key}", kind) for key, (ours, kind) in _PART.items()}
+        settings[part] = {name: value for name, value in read.items() if value is not None}
+    return {part: values for part, values in settings.items() if values}
 
 
 def our_settings(settings: Any, path: Path, key: str = "parts") -> dict[str, dict[str, Any]]:
@@ -85,15 +83,14 @@ def our_settings(settings: Any, path: Path, key: str = "parts") -> dict[str, dic
         CheckpointError: a value of another type or out of range, or an unknown one.
     """
     kinds = dict(_PART.values())
-    stated: dict[str, dict[str, Any]] = {}
-    given = _mapping({key: settings}, key, path)
+    checked: dict[str, dict[str, Any]] = {}
     for part in PARTS:
-        values = _mapping(given, part, path, f"{key}.")
+        values = stated({key: settings}, path, f"{key}.{part}", Table()) or {}
         unknown = sorted(set(map(str, values)) - set(kinds))
         if unknown:
             raise CheckpointError(f"{path}: {key}.{part} holds the unknown '{shown(unknown[0])}'; copy it again")
-        stated[part] = check_values(values, f"{path}: {key}.{part}.", kinds, CheckpointError)
-    return stated
+        checked[part] = check_values(values, f"{path}: {key}.{part}.", kinds, CheckpointError)
+    return checked
 
 
 def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json") -> dict[str, Any]:
@@ -104,22 +101,19 @@ def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json
     Raises:
         CheckpointError: a value of another type or out of range.
     """
-    model = _mapping(config, "model", path)
     objective: dict[str, Any] = {}
-    if model.get("temperature") is not None:
-        objective["temperature"] = _fitting(model["temperature"], _TEMPERATURE, path, "model.temperature")
-    if "threshold_selfsim" in model:  # null turns the filter off
-        threshold = model["threshold_selfsim"]
-        given = None if threshold is None else _fitting(threshold, _THRESHOLD, path, "model.threshold_selfsim")
-        objective["threshold"] = given
-    weights = _mapping(model, "lmd", path, "model.")
-    foreign = [key for key in weights if key not in WEIGHTS]
-    if foreign:
-        listed = shown(", ".join(map(str, foreign)))
+    if (temperature := stated(config, path, "model.temperature", Real(1e-6, 1e6))) is not None:
+        objective["temperature"] = temperature
+    threshold = stated(config, path, "model.threshold_selfsim", Real(0, 1))
+    if "threshold_selfsim" in (config.get("model") or {}):  # null turns the filter off
+        objective["threshold"] = threshold
+    terms = stated(config, path, "model.lmd", Table()) or {}
+    if foreign := [str(term) for term in terms if term not in WEIGHTS]:
+        listed = shown(", ".join(foreign))
         log.warning("%s: terms of a loss that are not known here: %s; training on goes without", path, listed)
-    if weights:
-        known = {key: value for key, value in weights.items() if key in WEIGHTS and value is not None}
-        objective["weights"] = {key: _fitting(value, _WEIGHT, path, f"model.lmd.{key}") for key, value in known.items()}
+    weights = {term: stated(config, path, f"model.lmd.{term}", Real(0, 1e6)) for term in WEIGHTS}
+    if terms:
+        objective["weights"] = {term: weight for term, weight in weights.items() if weight is not None}
     return objective
 
 
@@ -136,19 +130,3 @@ def widths(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{source}: not TMR's networks: {type(error).__name__} {shown(error, 120)}") from error
     return {"features": int(features), "width": int(width), "text_width": int(text_width), "vae": vae}
-
-
-def _mapping(node: Mapping[str, Any], key: str, path: Path | str, above: str = "") -> Mapping[str, Any]:
-    value = node.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise CheckpointError(f"{path}: {above}{key}={shown(value)}, expected a mapping")
-    return value
-
-
-def _fitting(value: Any, kind: Kind, path: Path | str, name: str) -> Any:
-    try:
-        return kind.read(value)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {name}={shown(value)}, expected {kind.words}; correct the file") from error

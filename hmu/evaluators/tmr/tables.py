@@ -27,12 +27,8 @@ def token_table(folder: str | Path, model: str) -> PrecomputedTextEncoder:
         DataError: a file is missing or broken.
     """
     stem = Path(folder) / "token_embeddings" / model
-    rows, slices, index = (
-        stored_array(f"{stem}.npy"),
-        stored_array(f"{stem}_slice.npy"),
-        stored_index(f"{stem}_index.json"),
-    )
-    table = torch.from_numpy(rows)
+    table, slices = torch.from_numpy(stored_array(f"{stem}.npy")), stored_array(f"{stem}_slice.npy")
+    index = stored_index(f"{stem}_index.json")
     return PrecomputedTextEncoder({text: table[slice(*map(int, slices[row]))] for text, row in index.items()})
 
 
