@@ -38,7 +38,7 @@ def mm_safe_hmu(text: Tensor, masked: Tensor, motion: Tensor, changed: Tensor, b
 
 
 def _three(named: Tensor, clean: Tensor, blank: Tensor, value: float) -> dict[str, Tensor]:
-    """The three numbers, ``value`` where ``blank``. Equal up to float32 rounding is no hit: no known word was masked."""
+    """The three numbers, ``value`` where ``blank``. Equal up to float32 rounding is no hit: it was unknown."""
     hits = (clean < named * (1 - 1e-6)).double()
     numbers = {"mm_safe": clean, "toxic_distance": named / clean, "notox_accuracy": hits}
     return {name: number.masked_fill(blank, value) for name, number in numbers.items()}
