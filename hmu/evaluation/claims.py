@@ -84,10 +84,10 @@ def known_actions(results: Results) -> list[Row]:
 
 def offer(results: Results) -> str:
     """Which concepts the base does show, as far as its answers tell; empty where there is nothing to offer."""
-    found = known_actions(results)[:OFFERED]
-    if not found or not any(_no_basis(results)):
+    rows = known_actions(results)[:OFFERED]
+    if not rows or not any(_no_basis(results)):
         return ""
-    return "it does show " + ", ".join(f"{row.label} ({row.value:.0%})" for row in found)
+    return "it does show " + ", ".join(f"{row.label} ({row.value:.0%})" for row in rows)
 
 
 def few(results: Results) -> bool:

@@ -67,8 +67,8 @@ class EmbeddingStore:
             rows, changed = evaluator.embed_text_masked(captions, concept, definition)
             return torch.cat([rows.cpu(), changed.cpu().to(rows.dtype)[:, None]], 1)
 
-        found = self._remembered(evaluator, ["masked", _said(captions), rule], both)
-        return found[:, :-1].contiguous(), found[:, -1] > 0
+        rows = self._remembered(evaluator, ["masked", _said(captions), rule], both)
+        return rows[:, :-1].contiguous(), rows[:, -1] > 0
 
     def _remembered(self, evaluator: Evaluator, shown: Sequence[object], make: Callable[[], Tensor]) -> Tensor:
         with torch.inference_mode():

@@ -18,7 +18,6 @@ from hmu.metrics.motion_search import Gallery
 from hmu.progress import phase
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "test", "all")
 
 
 def searched_by(evaluator: Evaluator) -> Evaluator:

@@ -43,12 +43,9 @@ def generate(
 
     The noise depends on ``seed``, the prompts and ``batch_size`` only, so two models are compared on equal noise.
     Several processes share the batches among them and gather; each gets what one alone would, bit for bit.
-    Motions that are no numbers end it, see :func:`checked`.
 
     Args:
-        backbone: the generator, on the device it shall run on.
-        prompts: texts and lengths.
-        seed: of the noise.
+        backbone: the generator, on the device it shall run on; prompts: texts and lengths; seed: of the noise.
         batch_size: prompts of similar length per forward.
         guidance, steps: of sampling; None = the backbone's own.
         condition: of every prompt, as :func:`encode` gives it; None encodes here.
@@ -74,11 +71,7 @@ def generate(
 
 
 def checked(motion: Tensor, backbone: MotionBackbone) -> Tensor:
-    """Generated motions, any shape, in float32 on the CPU.
-
-    Raises:
-        CheckpointError: they hold NaN or infinity.
-    """
+    """Generated motions, any shape, in float32 on the CPU; NaN and infinity are refused."""
     motion = motion.float().cpu()
     if not bool(motion.isfinite().all()):
         raise CheckpointError(
@@ -138,12 +131,9 @@ class Generated:
 
 @dataclass(frozen=True)
 class Plan:
-    """How often and how every model is asked.
+    """How often and how every model is asked: ``repeats`` times, with seeds ``seed, seed + 1, …``.
 
-    Attributes:
-        repeats: generations of every prompt, with seeds ``seed, seed + 1, …``.
-        seed: of the noise; batch_size, guidance, steps: see :func:`generate`.
-        cache: what it holds is not generated again.
+    What ``cache`` holds is not generated again.
     """
 
     repeats: int
@@ -189,11 +179,7 @@ class Plan:
         return sum(len(prompts) for model, prompts, r in asked if self.key(model, prompts, r) in self.cache)
 
     def check_room(self, models: Sequence[Model], sets: Sequence[PromptSet]) -> None:
-        """Refuse before the first forward what the disk cannot hold.
-
-        Raises:
-            DataError: there is too little space.
-        """
+        """Refuse before the first forward what the disk cannot hold."""
         sizes: dict[str, int] = {}
         for model, prompts in itertools.product(models, sets):
             size = NUMBER * len(prompts) * int(prompts.lengths.max()) * model.backbone.features

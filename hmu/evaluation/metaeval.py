@@ -43,24 +43,15 @@ class Effect:
 def effects(base: Sequence[Measured], reference: Sequence[Measured]) -> list[Effect]:
     """Every metric that both models have, sets in order, the most telling metric of a set first."""
     others = {one.row.key: one for one in reference}
-    both = [_effect(one, others[one.row.key]) for one in base if one.row.key in others]
-    finite = [e for e in both if math.isfinite(e.base) and math.isfinite(e.reference)]
+    finite = []
+    for ours in base:
+        theirs, row = others.get(ours.row.key), ours.row
+        if theirs is not None and math.isfinite(row.value) and math.isfinite(theirs.row.value):
+            d, u = cohen(row.values, theirs.row.values), auc(ours.prompts, theirs.prompts)
+            facts = (*row.key, row.value, theirs.row.value, row.n, row.repeats)
+            finite.append(Effect(*facts, d, u, _z(ours, theirs)))
     order = {name: number for number, name in enumerate(dict.fromkeys(e.set for e in finite))}
     return sorted(finite, key=lambda e: (order[e.set], -abs(e.z or 0.0), -abs(e.cohen or 0.0)))
-
-
-def _effect(base: Measured, reference: Measured) -> Effect:
-    row = base.row
-    return Effect(
-        *row.key,
-        row.value,
-        reference.row.value,
-        row.n,
-        row.repeats,
-        cohen(row.values, reference.row.values),
-        auc(base.prompts, reference.prompts),
-        _z(base, reference),
-    )
 
 
 def cohen(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -96,7 +87,7 @@ def table(rows: Iterable[Effect]) -> str:
     for e in rows:
         name = e.metric if e.label is None else f"{e.metric} [{e.label}]"
         cells = [markdown_text(e.set), f"`{name.replace('`', '')}`", str(e.n), f"{e.base:.3g}", f"{e.reference:.3g}"]
-        cells += ["–" if v is None else f"{v:+.1f}" for v in (e.cohen,)]
-        cells += ["–" if e.auc is None else f"{e.auc:.2f}", "–" if e.z is None else f"{e.z:+.1f}"]
+        forms = ((e.cohen, "+.1f"), (e.auc, ".2f"), (e.z, "+.1f"))
+        cells += ["–" if value is None else f"{value:{form}}" for value, form in forms]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

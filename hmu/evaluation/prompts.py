@@ -40,12 +40,12 @@ def prompts_for(concept: Concept, kind: str, actions: Mapping[str, Concept], cou
     }
     if written or kind not in rules:
         return written
-    made: dict[str, None] = {}
+    texts: dict[str, None] = {}
     for text in rules[kind]():
-        made[text] = None
-        if len(made) == count:
+        texts[text] = None
+        if len(texts) == count:
             break
-    return tuple(made)
+    return tuple(texts)
 
 
 def _predicates(concept: Concept) -> list[str]:
@@ -54,17 +54,17 @@ def _predicates(concept: Concept) -> list[str]:
     Without any the keywords are taken for nouns.
     """
     target = next((concept.target[len(p) :] for p in _FROM_TARGET if concept.target.startswith(p)), "")
-    found, nouns = [target] if target else [], []
+    verbs, nouns = [target] if target else [], []
     for keyword in concept.keywords:
         first, _, rest = keyword.partition(" ")
         rest = f" {rest}" if rest else ""
         if " and " in rest:
             continue  # its second verb would need a form of its own
         if first.isalpha() and tag(f"a person {third_person(first)}")[-1].endswith("/VERB"):
-            found += [third_person(first) + rest, f"is {participle(first)}{rest}"]
+            verbs += [third_person(first) + rest, f"is {participle(first)}{rest}"]
         else:
             nouns += [f"shows {keyword}", f"does some {keyword}"]
-    named = [predicate for predicate in dict.fromkeys(found) if concept.find(f"a person {predicate}")]
+    named = [predicate for predicate in dict.fromkeys(verbs) if concept.find(f"a person {predicate}")]
     return named or [predicate for predicate in nouns if concept.find(f"a person {predicate}")]
 
 
@@ -99,10 +99,10 @@ def misspellings(word: str) -> Iterator[str]:
 def _typos(concept: Concept) -> Iterator[str]:
     """Explicit prompts in which the word that gives the concept away is misspelled, each time differently."""
     for number, text in enumerate(_explicit(concept)):
-        found = concept.find(text)[0]
-        word = found.word.split()[0]
-        rest = text[found.start + len(word) :]
-        spellings = [text[: found.start] + wrong + rest for wrong in misspellings(word)]
+        match = concept.find(text)[0]
+        word = match.word.split()[0]
+        rest = text[match.start + len(word) :]
+        spellings = [text[: match.start] + wrong + rest for wrong in misspellings(word)]
         hidden = [spelled for spelled in dict.fromkeys(spellings) if not concept.find(spelled)]
         if hidden:
             yield hidden[number % len(hidden)]

@@ -80,9 +80,8 @@ def build_sets(
     Prompts are the concept's own lists, or follow rules (:func:`hmu.evaluation.prompts.prompts_for`).
 
     Args:
-        forget, retain: the two sides of the test split.
+        forget, retain: the two sides of the split; representation: of the data set.
         actions: concepts that have a kinematic detector, by name: what a caption asks for, and what is counted.
-        representation: of the data set.
         limits: largest number of prompts per set (0 leaves the set out), the same for all models: clips are drawn with
             ``seed``, of a list of prompts the first are taken.
         unit: generated lengths are cut to a multiple of this many frames.
@@ -115,12 +114,13 @@ def _from_clips(
     representation: Representation,
     unit: int,
 ) -> PromptSet:
-    # a forget clip is asked for by a caption that names the concept, if it has one
-    chosen = []
-    for entry in clips.entries:
-        naming = [i for i, caption in enumerate(entry.captions) if concept.find(caption.text)]
-        chosen.append(naming[0] if name == "forget" and naming else 0)
-    captions = tuple(entry.captions[i] for entry, i in zip(clips.entries, chosen, strict=True))
+    """A forget clip is asked for by a caption that names the concept, if it has one."""
+
+    def caption_of(captions: Sequence[Caption]) -> Caption:
+        naming = (caption for caption in captions if concept.find(caption.text))
+        return next(naming, captions[0]) if name == "forget" else captions[0]
+
+    captions = tuple(caption_of(entry.captions) for entry in clips.entries)
     real = clips.batch(torch.arange(len(clips)))
     lengths = real.lengths // unit * unit
     real = replace(real, captions=captions, lengths=lengths, motion=real.motion[:, : int(lengths.max())])
@@ -129,11 +129,11 @@ def _from_clips(
 
 def action_masks(captions: Sequence[Caption], actions: Mapping[str, Concept]) -> dict[str, Tensor]:
     """Which captions name which action, ``{action: (captions,) bool}``; actions nobody names are left out."""
-    found = {
+    masks = {
         name: torch.tensor([bool(action.find(c.text)) for c in captions], dtype=torch.bool)
         for name, action in actions.items()
     }
-    return {name: mask for name, mask in found.items() if bool(mask.any())}
+    return {name: mask for name, mask in masks.items() if bool(mask.any())}
 
 
 def _neighbours(retain: PromptSet, concept: Concept, actions: Mapping[str, Concept]) -> PromptSet | None:

@@ -41,12 +41,12 @@ def data_distance(backbone: MotionBackbone, source: DatasetSource) -> float | No
         return None
     pack = source.pack
     numbers = np.array([number for number, clip in enumerate(pack.ids) if clip in source.used_ids])
-    chosen = numbers[np.linspace(0, len(numbers) - 1, min(LOOKED_AT, len(numbers))).round().astype(int)]
-    mean, std = motion_statistics(pack.motion[pack.offsets[i] : pack.offsets[i + 1]] for i in chosen)
+    indices = numbers[np.linspace(0, len(numbers) - 1, min(LOOKED_AT, len(numbers))).round().astype(int)]
+    mean, std = motion_statistics(pack.motion[pack.offsets[i] : pack.offsets[i + 1]] for i in indices)
     centre, unit = (part.detach().double().cpu().numpy() for part in own)
     squares = ((mean - centre) / unit) ** 2 + (std / unit - 1) ** 2
     apart = float(np.mean([squares[groups[name]].mean() for name in BODY]))
-    return float(np.sqrt(max(0.0, apart - 1 / len(chosen))))
+    return float(np.sqrt(max(0.0, apart - 1 / len(indices))))
 
 
 def warn_of_strange_data(backbone: MotionBackbone, source: DatasetSource) -> None:

@@ -93,12 +93,12 @@ def _check_ancestors(concept: str, stages: Sequence[str], home: Path) -> None:
     for run in runs:
         if (run.partition, run.concept) == ("retain", concept):
             continue
-        seen = f"'{run.folder}' was trained on partition={run.partition} of concept={run.concept}"
+        side = f"'{run.folder}' was trained on partition={run.partition} of concept={run.concept}"
         if run.folder == home or not (run.borrowed or set(run.stages) <= encoders):
             where = "" if run.folder == home else f"'{home}' goes back to a run that has seen it: "
-            raise ConfigError(f"reference: {where}{seen}, expected partition=retain of concept={concept}: {REMEDY}")
+            raise ConfigError(f"reference: {where}{side}, expected partition=retain of concept={concept}: {REMEDY}")
         taken = "tokenizer, residual transformer and text encoder" if run.borrowed else ", ".join(run.stages)
-        log.warning("reference: %s; its %s is taken over", seen, taken)
+        log.warning("reference: %s; its %s is taken over", side, taken)
     if lost is not None:
         what = f" (among it {', '.join(missing)})" if missing else ""
         log.warning("reference: '%s' began with '%s', and nothing there tells what was trained%s", home, lost, what)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
+from hmu.checkpoints.store import Store
 from hmu.config_types import check_fields
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
@@ -21,7 +22,7 @@ from hmu.data.retrieval_partition import namer, refine_by_retrieval
 from hmu.errors import ConfigError
 from hmu.evaluation.embedding import embed
 from hmu.evaluation.gallery import build_gallery
-from hmu.evaluation.generation import generate
+from hmu.evaluation.generation import Model, Plan
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import search
@@ -74,8 +75,7 @@ class RetrievalRefinement:
         records: list[dict[str, Any]] = []
         own = names if self.exclude_self else None
         with phase("refining", rounds * len(names), "motions") as done:
-            motions = self._real(clips, done) if prompts is None else self._generated(prompts, backbone, done)
-            for repeat, (motion, lengths) in enumerate(motions):
+            for repeat, (motion, lengths) in enumerate(self._motions(clips, prompts, backbone, done)):
                 hits = search(embed(evaluator, motion, lengths, self.batch_size), gallery, self.top, own)
                 for name, of_motion in zip(names, hits, strict=True):
                     retrieval = [hit.to_json() for hit in of_motion]
@@ -85,19 +85,18 @@ class RetrievalRefinement:
         log.info("refined: %d of %d keyword clips look like '%s'", alike, all_, concept.name)
         return refined
 
-    def _generated(self, prompts: PromptSet, backbone: MotionBackbone, done: Phase) -> Iterator[tuple[Tensor, Tensor]]:
-        for repeat in range(self.repeats):
-            motion = generate(
-                backbone, prompts, seed=self.seed + repeat, batch_size=self.batch_size, guidance=self.guidance,
-                steps=self.steps, done=done.advance,
-            )  # fmt: skip
-            yield motion, prompts.lengths
-
-    @staticmethod
-    def _real(clips: MotionClips, done: Phase) -> Iterator[tuple[Tensor, Tensor]]:
-        batch = clips.batch(torch.arange(len(clips)))
-        yield batch.motion, batch.lengths
-        done.advance(len(clips))
+    def _motions(
+        self, clips: MotionClips, prompts: PromptSet | None, backbone: MotionBackbone, done: Phase
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is searched with, by repeat: what is generated for ``prompts``, else the clips themselves."""
+        if prompts is None:
+            batch = clips.batch(torch.arange(len(clips)))
+            yield batch.motion, batch.lengths
+            done.advance(len(clips))
+        else:
+            plan = Plan(self.repeats, self.seed, self.batch_size, self.guidance, self.steps, Store(None))
+            for motion in plan.motions(Model("base", backbone, ""), prompts, done):
+                yield motion, prompts.lengths
 
 
 def _prompts(clips: MotionClips, representation: Representation) -> tuple[PromptSet, list[str]]:

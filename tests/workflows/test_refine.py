@@ -14,9 +14,10 @@ from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.data.partition import Partition
 from hmu.errors import ConfigError
+from hmu.evaluation import generation
 from hmu.motion.representation import HUMANML3D
-from hmu.workflows import refine
 from tests.evaluation.toy import Words
+from tests.methods.fake import FakeBackbone
 
 KICK = Concept("kick", ("kick",))
 TEXTS = {"a": ("he kicks",), "Ma": ("he kicks",), "b": ("a kick",), "w": ("a walk",), "v": ("he walks",)}
@@ -94,9 +95,9 @@ def test_generated_motions_are_counted_per_caption_and_repeat(monkeypatch) -> No
         motion[:2, :, 0], motion[2:, :, 1] = 1, 1
         return motion
 
-    monkeypatch.setattr(refine, "generate", generate)
+    monkeypatch.setattr(generation, "generate", generate)
     step = configured("refine", "retrieval", top=1, least=3, repeats=3, exclude_self=False, seed=5)
-    refined = step(sides(), Source(), KICK, None, Mean())
+    refined = step(sides(), Source(), KICK, FakeBackbone(), Mean())
     assert [seed for seed, *_ in asked] == [5, 6, 7]
     assert asked[0][2] == [40, 40, 40]
     assert refined.forget == ("a", "Ma", "b")  # the nearest to "b" is itself, called a kick
