@@ -31,7 +31,7 @@ GROUND = (
     "hmu.errors", "hmu.checks", "hmu.values", "hmu.documents", "hmu.console", "hmu.progress", "hmu.phases",
     "hmu.durations", "hmu.bar", "hmu.processes", "hmu.devices", "hmu.folders", "hmu.run", "hmu.build", "hmu.tree",
     "hmu.config", "hmu.overrides", "hmu.moved", "hmu.escaping", "hmu.text", "hmu.checkpoints.safe",
-    "hmu.checkpoints.sealed", "hmu.checkpoints.finite", "hmu.checkpoints.leftovers", "hmu.checkpoints.sizes",
+    "hmu.checkpoints.sealed",
 )  # fmt: skip
 #: what a value of FID passes through, in order
 METRIC = (

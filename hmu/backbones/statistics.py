@@ -61,3 +61,10 @@ class Statistics(nn.Module):
     def denormalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
         """Normalised features to real units ``(batch, frames, features)``, zero beyond each length."""
         return torch.where(length_mask(lengths, motion.shape[1])[..., None], motion * self.std + self.mean, 0.0)
+
+
+def rename_statistics(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before a state is loaded: interrupted trainings of version 0.1 hold the statistics as ``mean`` and ``std``."""
+    for name in ("mean", "std"):
+        if f"{prefix}{name}" in state:
+            state[f"{prefix}statistics.{name}"] = state.pop(f"{prefix}{name}")

@@ -1,10 +1,14 @@
-"""``config.json`` of model folders: plain values that name a family, read the same way for every family."""
+"""``config.json`` of model folders: plain values that name a family, checked before anything of their size is made."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
+
+from hmu.checkpoints.kinds import Chains, Kind, Real, Whole, check_values
 from hmu.documents import read_json
 from hmu.errors import CheckpointError, shown
 
@@ -54,3 +58,64 @@ def _read(folder: Path | str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: holds {shown(config)}, expected the settings of a model; copy the folder again")
     return config
+
+
+#: widths: no tensor is larger than the largest one of the file
+_WIDTHS = {
+    "buckets", "classes", "code_dim", "codes", "features", "ff", "ff_dim", "ff_size", "hidden", "kernel_size",
+    "latent_dim", "max_tokens", "motion_hidden", "movement_hidden", "movement_latent", "text_hidden", "text_width",
+    "time_features", "width", "word",
+}  # fmt: skip
+#: numbers of layers: each has a tensor at least
+_COUNTS = {"depth", "down", "layers", "n_extra_layers", "n_layers", "quantizers"}
+_FRAMES, _SIZE = Whole(1, 100_000), Whole(1, 65_536)
+#: settings of a model beside those of its parts
+_MODEL: dict[str, Kind] = {
+    "features": Whole(1, 4096), "fps": Real(1, 1000), "text_width": Whole(1, 65_536), "min_frames": _FRAMES,
+    "max_frames": _FRAMES, "feat_bias": Real(0, 1e6), "latent_scale": Real(0, 1e6), "chains": Chains(),
+    "samples": Whole(0, 2**53), "width": _SIZE, "word": _SIZE, "text_hidden": _SIZE, "motion_hidden": _SIZE,
+    "movement_hidden": _SIZE, "movement_latent": _SIZE, "ff": _SIZE, "layers": Whole(1, 999), "heads": Whole(1, 256),
+}  # fmt: skip
+_MAY_BE_NULL = {"text_width", "latent_scale", "chains"}
+
+
+def check_model(config: Mapping[str, Any], path: Path, weights: Path) -> None:
+    """Refuse settings of another type, and sizes that the weights cannot have.
+
+    Args:
+        config: of ``path``. weights: the file of tensors beside it; only its header is read.
+
+    Raises:
+        CheckpointError: naming the file, the setting and what was expected.
+    """
+    shapes = _shapes(weights)
+    if not shapes:
+        return
+    largest = max((size for shape in shapes for size in shape), default=0)
+    for key, value in _numbers(config):
+        most = largest if key in _WIDTHS else len(shapes) if key in _COUNTS else None
+        if most is not None and value > most:
+            raise CheckpointError(f"{path}: {key}={shown(value)}, but its weights hold at most {most}; copy both again")
+    given = {key: value for key, value in config.items() if value is not None or key not in _MAY_BE_NULL}
+    check_values(given, f"{path}: ", _MODEL, CheckpointError)
+
+
+def _shapes(path: Path) -> list[list[int]]:
+    """Shapes of the tensors of a safetensors file; none where it cannot be read, which loading it will say."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            return [list(stream.get_slice(name).get_shape()) for name in stream.keys()]  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return []
+
+
+def _numbers(node: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of a document with the nearest key above it."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _numbers(value, str(name))
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _numbers(value, key)
+    elif isinstance(node, (int, float)) and not isinstance(node, bool):
+        yield key, node

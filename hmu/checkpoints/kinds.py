@@ -3,166 +3,153 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from hmu.errors import ConfigError, HmuError, shown
 
 
-class Kind(Protocol):
+class Kind(ABC):
     """A type with a range."""
 
     @property
     def words(self) -> str:
         """What is expected, to follow "expected" in a message."""
-        ...
+        return self._words()
 
     def read(self, value: Any) -> Any:
         """``value`` in its own type. Raises ``ValueError`` for one that does not fit."""
-        ...
+        if not self._fits(value):
+            raise ValueError(self.words)
+        return self._typed(value)
+
+    @abstractmethod
+    def _words(self) -> str: ...
+
+    @abstractmethod
+    def _fits(self, value: Any) -> bool: ...
+
+    def _typed(self, value: Any) -> Any:
+        return value
+
+
+def _number(value: Any, least: float, most: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
 
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(Kind):
     """A whole number from ``least`` to ``most``; ``6.0`` is one, ``True`` and ``"6"`` are not."""
 
     least: int
     most: int
 
-    @property
-    def words(self) -> str:
-        """What is expected."""
+    def _words(self) -> str:
         return f"a whole number from {self.least} to {self.most}"
 
-    def read(self, value: Any) -> int:
-        """The value as ``int``. Raises ``ValueError`` for anything else."""
-        plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not plain or not self.least <= value <= self.most or value != math.floor(value):
-            raise ValueError(self.words)
+    def _fits(self, value: Any) -> bool:
+        return _number(value, self.least, self.most) and value == math.floor(value)
+
+    def _typed(self, value: Any) -> int:
         return int(value)
 
 
 @dataclass(frozen=True)
-class Real:
+class Real(Kind):
     """A number from ``least`` to ``most``, the ends included unless ``inside``; never nan or infinity."""
 
     least: float
     most: float
     inside: bool = False
 
-    @property
-    def words(self) -> str:
-        """What is expected."""
+    def _words(self) -> str:
         first, second = ("between", "and") if self.inside else ("from", "to")
         return f"a number {first} {self.least:g} {second} {self.most:g}"
 
-    def read(self, value: Any) -> float:
-        """The value as ``float``. Raises ``ValueError`` for anything else."""
-        plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not plain or not self.least <= value <= self.most or (self.inside and value in (self.least, self.most)):
-            raise ValueError(self.words)
+    def _fits(self, value: Any) -> bool:
+        return _number(value, self.least, self.most) and not (self.inside and value in (self.least, self.most))
+
+    def _typed(self, value: Any) -> float:
         return float(value)
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Kind):
     """One of some words."""
 
     names: tuple[str, ...]
 
-    @property
-    def words(self) -> str:
-        """What is expected."""
+    def _words(self) -> str:
         return f"one of {', '.join(self.names)}"
 
-    def read(self, value: Any) -> str:
-        """The word. Raises ``ValueError`` for anything else."""
-        if not isinstance(value, str) or value not in self.names:
-            raise ValueError(self.words)
-        return value
+    def _fits(self, value: Any) -> bool:
+        return isinstance(value, str) and value in self.names
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(Kind):
     """True or False."""
 
-    words: str = "True or False"
+    def _words(self) -> str:
+        return "True or False"
 
-    def read(self, value: Any) -> bool:
-        """The value. Raises ``ValueError`` for anything else."""
-        if not isinstance(value, bool):
-            raise ValueError(self.words)
-        return value
+    def _fits(self, value: Any) -> bool:
+        return isinstance(value, bool)
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Kind):
     """A line of at most ``most`` characters, without unprintable ones; a number is read as its digits."""
 
     most: int = 200
 
-    @property
-    def words(self) -> str:
-        """What is expected."""
+    def _words(self) -> str:
         return f"a text of at most {self.most} characters"
 
-    def read(self, value: Any) -> str:
-        """The line. Raises ``ValueError`` for anything else."""
-        if isinstance(value, (bool, list, tuple, dict, set)) or value is None:
-            raise ValueError(self.words)
-        text = str(value)
-        if len(text) > self.most or not text.isprintable():
-            raise ValueError(self.words)
-        return text
+    def _fits(self, value: Any) -> bool:
+        plain = value is not None and not isinstance(value, (bool, list, tuple, dict, set))
+        return plain and len(str(value)) <= self.most and str(value).isprintable()
+
+    def _typed(self, value: Any) -> str:
+        return str(value)
 
 
-@dataclass(frozen=True)
-class Folder:
+class Folder(Text):
     """The name of a folder beside the file; it leads nowhere else."""
 
-    words: str = "the name of a folder beside this one"
+    def _words(self) -> str:
+        return "the name of a folder beside this one"
 
-    def read(self, value: Any) -> str:
-        """The name. Raises ``ValueError`` for anything else."""
-        try:
-            text = Text().read(value)
-        except ValueError as error:
-            raise ValueError(self.words) from error
-        if text in ("", ".", "..") or "/" in text or "\\" in text:
-            raise ValueError(self.words)
-        return text
+    def _fits(self, value: Any) -> bool:
+        return super()._fits(value) and str(value) not in ("", ".", "..") and not {"/", "\\"} & set(str(value))
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Kind):
     """Values by name."""
 
-    words: str = "a mapping"
+    def _words(self) -> str:
+        return "a mapping"
 
-    def read(self, value: Any) -> Mapping[str, Any]:
-        """The mapping. Raises ``ValueError`` for anything else."""
-        if not isinstance(value, Mapping):
-            raise ValueError(self.words)
-        return value
+    def _fits(self, value: Any) -> bool:
+        return isinstance(value, Mapping)
 
 
-@dataclass(frozen=True)
-class Chains:
+class Chains(Kind):
     """Lists of joints: ``[[0, 2, 5], [0, 1, 4]]``."""
 
-    words: str = "lists of joint numbers, like [[0, 2, 5], [0, 1, 4]]"
+    def _words(self) -> str:
+        return "lists of joint numbers, like [[0, 2, 5], [0, 1, 4]]"
 
-    def read(self, value: Any) -> list[list[int]]:
-        """The lists. Raises ``ValueError`` for anything else."""
-        if not isinstance(value, (list, tuple)) or not value or len(value) > 100:
-            raise ValueError(self.words)
-        if not all(isinstance(chain, (list, tuple)) and 0 < len(chain) <= 100 for chain in value):
-            raise ValueError(self.words)
-        try:
-            return [[Whole(0, 999).read(joint) for joint in chain] for chain in value]
-        except ValueError as error:
-            raise ValueError(self.words) from error
+    def _fits(self, value: Any) -> bool:
+        def some(node: Any) -> bool:
+            return isinstance(node, (list, tuple)) and 0 < len(node) <= 100
+
+        joint = Whole(0, 999)
+        return some(value) and all(some(chain) and all(map(joint._fits, chain)) for chain in value)
+
+    def _typed(self, value: Any) -> list[list[int]]:
+        return [[int(joint) for joint in chain] for chain in value]
 
 
 def check_values(

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from hmu.checkpoints.folders import CONFIG, read_model_config
+from hmu.checkpoints.folders import CONFIG, check_model, read_model_config
 from hmu.checkpoints.safe import load_safetensors, save_safetensors
-from hmu.checkpoints.sizes import check_model
 from hmu.documents import sha256, write_json
 from hmu.errors import CheckpointError, ConfigError, shown
 

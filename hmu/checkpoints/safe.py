@@ -13,7 +13,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hmu.checkpoints.finite import refuse_nonfinite
 from hmu.documents import write_bytes
 from hmu.errors import CheckpointError, shown
 
@@ -111,3 +110,29 @@ def load_safetensors(path: Path | str) -> dict[str, Tensor]:
         ) from error
     refuse_nonfinite(tensors, str(path))
     return tensors
+
+
+def first_nonfinite(tensors: Mapping[str, Any]) -> str | None:
+    """The name of the first tensor, of any shape, that holds NaN or infinity; None if there is none.
+
+    The answers of all tensors are read at once, so that a GPU is waited for once.
+    """
+    names = [n for n, t in tensors.items() if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())]
+    if not names:
+        return None
+    home = tensors[names[0]].device
+    fine = torch.stack([torch.isfinite(tensors[name].detach()).all().to(home) for name in names]).tolist()
+    return next((name for name, good in zip(names, fine, strict=True) if not good), None)
+
+
+def refuse_nonfinite(tensors: Mapping[str, Any], what: str) -> None:
+    """Refuse tensors (of any shapes, by name) with NaN or infinity; ``what`` names their file or folder.
+
+    Raises:
+        CheckpointError: naming the first of them.
+    """
+    bad = first_nonfinite(tensors)
+    if bad is not None:
+        raise CheckpointError(
+            f"{what}: '{bad}' holds NaN or infinite numbers (a training that diverged?); make or copy it again"
+        )

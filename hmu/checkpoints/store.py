@@ -21,8 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hmu.checkpoints.leftovers import remove_leftovers
-from hmu.checkpoints.sealed import Damaged, set_aside, writing
+from hmu.checkpoints.sealed import Damaged, remove_leftovers, set_aside, writing
 from hmu.checkpoints.sealed_file import load_array, map_array, save_array
 from hmu.errors import DataError
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from hmu.checkpoints.leftovers import remove_leftovers
+from hmu.checkpoints.sealed import remove_leftovers
 from hmu.data.clips import Entry, MotionClips
 from hmu.data.files import clip_id, existing
 from hmu.data.generated import Generated, recipe_key

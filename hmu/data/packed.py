@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmu.checkpoints.leftovers import remove_leftovers
-from hmu.checkpoints.sealed import Seal, read_seal, sealed_folder
+from hmu.checkpoints.sealed import Seal, read_seal, remove_leftovers, sealed_folder
 from hmu.checkpoints.sealed_rows import SealedRows
 from hmu.data.files import read_clip
 from hmu.data.reading import GOOD, line_problems, line_table

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checkpoints.finite import refuse_nonfinite
+from hmu.checkpoints.safe import refuse_nonfinite
 from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.methods import edit_files
 

@@ -53,7 +53,9 @@ class CachedTextEncoder(TextEncoder):
         if not self.frozen:
             return self.encoder.encode(texts)
         self._notice_weights()
-        distinct = sorted(set(texts), key=lambda text: (len(text), text))
+        distinct = list(dict.fromkeys(texts))
+        if self.folder is not None:  # many at a time: a batch of similar lengths pads little
+            distinct.sort(key=lambda text: (len(text), text))
         rows = {text: self._memory[text] for text in distinct if text in self._memory}
         keys = {text: content_key(text) for text in distinct if text not in rows}
         stored = self._store.load_rows(list(keys.values()))
@@ -79,7 +81,7 @@ class CachedTextEncoder(TextEncoder):
 
     @torch.no_grad()
     def _encode_new(self, texts: list[str]) -> dict[str, Row]:
-        """Real tokens and pooled vectors of distinct texts, sorted by length so that a batch pads little."""
+        """Real tokens and pooled vectors of distinct texts, batch by batch."""
         modes = [(module, module.training) for module in self.encoder.modules()]
         self.encoder.eval()  # dropout must not be frozen into the cache
         fresh: dict[str, Row] = {}

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from hmu.errors import CheckpointError, MissingExtra
+from hmu.documents import read_json
+from hmu.errors import CheckpointError, MissingExtra, shown
 from hmu.text.base import TextEncoder
-from hmu.text.folders import check_language_model
 
 T = TypeVar("T")
+_LIMIT = 16 << 20  # bytes of config.json
 BATCH = 256  # prompts per forward pass: bounds memory, changes no number
 
 
@@ -90,7 +91,10 @@ def load(name: str, network: bool, what: str, read: Callable[[Any, str, bool], T
         MissingExtra: ``transformers`` is not installed.
         CheckpointError: no such folder or name, incomplete files, or no network.
     """
-    transformers = transformers_library(what)
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtra("transformers", "clip", what[0].upper() + what[1:]) from error
     local = Path(name).is_dir()
     # A path that does not exist must not be looked up on the hub, where it would end in a riddle.
     if not local and (name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1):
@@ -119,15 +123,6 @@ def load(name: str, network: bool, what: str, read: Callable[[Any, str, bool], T
             raise CheckpointError(f"{name}: cannot be loaded from the hub; check the name, or {remedy}") from error
 
 
-def transformers_library(what: str) -> Any:
-    """The library. Raises :class:`MissingExtra` where it is not installed."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtra("transformers", "clip", what[0].upper() + what[1:]) from error
-    return transformers
-
-
 def _hub_answers(timeout: float = 5.0) -> bool:
     """Whether the hub's host resolves and accepts connections; asked because its client retries for minutes."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
@@ -153,3 +148,35 @@ def _quiet(transformers: Any) -> Iterator[None]:
         logging_.set_verbosity(level)
         if bars:
             logging_.enable_progress_bar()
+
+
+def check_language_model(folder: Path) -> None:
+    """Refuse a folder whose ``config.json`` asks for attention or other kernels of a hub repository.
+
+    ``transformers`` would fetch such a kernel, which is compiled code, and run it. Python files beside the weights are
+    never imported: every ``from_pretrained`` is called with ``trust_remote_code=False``.
+
+    Raises:
+        CheckpointError: that, or a ``config.json`` that is broken.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return  # an incomplete folder, which transformers will say
+    for key, value in _implementations(read_json(path, CheckpointError, limit=_LIMIT)):
+        if "/" in str(value) or "|" in str(value):
+            raise CheckpointError(
+                f"{path}: {shown(key)} is {shown(value)}, which would fetch and run a kernel: refused; "
+                "remove that line, or get the model from its authors"
+            )
+
+
+def _implementations(node: Any) -> list[tuple[str, Any]]:
+    """The settings, at any depth, that choose an implementation."""
+    found = []
+    if isinstance(node, dict):
+        for key, value in node.items():
+            found += [(key, value)] if "implementation" in key or "kernel" in key else []
+            found += _implementations(value)
+    elif isinstance(node, list):
+        found = [pair for entry in node for pair in _implementations(entry)]
+    return found

@@ -1,18 +1,23 @@
-"""Text encoders that travel with a model: its ``config.json`` names a kind of this package, and no target."""
+"""Text encoders that travel with a model: its ``config.json`` names a kind of this package, and no target.
+
+:class:`ReadsText` is what models that read text share in keeping their encoder, storing it and training it.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from hmu.checkpoints.pretrained import Pretrained
 from hmu.errors import CheckpointError, shown
 from hmu.text.base import TextEncoder
+from hmu.text.compact import build_vocabulary
 
 KIND = "kind"
 _OLD = "_target_"  # what folders written before held: hmu.text.<kind>.<class>
@@ -71,3 +76,52 @@ def _encoder(kind: Any) -> type[TextEncoder] | None:
     module = import_module(f"hmu.text.{kind}")
     own = (thing for _, thing in inspect.getmembers(module, inspect.isclass) if thing.__module__ == module.__name__)
     return next((thing for thing in own if issubclass(thing, TextEncoder) and storable(thing)), None)  # type: ignore[arg-type]
+
+
+class ReadsText(Pretrained):
+    """A model with a text encoder, which travels in its folder if it is small and has its own vocabulary.
+
+    Attributes:
+        text: encoder of prompts; None where only ready-made conditions will be used.
+        text_width: width of what it gives, stated also where ``text`` is None.
+    """
+
+    text: TextEncoder | None
+    text_width: int
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text encoder has trainable weights (a small one, trained with the model)."""
+        return self.text is not None and any(p.requires_grad for p in self.text.parameters())
+
+    def fit_vocabulary(self, captions: Iterable[Any]) -> None:
+        """Give an encoder without a vocabulary that of ``captions`` (sentences, or objects with a ``text``)."""
+        if self.text is not None and storable(self.text) and not self.text.vocabulary:
+            words = build_vocabulary(str(getattr(caption, "text", caption)) for caption in captions)
+            self.text.set_vocabulary(words)  # type: ignore[operator]
+
+    # -- folders -------------------------------------------------------------------------------------------------------
+    def setting(self, name: str) -> Any:
+        """A constructor's argument as a plain value; a text encoder that is not stored is null."""
+        return text_to_config(self.text) if name == "text" else super().setting(name)
+
+    def stored_parts(self) -> dict[str, nn.Module | Tensor]:
+        """Without a text encoder that does not travel with the model."""
+        parts = super().stored_parts()
+        return parts if storable(self.text) else {name: part for name, part in parts.items() if name != "text"}
+
+    @classmethod
+    def arguments(cls, config: Mapping[str, Any], changes: Mapping[str, Any], source: Path) -> dict[str, Any]:
+        """With the stored text encoder, frozen, or else the given one.
+
+        Raises:
+            CheckpointError: it has another width than the model reads, or is none that can be stored.
+        """
+        given, width = super().arguments(config, changes, source), config.get("text_width")
+        if config.get("text") is not None:
+            given["text"] = text_from_config(config["text"], source).requires_grad_(False)
+        if given.get("text") is not None and width is not None and given["text"].width != width:
+            raise CheckpointError(
+                f"{source.parent}: reads text of width {shown(width)}, the encoder has {given['text'].width}"
+            )
+        return given

@@ -13,8 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from hmu.checkpoints.finite import first_nonfinite
-from hmu.checkpoints.safe import load_tensors
+from hmu.checkpoints.safe import first_nonfinite, load_tensors
 from hmu.documents import write_bytes
 
 SUFFIX = ".ckpt"

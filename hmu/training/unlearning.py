@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, StackDataset
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checkpoints.finite import first_nonfinite
+from hmu.checkpoints.safe import first_nonfinite
 from hmu.data.dataset import MotionClips
 from hmu.errors import ConfigError
 from hmu.methods.base import Side, TrainedMethod

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
 from hmu.build import built_class, instantiate
-from hmu.checkpoints.finite import refuse_nonfinite
+from hmu.checkpoints.safe import refuse_nonfinite
 from hmu.compose import configured
 from hmu.data.dataset import DatasetSource
 from hmu.documents import read_yaml

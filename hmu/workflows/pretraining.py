@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hmu.backbones.trainable import Trainable
 from hmu.build import built_class, instantiate
-from hmu.checkpoints.finite import refuse_nonfinite
+from hmu.checkpoints.safe import refuse_nonfinite
 from hmu.console import near
 from hmu.data.divide import Partition, partition_by_concept
 from hmu.errors import CheckpointError, ConfigError, shown

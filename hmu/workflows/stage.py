@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from omegaconf import DictConfig
 
 from hmu.backbones.trainable import Trainable
-from hmu.checkpoints.finite import first_nonfinite
+from hmu.checkpoints.safe import first_nonfinite
 from hmu.data.batch import MotionBatch
 from hmu.data.clips import MotionClips
 from hmu.data.datamodule import MotionDataModule

@@ -9,7 +9,7 @@ import torch
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from hmu import processes
-from hmu.checkpoints.finite import first_nonfinite
+from hmu.checkpoints.safe import first_nonfinite
 from hmu.console import near
 from hmu.devices import moved
 from hmu.errors import ConfigError, shown

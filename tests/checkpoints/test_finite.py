@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.checkpoints.finite import first_nonfinite, refuse_nonfinite
-from hmu.checkpoints.safe import load_safetensors, save_safetensors
+from hmu.checkpoints.safe import first_nonfinite, load_safetensors, refuse_nonfinite, save_safetensors
 from hmu.errors import CheckpointError
 
 

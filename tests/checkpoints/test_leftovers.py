@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmu.checkpoints.leftovers import DAY, remove_leftovers
+from hmu.checkpoints.sealed import DAY, remove_leftovers
 from hmu.checkpoints.store import Store
 from hmu.data.packed import pack
 from hmu.text.cache import CachedTextEncoder

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hmu.checkpoints.opt import FOOTER, HEADER, read_opt
-from hmu.checkpoints.options import read_options
+from hmu.checkpoints.opt import FOOTER, HEADER, read_opt, read_options
 from hmu.errors import CheckpointError
 from tests.parity.upstream_opt import read_upstream
 

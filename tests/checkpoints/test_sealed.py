@@ -20,8 +20,7 @@ import torch
 from omegaconf import OmegaConf
 
 from hmu.checkpoints import sealed
-from hmu.checkpoints.leftovers import DAY, remove_leftovers
-from hmu.checkpoints.sealed import BLOCK, SEAL, Damaged, check_place, read_seal, sealed_folder
+from hmu.checkpoints.sealed import BLOCK, DAY, SEAL, Damaged, check_place, read_seal, remove_leftovers, sealed_folder
 from hmu.checkpoints.sealed_file import load_array, map_array, save_array
 from hmu.checkpoints.store import Store
 from hmu.config import check_config

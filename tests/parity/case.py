@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmu.checkpoints.options import read_options
+from hmu.checkpoints.opt import read_options
 from hmu.errors import CheckpointError
 from tests.parity.checks import Check, exact, fewest_failures, match, unchecked
 from tests.parity.fills import doubled

@@ -9,14 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from hmu.backbones.gaitdynamics.adan import Adan
 from hmu.backbones.gaitdynamics.authors import options_of, read_checkpoint, to_published
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.options import DecoderOptions, ScheduleOptions
 from hmu.gait import columns, rotations, states
 from hmu.gait.normaliser import MinMax, range_of
 from hmu.gait.skeleton import FEET, JOINTS, SEGMENTS, Pose, Skeleton, forward
+from tests.parity.adan import Adan
+from tests.parity.attention import watched
 from tests.parity.case import DOUBLE, Case, Table, published, read_arrays, read_json, strange
 from tests.parity.checks import Check, compare, deviation, exact, fewest_failures, unchecked
 from tests.parity.gait_models import DECODER, FILE, network, normaliser_of, same_normaliser, sizes, twins
@@ -161,10 +163,26 @@ def decoder(folder: Path) -> Iterator[Check]:
 
 def _traced(case: Case, run: str, net: Decoder) -> Iterator[Check]:
     """Intermediate tensors of a run."""
-    part, inputs, trace = case.under(f"trace_{run}"), case.under(run), dict[str, Tensor]()
-    if part.names():
-        net(inputs["x"], inputs["t"], trace=trace)
-        yield from part.rows(None, {"(.+)": lambda case, _, name: trace.get(name)}, DECODER)
+    part, inputs = case.under(f"trace_{run}"), case.under(run)
+    if not part.names():
+        return
+    modules: dict[str, torch.nn.Module] = {
+        "time_sincos": net.time_mlp[0],
+        "time_hidden": net.time_mlp[1],
+        "time_cond": net.to_time_cond[0],
+        "projected": net.input_projection,
+    }
+    for index, layer in enumerate(net.seqTransDecoder.stack):
+        modules[f"layer{index}"] = layer
+        modules |= {f"l{index}_{name}": getattr(layer, name) for name in ("norm1", "self_attn", "film1")}
+    with watched(modules) as calls:
+        net(inputs["x"], inputs["t"])
+    trace = {name: result for name, (_, result) in calls.items()}
+    trace["time_hidden"] = functional.mish(trace["time_hidden"])
+    for index in range(len(net.seqTransDecoder.stack)):
+        (trace[f"l{index}_rotated"], *_), trace[f"l{index}_attn"] = calls[f"l{index}_self_attn"]
+        trace[f"l{index}_film1_scale"], trace[f"l{index}_film1_shift"] = trace[f"l{index}_film1"]
+    yield from part.rows(None, {"(.+)": lambda case, _, name: trace.get(name)}, DECODER)
 
 
 def _count(state: dict[str, Tensor]) -> int:

@@ -15,9 +15,10 @@ from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.diffusion import betas
 from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, elementwise, weight_of
 from hmu.backbones.gaitdynamics.options import SamplingOptions
-from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ancestral, ddim
+from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ddim
 from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import FRAMES, Skeleton
+from tests.parity.ancestral import ancestral, posterior, step
 from tests.parity.case import DOUBLE, Case, facts_of, published, read_arrays, strange
 from tests.parity.checks import Check, compare, deviation, exact, fewest_failures, nearest, unchecked
 from tests.parity.gait_models import (
@@ -135,12 +136,12 @@ def steps_back(level: str, x: Tensor, noise: Tensor, setting: Setting, net: Deco
     time = torch.full((len(x),), number % process.timesteps)
     out = net(x, time)
     clean = setting.clipped(process.to_clean(out, x, time))
-    mean, log_variance = process.posterior(clean, x, time)
+    mean, log_variance = posterior(process, clean, x, time)
     return {
         f"{level}/mean": mean,
         f"{level}/x_recon": clean,
         f"{level}/log_var": log_variance.flatten(),
-        f"p_sample_t{level}": process.ancestral(clean, x, time, noise),
+        f"p_sample_t{level}": step(process, clean, x, time, noise),
         # the authors' DDIM takes any answer for clean states
         f"pred_noise_t{level}": process.to_noise(setting.clipped(out), x, time),
     }

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.gaitdynamics.authors import acting, published_modules, read_adapter, to_published
+from hmu.backbones.gaitdynamics.adapters import acting, published_modules, read_adapter
+from hmu.backbones.gaitdynamics.authors import to_published
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.methods import adapters

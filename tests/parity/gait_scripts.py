@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hmu.backbones.gaitdynamics.authors import acting, published_modules, read_adapter
+from hmu.backbones.gaitdynamics.adapters import acting, published_modules, read_adapter
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.gait import columns
 from hmu.gait.mot import read_table, write_table

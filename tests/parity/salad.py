@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,13 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.salad import objectives
-from hmu.backbones.salad.attention import AttentionMaps
-from hmu.backbones.salad.denoiser import Denoiser
+from hmu.backbones.salad.denoiser import Block, Denoiser
 from hmu.backbones.salad.diffusion import Diffusion
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, VaeOptions
 from hmu.backbones.salad.topology import Topology
 from hmu.backbones.salad.vae import Vae, kl_divergence, sample_posterior
+from tests.parity.attention import AttentionMaps, watched
 from tests.parity.case import Case, Table, manifest, read_json, strange
 from tests.parity.checks import Check, compare, deviation
 from tests.parity.salad_models import DENOISER, DENOISER_TABLES, NETWORK, frames_kept, model_for, prompts
@@ -84,20 +86,39 @@ def vae(folder: Path) -> Iterator[Check]:
 
 
 # -- denoiser ----------------------------------------------------------------------------------------------------------
-def _denoised(case: Case, model: Salad, index: str = "text_index", masked: bool = True, **options: Any) -> Tensor:
-    """The network's answer; ``options`` as :class:`Denoiser` takes them (``timesteps`` as well)."""
+def _denoised(
+    case: Case,
+    model: Salad,
+    index: str = "text_index",
+    masked: bool = True,
+    time: Tensor | None = None,
+    maps: AttentionMaps | None = None,
+) -> Tensor:
+    """The network's answer; ``maps`` record its attention, or force some in."""
     texts = prompts(case, case.raw(index) if index in case else None)
-    time = options.pop("timesteps", None)
     mask = case.get("len_mask") if masked else None
     inputs = (case["noisy_latent"], case["timesteps"] if time is None else time)
-    return model.denoiser(*inputs, texts.tokens, texts.mask, mask, **options)
+    with nullcontext() if maps is None else maps.watching(model.denoiser):
+        return model.denoiser(*inputs, texts.tokens, texts.mask, mask)
 
 
-def _trace(case: Case, model: Salad) -> dict[str, list[Tensor]]:
-    def run() -> dict[str, list[Tensor]]:
-        trace: dict[str, list[Tensor]] = {}
-        _denoised(case, model, trace=trace)
-        return trace
+def _traced(case: Case, model: Salad) -> dict[str, Any]:
+    """The embedded time, the projected latent, and what every layer hands on."""
+
+    def run() -> dict[str, Any]:
+        net, blocks = model.denoiser, list[Tensor]()
+
+        def noting(block: Block, *inputs: Any) -> Tensor:
+            blocks.append(Block.attend_text(block, *inputs))
+            return blocks[-1]
+
+        for block in net.transformer.blocks():
+            block.__dict__["attend_text"] = partial(noting, block)
+        with watched({"time": net.timestep_emb, "input": net.input_process}) as calls:
+            _denoised(case, model)
+        for block in net.transformer.blocks():
+            del block.__dict__["attend_text"]
+        return {**{name: result for name, (_, result) in calls.items()}, "blocks": torch.stack(blocks)}
 
     return case.once("trace", run)
 
@@ -121,11 +142,11 @@ def _forced(case: Case, model: Salad, which: str) -> Tensor:
 DENOISER_ROWS: Table = {
     "pred": _denoised,
     "pred_nomask": lambda case, model: _denoised(case, model, masked=False),
-    "pred_scalar_t": lambda case, model: _denoised(case, model, timesteps=case["scalar_timestep"]),
+    "pred_scalar_t": lambda case, model: _denoised(case, model, time=case["scalar_timestep"]),
     "pred_fixed_(all|skel|temp|cross)": _forced,
-    "timestep_emb": lambda case, model: _trace(case, model)["time"][0],
-    "input_proj": lambda case, model: _trace(case, model)["input"][0],
-    "block_out": lambda case, model: torch.stack(_trace(case, model)["blocks"]),
+    "timestep_emb": lambda case, model: _traced(case, model)["time"],
+    "input_proj": lambda case, model: _traced(case, model)["input"],
+    "block_out": lambda case, model: _traced(case, model)["blocks"],
     "word_proj": lambda case, model: model.denoiser.word_emb(
         prompts(case, case.raw("text_index") if "text_index" in case else None).tokens
     ),
@@ -171,7 +192,7 @@ class LossRun:
         """The run of a model, made once."""
         return case.once("loss", lambda: cls(case, model))
 
-    def loss(self, model: Salad, kind: str) -> Tensor:
+    def loss(self, model: Salad, kind: Any) -> Tensor:
         """The loss if the network predicted ``kind``."""
         keep = self.state.valid[:, :, None, None]
         diffusion = Diffusion(replace(model.diffusion.options, prediction_type=kind))

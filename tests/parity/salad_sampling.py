@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmu.backbones.salad.attention import AttentionMaps
 from hmu.backbones.salad.diffusion import Diffusion
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import ScheduleOptions
 from hmu.backbones.salad.topology import BODY_PARTS, HALF_LIMBS, Topology
 from hmu.data.batch import length_mask
+from tests.parity.attention import AttentionMaps
 from tests.parity.case import Case, Table, read_arrays, read_json, strange
 from tests.parity.checks import Check, deviation, exact
 from tests.parity.salad_models import SAMPLING, frames_kept, model_for, prompts
@@ -39,7 +39,7 @@ def _options(case: Case, name: str) -> ScheduleOptions:
     return replace(published, timesteps=len(betas), beta_start=start, beta_end=end)
 
 
-def _scheduler(case: Case, name: str, kind: str = "v_prediction") -> Any:
+def _scheduler(case: Case, name: str, kind: Any = "v_prediction") -> Any:
     return Diffusion(replace(_options(case, name), prediction_type=kind)).scheduler("DDIMScheduler")
 
 
@@ -123,7 +123,8 @@ class Single:
         self.latent = model.denoise(noise, prompt, None, observe=lambda _, x: seen.append(x))
         self.motion, self.maps = model.vae.decode(self.latent), AttentionMaps()
         last = self.batch.scheduler.timesteps[-1]
-        model.denoiser(seen[-2], torch.tensor(int(last)), prompt.tokens, prompt.mask, maps=self.maps)
+        with self.maps.watching(model.denoiser):
+            model.denoiser(seen[-2], torch.tensor(int(last)), prompt.tokens, prompt.mask)
 
     @classmethod
     def of(cls, case: Case, model: Salad) -> Single:

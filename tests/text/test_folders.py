@@ -10,7 +10,7 @@ import pytest
 
 from hmu.errors import CheckpointError
 from hmu.text.clip import ClipTextEncoder
-from hmu.text.folders import check_language_model
+from hmu.text.hub import check_language_model
 from hmu.text.huggingface import TransformerTextEncoder
 
 pytest.importorskip("transformers")

@@ -20,6 +20,7 @@ from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.backbones.gaitdynamics.options import DecoderOptions, ObjectiveOptions, SamplingOptions, ScheduleOptions
 from hmu.backbones.options import changed
+from hmu.checkpoints.authors import State, count, take
 from hmu.checkpoints.pretrained import builds, check_names
 from hmu.checkpoints.safe import load_tensors
 from hmu.documents import sha256
@@ -27,7 +28,6 @@ from hmu.errors import CheckpointError
 from hmu.gait.columns import WINDOW
 from hmu.gait.normaliser import MinMax
 
-State = dict[str, Tensor]
 SCHEDULE = ScheduleOptions(timesteps=1000, beta_schedule="linear", beta_start=1e-4, beta_end=2e-2, predict="sample")
 OBJECTIVE = ObjectiveOptions(loss="l2", p2=False, simple=1.0, velocity=0.0, drift=0.0, fk=0.0, slide=0.0, height=1.7)
 SAMPLING = SamplingOptions(steps=50, guide_from=1000, guide_to=0, guide_steps=1, guide_rate=0.05)
@@ -39,29 +39,17 @@ PUBLISHED: dict[str, Any] = {
     "max_frames": WINDOW,
     "variant": "default",
 }
+WHAT = "GaitDynamics network"
 LAYER = "seqTransDecoder.stack."
 UNUSED = "multihead_attn"  # the cross-attention block that is stored and never run
 _PART = re.compile(r"(.+)_part[123]\.pt")
-_SCALER = {
-    "feature_range",
-    "copy",
-    "clip",
-    "n_samples_seen_",
-    "scale_",
-    "min_",
-    "data_min_",
-    "data_max_",
-    "data_range_",
-}
+_TABLES = ("scale_", "min_", "data_min_", "data_max_", "data_range_")
+_SCALER = {"feature_range", "copy", "clip", "n_samples_seen_", *_TABLES}
 
 
-def _stub(module: str, name: str) -> type:
-    """An empty class that answers to ``module.name`` in a pickle; its instances can only hold plain attributes."""
-    return type(name, (), {"__module__": module})
-
-
+#: empty classes that answer to these names in a pickle; their instances can only hold plain attributes
 _STUBS = [
-    _stub(module, name)
+    type(name, (), {"__module__": module})
     for module, name in (
         ("data.preprocess", "Normalizer"),
         ("data.scaler", "MinMaxScaler"),
@@ -84,7 +72,7 @@ class Published:
     normaliser: MinMax | None
 
 
-def _read(path: Path, expected: Mapping[str, str]) -> dict[str, Any]:
+def read_top(path: Path, expected: Mapping[str, str]) -> dict[str, Any]:
     """The top level of one file; every key must be among ``expected`` (key -> what it is)."""
     with torch.serialization.safe_globals([*_STUBS, range]):  # type: ignore[list-item]
         content = load_tensors(path)
@@ -95,19 +83,20 @@ def _read(path: Path, expected: Mapping[str, str]) -> dict[str, Any]:
     return content
 
 
-def _tensors(path: Path, key: str, content: Any) -> State:
+def tensors_of(path: Path, key: str, content: Any) -> State:
+    """``content`` of ``key``, if it is tensors of any shapes by name."""
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path}: '{key}' is not a mapping of names to tensors; not a file of GaitDynamics")
     return {str(name): value for name, value in content.items()}
 
 
-def _normaliser(path: Path, stored: Any) -> MinMax:
+def normaliser_of(path: Path, stored: Any) -> MinMax:
     """Our normaliser from the pickled one, whose attributes are checked one by one."""
     outer = vars(stored) if type(stored) in _STUBS else {}
     scaler = vars(outer["scaler"]) if type(outer.get("scaler")) in _STUBS else {}
     columns = outer.get("cols_to_normalize")
     strange = (set(outer) - {"scaler", "cols_to_normalize"}) | (set(scaler) - _SCALER)
-    tables = {name: scaler.get(name) for name in _SCALER if name.endswith("_") and name != "n_samples_seen_"}
+    tables = {name: scaler.get(name) for name in _TABLES}
     sizes = {tuple(value.shape) for value in tables.values() if isinstance(value, Tensor)}
     complete = all(isinstance(value, Tensor) for value in tables.values()) and len(sizes) == 1
     plain = isinstance(columns, range) and scaler.get("feature_range") == (-10, 10)
@@ -149,58 +138,17 @@ def read_checkpoint(path: Path | str) -> Published:
     state: State = {}
     normaliser = None
     for part in parts_of(Path(path)):
-        content = _read(part, {"ema_state_dict": "averaged weights", "normalizer": "ranges of the columns"})
+        content = read_top(part, {"ema_state_dict": "averaged weights", "normalizer": "ranges of the columns"})
         if "ema_state_dict" not in content:
             raise CheckpointError(
                 f"{part}: 'ema_state_dict' is missing; the trainer writes nothing but averaged weights"
             )
-        state |= _tensors(part, "ema_state_dict", content["ema_state_dict"])
+        state |= tensors_of(part, "ema_state_dict", content["ema_state_dict"])
         if "normalizer" in content:
-            normaliser = _normaliser(part, content["normalizer"])
+            normaliser = normaliser_of(part, content["normalizer"])
     if normaliser is None:
         raise CheckpointError(f"{path}: 'normalizer' is missing, which no other file tells; copy the checkpoint again")
     return Published(state, normaliser)
-
-
-def read_adapter(path: Path | str) -> tuple[dict[str, tuple[Tensor, Tensor]], MinMax | None]:
-    """An adapter file: ``{linear layer: (A, B)}`` under the authors' names, and the normaliser it carries.
-
-    The file tells neither alpha (the authors keep it in ``config.json`` beside it) nor, but by its shapes, the rank.
-
-    Raises:
-        CheckpointError: as :func:`read_checkpoint`, or an incomplete pair.
-    """
-    path = Path(path)
-    content = _read(path, {"lora_state_dict": "adapter weights", "normalizer": "ranges of the columns"})
-    if "lora_state_dict" not in content:
-        raise CheckpointError(f"{path}: 'lora_state_dict' is missing, expected an adapter file of GaitDynamics")
-    pairs: dict[str, dict[str, Tensor]] = {}
-    for name, value in _tensors(path, "lora_state_dict", content["lora_state_dict"]).items():
-        layer, dot, leaf = name.removesuffix(".weight").rpartition(".")
-        if not dot or leaf not in ("lora_A", "lora_B") or value.dim() != 2:
-            raise CheckpointError(f"{path}: '{name}' is no adapter weight, expected <layer>.lora_A.weight or lora_B")
-        pairs.setdefault(layer, {})[leaf] = value
-    for layer, pair in pairs.items():
-        if len(pair) != 2 or pair["lora_A"].shape[0] != pair["lora_B"].shape[1]:
-            raise CheckpointError(f"{path}: the adapter of '{layer}' is not a pair of matrices that fit each other")
-    normaliser = _normaliser(path, content["normalizer"]) if "normalizer" in content else None
-    return {layer: (pair["lora_A"], pair["lora_B"]) for layer, pair in pairs.items()}, normaliser
-
-
-def published_modules(layers: int) -> list[str]:
-    """The linear layers on which the authors' injection puts adapters, in its order.
-
-    The two attention entries of every layer never act: torch's attention reads the weight and skips the adapter, and
-    the second block is not run at all.
-    """
-    per_layer = ("self_attn.out_proj", f"{UNUSED}.out_proj", "linear1", "linear2")
-    inner = [f"{LAYER}{index}.{name}" for index in range(layers) for name in per_layer]
-    return ["input_projection", *inner, "final_layer"]
-
-
-def acting(modules: list[str]) -> list[str]:
-    """Those of :func:`published_modules` whose adapter reaches the output."""
-    return [name for name in modules if not name.endswith(".out_proj")]
 
 
 def options_of(
@@ -211,20 +159,13 @@ def options_of(
     Raises:
         CheckpointError: when the tensors are not those of a GaitDynamics network.
     """
-
-    def shape(name: str) -> torch.Size:
-        if name not in state:
-            raise CheckpointError(f"{path}: parameter '{name}' is missing; this is no GaitDynamics network")
-        return state[name].shape
-
-    found = {int(m.group(1)) for name in state if (m := re.match(rf"{re.escape(LAYER)}(\d+)\.", name))}
-    latent, features = shape("input_projection.weight")
+    latent, features = take(state, "input_projection.weight", path, WHAT).shape
     return DecoderOptions(
         features=features,
         window=window,
         latent_dim=latent,
-        ff_dim=shape(f"{LAYER}0.linear1.weight")[0],
-        layers=len(found),
+        ff_dim=take(state, f"{LAYER}0.linear1.weight", path, WHAT).shape[0],
+        layers=count(state, rf"{re.escape(LAYER)}(\d+)\."),
         heads=heads,
         dropout=dropout,
         rotary="rotary.freqs" in state,

@@ -17,7 +17,6 @@ from hmu.backbones.gaitdynamics.options import DecoderOptions
 
 MAX_POSITIONS = 500  # rows of the absolute table; the published size
 BASE = 10000.0
-Trace = dict[str, Tensor]
 
 
 class TimeSinusoids(nn.Module):
@@ -130,17 +129,11 @@ class Layer(nn.Module):
         self.film3 = Film(width)
         self.dropout = nn.Dropout(options.dropout)
 
-    def forward(
-        self, y: Tensor, condition: Tensor, rotary: Rotary | None, bias: Tensor | None, trace: Trace | None
-    ) -> Tensor:
+    def forward(self, y: Tensor, condition: Tensor, rotary: Rotary | None, bias: Tensor | None) -> Tensor:
         """``y`` ``(batch, frames, width)`` under ``condition`` ``(batch, width)``."""
         normed = self.norm1(y)
-        turned = normed if rotary is None else rotary(normed)
-        attended = self.self_attn(turned, normed, bias)
+        attended = self.self_attn(normed if rotary is None else rotary(normed), normed, bias)
         scale1, shift1 = self.film1(condition)
-        if trace is not None:
-            trace |= {"norm1": normed, "rotated": turned, "attn": attended}
-            trace |= {"film1_scale": scale1, "film1_shift": shift1}
         y = y + (1 + scale1) * self.dropout(attended) + shift1
         scale3, shift3 = self.film3(condition)
         hidden = self.dropout(F.gelu(self.linear1(self.norm3(y))))
@@ -175,28 +168,20 @@ class Decoder(nn.Module):
         self.seqTransDecoder = Stack(options)
         self.final_layer = nn.Linear(width, options.features)
 
-    def forward(self, x: Tensor, time: Tensor, valid: Tensor | None = None, trace: Trace | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, valid: Tensor | None = None) -> Tensor:
         """The answer ``(batch, frames, features)``.
 
         Args:
             x: noisy normalised states ``(batch, frames, features)``.
             time: timesteps ``(batch,)``, int64.
             valid: True at frames that may be attended to ``(batch, frames)``; None = all.
-            trace: filled with intermediate tensors, for comparisons.
         """
-        sinusoids = self.time_mlp[0](time, x.dtype)
-        hidden = F.mish(self.time_mlp[1](sinusoids))
-        condition = self.to_time_cond[0](hidden)
+        condition = self.to_time_cond[0](F.mish(self.time_mlp[1](self.time_mlp[0](time, x.dtype))))
         projected = self.input_projection(x)
         y = projected if self.rotary is not None else self.abs_pos_encoding(projected)
-        if trace is not None:
-            trace |= {"time_sincos": sinusoids, "time_hidden": hidden, "time_cond": condition, "projected": projected}
         bias = None if valid is None or bool(valid.all()) else valid[:, None, None, :]
-        for index, layer in enumerate(self.seqTransDecoder.stack):
-            inner: Trace | None = None if trace is None else {}
-            y = layer(y, condition, self.rotary, bias, inner)
-            if trace is not None and inner is not None:
-                trace |= {f"l{index}_{name}": value for name, value in inner.items()} | {f"layer{index}": y}
+        for layer in self.seqTransDecoder.stack:
+            y = layer(y, condition, self.rotary, bias)
         return self.final_layer(y)
 
     def linears(self, choice: str = "all") -> list[str]:

@@ -92,19 +92,6 @@ class Diffusion:
         signal = self.at("sqrt_recip_alphas_cumprod", time, noisy)
         return (signal * noisy - clean) / self.at("sqrt_recipm1_alphas_cumprod", time, noisy)
 
-    def posterior(self, clean: Tensor, noisy: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of ``x_{t-1}`` given ``x_t`` and ``x_0`` (Ho et al. 2020, equation 7)."""
-        mean = (
-            self.at("posterior_mean_coef1", time, noisy) * clean + self.at("posterior_mean_coef2", time, noisy) * noisy
-        )
-        return mean, self.at("posterior_log_variance_clipped", time, noisy)
-
-    def ancestral(self, clean: Tensor, noisy: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """One step of ancestral sampling from ``x_t`` to ``x_{t-1}``; no noise is added at timestep 0."""
-        mean, log_variance = self.posterior(clean, noisy, time)
-        keep = (time > 0).to(noisy).reshape(-1, *[1] * (noisy.dim() - 1))
-        return mean + keep * (0.5 * log_variance).exp() * noise
-
     def ddim_times(self, steps: int) -> list[int]:
         """``steps + 1`` timesteps from ``timesteps - 1`` down to -1, evenly spaced, truncated to whole numbers."""
         return [int(t) for t in torch.linspace(-1, self.timesteps - 1, steps + 1).int().flip(0).tolist()]
@@ -116,8 +103,3 @@ class Diffusion:
         batch = len(noisy)
         noise = self.to_noise(clean, noisy, torch.full((batch,), time, device=noisy.device))
         return self.add(clean, noise, torch.full((batch,), after, device=noisy.device))
-
-    def draw_times(self, batch: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-        """Uniform training timesteps ``(batch,)`` int64."""
-        where = device if generator is None else generator.device
-        return torch.randint(0, self.timesteps, (batch,), generator=generator, device=where).to(device)

@@ -9,20 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, State, Target
-from hmu.backbones.draws import Draws
+from hmu.backbones.draws import Draws, clip_noise
 from hmu.backbones.gaitdynamics import objectives
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.diffusion import Diffusion
-from hmu.backbones.gaitdynamics.options import (
-    ADAPTED,
-    DecoderOptions,
-    ObjectiveOptions,
-    SamplingOptions,
-    ScheduleOptions,
-)
-from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, WindowMean, ddim, draw
+from hmu.backbones.gaitdynamics.options import DecoderOptions, ObjectiveOptions, SamplingOptions, ScheduleOptions
+from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, WindowMean, ddim
 from hmu.backbones.modes import evaluating
-from hmu.backbones.options import parse
+from hmu.backbones.options import parse, require
 from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
@@ -48,9 +42,6 @@ class GaitDynamics(MotionBackbone):
         variant: ``default``, or ``upstream`` for the authors' behaviour (known values are not restored at the end, an
             answer that predicts noise is taken for states, their slide term).
         samples: frames that the ranges of the columns come from; 0 = they are measured before training.
-
-    Raises:
-        ConfigError: for an unknown option or an impossible value.
     """
 
     name = "gaitdynamics"
@@ -76,8 +67,7 @@ class GaitDynamics(MotionBackbone):
         samples: int = 0,
     ) -> None:
         super().__init__()
-        if adapters not in ADAPTED:
-            raise ConfigError(f"backbone.adapters={adapters}: expected {' or '.join(ADAPTED)}")
+        require(adapters in ("all", "published"), f"backbone.adapters={adapters}: expected all or published")
         self.decoder = Decoder(parse(DecoderOptions, decoder, "decoder"))
         self.schedule = parse(ScheduleOptions, schedule, "schedule")
         self.diffusion = Diffusion(self.schedule)
@@ -94,9 +84,8 @@ class GaitDynamics(MotionBackbone):
         """Frames that the ranges of the columns come from."""
         return self.normaliser.samples
 
-    # -- statistics --------------------------------------------------------------------------------
     def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
-        """Nothing: the ranges come from the training windows (:meth:`prepare_stage`), and there are no words."""
+        """Nothing: the ranges are measured by :meth:`prepare_stage`, and there are no words."""
 
     def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
         """Measure the ranges of all columns on the training windows, unless the model has some already."""
@@ -113,12 +102,10 @@ class GaitDynamics(MotionBackbone):
         """Normalised states to real units, zero beyond each length."""
         return self.normaliser.denormalise(motion) * length_mask(lengths, motion.shape[1])[..., None]
 
-    # -- conditions --------------------------------------------------------------------------------
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
         """An empty condition per text: the model reads none."""
-        device = self.normaliser.min_.device
-        tokens = torch.zeros(len(texts), 1, 1, device=device)
-        return TextCondition(tokens, torch.ones(len(texts), 1, dtype=torch.bool, device=device))
+        tokens = torch.zeros(len(texts), 1, 1, device=self.device)
+        return TextCondition(tokens, torch.ones(len(texts), 1, dtype=torch.bool, device=self.device))
 
     # -- training target ---------------------------------------------------------------------------
     def encode_target(self, batch: MotionBatch) -> Target:
@@ -130,8 +117,9 @@ class GaitDynamics(MotionBackbone):
         """Draw a timestep and noise; zero beyond each length."""
         frames = int(target.lengths.max())
         clean = target.tensors["states"][:, :frames]
-        time = self.diffusion.draw_times(len(target), generator, clean.device)
-        return self.noised(clean, Draws(generator).normal(tuple(clean.shape), clean), time, target.lengths)
+        draws = Draws(generator)
+        time = draws.integers(self.diffusion.timesteps, (len(target),), clean.device)
+        return self.noised(clean, draws.normal(tuple(clean.shape), clean), time, target.lengths)
 
     def noised(self, clean: Tensor, noise: Tensor, time: Tensor, lengths: Tensor) -> State:
         """The training state of normalised ``clean`` states under given noise and timesteps."""
@@ -165,21 +153,15 @@ class GaitDynamics(MotionBackbone):
         noised = self.diffusion.to_noise(clean, state.inputs, state.time)
         return self.diffusion.target(clean, noised) * valid[..., None]
 
-    def distance(self, prediction: Tensor, answer: Tensor, state: State) -> Tensor:
+    def distance(self, prediction: Tensor, target: Tensor, state: State) -> Tensor:
         """Per-item mean of the elementwise loss over valid frames ``(batch,)``, with the p2 weight where it is on."""
-        values = objectives.per_item(objectives.elementwise(self.objective, prediction, answer), state.valid)
+        values = objectives.per_item(objectives.elementwise(self.objective, prediction, target), state.valid)
         return values * objectives.weight_of(self.objective, self.diffusion, state.time, prediction)
 
-    def stage_loss(
-        self,
-        stage: str,
-        batch: MotionBatch,
-        generator: torch.Generator | None = None,
-        target: Target | None = None,
-    ) -> dict[str, Tensor]:
+    def stage_loss(self, stage: str, batch: MotionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The weighted terms of the objective and their sum ``loss``; terms of weight 0 are not computed."""
         self.known_stage(stage)
-        state = self.corrupt(self.encode_target(batch) if target is None else target, generator)
+        state = self.corrupt(self.encode_target(batch), generator)
         prediction = self.predict(state)
         terms = objectives.column_terms(self.objective, prediction, state.target, state.valid)
         if self.objective.fk > 0 or self.objective.slide > 0:
@@ -199,7 +181,7 @@ class GaitDynamics(MotionBackbone):
         return objectives.body_terms(self.objective, self.normaliser, clean, true, body, variant=self.variant)
 
     def stage_window(self, stage: str) -> int | None:
-        """Frames of the random windows that training uses."""
+        """The window that the decoder was made for."""
         self.known_stage(stage)
         return self.decoder.options.window
 
@@ -223,16 +205,9 @@ class GaitDynamics(MotionBackbone):
         generator: torch.Generator | None = None,
         steps: int | None = None,
     ) -> Tensor:
-        """States in real units ``(batch, max(lengths), 63)``, zero beyond each length.
-
-        ``condition`` only says how many; ``guidance`` has nothing to act on. See :meth:`generate` for known values and
-        columns to guide.
-
-        Raises:
-            ConfigError: for lengths that are not positive, or not one per condition.
-        """
-        if len(condition) not in (1, len(lengths)):
-            raise ConfigError(f"{len(condition)} conditions but {len(lengths)} lengths: expected one length for each")
+        """States in real units; ``condition`` only says how many, ``guidance`` has nothing to act on."""
+        fits = len(condition) in (1, len(lengths))
+        require(fits, f"{len(condition)} conditions but {len(lengths)} lengths: expected one length for each")
         return self.generate(lengths, generator=generator, steps=steps)
 
     def generate(
@@ -257,23 +232,15 @@ class GaitDynamics(MotionBackbone):
         Raises:
             ConfigError: for lengths that are not positive, or known values without a mask of their shape.
         """
-        device = self.normaliser.min_.device
-        lengths = torch.as_tensor(lengths, device=device)
+        like = self.decoder.final_layer.weight
+        lengths = torch.as_tensor(lengths, device=like.device)
         if lengths.dim() != 1 or not len(lengths) or bool((lengths <= 0).any()):
             raise ConfigError(f"lengths {lengths.tolist()}: expected one or more positive numbers of frames")
-        longest, count = int(lengths.max()), self.sampling.steps if steps is None else steps
-        shape = (len(lengths), longest, self.features)
-        if (known is None) != (mask is None) or (known is not None and mask is not None and known.shape != mask.shape):
-            raise ConfigError("known values and their mask belong together and have one shape")
-        if known is not None and tuple(known.shape) != shape:
-            raise ConfigError(f"known values have shape {tuple(known.shape)}, expected {shape}")
-        dtype = self.decoder.final_layer.weight.dtype
-        draws = 1 if known is None else count
-        noises = draw(lengths.tolist(), self.features, draws, generator, torch.empty(0, dtype=dtype, device=device))
-        valid = length_mask(lengths, longest)
-        values = None
-        if known is not None and mask is not None:
-            values = Known(self.normalise(known.to(device, dtype), lengths), mask.to(device, dtype))
+        count = self.sampling.steps if steps is None else steps
+        fixed = None if known is None and mask is None else self._known(known, mask, lengths)
+        inner = (1 if fixed is None else count, self.features)
+        noises = clip_noise(lengths.tolist(), inner, generator, like).permute(2, 0, 1, 3)
+        valid, default = length_mask(lengths, int(lengths.max())), self.variant == "default"
         with evaluating(self.decoder):
             states = ddim(
                 lambda x, time: self.decoder(x, time, valid),
@@ -281,18 +248,27 @@ class GaitDynamics(MotionBackbone):
                 noises[0],
                 self.sampling,
                 steps=count,
-                known=values,
+                known=fixed,
                 noises=iter(noises[1:]),
                 guidance=columns,
                 valid=valid,
                 variant=self.variant,
-                restore=self.variant == "default",
+                restore=default,
             )
             result = self.denormalise(states, lengths)
-            if known is not None and mask is not None and self.variant == "default":
-                # normalising and back costs the last bit: what is known is handed out as it came
-                result = torch.where(mask.to(device) > 0, known.to(result), result)
+        if fixed is None or known is None or not default:
             return result
+        # normalising and back costs the last bit: what is known is handed out as it came
+        return torch.where(fixed.mask > 0, known.to(result), result)
+
+    def _known(self, known: Tensor | None, mask: Tensor | None, lengths: Tensor) -> Known:
+        """Known values in real units, and their mask, as the sampler takes them."""
+        if known is None or mask is None or known.shape != mask.shape:
+            raise ConfigError("known values and their mask belong together and have one shape")
+        shape, like = (len(lengths), int(lengths.max()), self.features), self.decoder.final_layer.weight
+        if tuple(known.shape) != shape:
+            raise ConfigError(f"known values have shape {tuple(known.shape)}, expected {shape}")
+        return Known(self.normalise(known.to(like), lengths), mask.to(like))
 
     def mean_speed(self, speed: float | Tensor, height: float | Tensor) -> WindowMean:
         """Guidance that makes windows walk at a mean speed; see :class:`WindowMean`.
@@ -301,9 +277,9 @@ class GaitDynamics(MotionBackbone):
             speed: m/s, one or ``(batch,)``. height: of the body in metres, one or ``(batch,)``.
         """
         like, forward = self.normaliser.min_, ROOT_COLUMNS[0]
-        wanted, tall = (torch.as_tensor(x, dtype=like.dtype, device=like.device).reshape(-1) for x in (speed, height))
-        real = torch.zeros(max(len(wanted), len(tall)), self.features, dtype=like.dtype, device=like.device)
-        real[:, forward] = wanted / tall
+        rate, tall = (torch.as_tensor(x, dtype=like.dtype, device=like.device).reshape(-1) for x in (speed, height))
+        real = torch.zeros(max(len(rate), len(tall)), self.features, dtype=like.dtype, device=like.device)
+        real[:, forward] = rate / tall
         return WindowMean(forward, self.normaliser.normalise(real)[:, forward])
 
     # -- handles -----------------------------------------------------------------------------------

@@ -1,47 +1,12 @@
-"""The numbers of a GaitDynamics model, as published; impossible values are refused by name."""
+"""The numbers of a GaitDynamics model: their bounds are wider than any published one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from hmu.checkpoints.kinds import Choice, Flag, Kind, Real, Whole, check_fields
+from hmu.config_types import check_fields
 from hmu.errors import ConfigError
-
-BETA_SCHEDULES = ("linear", "sqrt_linear", "sqrt", "cosine")
-ADAPTED = ("all", "published")
-
-
-#: what each key may be; wider than any published model, narrow enough that no file asks for all memory
-_DECODER: dict[str, Kind] = {
-    "features": Whole(1, 4096),
-    "window": Whole(1, 100_000),
-    "latent_dim": Whole(1, 8192),
-    "ff_dim": Whole(1, 65_536),
-    "layers": Whole(1, 99),
-    "heads": Whole(1, 256),
-    "dropout": Real(0, 1),
-    "rotary": Flag(),
-}
-_SCHEDULE: dict[str, Kind] = {
-    "timesteps": Whole(1, 100_000),
-    "beta_schedule": Choice(BETA_SCHEDULES),
-    "beta_start": Real(0, 1, inside=True),
-    "beta_end": Real(0, 1, inside=True),
-    "predict": Choice(("sample", "noise")),
-}
-_OBJECTIVE: dict[str, Kind] = {
-    "loss": Choice(("l2", "l1")),
-    "p2": Flag(),
-    **dict.fromkeys(("simple", "velocity", "drift", "fk", "slide"), Real(0, 1e6)),
-    "height": Real(0.5, 2.5),
-}
-_SAMPLING: dict[str, Kind] = {
-    "steps": Whole(1, 100_000),
-    "guide_from": Whole(0, 100_000),
-    "guide_to": Whole(0, 100_000),
-    "guide_steps": Whole(1, 10_000),
-    "guide_rate": Real(0, 1e6, inside=True),
-}
 
 
 @dataclass(frozen=True)
@@ -54,17 +19,17 @@ class DecoderOptions:
         rotary: rotary positions (published); otherwise a table of 500 absolute ones.
     """
 
-    features: int
-    window: int
-    latent_dim: int
-    ff_dim: int
-    layers: int
-    heads: int
-    dropout: float
+    features: Annotated[int, ">= 1, <= 4096"]
+    window: Annotated[int, ">= 1, <= 100000"]
+    latent_dim: Annotated[int, ">= 1, <= 8192"]
+    ff_dim: Annotated[int, ">= 1, <= 65536"]
+    layers: Annotated[int, ">= 1, <= 99"]
+    heads: Annotated[int, ">= 1, <= 256"]
+    dropout: Annotated[float, ">= 0, <= 1"]
     rotary: bool
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.decoder", _DECODER)
+        check_fields(self, "backbone.decoder")
         if self.latent_dim % self.heads or self.latent_dim % 2:
             raise ConfigError(
                 f"backbone.decoder: latent_dim={self.latent_dim} must be even and divisible by heads={self.heads}"
@@ -83,14 +48,14 @@ class ScheduleOptions:
         predict: what the network answers: ``sample`` (published) or ``noise``.
     """
 
-    timesteps: int
-    beta_schedule: str
-    beta_start: float
-    beta_end: float
-    predict: str
+    timesteps: Annotated[int, ">= 1, <= 100000"]
+    beta_schedule: Literal["linear", "sqrt_linear", "sqrt", "cosine"]
+    beta_start: Annotated[float, "> 0, < 1"]
+    beta_end: Annotated[float, "> 0, < 1"]
+    predict: Literal["sample", "noise"]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.schedule", _SCHEDULE)
+        check_fields(self, "backbone.schedule")
 
 
 @dataclass(frozen=True)
@@ -104,17 +69,17 @@ class ObjectiveOptions:
         height: body height in metres that ``fk`` and ``slide`` assume, batches carry none.
     """
 
-    loss: str
+    loss: Literal["l2", "l1"]
     p2: bool
-    simple: float
-    velocity: float
-    drift: float
-    fk: float
-    slide: float
-    height: float
+    simple: Annotated[float, ">= 0, <= 1e6"]
+    velocity: Annotated[float, ">= 0, <= 1e6"]
+    drift: Annotated[float, ">= 0, <= 1e6"]
+    fk: Annotated[float, ">= 0, <= 1e6"]
+    slide: Annotated[float, ">= 0, <= 1e6"]
+    height: Annotated[float, ">= 0.5, <= 2.5"]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.objective", _OBJECTIVE)
+        check_fields(self, "backbone.objective")
         if not any((self.simple, self.velocity, self.drift, self.fk, self.slide)):
             raise ConfigError("backbone.objective: one of the weights must be above 0")
 
@@ -130,14 +95,14 @@ class SamplingOptions:
         guide_steps: steps per timestep. guide_rate: their size in column guidance, normalised; means need none.
     """
 
-    steps: int
-    guide_from: int
-    guide_to: int
-    guide_steps: int
-    guide_rate: float
+    steps: Annotated[int, ">= 1, <= 100000"]
+    guide_from: Annotated[int, ">= 0, <= 100000"]
+    guide_to: Annotated[int, ">= 0, <= 100000"]
+    guide_steps: Annotated[int, ">= 1, <= 10000"]
+    guide_rate: Annotated[float, "> 0, < 1e6"]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.sampling", _SAMPLING)
+        check_fields(self, "backbone.sampling")
         if self.guide_to > self.guide_from:
             raise ConfigError(
                 f"backbone.sampling: guidance from timestep {self.guide_from} down to {self.guide_to} never acts; "

@@ -1,9 +1,9 @@
-"""Generating windows: DDIM, ancestral steps, known values put back at every step, guided columns and means."""
+"""Generating windows: DDIM, known values put back at every step, guided columns and means."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,13 @@ class Known:
     def put(self, x: Tensor, known: Tensor) -> Tensor:
         """``x`` with ``known`` in the known places."""
         return self.mask * known + (1 - self.mask) * x
+
+    def noised(self, diffusion: Diffusion, x: Tensor, noises: Noises | None, time: int) -> Tensor:
+        """``x`` with the known values noised to ``time`` by the next of ``noises``, each of the shape of ``x``."""
+        if noises is None:
+            raise ValueError("known values need noises")
+        levels = torch.full((len(x),), time, device=x.device)
+        return self.put(x, diffusion.add(self.value, next(noises), levels))
 
 
 @dataclass(frozen=True)
@@ -161,47 +168,5 @@ def ddim(
             clean = clean if guide is None else guide.impose(clean, valid)
             x = diffusion.ddim(clean, x, now, after)
             if known is not None and after >= 0:
-                x = _noised(diffusion, known, x, noises, after)
+                x = known.noised(diffusion, x, noises, after)
     return known.put(x, known.value) if known is not None and restore else x
-
-
-def _noised(diffusion: Diffusion, known: Known, x: Tensor, noises: Noises | None, time: int) -> Tensor:
-    """``x`` with the known values noised to ``time``."""
-    if noises is None:
-        raise ValueError("known values need noises")
-    levels = torch.full((len(x),), time, device=x.device)
-    return known.put(x, diffusion.add(known.value, next(noises), levels))
-
-
-@torch.no_grad()
-def ancestral(
-    network: Network,
-    diffusion: Diffusion,
-    x: Tensor,
-    noises: Noises,
-    *,
-    known: Known | None = None,
-    restore: bool = True,
-) -> Tensor:
-    """Sampling through every timestep (Ho et al. 2020); arguments as :func:`ddim`.
-
-    ``noises`` yields, per timestep, the step's noise and then (if values are known, not after the last step) theirs.
-    """
-    for now in range(diffusion.timesteps - 1, -1, -1):
-        time = torch.full((len(x),), now, device=x.device)
-        clean = diffusion.to_clean(network(x, time), x, time)
-        x = diffusion.ancestral(clean, x, time, next(noises))
-        if known is not None and now > 0:
-            x = _noised(diffusion, known, x, noises, now - 1)
-    return known.put(x, known.value) if known is not None and restore else x
-
-
-def draw(lengths: Sequence[int], features: int, count: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """Noise ``(count, batch, longest, features)``, zero beyond each length, on the device and in the type of ``like``.
-
-    Drawn clip by clip, so that a clip's noise does not depend on how long its neighbours are, nor on those after it.
-    """
-    where = like.device if generator is None else generator.device
-    clips = [torch.randn(n, count, features, generator=generator, device=where) for n in lengths]
-    padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
-    return padded.permute(2, 0, 1, 3).to(like.device, like.dtype)

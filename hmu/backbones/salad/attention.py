@@ -1,4 +1,4 @@
-"""Multi-head attention of the SALAD denoiser: linear projections, fused attention, maps only on request."""
+"""Multi-head attention of the SALAD denoiser: linear projections, fused attention."""
 
 from __future__ import annotations
 
@@ -33,32 +33,6 @@ def key_bias(valid: Tensor, dtype: torch.dtype) -> Tensor:
     return bias[:, None, None, :]
 
 
-class AttentionMaps:
-    """Records the attention weights of a forward pass, or forces stored ones in.
-
-    Attributes:
-        skel: ``(batch * frames, layers, heads, 7, 7)``. temp: ``(batch * 7, layers, heads, frames, frames)``,
-            sample-major. cross: ``(batch, layers, heads, frames * 7, words)``. Layers in execution order.
-    """
-
-    def __init__(self, forced: dict[str, Tensor] | None = None) -> None:
-        self.forced = forced or {}
-        self._recorded: dict[str, list[Tensor]] = {"skel": [], "temp": [], "cross": []}
-        self._layer = {"skel": 0, "temp": 0, "cross": 0}
-
-    def exchange(self, kind: str, weights: Tensor) -> Tensor:
-        """Record ``weights`` ``(rows, heads, queries, keys)`` and return those to use."""
-        layer = self._layer[kind]
-        self._layer[kind] = layer + 1
-        if kind in self.forced:
-            weights = self.forced[kind][:, layer]
-        self._recorded[kind].append(weights)
-        return weights
-
-    def __getitem__(self, kind: str) -> Tensor:
-        return torch.stack(self._recorded[kind], 1)
-
-
 class Attention(nn.Module):
     """Projections ``Wq Wk Wv Wo`` (with bias) around scaled dot-product attention."""
 
@@ -70,40 +44,30 @@ class Attention(nn.Module):
         self.Wv = nn.Linear(width, width)
         self.Wo = nn.Linear(width, width)
 
-    def _weighted(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, kind: str, maps: AttentionMaps) -> Tensor:
-        """Explicit attention for recorded or forced maps; ``q`` ``(rows, groups * heads, queries, head width)``."""
-        logits = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
-        weights = (logits if bias is None else logits + bias).softmax(-1)
-        grouped = maps.exchange(kind, weights.reshape(-1, self.heads, *weights.shape[2:]))
-        return torch.matmul(grouped.reshape(weights.shape), v)
-
-    def _attend(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, kind: str, maps: AttentionMaps | None
-    ) -> Tensor:
-        if maps is not None:
-            return self._weighted(q, k, v, bias, kind, maps)
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        """``q`` ``(rows, groups * heads, queries, head width)``, ``bias`` additive."""
         if q.device.type == "cpu" and k.shape[-2] <= FEW_KEYS:
             return plain_attention(q, k, v, bias)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
-    def temporal(self, x: Tensor, bias: Tensor | None, maps: AttentionMaps | None) -> Tensor:
+    def temporal(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Self-attention over frames, per joint; ``x`` ``(batch, frames, joints, width)``, ``bias`` over frames."""
         batch, frames, joints, width = x.shape
 
         def heads(y: Tensor) -> Tensor:  # joints and heads are one axis: a view, no copy
             return y.view(batch, frames, joints * self.heads, width // self.heads).transpose(1, 2)
 
-        y = self._attend(heads(self.Wq(x)), heads(self.Wk(x)), heads(self.Wv(x)), bias, "temp", maps)
+        y = self._attend(heads(self.Wq(x)), heads(self.Wk(x)), heads(self.Wv(x)), bias)
         return self.Wo(y.transpose(1, 2).reshape(x.shape))
 
-    def skeletal(self, x: Tensor, maps: AttentionMaps | None) -> Tensor:
+    def skeletal(self, x: Tensor) -> Tensor:
         """Self-attention over the joints of a frame; ``x`` ``(batch, frames, joints, width)``."""
         batch, frames, joints, width = x.shape
 
         def heads(y: Tensor) -> Tensor:
             return y.view(batch * frames, joints, self.heads, width // self.heads).transpose(1, 2)
 
-        y = self._attend(heads(self.Wq(x)), heads(self.Wk(x)), heads(self.Wv(x)), None, "skel", maps)
+        y = self._attend(heads(self.Wq(x)), heads(self.Wk(x)), heads(self.Wv(x)), None)
         return self.Wo(y.transpose(1, 2).reshape(x.shape))
 
     def memory(self, words: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,10 +75,8 @@ class Attention(nn.Module):
         shape = (*words.shape[:2], self.heads, -1)
         return self.Wk(words).view(shape).transpose(1, 2), self.Wv(words).view(shape).transpose(1, 2)
 
-    def cross(
-        self, x: Tensor, memory: tuple[Tensor, Tensor], bias: Tensor | None, maps: AttentionMaps | None
-    ) -> Tensor:
+    def cross(self, x: Tensor, memory: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
         """Attention from all tokens to the words; ``x`` ``(batch, frames, joints, width)``, ``bias`` over words."""
         q = self.Wq(x).view(x.shape[0], -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
-        y = self._attend(q, *memory, bias, "cross", maps)
+        y = self._attend(q, *memory, bias)
         return self.Wo(y.transpose(1, 2).reshape(x.shape))

@@ -29,7 +29,7 @@ from hmu.checkpoints.authors import (
     take,
     weight_file,
 )
-from hmu.checkpoints.options import read_options
+from hmu.checkpoints.opt import read_options
 from hmu.checkpoints.pretrained import builds
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hmu.backbones.salad.attention import Attention, AttentionMaps, key_bias
+from hmu.backbones.salad.attention import Attention, key_bias
 from hmu.backbones.salad.joint_maps import ACTIVATIONS
 from hmu.backbones.salad.options import DenoiserOptions
 from hmu.backbones.salad.topology import BODY_PARTS
@@ -120,18 +120,16 @@ class Block(nn.Module):
         """Keys and values of the projected words ``(batch, words, width)``."""
         return self.cross_attn.memory(self.cross_tgt_norm(words))
 
-    def attend_body(self, x: Tensor, time: Tensor, frame_bias: Tensor | None, maps: AttentionMaps | None) -> Tensor:
+    def attend_body(self, x: Tensor, time: Tensor, frame_bias: Tensor | None) -> Tensor:
         """Temporal, then skeletal attention: the part of a layer that reads no text."""
-        h = self.temp_attn.temporal(self.temp_norm(x), frame_bias, maps)
+        h = self.temp_attn.temporal(self.temp_norm(x), frame_bias)
         x = x + self.temp_film(self.dropout(h), time)
-        h = self.skel_attn.skeletal(self.skel_norm(x), maps)
+        h = self.skel_attn.skeletal(self.skel_norm(x))
         return x + self.skel_film(self.dropout(h), time)
 
-    def attend_text(
-        self, x: Tensor, time: Tensor, memory: tuple[Tensor, Tensor], bias: Tensor, maps: AttentionMaps | None
-    ) -> Tensor:
+    def attend_text(self, x: Tensor, time: Tensor, memory: tuple[Tensor, Tensor], bias: Tensor) -> Tensor:
         """Cross-attention to the words, then the feed-forward."""
-        h = self.cross_attn.cross(self.cross_src_norm(x), memory, bias, maps)
+        h = self.cross_attn.cross(self.cross_src_norm(x), memory, bias)
         x = x + self.cross_film(self.dropout(h), time)
         h = self.ffn_linear2(self.dropout(self.activation(self.ffn_linear1(self.ffn_norm(x)))))
         return x + self.ffn_film(self.dropout(h), time)
@@ -224,8 +222,6 @@ class Denoiser(nn.Module):
         frame_mask: Tensor | None = None,
         *,
         memory: Memory | None = None,
-        maps: AttentionMaps | None = None,
-        trace: dict[str, list[Tensor]] | None = None,
     ) -> Tensor:
         """Answer for noisy latents.
 
@@ -233,44 +229,25 @@ class Denoiser(nn.Module):
             x: ``(batch, frames, 7, latent)``. ``memory`` may hold several prompts per row (row-major blocks of
                 ``batch``, as the guidance branches): rows are repeated where text first enters, and so is the answer.
             time: ``(batch,)``, or one timestep for the whole batch (0-d).
-            words, word_mask: prompts, unless their ``memory`` is given.
+            words, word_mask: prompts, unless their ``memory`` (:meth:`remember`) is given.
             frame_mask: ``(batch, frames)``, True at valid latent frames; None = all. Masked frames are not zeroed.
-            memory: from :meth:`remember`.
-            maps: records or forces attention maps (slow path).
-            trace: filled with intermediate tensors (``time``, ``input``, ``blocks``), for comparisons.
         """
         if memory is None:
             if words is None or word_mask is None:
                 raise TypeError("Denoiser.forward needs words and word_mask, or memory")
             memory = self.remember(words, word_mask)
-        embedded = self.timestep_emb(time.reshape(-1))
-        hidden = self.input_process(x)
-        if trace is not None:
-            trace["time"], trace["input"], trace["blocks"] = [embedded], [hidden], []
+        embedded, hidden = self.timestep_emb(time.reshape(-1)), self.input_process(x)
         frame_bias = None if frame_mask is None else key_bias(frame_mask, hidden.dtype)
-        hidden = self._transform(self.pos_emb(hidden), embedded, memory, frame_bias, maps, trace)
-        return self.output_process(hidden)
-
-    def _transform(
-        self,
-        x: Tensor,
-        time: Tensor,
-        memory: Memory,
-        frame_bias: Tensor | None,
-        maps: AttentionMaps | None,
-        trace: dict[str, list[Tensor]] | None,
-    ) -> Tensor:
-        net, skips = self.transformer, list[Tensor]()
-        depth = len(net.input_blocks)
-        for index, block in enumerate(net.blocks()):
+        hidden, skips = self.pos_emb(hidden), list[Tensor]()
+        depth = len(self.transformer.input_blocks)
+        for index, block in enumerate(self.transformer.blocks()):
             if index > depth:
-                x = net.skip_blocks[index - depth - 1](torch.cat([x, skips.pop()], -1))
-            x = block.attend_body(x, time, frame_bias, maps)
-            if len(memory.bias) > len(x):  # until here all branches of a row are the same
-                x, time, frame_bias = _repeat(len(memory.bias) // len(x), x, time, frame_bias)
-            x = block.attend_text(x, time, memory.layers[index], memory.bias, maps)
+                hidden = self.transformer.skip_blocks[index - depth - 1](torch.cat([hidden, skips.pop()], -1))
+            hidden = block.attend_body(hidden, embedded, frame_bias)
+            if len(memory.bias) > len(hidden):  # until here all branches of a row are the same
+                times = len(memory.bias) // len(hidden)
+                hidden, embedded, frame_bias = _repeat(times, hidden, embedded, frame_bias)
+            hidden = block.attend_text(hidden, embedded, memory.layers[index], memory.bias)
             if index < depth:
-                skips.append(x)
-            if trace is not None:
-                trace["blocks"].append(x)
-        return x
+                skips.append(hidden)
+        return self.output_process(hidden)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hmu.backbones.salad.options import ScheduleOptions
@@ -102,8 +101,3 @@ class Diffusion:
         if self.options.prediction_type == "v_prediction":
             return signal * noisy - sigma * prediction
         return (noisy - sigma * prediction) / signal if self.options.prediction_type == "epsilon" else prediction
-
-    def draw_times(self, batch: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-        """Uniform training timesteps ``(batch,)`` int64."""
-        where = device if generator is None else generator.device
-        return torch.randint(0, self.timesteps, (batch,), generator=generator, device=where).to(device)

@@ -1,51 +1,13 @@
-"""The numbers of a SALAD model, as published; unknown keys and impossible values are refused by name."""
+"""The numbers of a SALAD model: their bounds are wider than any published one, and no file can ask for all memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from hmu.checkpoints.kinds import Choice, Kind, Real, Whole, check_fields
+from hmu.config_types import check_fields
 from hmu.errors import ConfigError
-
-PREDICTION_TYPES = ("v_prediction", "epsilon", "sample")
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-LOSSES = ("l1", "l1_smooth", "l2")
-
-
-_ACTIVATION, _LOSS, _WEIGHT = Choice(("gelu", "silu", "relu")), Choice(LOSSES), Real(0, 1e6)
-#: what each key may be; wider than any published model, narrow enough that no file asks for all memory
-_VAE: dict[str, Kind] = {
-    "latent_dim": Whole(1, 4096),
-    "kernel_size": Whole(1, 99),
-    "n_layers": Whole(2, 8),
-    "n_extra_layers": Whole(0, 16),
-    "norm": Choice(("none", "layer")),
-    "activation": _ACTIVATION,
-    "dropout": Real(0, 1),
-    "recon_loss": _LOSS,
-    **dict.fromkeys(("lambda_pos", "lambda_vel", "lambda_kl"), _WEIGHT),
-}
-_DENOISER: dict[str, Kind] = {
-    "latent_dim": Whole(1, 8192),
-    "n_heads": Whole(1, 256),
-    "n_layers": Whole(1, 99),
-    "ff_dim": Whole(1, 65_536),
-    "activation": _ACTIVATION,
-    "dropout": Real(0, 1),
-    "max_positions": Whole(1, 100_000),
-    "time_features": Whole(2, 65_536),
-    "loss": _LOSS,
-    "cond_drop": Real(0, 1),
-}
-_SCHEDULE: dict[str, Kind] = {
-    "timesteps": Whole(1, 100_000),
-    "beta_start": Real(0, 1, inside=True),
-    "beta_end": Real(0, 1, inside=True),
-    "beta_schedule": Choice(BETA_SCHEDULES),
-    "prediction_type": Choice(PREDICTION_TYPES),
-}
 
 
 @dataclass(frozen=True)
@@ -54,28 +16,26 @@ class VaeOptions:
 
     Attributes:
         latent_dim: channels of a token. kernel_size: frames of the temporal convolution (odd).
-        n_layers: pooling stages (2 or more: frames / 2 each, joints 22 -> 12 -> 7 -> 7 …).
+        n_layers: pooling stages (frames / 2 each, joints 22 -> 12 -> 7 -> 7 …; one would leave 12 tokens, not 7).
         n_extra_layers: residual blocks per stage beyond the first.
-        norm: ``none`` or ``layer``. activation: ``gelu``, ``silu`` or ``relu``. dropout: inside the residual branch.
+        norm, activation, dropout: inside the residual branch.
         recon_loss, lambda_pos, lambda_vel, lambda_kl: the training objective.
     """
 
-    latent_dim: int
-    kernel_size: int
-    n_layers: int
-    n_extra_layers: int
-    norm: str
-    activation: str
-    dropout: float
-    recon_loss: str
-    lambda_pos: float
-    lambda_vel: float
-    lambda_kl: float
+    latent_dim: Annotated[int, ">= 1, <= 4096"]
+    kernel_size: Annotated[int, ">= 1, <= 99"]
+    n_layers: Annotated[int, ">= 2, <= 8"]
+    n_extra_layers: Annotated[int, ">= 0, <= 16"]
+    norm: Literal["none", "layer"]
+    activation: Literal["gelu", "silu", "relu"]
+    dropout: Annotated[float, ">= 0, <= 1"]
+    recon_loss: Literal["l1", "l1_smooth", "l2"]
+    lambda_pos: Annotated[float, ">= 0, <= 1e6"]
+    lambda_vel: Annotated[float, ">= 0, <= 1e6"]
+    lambda_kl: Annotated[float, ">= 0, <= 1e6"]
 
     def __post_init__(self) -> None:
-        if self.n_layers == 1:
-            raise ConfigError("backbone.vae.n_layers=1: expected 2 or more (one stage leaves 12 tokens, not 7)")
-        check_fields(self, "backbone.vae", _VAE)
+        check_fields(self, "backbone.vae")
         if self.kernel_size % 2 == 0:
             raise ConfigError(f"backbone.vae.kernel_size={self.kernel_size}: expected an odd number")
 
@@ -86,25 +46,25 @@ class DenoiserOptions:
 
     Attributes:
         latent_dim: width. n_heads: attention heads. n_layers: odd number of layers. ff_dim: feed-forward width.
-        activation: of the feed-forward (``gelu``, ``relu`` or ``silu``). dropout: of every sub-block.
+        activation: of the feed-forward. dropout: of every sub-block.
         max_positions: length of the table of positions (latent frames x 7).
         time_features: sinusoids of the timestep.
-        loss: ``l2``, ``l1`` or ``l1_smooth``. cond_drop: share of prompts replaced by the empty one in training.
+        loss: of the training. cond_drop: share of prompts replaced by the empty one in training.
     """
 
-    latent_dim: int
-    n_heads: int
-    n_layers: int
-    ff_dim: int
-    activation: str
-    dropout: float
-    max_positions: int
-    time_features: int
-    loss: str
-    cond_drop: float
+    latent_dim: Annotated[int, ">= 1, <= 8192"]
+    n_heads: Annotated[int, ">= 1, <= 256"]
+    n_layers: Annotated[int, ">= 1, <= 99"]
+    ff_dim: Annotated[int, ">= 1, <= 65536"]
+    activation: Literal["gelu", "silu", "relu"]
+    dropout: Annotated[float, ">= 0, <= 1"]
+    max_positions: Annotated[int, ">= 1, <= 100000"]
+    time_features: Annotated[int, ">= 2, <= 65536"]
+    loss: Literal["l1", "l1_smooth", "l2"]
+    cond_drop: Annotated[float, ">= 0, <= 1"]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.denoiser", _DENOISER)
+        check_fields(self, "backbone.denoiser")
         if self.n_layers % 2 == 0:
             raise ConfigError(
                 f"backbone.denoiser.n_layers={self.n_layers}: expected an odd number (skips pair the layers)"
@@ -121,17 +81,17 @@ class ScheduleOptions:
 
     Attributes:
         timesteps: number of noise levels. beta_start, beta_end, beta_schedule: as ``diffusers`` names them.
-        prediction_type: what the network answers: ``v_prediction``, ``epsilon`` or ``sample``.
+        prediction_type: what the network answers.
     """
 
-    timesteps: int
-    beta_start: float
-    beta_end: float
-    beta_schedule: str
-    prediction_type: str
+    timesteps: Annotated[int, ">= 1, <= 100000"]
+    beta_start: Annotated[float, "> 0, < 1"]
+    beta_end: Annotated[float, "> 0, < 1"]
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+    prediction_type: Literal["v_prediction", "epsilon", "sample"]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.schedule", _SCHEDULE)
+        check_fields(self, "backbone.schedule")
 
 
 @dataclass(frozen=True)
@@ -144,10 +104,10 @@ class SamplingOptions:
             ``DPMSolverMultistepScheduler`` …). options: further arguments of that class.
     """
 
-    steps: int
-    guidance: float
+    steps: Annotated[int, ">= 1, <= 100000"]
+    guidance: Annotated[float, ">= -1000, <= 1000"]
     scheduler: str
     options: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.sampling", {"steps": Whole(1, 100_000), "guidance": Real(-1000, 1000)})
+        check_fields(self, "backbone.sampling")

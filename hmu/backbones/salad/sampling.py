@@ -10,9 +10,15 @@ import torch
 from torch import Tensor
 
 from hmu.backbones.salad.denoiser import Denoiser
-from hmu.text.base import TextCondition
+from hmu.text.base import TextCondition, concat_conditions
 
 Observer = Callable[[int, Tensor], None]
+
+
+def branches(condition: TextCondition, empty: TextCondition, guidance: float) -> TextCondition:
+    """The prompts of one guided evaluation: both, the empty ones first; at guidance 0 the empty prompts alone."""
+    empty = empty.to(condition.tokens.device).expand(len(condition))
+    return empty if guidance == 0 else concat_conditions([empty, condition])
 
 
 def denoise(
@@ -21,7 +27,6 @@ def denoise(
     noise: Tensor,
     prompts: TextCondition,
     valid: Tensor | None,
-    *,
     scale: float,
     generator: torch.Generator | None = None,
     observe: Observer | None = None,

@@ -34,8 +34,7 @@ from hmu.evaluators.tmr.objectives import (
 )
 from hmu.evaluators.tmr.settings import PARTS, our_settings, widths
 from hmu.text.base import TextCondition, TextEncoder
-from hmu.text.owner import ReadsText
-from hmu.text.stored import storable
+from hmu.text.stored import ReadsText, storable
 from hmu.text.words_bag import BagOfWords
 
 Latent = tuple[Tensor, Tensor | None]  # mean and log-variance, each ``(batch, width)``

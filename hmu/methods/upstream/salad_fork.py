@@ -35,8 +35,9 @@ def draw(target: Target, process: Any, generator: torch.Generator | None) -> tup
     zero padding there.
     """
     mean, logvar = target.tensors["mean"], target.tensors["logvar"]
-    spread, noise = (Draws(generator).normal(tuple(mean.shape), mean) for _ in range(2))
-    time = process.draw_times(len(target), generator, mean.device)
+    draws = Draws(generator)
+    spread, noise = (draws.normal(tuple(mean.shape), mean) for _ in range(2))
+    time = draws.integers(process.timesteps, (len(target),), mean.device)
     return noised(process, mean + (logvar / 2).exp() * spread, noise, time), noise
 
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.backbones.salad.attention import Attention, AttentionMaps, key_bias
+from hmu.backbones.salad.attention import Attention, key_bias
 from hmu.backbones.salad.denoiser import Denoiser
 from hmu.backbones.salad.options import DenoiserOptions
 from hmu.errors import ConfigError
 from tests import published
+from tests.parity.attention import AttentionMaps
 
 SIZES = {"latent_dim": 16, "n_heads": 2, "n_layers": 5, "ff_dim": 24, "max_positions": 400}
 OPTIONS = published.options(DenoiserOptions, dropout=0.0, **SIZES)
@@ -32,7 +33,9 @@ def test_fused_and_explicit_attention_agree(net):
     m[1, 3:] = False
     frames = torch.arange(5)[None] < torch.tensor([5, 2, 4])[:, None]
     maps = AttentionMaps()
-    plain, kept = net(x, t, w, m, frames), net(x, t, w, m, frames, maps=maps)
+    plain = net(x, t, w, m, frames)
+    with maps.watching(net):
+        kept = net(x, t, w, m, frames)
     torch.testing.assert_close(plain, kept, atol=1e-5, rtol=1e-4)
     assert maps["skel"].shape == (15, 5, 2, 7, 7)
     assert maps["temp"].shape == (21, 5, 2, 5, 5)
@@ -40,7 +43,8 @@ def test_fused_and_explicit_attention_agree(net):
     torch.testing.assert_close(maps["cross"].sum(-1), torch.ones(3, 5, 2, 35))
     assert not maps["cross"][1, ..., 3:].any()
     forced = AttentionMaps({kind: maps[kind] for kind in ("skel", "temp", "cross")})
-    torch.testing.assert_close(net(x, t, w, m, frames, maps=forced), plain, atol=1e-5, rtol=1e-4)
+    with forced.watching(net):
+        torch.testing.assert_close(net(x, t, w, m, frames), plain, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -49,7 +53,7 @@ def test_a_row_with_no_valid_key_is_uniform(dtype):
     attention = Attention(8, 2).to(dtype)
     x, words = torch.randn(1, 2, 7, 8).to(dtype) * 5, torch.randn(1, 4, 8).to(dtype)
     memory = attention.memory(words)
-    nothing = attention.cross(x, memory, key_bias(torch.zeros(1, 4, dtype=torch.bool), dtype), None)
+    nothing = attention.cross(x, memory, key_bias(torch.zeros(1, 4, dtype=torch.bool), dtype))
     values = memory[1].mean(2).transpose(0, 1).reshape(1, 1, 1, 8)
     expected = attention.Wo(values).expand_as(nothing)
     torch.testing.assert_close(nothing, expected, atol=1e-5 if dtype.itemsize > 2 else 2e-2, rtol=1e-2)
