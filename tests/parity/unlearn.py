@@ -258,7 +258,7 @@ def _moved(gradient: Tensor | None) -> bool:
     return gradient is not None and bool(gradient.abs().sum() > 0)
 
 
-def _side(case: Case, model: Salad, side: str, target: str, schedule: str | None) -> tuple[Tensor, Tensor]:
+def _side(case: Case, model: Salad, side: str, target: str, schedule: Any) -> tuple[Tensor, Tensor]:
     """``(prediction, target)`` of one side, from its stored latent, noise and timesteps."""
     process = model.diffusion
     if schedule is not None:
