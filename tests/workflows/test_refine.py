@@ -96,6 +96,7 @@ def test_generated_motions_are_counted_per_caption_and_repeat(monkeypatch) -> No
         return motion
 
     monkeypatch.setattr(generation, "generate", generate)
+    monkeypatch.setattr(generation, "encode", lambda *_: None)
     step = configured("refine", "retrieval", top=1, least=3, repeats=3, exclude_self=False, seed=5)
     refined = step(sides(), Source(), KICK, FakeBackbone(), Mean())
     assert [seed for seed, *_ in asked] == [5, 6, 7]
