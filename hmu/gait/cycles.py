@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hmu.gait.columns import OSIM
+from hmu.gait.columns import FPS, OSIM
 from hmu.gait.states import to_osim
 from hmu.gait.statistics import strikes
 
@@ -36,7 +36,7 @@ class Cycles:
         return len(self.window)
 
 
-def gait_cycles(windows: Tensor, fps: float = 100.0) -> Cycles:
+def gait_cycles(windows: Tensor) -> Cycles:
     """Whole cycles of windows ``(batch, frames, 63)`` in real units, of the right and the left leg.
 
     A cycle is what lies between two strikes of one foot that are 0.4 to 2 s apart; the body's height does not matter.
@@ -57,7 +57,7 @@ def gait_cycles(windows: Tensor, fps: float = 100.0) -> Cycles:
             for name, values in zip(names, piece, strict=True):
                 found[name].append(np.interp(even, np.arange(last - first + 1), values))
             window.append(number)
-            seconds.append((last - first) / fps)
+            seconds.append((last - first) / FPS)
     curves = {name: np.array(rows).reshape(-1, POINTS) for name, rows in found.items()}
     return Cycles(curves, np.array(window, dtype=np.int64), np.array(seconds))
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from hmu.gait import columns
-from hmu.gait.columns import FPS
 from hmu.gait.skeleton import JOINTS, SEGMENTS, TORSO_ABOVE_PELVIS, Skeleton, forward
 from hmu.gait.states import to_osim
 from hmu.gait.statistics import CONTACT, GRAVITY
@@ -33,7 +32,7 @@ EDGES: tuple[tuple[int, int], ...] = tuple(
 SIDES = (1,) * 5 + (-1,) * 5 + (0,) * 3
 
 
-def gait_stick_figure(windows: Tensor, height: Tensor | float = HEIGHT, fps: float = FPS) -> Figure:
+def gait_stick_figure(windows: Tensor, height: Tensor | float = HEIGHT) -> Figure:
     """The figure of windows ``(..., frames, 63)`` in real units, for an average skeleton of ``height`` metres.
 
     Joints in the order of :data:`NAMES`; x forward, y up, z to the right. The root starts above the origin; the lowest
@@ -42,7 +41,7 @@ def gait_stick_figure(windows: Tensor, height: Tensor | float = HEIGHT, fps: flo
     """
     states = windows.double()
     tall = torch.as_tensor(height, dtype=states.dtype).expand(states.shape[:-2])
-    poses = to_osim(states, tall, fps=fps)
+    poses = to_osim(states, tall)
     root = columns.osim(columns.ROOT)
     poses[..., root] -= poses[..., :1, root]
     unit = poses.clone()  # a body of 1 metre: positions of any other are multiples

@@ -44,16 +44,14 @@ def slope(x: NDArray) -> Array:
     return slopes
 
 
-def resample(x: NDArray, fps: float, target: float, variant: str = "default") -> Array:
-    """``x`` ``(frames, ...)`` linearly interpolated from ``fps`` to ``target``, from its first frame on.
+def resample(x: NDArray, fps: float, target: float) -> Array:
+    """``x`` ``(frames, ...)`` linearly interpolated from ``fps`` to ``target``, from its first frame on."""
+    return interpolated(x, np.arange(int(np.floor((len(x) - 1) * target / fps + 1e-9)) + 1) * (fps / target))
 
-    ``upstream`` never keeps the last frame, also where it falls on the new grid.
-    """
+
+def interpolated(x: NDArray, place: Array) -> Array:
+    """``x`` ``(frames, ...)`` at the places ``(n,)`` between its frames ``(n, ...)``."""
     flat = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
-    if variant == "upstream":
-        place = np.arange(0, 1, fps / target / (len(x) - 1)) * (len(x) - 1)
-    else:
-        place = np.arange(int(np.floor((len(x) - 1) * target / fps + 1e-9)) + 1) * (fps / target)
     low = np.minimum(place.astype(np.int64), max(len(x) - 2, 0))
     share = (place - low)[:, None]
     high = np.minimum(low + 1, len(x) - 1)

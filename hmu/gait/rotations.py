@@ -57,24 +57,14 @@ def from_6d(rows: Tensor) -> Tensor:
     return torch.stack([first, second, torch.linalg.cross(first, second)], -2)
 
 
-def angular_velocity(matrix: Tensor, fps: float = FPS, variant: str = "published") -> Tensor:
-    """Rate of turning ``(frames, ..., 3)`` of matrices ``(frames, ..., 3, 3)``, the last frame repeated.
+def angular_velocity(matrix: Tensor, fps: float = FPS) -> Tensor:
+    """What the 12 columns of a model state hold of matrices ``(frames, ..., 3, 3)``: ``(frames, ..., 3)`` in 1/s.
 
-    ``published``: ``fps / 2 vee(dR - dR^T)`` with ``dR = R[t] - R[t + 1]``: what the 12 columns of a model state hold.
-    Its sign is the reverse of a velocity's and it is no body rate for large angles; a pretrained normaliser expects it.
-    ``physical``: the angular velocity in the parent's frame, ``vee(log(R[t + 1] R[t]^T)) fps``.
+    ``fps / 2 vee(dR - dR^T)`` with ``dR = R[t] - R[t + 1]``, the last frame repeated. Its sign is the reverse of a
+    velocity's and it is no body rate for large angles; a pretrained normaliser expects it.
     """
-    now, after = matrix[:-1], matrix[1:]
-    if variant == "published":
-        change = now - after
-        rate = 0.5 * fps * _vee(change - change.mT)
-    else:
-        step = after @ now.mT
-        sine = 0.5 * _vee(step - step.mT)
-        size = sine.norm(dim=-1, keepdim=True)
-        cosine = (step.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) - 1) / 2
-        angle = torch.atan2(size, cosine)
-        rate = fps * sine * torch.where(size > 1e-9, angle / size.clamp(min=1e-9), torch.ones_like(size))
+    change = matrix[:-1] - matrix[1:]
+    rate = 0.5 * fps * _vee(change - change.mT)
     return torch.cat([rate, rate[-1:]])
 
 

@@ -31,19 +31,17 @@ def positions(velocity: Tensor, height: Tensor | float, fps: float = columns.FPS
     return (velocity * tall[..., None, None]).cumsum(-2) / fps
 
 
-def to_osim(states: Tensor, height: Tensor | float, start: Tensor | None = None, fps: float = columns.FPS) -> Tensor:
+def to_osim(states: Tensor, height: Tensor | float) -> Tensor:
     """Model states ``(..., frames, 63)`` to OpenSim columns ``(..., frames, 35)``; toe angles come back as 0.
 
     Args:
-        states: real units. height: of the body in metres, ``(...)``. start: added to the root positions ``(3,)``.
-        fps: frames per second of ``states``.
+        states: real units, 100 Hz. height: of the body in metres, ``(...)``.
     """
     result = states.new_zeros(*states.shape[:-1], len(columns.OSIM))
     angles = to_euler(joint_matrices(states))
     for number, where in enumerate(_EULER.values()):
         result[..., where] = angles[..., number, :]
-    root = positions(states[..., columns.ROOT_COLUMNS], height, fps)
-    result[..., _ROOT] = root if start is None else root + start.to(root)
+    result[..., _ROOT] = positions(states[..., columns.ROOT_COLUMNS], height)
     result[..., _SCALARS] = states[..., columns.ANGLE_COLUMNS]
     result[..., _KINETICS] = states[..., columns.KINETIC_COLUMNS]
     return result

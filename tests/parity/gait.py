@@ -225,13 +225,19 @@ KINEMATIC_ROWS: Table = {
     "matrix_xyz_back": lambda case, _: rotations.to_euler(case["matrix_xyz"], "xyz"),
     r"angular_velocity_fs(\d+)": lambda case, _, fps: rotations.angular_velocity(case["matrix"], float(fps)),
     "inverse/osim": lambda case, _: states.to_osim(case["inverse/states"], case["inverse/height_m"]),
-    "inverse/osim_with_pos_vec": lambda case, _: states.to_osim(
-        case["inverse/states"], case["inverse/height_m"], case["inverse/pos_vec"]
+    "inverse/osim_with_pos_vec": lambda case, _: _from(
+        case["inverse/pos_vec"], states.to_osim(case["inverse/states"], case["inverse/height_m"])
     ),
     "fk/([^/]+)/joints": lambda case, _, name: _pose(case, name).joints.movedim(-2, 0),
     "fk/([^/]+)/(?:foot|feet)": lambda case, _, name: _pose(case, name).feet.movedim(-2, 0),
     "fk/([^/]+)/segments": lambda case, _, name: _pose(case, name).segments.movedim(-3, 0),
 }
+
+
+def _from(start: torch.Tensor, osim: torch.Tensor) -> torch.Tensor:
+    """OpenSim columns ``(..., 35)`` whose root begins at ``start`` ``(3,)``."""
+    osim[..., columns.osim(columns.ROOT)] += start.to(osim)
+    return osim
 
 
 def kinematics(folder: Path) -> Iterator[Check]:

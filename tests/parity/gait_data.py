@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hmu.errors import DataError
 from hmu.gait import columns
 from hmu.gait.columns import WINDOW
-from hmu.gait.filters import Array, lowpass, resample
+from hmu.gait.filters import Array, lowpass
 from hmu.gait.normaliser import MinMax, range_of
 from hmu.gait.npz import TrialFile
 from hmu.gait.preprocess import (
@@ -39,6 +39,7 @@ from tests.parity.gait_recording import (
     convert,
     convert_for_training,
     padded,
+    resample_upstream,
     starts,
     tile,
 )
@@ -153,13 +154,13 @@ def _picks(
 def _resampling(case: Case, kept: list[Trial]) -> Iterator[Check]:
     for text, length in case.facts.get("linear_resample_lengths", {}).items():
         frames, before, after = (float(word) for word in re.split(r"@|->", text))
-        ours = resample(np.zeros(int(frames)), before, after, "upstream")
+        ours = resample_upstream(np.zeros(int(frames)), before, after)
         yield exact(f"length of {text}", len(ours), length)
     for found in case.find(r"resample/.*?(\d+)_to_(\d+).*"):
         name, old, new = found[0], float(found[1]), float(found[2])
         if name.startswith("resample/linear"):
             slow = next(trial for trial in kept if trial.fps == old)
-            yield from by_group(name, resample(slow.states, old, new, "upstream"), case.raw(name))
+            yield from by_group(name, resample_upstream(slow.states, old, new), case.raw(name))
         elif raw := next(iter(sorted(case.folder.glob("raw*.npz"))), None):
             yield from by_group(name, _exported(raw, case.facts.get(raw.stem, {}), old, new), case.raw(name))
 
@@ -174,10 +175,10 @@ def _exported(path: Path, facts: Mapping[str, Any], old: float, new: float) -> A
     mass, height = float(facts["mass_kg"]), float(facts["height_m"])
     average = Skeleton.generic(height)
     poses, forces, cops, heels = (
-        resample(raw[name], old, new, "upstream") for name in ("poses", "forces", "cops", "calcn_rl")
+        resample_upstream(raw[name], old, new) for name in ("poses", "forces", "cops", "calcn_rl")
     )
     smooth = lowpass(poses, POSE_CUTOFF, new)
-    before = resample(heels_and_toes(raw["poses"], average)[0], old, new, "upstream")
+    before = resample_upstream(heels_and_toes(raw["poses"], average)[0], old, new)
     heels = heels + heels_and_toes(smooth, average)[0] - before
     kinetics = np.concatenate([forces / mass, normed_cops(forces, cops, heels, mass, height)], 1)
     turned, kinetics, _ = align(smooth, kinetics, path.name, "upstream")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hmu.errors import DataError
 from hmu.gait import columns
 from hmu.gait.columns import KINEMATIC_COLUMNS, WINDOW
-from hmu.gait.filters import Array, resample
+from hmu.gait.filters import Array, interpolated, resample
 from hmu.gait.preprocess import (
     TURN,
     align,
@@ -165,8 +165,9 @@ def _with_positions(recording: Recording, skeleton: Skeleton, name: str, source:
             f"{name}: {len(recording) / recording.fps:.2f} s long, expected at least {SHORTEST / columns.FPS} s"
         )
     if int(recording.fps) != int(columns.FPS):
-        poses, kinetics = (resample(x, recording.fps, columns.FPS, variant) for x in (poses, kinetics))
-        missing = resample(missing.astype(float), recording.fps, columns.FPS, variant) != 0
+        at_rate = resample_upstream if variant == "upstream" else resample
+        poses, kinetics = (at_rate(x, recording.fps, columns.FPS) for x in (poses, kinetics))
+        missing = at_rate(missing.astype(float), recording.fps, columns.FPS) != 0
     toes = toe_velocities(heels_and_toes(poses, skeleton)[1], kinetics[:, [1, 4]], columns.FPS)
     if variant == "upstream" and solid_ground(source):
         toes = np.zeros_like(toes)
@@ -188,6 +189,11 @@ def _with_velocities(parts: Sequence[Converted], treadmill: bool | None) -> list
         states[:, columns.ROOT_COLUMNS] = root_velocity(positions, belt, part.trial.height, columns.FPS)
         done.append(replace(part, trial=part.trial.with_states(states, root="velocity")))
     return done
+
+
+def resample_upstream(x: NDArray, fps: float, target: float) -> Array:
+    """As :func:`~hmu.gait.filters.resample`, ``(frames, ...)``, never with the last frame, also where it would fit."""
+    return interpolated(x, np.arange(0, 1, fps / target / (len(x) - 1)) * (len(x) - 1))
 
 
 def jumps(states: Array) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ class Summary:
         return sum(self.lengths.values())
 
     def lines(self, *, cut: bool = True) -> list[str]:
-        """For a person; ``cut``: long takes have been cut, nobody needs to be told how."""
+        """For a person; ``cut``: long takes have been cut, which need not be explained."""
         low, high = self.limits
         short = sum(frames < low for frames in self.lengths.values())
         long = sum(frames > high for frames in self.lengths.values())

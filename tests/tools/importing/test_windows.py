@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hmu.tools.importing.collection import windows
 from hmu.tools.importing.sources import TextLine
-from hmu.tools.importing.windows import windows
 
 WHOLE = TextLine("walks", "walk/VERB")
 
