@@ -22,26 +22,26 @@ class Draws:
         return wanted if self.generator is None else self.generator.device
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Uniform numbers in [0, 1) of ``like``'s type and device."""
+        """Uniform numbers in [0, 1) of any shape, of the type and device of ``like``."""
         drawn = torch.rand(shape, generator=self.generator, device=self._device(like.device), dtype=like.dtype)
         return drawn.to(like.device)
 
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Standard normal numbers of ``like``'s type and device."""
+        """Standard normal numbers of any shape, of the type and device of ``like``."""
         drawn = torch.randn(shape, generator=self.generator, device=self._device(like.device), dtype=like.dtype)
         return drawn.to(like.device)
 
     def integers(self, high: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """Whole numbers ``0 .. high - 1``."""
+        """Whole numbers ``0 .. high - 1`` of any shape."""
         return torch.randint(high, shape, generator=self.generator, device=self._device(device)).to(device)
 
     def order(self, count: int, device: torch.device) -> Tensor:
-        """A random permutation of ``0 .. count - 1``."""
+        """A random permutation of ``0 .. count - 1``, ``(count,)``."""
         return torch.randperm(count, generator=self.generator, device=self._device(device)).to(device)
 
 
 def gumbel(uniform: Tensor) -> Tensor:
-    """Gumbel noise of uniform numbers, both logarithms kept above ``log 1e-20``."""
+    """Gumbel noise of uniform numbers of any shape, both logarithms kept above ``log 1e-20``."""
     inner = -torch.log(uniform.clamp(min=1e-20))
     return -torch.log(inner.clamp(min=1e-20))
 

@@ -26,7 +26,7 @@ _ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, KeyEr
 
 
 def load_array(path: Path | str, error: type[HmuError] = DataError, limit: int = LIMIT) -> NDArray[Any]:
-    """The array of a ``.npy`` file; numbers, truth values or texts, never Python objects.
+    """The array of a ``.npy`` file, of any shape; numbers, truth values or texts, never Python objects.
 
     Args:
         path: the file.
@@ -53,7 +53,7 @@ def load_array(path: Path | str, error: type[HmuError] = DataError, limit: int =
 def load_member(
     archive: zipfile.ZipFile, name: str, source: str, error: type[HmuError] = DataError, limit: int = LIMIT
 ) -> NDArray[Any]:
-    """The array ``name`` (without ``.npy``) of an ``.npz`` archive, as :func:`load_array` reads one.
+    """The array ``name`` (without ``.npy``) of an ``.npz`` archive, any shape, as :func:`load_array` reads one.
 
     Raises:
         error: as there, or no such array, or one that is packed in a way that numpy does not pack.
@@ -67,7 +67,7 @@ def load_member(
 
 
 def load_arrays(path: Path | str, error: type[HmuError] = DataError, limit: int = LIMIT) -> dict[str, NDArray[Any]]:
-    """All arrays of an ``.npz`` archive by name, together at most ``limit`` bytes.
+    """All arrays of an ``.npz`` archive by name, any shapes, together at most ``limit`` bytes.
 
     Raises:
         error: as :func:`load_member`, or no archive.

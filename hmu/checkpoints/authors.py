@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from hmu.checkpoints.arrays import load_array
+from hmu.checkpoints.opt import read_options
 from hmu.checkpoints.pretrained import check_names
 from hmu.checkpoints.safe import load_tensors
 from hmu.documents import sha256
@@ -90,7 +92,7 @@ def read_state(path: Path | str, keys: Sequence[str], what: str) -> State:
 
 
 def take(state: Mapping[str, Tensor], name: str, path: Path | str, what: str) -> Tensor:
-    """A parameter that must be there.
+    """A parameter, of any shape, that must be there.
 
     Raises:
         CheckpointError: it is not.
@@ -100,15 +102,51 @@ def take(state: Mapping[str, Tensor], name: str, path: Path | str, what: str) ->
     return state[name]
 
 
+class Part(NamedTuple):
+    """A weight file and the ``opt.txt`` of its folder; ``what`` says in messages what was expected."""
+
+    opt: Mapping[str, Any]
+    state: State
+    path: Path
+    what: str
+
+    @classmethod
+    def read(cls, folder: Path | str, file: str | None, keys: tuple[str, ...], what: str) -> Self:
+        """The part of a folder, its weights under one of ``keys``; ``file``: in its ``model/``.
+
+        Raises:
+            CheckpointError: one line naming the file and what was expected.
+        """
+        folder = Path(folder)
+        opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
+        return cls(opt, read_state(path, keys, f"a {what}"), path, what)
+
+    def size(self, name: str, axis: int) -> int:
+        """The length of a parameter along an axis; a missing parameter is refused."""
+        return take(self.state, name, self.path, self.what).shape[axis]
+
+    def heads(self) -> int:
+        """The attention heads, which no shape tells.
+
+        Raises:
+            CheckpointError: ``opt.txt`` does not say.
+        """
+        if "n_heads" not in self.opt:
+            raise CheckpointError(
+                f"{self.path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt"
+            )
+        return int(self.opt["n_heads"])
+
+
 def count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """One more than the largest number that ``pattern``'s group matches at the start of a name; 0 for no match."""
+    """One more than the largest number that ``pattern``'s group matches at the start of a name; shapes do not matter."""
     return 1 + max((int(match.group(1)) for name in state if (match := re.match(pattern, name))), default=-1)
 
 
 def load_strictly(
     module: nn.Module, state: Mapping[str, Tensor], path: Path | str, optional: Sequence[str] = ()
 ) -> None:
-    """Load every name; those that match one of the patterns ``optional`` may be missing and stay as they are.
+    """Load every name, in our shapes; those that match a pattern of ``optional`` may be missing and stay as they are.
 
     Raises:
         CheckpointError: missing, unknown or misshapen names, in one line.

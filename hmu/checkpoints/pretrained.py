@@ -83,7 +83,7 @@ class Pretrained(nn.Module):
         return given
 
     def stored_parts(self) -> dict[str, nn.Module | Tensor]:
-        """What :attr:`stored` names and this model has."""
+        """What :attr:`stored` names and this model has; tensors of any shape."""
         parts = {name: getattr(self, name) for name in self.stored}
         return {name: part for name, part in parts.items() if part is not None}
 
@@ -213,7 +213,7 @@ def check_names(
     described: str,
     optional: Sequence[str] = (),
 ) -> None:
-    """Refuse missing, unknown and misshapen tensors.
+    """Refuse tensors that are missing, unknown or of another shape.
 
     Args:
         own: what is expected. given: what a file holds.

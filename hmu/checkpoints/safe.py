@@ -76,7 +76,7 @@ def _broken(path: Path) -> CheckpointError:
 def save_safetensors(
     path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as one safetensors file, atomically.
+    """Write tensors of any shapes as one safetensors file, atomically.
 
     Tensors may be views, shared or on any device: each is stored as its own contiguous copy. ``metadata`` holds text
     only. Raises :class:`CheckpointError` as :func:`write_bytes` does.
@@ -95,7 +95,7 @@ def save_safetensors(
 
 
 def load_safetensors(path: Path | str) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, on the CPU.
+    """All tensors of a safetensors file, in their shapes, on the CPU.
 
     Raises:
         CheckpointError: missing or broken, or a tensor holds NaN or infinity.

@@ -38,7 +38,7 @@ def _name_sum(path: Path) -> int:
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array (``.npy`` and a seal) atomically.
+    """Write an array of any shape (``.npy`` and a seal) atomically.
 
     Raises:
         DataError: it cannot be written; the old file, if any, is untouched then.
@@ -98,7 +98,7 @@ def sound(path: Path) -> bool:
 
 
 def load_array(path: Path) -> NDArray[Any] | None:
-    """The array of a file, None where there is no sound one.
+    """The array of a file, of any shape, None where there is no sound one.
 
     It stays on disk and is read page by page; what is done to it does not reach the file.
     """
@@ -106,5 +106,5 @@ def load_array(path: Path) -> NDArray[Any] | None:
 
 
 def map_array(path: Path) -> NDArray[Any]:
-    """The array of a file that this process has checked or written."""
+    """The array of a file, of any shape, that this process has checked or written."""
     return cast("NDArray[Any]", np.load(path, allow_pickle=False, mmap_mode="c"))

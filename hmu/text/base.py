@@ -27,7 +27,7 @@ class TextCondition:
         return int(self.tokens.shape[0])
 
     def select(self, index: Tensor | Sequence[int] | slice) -> TextCondition:
-        """The rows ``index`` as a new condition."""
+        """The rows ``index`` ``(rows,)`` as a new condition."""
         if not isinstance(index, slice):
             index = torch.as_tensor(index, device=self.tokens.device)
         pooled = None if self.pooled is None else self.pooled[index]

@@ -106,7 +106,7 @@ class ReadsText(Pretrained):
         return text_to_config(self.text) if name == "text" else super().setting(name)
 
     def stored_parts(self) -> dict[str, nn.Module | Tensor]:
-        """Without a text encoder that does not travel with the model."""
+        """In any shapes, without a text encoder that does not travel with the model."""
         parts = super().stored_parts()
         return parts if storable(self.text) else {name: part for name, part in parts.items() if name != "text"}
 

@@ -15,7 +15,6 @@ from hmu.backbones.draws import Draws
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.options import LengthOptions
-from hmu.backbones.tokens.authors import EMA
 from hmu.backbones.tokens.encoder import from_authors, to_authors
 from hmu.backbones.tokens.options import TransformerOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
@@ -170,7 +169,7 @@ def shared_training(system: Path, full: bool) -> Path:
     net = quiet(Rvq(263, options, "upstream"))
     model = system / "heldout" / "checkpoints" / "HumanML3D" / "rvq_shared" / "model"
     model.mkdir(parents=True)
-    state = {name: value for name, value in net.state_dict().items() if not name.endswith(EMA)}
+    state = {name: value for name, value in net.state_dict().items() if not name.endswith(("code_sum", "code_count"))}
     torch.save({"vq_model": state, "ep": 3}, model / "base.tar")
     lines = ["------------ Options -------------", "shared_codebook: True", "vq_norm: None", "name: rvq_shared",
              "-------------- End ----------------"]  # fmt: skip

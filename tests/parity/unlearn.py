@@ -19,7 +19,7 @@ from hmu.backbones.base import State
 from hmu.backbones.salad.authors import denoiser_options, split_lora
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.vae import sample_posterior
-from hmu.checkpoints.authors import read_state
+from hmu.checkpoints.authors import Part, read_state
 from hmu.checkpoints.safe import load_tensors
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError
@@ -283,7 +283,7 @@ def _full_size(path: Path) -> Iterator[Check]:
     shapes = {n.replace(".original_linear.", "."): torch.empty(v["shape"], device="meta")
               for n, v in listed["state_dict"].items()}  # fmt: skip
     base = {name: value for name, value in shapes.items() if not name.endswith((".lora_a", ".lora_b"))}
-    options = denoiser_options(base, {"n_heads": 1}, path)
+    options = denoiser_options(Part({"n_heads": 1}, base, path, "SALAD denoiser"))
     latent, width = base["input_process.layers.0.weight"].shape[1], base["word_emb.weight"].shape[1]
     model = backbone("salad", text=None, vae={"latent_dim": latent}, denoiser=options, text_width=width)
     targets = model.adapter_targets

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from hmu.data.demo import generate
-from tests.workflows.toy import QUIET, TOY, run
+from hmu.gait.trial import write_trial
+from tests.gait.conftest import demo_trial
+from tests.workflows.toy import QUIET, TOY, gait_here, run
 from train import train
 
 
@@ -31,4 +33,20 @@ def world(tmp_path_factory) -> Path:
     ]
     tiny = [f"evaluator.{name}=16" for name in ("word", "text_hidden", "motion_hidden", "movement_hidden", "width")]
     run("train", train, *here, "evaluator=demo", *tiny, *small, f"hydra.run.dir={root / 'evaluator'}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def gait(tmp_path_factory) -> Path:
+    """Four styles of three people, and a toy model trained on them by the real command."""
+    root = tmp_path_factory.mktemp("gait")
+    for number in range(3):
+        for style in ("walk", "crouch", "stiff_knee", "run"):
+            write_trial(root / "t" / f"S{number}" / style / "t.npz", demo_trial(style, 0.5, 2.0, number))
+    sizes = ["latent_dim=16", "ff_dim=24", "layers=1", "heads=2"]
+    small = [f"recipes.backbone.denoiser.{key}" for key in ("steps=2", "batch_size=4", "validate_every=2")]
+    toy = [f"backbone.decoder.{size}" for size in sizes]
+    run(
+        "train", train, *gait_here(root), *toy, *small, "backbone.checkpoint=null", f"hydra.run.dir={root / 'backbone'}"
+    )
     return root

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,40 +15,11 @@ from hmu.compose import register_resolvers
 from hmu.config import CONFIGS, check_targets
 from hmu.evaluation.results import Results
 from hmu.gait.statistics import NAMES
-from hmu.gait.trial import write_trial
 from hmu.methods.applying import applied
 from hmu.methods.edit import fingerprint, load_edit
-from tests.gait.conftest import demo_trial
-from tests.workflows.toy import QUIET, run
+from tests.workflows.toy import GAIT_FAST, gait_here, gait_job, run
 from train import train
 from unlearn import unlearn
-
-FAST = ["suite.limits={forget:4,retain:4}", "suite.repeats=2", "suite.batch_size=8", "logger=csv"]
-STYLES = ("walk", "crouch", "stiff_knee", "run")
-
-
-@pytest.fixture(scope="module")
-def gait(tmp_path_factory) -> Path:
-    """Four styles of three people, and a toy model trained on them by the real command."""
-    root = tmp_path_factory.mktemp("gait")
-    for number in range(3):
-        for style in STYLES:
-            write_trial(root / "t" / f"S{number}" / style / "t.npz", demo_trial(style, 0.5, 2.0, number))
-    sizes = ["latent_dim=16", "ff_dim=24", "layers=1", "heads=2"]
-    small = [f"recipes.backbone.denoiser.{key}" for key in ("steps=2", "batch_size=4", "validate_every=2")]
-    toy = [f"backbone.decoder.{size}" for size in sizes]
-    run("train", train, *here(root), *toy, *small, "backbone.checkpoint=null", f"hydra.run.dir={root / 'backbone'}")
-    return root
-
-
-def here(root: Path) -> list[str]:
-    data = ["backbone=gait_demo", "dataset=gait", f"dataset.trials={root / 't'}", "dataset.stride=25"]
-    return [*data, f"paths.cache={root / 'cache'}", *QUIET]
-
-
-def job(root: Path, *overrides: str) -> list[str]:
-    model = [f"backbone.checkpoint={root / 'backbone' / 'model'}", "backbone.sampling.steps=2"]
-    return [*here(root), *model, "concept=crouch_gait", *FAST, *overrides]
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "tuning").glob("*.yaml")), ids=lambda p: p.stem)
@@ -77,7 +47,7 @@ METHODS = {
 def test_every_method_runs_is_measured_and_comes_off_again(gait, name):
     folder = gait / "runs" / name
     short = ["method.steps=2", "method.batch_size=4"]
-    run("unlearn", unlearn, *job(gait, *METHODS[name], *short), f"hydra.run.dir={folder}")
+    run("unlearn", unlearn, *gait_job(gait, *METHODS[name], *short), f"hydra.run.dir={folder}")
     for file in ("config.yaml", "run.json", "partition.json", "metrics.json", "report.md"):
         assert (folder / file).is_file(), file
     assert (folder / "samples" / "before_after.gif").stat().st_size > 1000
@@ -109,7 +79,7 @@ def test_a_run_is_measured_again_with_any_strength_and_off_is_the_base(gait):
             "hydra/job_logging=none",
             f"paths.cache={gait / 'cache'}",
         ]
-        run("evaluate", evaluate, *again, *FAST[:-1], f"hydra.run.dir={folder}")
+        run("evaluate", evaluate, *again, *GAIT_FAST[:-1], f"hydra.run.dir={folder}")
         found = Results.load(folder / "metrics.json")
         pairs = [(r.value, found.get("unlearned", *r.key).value) for r in found.rows if r.model == "base"]
         assert all(a == pytest.approx(b, nan_ok=True) for a, b in pairs) == same
@@ -122,15 +92,15 @@ def test_a_reference_without_the_style_is_a_column(gait):
     sizes = [f"backbone.decoder.{size}" for size in ("latent_dim=16", "ff_dim=24", "layers=1", "heads=2")]
     small = [f"recipes.backbone.denoiser.{key}" for key in ("steps=1", "batch_size=4", "validate_every=1")]
     only = ["backbone.checkpoint=null", "partition=retain", "concept=crouch_gait", f"hydra.run.dir={reference}"]
-    run("train", train, *here(gait), *sizes, *small, *only)
+    run("train", train, *gait_here(gait), *sizes, *small, *only)
     short = ["method=lora", "method.steps=1", "method.batch_size=4", f"reference={reference}"]
-    run("unlearn", unlearn, *job(gait, *short), f"hydra.run.dir={folder}")
+    run("unlearn", unlearn, *gait_job(gait, *short), f"hydra.run.dir={folder}")
     assert {row.model for row in Results.load(folder / "metrics.json").rows} == {"base", "unlearned", "reference"}
 
 
 def test_a_suite_that_needs_captions_is_refused_in_one_line(gait, capsys):
     with pytest.raises(SystemExit) as ended:
-        run("unlearn", unlearn, *job(gait, "method=finetune", "suite=quick"), f"hydra.run.dir={gait / 'no'}")
+        run("unlearn", unlearn, *gait_job(gait, "method=finetune", "suite=quick"), f"hydra.run.dir={gait / 'no'}")
     assert ended.value.code == 2
     line = capsys.readouterr().err.strip()
     assert "use suite=gait" in line

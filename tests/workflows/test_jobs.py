@@ -15,13 +15,13 @@ from hmu.evaluation.results import Results
 from hmu.methods.applying import applied
 from hmu.methods.edit import fingerprint, load_edit
 from tests.workflows.test_pairs import class_of, fits
-from tests.workflows.toy import FAST, QUIET, inputs, run, toy_backbone
+from tests.workflows.toy import FAST, GAIT_FAST, QUIET, gait_job, inputs, run, toy_backbone
 from unlearn import unlearn
 
 METHODS = sorted(p.stem for p in (CONFIGS / "method").glob("[!_]*.yaml"))
-#: every backbone of the tree that is small enough; those that read no text have data of their own, see test_gait.py
-SMALL = sorted(p.stem for p in (CONFIGS / "backbone").glob("*_demo.yaml"))
-BACKBONES = [name for name in SMALL if class_of(name).reads_text]
+#: every backbone of the tree that is small enough
+BACKBONES = sorted(p.stem for p in (CONFIGS / "backbone").glob("*_demo.yaml"))
+TEXT = [name for name in BACKBONES if class_of(name).reads_text]
 
 
 def brief(method: str) -> list[str]:
@@ -42,30 +42,33 @@ def test_training_writes_a_run_folder_that_needs_nothing_else(world):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("method", METHODS)
-def test_unlearn_save_load_switch_off_evaluate(world, backbone, method):
-    folder = world / "runs" / f"{backbone}-{method}"
+def test_unlearn_save_load_switch_off_evaluate(request, backbone, method):
     if not fits(backbone, method):
         pytest.skip(f"{method} does not fit {backbone}: refused, see test_pairs.py")
-    short = [f"method={method}", f"backbone={backbone}", *brief(method)]
-    run("unlearn", unlearn, *short, *inputs(world, backbone), *QUIET, "logger=csv", f"hydra.run.dir={folder}")
+    reads = backbone in TEXT  # the others have data of their own
+    root = request.getfixturevalue("world" if reads else "gait")
+    given, fast = (inputs(root, backbone), FAST) if reads else (gait_job(root), GAIT_FAST[:-1])
+    folder, short = root / "runs" / f"{backbone}-{method}", [f"method={method}", f"backbone={backbone}", *brief(method)]
+    run("unlearn", unlearn, *given, *short, *QUIET, "logger=csv", f"hydra.run.dir={folder}")
     for name in ("config.yaml", "run.json", "partition.json", "audit.csv", "metrics.json", "report.md", "report.html"):
         assert (folder / name).is_file(), name
     assert (folder / "samples" / "before_after.gif").stat().st_size > 1000
     record = json.loads((folder / "run.json").read_text())
-    assert list(record["timings"]) == ["prepare", "ask base", "unlearn", "evaluate"]
+    assert list(record["timings"]) == ["prepare", *(["ask base"] if reads else []), "unlearn", "evaluate"]
     assert record["clips"]["forget"] > 0
-    trained = toy_backbone(world, backbone)
+    trained = toy_backbone(root, backbone) if reads else root / "backbone" / "model"
     model, edit = stored_class(trained).load_pretrained(trained), load_edit(folder)
     before = fingerprint(model)
     with applied(model, [(edit, 1.0)]):
         assert fingerprint(model) != before
     assert fingerprint(model) == before
-    again = world / "runs" / f"{backbone}-{method}-again"
+    again = root / "runs" / f"{backbone}-{method}-again"
     run(
         "evaluate",
         evaluate,
         f"ckpt={folder}",
-        *FAST,
+        *fast,
+        f"paths.cache={root / 'cache'}",
         "hydra/job_logging=none",
         "seed=3",
         "device=cpu",
@@ -74,13 +77,13 @@ def test_unlearn_save_load_switch_off_evaluate(world, backbone, method):
     first, second = Results.load(folder / "metrics.json"), Results.load(again / "metrics.json")
     assert {row.model for row in second.rows} == {"base", "unlearned"}
     for side in ("base", "unlearned"):
-        told = [[row.value for row in results.rows if row.model == side] for results in (first, second)]
-        assert told[0] == pytest.approx(told[1], nan_ok=True)
+        values = [[row.value for row in results.rows if row.model == side] for results in (first, second)]
+        assert values[0] == pytest.approx(values[1], nan_ok=True)
 
 
 def test_strength_0_measures_the_base(world):
     folder = world / "runs" / "off"
-    ran = world / "runs" / f"{BACKBONES[0]}-{METHODS[0]}"
+    ran = world / "runs" / f"{TEXT[0]}-{METHODS[0]}"
     if not ran.is_dir():
         pytest.skip("needs the run of the test before it")
     run(

@@ -101,3 +101,16 @@ def retain_reference(world: Path, *overrides: str) -> Path:
     chosen = [f"hydra.run.dir={folder}", "partition=retain", "concept=kick", *overrides]
     run("train", train, *here, *TOY, *small, *chosen)
     return folder
+
+
+GAIT_FAST = ["suite.limits={forget:4,retain:4}", "suite.repeats=2", "suite.batch_size=8", "logger=csv"]
+
+
+def gait_here(root: Path) -> list[str]:
+    data = ["backbone=gait_demo", "dataset=gait", f"dataset.trials={root / 't'}", "dataset.stride=25"]
+    return [*data, f"paths.cache={root / 'cache'}", *QUIET]
+
+
+def gait_job(root: Path, *overrides: str) -> list[str]:
+    model = [f"backbone.checkpoint={root / 'backbone' / 'model'}", "backbone.sampling.steps=2"]
+    return [*gait_here(root), *model, "concept=crouch_gait", *GAIT_FAST, *overrides]

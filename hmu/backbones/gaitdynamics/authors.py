@@ -173,7 +173,7 @@ def options_of(
 
 
 def to_ours(state: Mapping[str, Tensor]) -> State:
-    """The authors' names to ours: one attention projection becomes three; what is unused or repeated is left out."""
+    """The authors' names to ours: one projection ``(3 width, width)`` becomes three; what never acts is left out."""
     ours: State = {}
     for name, value in state.items():
         if f".{UNUSED}." in name or (name.startswith(LAYER) and name.endswith(".rotary.freqs")):
@@ -217,7 +217,7 @@ def to_published(decoder: Decoder) -> State:
 
 
 def load_into(decoder: Decoder, state: Mapping[str, Tensor], path: Path | str) -> None:
-    """Load the authors' tensors; missing, unknown or misshapen ones are refused in one line.
+    """Load the authors' tensors, whose shapes must be ours; missing and unknown ones are refused too.
 
     Raises:
         CheckpointError: naming the tensor.

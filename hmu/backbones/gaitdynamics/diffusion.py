@@ -77,18 +77,18 @@ class Diffusion:
         return signal * clean + self.at("sqrt_one_minus_alphas_cumprod", time, clean) * noise
 
     def target(self, clean: Tensor, noise: Tensor) -> Tensor:
-        """What the network should answer."""
+        """What the network should predict, in the shape of ``clean``."""
         return noise if self.options.predict == "noise" else clean
 
     def to_clean(self, prediction: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
-        """The clean states that an answer implies."""
+        """The clean states that a prediction implies, in its shape; timesteps ``(batch,)``."""
         if self.options.predict == "sample":
             return prediction
         signal = self.at("sqrt_recip_alphas_cumprod", time, noisy)
         return signal * noisy - self.at("sqrt_recipm1_alphas_cumprod", time, noisy) * prediction
 
     def to_noise(self, clean: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
-        """The noise that clean states imply: ``(x / sqrt(a) - x0) / sqrt(1 / a - 1)``."""
+        """The noise that clean states imply, in their shape: ``(x / sqrt(a) - x0) / sqrt(1 / a - 1)``."""
         signal = self.at("sqrt_recip_alphas_cumprod", time, noisy)
         return (signal * noisy - clean) / self.at("sqrt_recipm1_alphas_cumprod", time, noisy)
 

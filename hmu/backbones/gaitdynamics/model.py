@@ -95,11 +95,11 @@ class GaitDynamics(MotionBackbone):
             self.normaliser.set_range(*range_of(clips))
 
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """Real units to normalised states, zero beyond each length."""
+        """Real units to normalised states ``(batch, frames, 63)``, zero beyond each length."""
         return self.normaliser.normalise(motion) * length_mask(lengths, motion.shape[1])[..., None]
 
     def denormalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """Normalised states to real units, zero beyond each length."""
+        """Normalised states to real units ``(batch, frames, 63)``, zero beyond each length."""
         return self.normaliser.denormalise(motion) * length_mask(lengths, motion.shape[1])[..., None]
 
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
@@ -122,7 +122,7 @@ class GaitDynamics(MotionBackbone):
         return self.noised(clean, draws.normal(tuple(clean.shape), clean), time, target.lengths)
 
     def noised(self, clean: Tensor, noise: Tensor, time: Tensor, lengths: Tensor) -> State:
-        """The training state of normalised ``clean`` states under given noise and timesteps."""
+        """The training state of normalised ``clean`` states under ``noise``, both ``(batch, frames, 63)``."""
         valid = length_mask(lengths, clean.shape[1])
         noise = noise * valid[..., None]
         return State(self.diffusion.add(clean, noise, time), time, self.diffusion.target(clean, noise), valid)

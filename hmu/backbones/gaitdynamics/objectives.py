@@ -98,7 +98,7 @@ def body_terms(
 
 
 def total(options: ObjectiveOptions, terms: dict[str, Tensor], weight: Tensor) -> dict[str, Tensor]:
-    """Weighted batch means of the terms that count, and their sum as ``loss``.
+    """Weighted batch means of the terms ``(batch,)`` that count, and their sum as ``loss``.
 
     A term with weight 0 is left out, so that nothing undefined in it can spoil the sum.
     """

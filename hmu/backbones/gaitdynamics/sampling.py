@@ -30,7 +30,7 @@ class Known:
     mask: Tensor
 
     def put(self, x: Tensor, known: Tensor) -> Tensor:
-        """``x`` with ``known`` in the known places."""
+        """``x`` with ``known``, of its shape, in the known places."""
         return self.mask * known + (1 - self.mask) * x
 
     def noised(self, diffusion: Diffusion, x: Tensor, noises: Noises | None, time: int) -> Tensor:
@@ -64,14 +64,14 @@ class ColumnGuidance:
     def approach(
         self, network: Network, diffusion: Diffusion, x: Tensor, time: Tensor, options: SamplingOptions, valid: Valid
     ) -> Tensor:
-        """``x`` after ``guide_steps`` gradient steps of ``guide_rate`` at one timestep (published)."""
+        """``x``, in its shape, after ``guide_steps`` gradient steps of ``guide_rate`` at one timestep (published)."""
         for _ in range(options.guide_steps):
             _, gradient = _slope(self.excess, network, diffusion, x, time)
             x = x - options.guide_rate * gradient
         return x
 
     def impose(self, clean: Tensor, valid: Valid) -> Tensor:
-        """``clean`` as it is: this guidance only pulls."""
+        """``clean``, of any shape, as it is: this guidance only pulls."""
         return clean
 
 
@@ -100,7 +100,7 @@ class WindowMean:
     def approach(
         self, network: Network, diffusion: Diffusion, x: Tensor, time: Tensor, options: SamplingOptions, valid: Valid
     ) -> Tensor:
-        """``x`` after ``guide_steps`` Gauss-Newton steps at one timestep."""
+        """``x`` ``(batch, frames, features)`` after ``guide_steps`` Gauss-Newton steps at one timestep."""
         for _ in range(options.guide_steps):
             gap, gradient = _slope(lambda clean: self._gap(clean, valid), network, diffusion, x, time)
             size = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
@@ -110,7 +110,7 @@ class WindowMean:
         return x
 
     def impose(self, clean: Tensor, valid: Valid) -> Tensor:
-        """``clean`` with the column shifted to its mean."""
+        """``clean`` ``(batch, frames, features)`` with the column shifted to its mean."""
         shifted = clean.clone()
         shifted[..., self.column] += self._gap(clean, valid)[:, None]
         return shifted

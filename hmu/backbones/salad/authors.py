@@ -17,24 +17,11 @@ from torch import Tensor
 from hmu.backbones.options import changed
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions
-from hmu.checkpoints.authors import (
-    State,
-    check_text,
-    count,
-    load_strictly,
-    locate,
-    read_state,
-    read_statistics,
-    source,
-    take,
-    weight_file,
-)
-from hmu.checkpoints.opt import read_options
+from hmu.checkpoints.authors import Part, State, check_text, count, load_strictly, locate, read_statistics, source
 from hmu.checkpoints.pretrained import builds
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder
 
-WHAT = "SALAD checkpoint"
 STATISTICS = "Comp_v6_KLD005/meta"
 
 
@@ -54,7 +41,7 @@ def split_lora(state: Mapping[str, Tensor]) -> tuple[State, dict[str, tuple[Tens
 
 
 def merge_lora(state: Mapping[str, Tensor], alpha: float | None = None, variant: str = "default") -> State:
-    """Merge the fork's LoRA matrices into the weights: ``W + (alpha / r) B A``.
+    """Merge the fork's LoRA matrices into the weights ``(out, in)``: ``W + (alpha / r) B A``.
 
     The fork stores no alpha. None means ``alpha = r``, what it trains with by default (16 / 16); ``variant="upstream"``
     is what its evaluation script computes, which leaves alpha at 1.
@@ -67,15 +54,15 @@ def merge_lora(state: Mapping[str, Tensor], alpha: float | None = None, variant:
     return base
 
 
-def vae_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path) -> VaeOptions:
+def vae_options(vae: Part) -> VaeOptions:
     """Options of a VAE from its shapes and its ``opt.txt``."""
-    block = "conv_enc.layers.0.0.layers"
+    opt, block = vae.opt, "conv_enc.layers.0.0.layers"
     return VaeOptions(
-        latent_dim=take(state, "dist.bias", path, WHAT).shape[1] // 2,
-        kernel_size=take(state, f"{block}.2.temp_conv.weight", path, WHAT).shape[2],
-        n_layers=count(state, r"conv_enc\.layers\.(\d+)\."),
-        n_extra_layers=count(state, r"conv_enc\.layers\.0\.(\d+)\.layers\.") - 1,
-        norm="layer" if f"{block}.0.weight" in state else "none",
+        latent_dim=vae.size("dist.bias", 1) // 2,
+        kernel_size=vae.size(f"{block}.2.temp_conv.weight", 2),
+        n_layers=count(vae.state, r"conv_enc\.layers\.(\d+)\."),
+        n_extra_layers=count(vae.state, r"conv_enc\.layers\.0\.(\d+)\.layers\.") - 1,
+        norm="layer" if f"{block}.0.weight" in vae.state else "none",
         activation=opt.get("activation", "gelu"),
         dropout=opt.get("dropout", 0.1),
         recon_loss=opt.get("recon_loss", "l1_smooth"),
@@ -85,22 +72,21 @@ def vae_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path)
     )
 
 
-def denoiser_options(state: Mapping[str, Tensor], opt: Mapping[str, Any], path: Path) -> DenoiserOptions:
+def denoiser_options(denoiser: Part) -> DenoiserOptions:
     """Options of a denoiser from its shapes and its ``opt.txt``.
 
     The authors' feed-forward is an exact GELU for every activation but relu, so that is what ``silu`` means here.
     """
-    if "n_heads" not in opt:
-        raise CheckpointError(f"{path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt")
+    opt = denoiser.opt
     return DenoiserOptions(
-        latent_dim=take(state, "word_emb.weight", path, WHAT).shape[0],
-        n_heads=opt["n_heads"],
-        n_layers=2 * count(state, r"transformer\.input_blocks\.(\d+)\.") + 1,
-        ff_dim=take(state, "transformer.middle_block.ffn_linear1.weight", path, WHAT).shape[0],
+        latent_dim=denoiser.size("word_emb.weight", 0),
+        n_heads=denoiser.heads(),
+        n_layers=2 * count(denoiser.state, r"transformer\.input_blocks\.(\d+)\.") + 1,
+        ff_dim=denoiser.size("transformer.middle_block.ffn_linear1.weight", 0),
         activation="relu" if opt.get("activation") == "relu" else "gelu",
         dropout=opt.get("dropout", 0.1),
-        max_positions=take(state, "pos_emb.pe", path, WHAT).shape[1],
-        time_features=take(state, "timestep_emb.mlp.0.weight", path, WHAT).shape[1],
+        max_positions=denoiser.size("pos_emb.pe", 1),
+        time_features=denoiser.size("timestep_emb.mlp.0.weight", 1),
         loss=opt.get("recon_loss", "l2"),
         cond_drop=opt.get("cond_drop_prob", 0.1),
     )
@@ -155,54 +141,58 @@ def load_authors(
         raise CheckpointError(
             f"{folder / denoiser_name}: no such model folder; expected <checkpoints>/<dataset>/<name>"
         )
-    den_opt = read_options(folder / denoiser_name / "opt.txt")
-    den_path = weight_file(folder / denoiser_name, denoiser_file)
-    den_state = merge_lora(read_state(den_path, ("denoiser",), "a SALAD denoiser"), lora_alpha, variant)
-    vae_name = vae_name or den_opt.get("vae_name", "")
+    denoiser = Part.read(folder / denoiser_name, denoiser_file, ("denoiser",), "SALAD denoiser")
+    denoiser = denoiser._replace(state=merge_lora(denoiser.state, lora_alpha, variant))
+    vae_name = vae_name or denoiser.opt.get("vae_name", "")
     if not vae_name or not (folder / vae_name).is_dir():
         raise CheckpointError(
             f"{folder / vae_name}: no such VAE folder (vae_name of {denoiser_name}/opt.txt); copy it there"
         )
-    vae_opt = read_options(folder / vae_name / "opt.txt")
-    vae_path = weight_file(folder / vae_name, vae_file)
-    vae_state = read_state(vae_path, ("vae",), "a SALAD VAE")
-    width = take(den_state, "word_emb.weight", den_path, WHAT).shape[1]
-    check_text(width, text, den_path)
-    kit = den_opt.get("dataset_name") == "kit"
-    model = Salad(
-        features=12 * take(vae_state, "conv_enc.layers.0.0.layers.2.adj_matrix", vae_path, WHAT).shape[0] - 1,
-        text=text,
-        vae=vae_options(vae_state, vae_opt, vae_path),
-        denoiser=denoiser_options(den_state, den_opt, den_path),
-        schedule=schedule_options(den_opt),
-        sampling=changed(sampling_options(den_opt), sampling),
-        fps=den_opt.get("fps", 20.0),
-        min_frames=24 if kit else 40,
-        max_frames=den_opt.get("max_motion_length", 196),
-        latent_scale=1.0,
-        feat_bias=25.0,
-        posterior=posterior,
-        chains=vae_opt.get("kinematic_chain"),
-        text_width=width,
-        variant=variant,
-    )
-    _check_latent(model, den_state, den_path)
+    vae = Part.read(folder / vae_name, vae_file, ("vae",), "SALAD VAE")
+    model = _model(vae, denoiser, text, sampling, posterior, variant)
     model.statistics.assign(*read_statistics(folder / STATISTICS, model.features))
-    load_strictly(model.vae, vae_state, vae_path)
-    load_strictly(model.denoiser, den_state, den_path)
-    model.origin = {
-        "format": "salad-authors",
-        "denoiser": source(den_path),
-        "vae": source(vae_path),
-        "clip_version": den_opt.get("clip_version", "ViT-B/32"),
-    }
+    load_strictly(model.vae, vae.state, vae.path)
+    load_strictly(model.denoiser, denoiser.state, denoiser.path)
+    clip = denoiser.opt.get("clip_version", "ViT-B/32")
+    files = {"denoiser": source(denoiser.path), "vae": source(vae.path)}
+    model.origin = {"format": "salad-authors", **files, "clip_version": clip}
     return model.eval()
 
 
-def _check_latent(model: Salad, state: Mapping[str, Tensor], path: Path) -> None:
-    own, read = model.vae.options.latent_dim, take(state, "input_process.layers.0.weight", path, WHAT).shape[1]
+def _model(
+    vae: Part,
+    denoiser: Part,
+    text: TextEncoder | None,
+    sampling: SamplingOptions | Mapping[str, Any] | None,
+    posterior: str,
+    variant: str,
+) -> Salad:
+    """A model of the sizes of its two parts, which must fit each other."""
+    opt, width = denoiser.opt, denoiser.size("word_emb.weight", 1)
+    check_text(width, text, denoiser.path)
+    model = Salad(
+        features=12 * vae.size("conv_enc.layers.0.0.layers.2.adj_matrix", 0) - 1,
+        text=text,
+        vae=vae_options(vae),
+        denoiser=denoiser_options(denoiser),
+        schedule=schedule_options(opt),
+        sampling=changed(sampling_options(opt), sampling),
+        fps=opt.get("fps", 20.0),
+        min_frames=24 if opt.get("dataset_name") == "kit" else 40,
+        max_frames=opt.get("max_motion_length", 196),
+        latent_scale=1.0,
+        feat_bias=25.0,
+        posterior=posterior,
+        chains=vae.opt.get("kinematic_chain"),
+        text_width=width,
+        variant=variant,
+    )
+    own, read = model.vae.options.latent_dim, denoiser.size("input_process.layers.0.weight", 1)
     if own != read:
-        raise CheckpointError(f"{path}: expects latents of width {read}, but the VAE has {own}: give its own vae_name")
+        raise CheckpointError(
+            f"{denoiser.path}: expects latents of width {read}, but the VAE has {own}: give its own vae_name"
+        )
+    return model
 
 
 @builds(Salad)

@@ -46,7 +46,7 @@ class Mlp(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the sequence."""
+        """Apply the sequence to ``(…, in)``."""
         return self.layers(x)
 
 
@@ -121,14 +121,14 @@ class Block(nn.Module):
         return self.cross_attn.memory(self.cross_tgt_norm(words))
 
     def attend_body(self, x: Tensor, time: Tensor, frame_bias: Tensor | None) -> Tensor:
-        """Temporal, then skeletal attention: the part of a layer that reads no text."""
+        """Temporal, then skeletal attention, which read no text; ``x`` ``(batch, frames, joints, width)``."""
         h = self.temp_attn.temporal(self.temp_norm(x), frame_bias)
         x = x + self.temp_film(self.dropout(h), time)
         h = self.skel_attn.skeletal(self.skel_norm(x))
         return x + self.skel_film(self.dropout(h), time)
 
     def attend_text(self, x: Tensor, time: Tensor, memory: tuple[Tensor, Tensor], bias: Tensor) -> Tensor:
-        """Cross-attention to the words, then the feed-forward."""
+        """Cross-attention to the words, then the feed-forward; ``x`` ``(batch, frames, joints, width)``."""
         h = self.cross_attn.cross(self.cross_src_norm(x), memory, bias)
         x = x + self.cross_film(self.dropout(h), time)
         h = self.ffn_linear2(self.dropout(self.activation(self.ffn_linear1(self.ffn_norm(x)))))

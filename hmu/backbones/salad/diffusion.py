@@ -78,7 +78,7 @@ class Diffusion:
         return self._process.get_velocity(clean, noise, time)
 
     def target(self, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-        """What the network should answer, in its own parametrisation."""
+        """What the network should predict, in the shape of ``clean``."""
         if self.options.prediction_type == "v_prediction":
             return self.velocity(clean, noise, time)
         return noise if self.options.prediction_type == "epsilon" else clean
@@ -89,14 +89,14 @@ class Diffusion:
         return alpha.sqrt(), (1 - alpha).sqrt()
 
     def to_noise(self, prediction: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
-        """The noise that an answer implies (for a velocity ``sqrt(a) v + sqrt(1 - a) x_t``)."""
+        """The noise that a prediction implies, in its shape (for a velocity ``sqrt(a) v + sqrt(1 - a) x_t``)."""
         signal, sigma = self._roots(time, noisy)
         if self.options.prediction_type == "v_prediction":
             return signal * prediction + sigma * noisy
         return prediction if self.options.prediction_type == "epsilon" else (noisy - signal * prediction) / sigma
 
     def to_clean(self, prediction: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
-        """The clean latent that an answer implies (for a velocity ``sqrt(a) x_t - sqrt(1 - a) v``)."""
+        """The clean latent that a prediction implies, in its shape (for a velocity ``sqrt(a) x_t - sqrt(1 - a) v``)."""
         signal, sigma = self._roots(time, noisy)
         if self.options.prediction_type == "v_prediction":
             return signal * noisy - sigma * prediction

@@ -20,7 +20,7 @@ class Index:
         self._table = torch.tensor(values, device="cpu")
 
     def on(self, device: torch.device) -> Tensor:
-        """The table on ``device``, moved once."""
+        """The table, in the shape of ``values``, on ``device``; moved once."""
         if self._table.device != device:
             self._table = self._table.to(device)
         return self._table

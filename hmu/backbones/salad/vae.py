@@ -131,7 +131,7 @@ class ConvEncoder(nn.Module):
             self.layers.append(nn.ModuleList([*blocks, Pool(level.pool)]))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, stages: list[Tensor] | None = None) -> Tensor:
-        """Joint tokens to body-part tokens at a quarter of the frame rate; ``stages`` collects every stage's output."""
+        """Joint tokens ``(batch, frames, joints, channels)`` to body parts; ``stages`` collects outputs."""
         for layer in self.layers:
             *blocks, pool = list(layer.children())
             mask = frame_mask(lengths, x.shape[1], x)
@@ -155,7 +155,7 @@ class ConvDecoder(nn.Module):
             self.layers.append(nn.ModuleList([Unpool(level.unpool), *blocks]))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, stages: list[Tensor] | None = None) -> Tensor:
-        """Body-part tokens to joint tokens; ``lengths`` are the clips' latent lengths."""
+        """Body parts to joint tokens ``(batch, frames, joints, channels)``; ``lengths`` in latent frames."""
         for layer in self.layers:
             unpool, *blocks = list(layer.children())
             x, lengths = unpool(x, frame_mask(lengths, x.shape[1], x)), None if lengths is None else lengths * 2
@@ -219,7 +219,7 @@ class Vae(nn.Module):
 
 
 def sample_posterior(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-    """``mean + exp(logvar / 2) noise``."""
+    """``mean + exp(logvar / 2) noise``, all of one shape."""
     return torch.addcmul(mean, (0.5 * logvar).exp(), noise)
 
 

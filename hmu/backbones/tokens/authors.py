@@ -5,9 +5,9 @@ What an ``opt.txt`` lacks takes the authors' own default, which is stated here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -19,19 +19,15 @@ from hmu.backbones.tokens.encoder import from_authors
 from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.rvq import Rvq
+from hmu.checkpoints import authors
 from hmu.checkpoints.authors import (
     Located,
-    State,
     check_text,
     count,
     load_strictly,
-    read_state,
     read_statistics,
     source,
-    take,
-    weight_file,
 )
-from hmu.checkpoints.opt import read_options
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder
 
@@ -40,28 +36,8 @@ B = TypeVar("B", bound=TokenBackbone[Any])
 Origin = dict[str, Any]  # a file and its SHA-256
 
 
-class Part(NamedTuple):
-    """A weight file and the ``opt.txt`` of its folder; ``what`` says in messages what was expected."""
-
-    opt: Mapping[str, Any]
-    state: State
-    path: Path
-    what: str
-
-    @classmethod
-    def read(cls, folder: Path | str, file: str | None, keys: tuple[str, ...], what: str) -> Part:
-        """The part of a folder, its weights under one of ``keys``; ``file``: in its ``model/``.
-
-        Raises:
-            CheckpointError: one line naming the file and what was expected.
-        """
-        folder = Path(folder)
-        opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
-        return cls(opt, read_state(path, keys, f"a {what}"), path, what)
-
-    def size(self, name: str, axis: int) -> int:
-        """The length of a parameter along an axis; a missing parameter is refused."""
-        return take(self.state, name, self.path, self.what).shape[axis]
+class Part(authors.Part):
+    """A part with a transformer."""
 
     def encoder_sizes(self) -> dict[str, Any]:
         """Arguments of :class:`~hmu.backbones.tokens.options.TransformerOptions`.
@@ -69,13 +45,9 @@ class Part(NamedTuple):
         Raises:
             CheckpointError: a parameter or the number of heads is missing.
         """
-        if "n_heads" not in self.opt:
-            raise CheckpointError(
-                f"{self.path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt"
-            )
         return {
             "latent_dim": self.size("cond_emb.weight", 0),
-            "n_heads": self.opt["n_heads"],
+            "n_heads": self.heads(),
             "n_layers": count(self.state, r"seqTransEncoder\.layers\.(\d+)\."),
             "ff_size": self.size("seqTransEncoder.layers.0.linear1.weight", 0),
             "dropout": self.opt.get("dropout", 0.2),
