@@ -139,7 +139,7 @@ class Part(NamedTuple):
 
 
 def count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """One more than the largest number that ``pattern``'s group matches at the start of a name; shapes do not matter."""
+    """One more than the largest number that ``pattern``'s group matches at the start of a name, whatever the shapes."""
     return 1 + max((int(match.group(1)) for name in state if (match := re.match(pattern, name))), default=-1)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hmu.backbones.salad.authors import load_authors, vae_options
 from hmu.backbones.salad.model import Salad
-from hmu.checkpoints.authors import Part, load_strictly, read_state
+from hmu.checkpoints.authors import load_strictly, read_state
 from hmu.checkpoints.opt import read_options
 from hmu.errors import CheckpointError
 from hmu.text.base import TextCondition
@@ -79,9 +79,10 @@ def stored_vaes(folder: Path) -> Iterator[Salad]:
             state, opt = read_state(tar, ("vae",), "a SALAD VAE"), read_options(path)
         except CheckpointError:
             continue
+        part = Part(opt, state, tar, "SALAD VAE")
         joints = state["conv_enc.layers.0.0.layers.2.adj_matrix"].shape[0]
         sizes = {"latent_dim": 2, "n_heads": 1, "n_layers": 1, "ff_dim": 2, "max_positions": 7, "time_features": 2}
-        model = backbone("salad", features=12 * joints - 1, text=None, vae=vae_options(Part(opt, state, tar, "SALAD VAE")), denoiser=sizes,
+        model = backbone("salad", features=12 * joints - 1, text=None, vae=vae_options(part), denoiser=sizes,
                          chains=opt.get("kinematic_chain"), variant="upstream")  # fmt: skip
         load_strictly(model.vae, state, tar)
         yield model.eval()

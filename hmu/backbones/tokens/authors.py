@@ -28,6 +28,7 @@ from hmu.checkpoints.authors import (
     read_statistics,
     source,
 )
+from hmu.checkpoints.opt import read_options
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder
 
