@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hmu.backbones.salad.authors import load_authors, vae_options
 from hmu.backbones.salad.model import Salad
-from hmu.checkpoints.authors import load_strictly, read_state
+from hmu.checkpoints.authors import Part, load_strictly, read_state
 from hmu.checkpoints.opt import read_options
 from hmu.errors import CheckpointError
 from hmu.text.base import TextCondition
