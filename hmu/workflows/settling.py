@@ -95,12 +95,12 @@ def _alike(name: object) -> str:
 def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluator")) -> DictConfig:
     """The suite and the evaluator that the data need (``measured_by``), unless the command line chooses others.
 
-    Single keys of the command line (``suite.repeats=1``) are kept.
+    Single keys of the command line (``suite.repeats=1``, ``suite.limits={forget:4}``) are kept.
     """
     name = get_class(config.dataset._target_).measured_by  # type: ignore[attr-defined]
     if not name:
         return config
-    given = keys(typed())
+    given = [key for override in parsed(typed()) for key in leaves(place_of(override), override.value())]
     changed = config.copy()
     OmegaConf.set_struct(changed, False)
     for group in groups:
