@@ -26,6 +26,7 @@ Entries = list[tuple[Claim | None, CaseRunner]]
 SHARED_FOLDERS = {"checkpoints"}
 DEEPEST = 4  # levels of folders between the one that is given and a case
 SHOWN = 3  # notes per line
+LATER = {"mdm"}  # systems whose vectors are there before their reader
 USAGE = "give one folder of golden vectors: python -m tests.parity <folder> [only=case,case] [strict=true]"
 
 
@@ -36,7 +37,7 @@ def known_kinds() -> dict[str, Entries]:
     """
     known: dict[str, Entries] = {}
     for info in pkgutil.iter_modules(parity.__path__):
-        if not info.name.startswith(("__", "test_", "conftest")):
+        if not info.name.startswith(("__", "test_", "conftest", "synthetic")):
             module = importlib.import_module(f"{parity.__name__}.{info.name}")
             for kind, runner in getattr(module, "KINDS", {}).items():
                 known.setdefault(kind, []).append((getattr(module, "claims", None), runner))
@@ -49,6 +50,11 @@ def fits(kind: str, name: str) -> bool:
         return True
     pattern = r"(?:_.*)?_".join(map(re.escape, kind.split("_")))
     return "_" in kind and re.fullmatch(rf"{pattern}(?:_.*)?", name) is not None
+
+
+def _system(case: Path) -> str:
+    """Of a case in ``<system>/<set>/<case>``."""
+    return case.parents[1].name if len(case.parents) > 1 else ""
 
 
 def runner_for(case: Path, kinds: dict[str, Entries]) -> CaseRunner | None:
@@ -88,7 +94,8 @@ def run_case(case: Path, runner: CaseRunner | None, strict: bool = False) -> tup
     """Run one case; returns its line and whether it passed."""
     blank = f"{case.name:32s} {'-':>10s} {'-':>10s} FAIL  "
     if runner is None:
-        return f"{blank}unknown kind of case: nothing in tests.parity handles it", False
+        why = f"no reader for {_system(case)} yet" if _system(case) in LATER else "nothing in tests.parity handles it"
+        return f"{blank}unknown kind of case: {why}", False
     try:
         found = list(runner(case))
     except Exception as error:  # a broken case must not hide the others
@@ -130,7 +137,8 @@ def main(arguments: list[str]) -> int:
     passed = 0
     sys.stdout.write(f"{'case':32s} {'deviation':>10s} {'tolerance':>10s}\n")
     for case in cases:
-        line, good = run_case(case, runner_for(case, kinds), strict == "true")
+        runner = None if _system(case) in LATER else runner_for(case, kinds)
+        line, good = run_case(case, runner, strict == "true")
         passed += good
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

@@ -18,7 +18,7 @@ from hmu.evaluators.masking import mask_substrings
 from tests.parity.case import Case, read_arrays, read_json, strange
 from tests.parity.checks import Check, compare, exact, unchecked
 from tests.parity.guo import F32
-from tests.parity.hmu_metrics import Accumulated, draw_like_hmu, result_checks
+from tests.parity.hmu_sums import Accumulated, draw_like_hmu, result_checks
 from tests.parity.reading import floor_length, published_min_frames
 
 _LIMIT = 196

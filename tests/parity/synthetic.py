@@ -50,7 +50,8 @@ def manifest(system: Path, part: str, sizes: Mapping[str, Any]) -> None:
 def store(folder: Path, arrays: Mapping[str, Any], name: str = "vectors") -> Path:
     """Write arrays of a case; returns the case."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / f"{name}.npz", **{key: array(value) for key, value in arrays.items()})
+    stored: dict[str, Any] = {key: array(value) for key, value in arrays.items()}
+    np.savez(folder / f"{name}.npz", **stored)
     return folder
 
 

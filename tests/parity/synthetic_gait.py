@@ -48,7 +48,7 @@ def decoder(system: Path, full: bool) -> Path:
         net, inputs = _net(system, full, rule), {f"{at}x": numbers(1, 2, int(at[1:-1]), COLUMNS)}
         inputs |= {f"{at}t": np.array([7, 930])}
         found = inputs | answers(inputs, net, DECODER_ROWS, "out", at)
-        twin = next(doubled(net)) if rule == "sine" else rounded_angles(next(doubled(net)))
+        twin: Any = next(doubled(net)) if rule == "sine" else rounded_angles(next(doubled(net)))
         with torch.no_grad():
             case = Case(folder, inputs, at=at).double()
             found[f"{at}out_f64"] = array(twin(case["x"], case["t"]))

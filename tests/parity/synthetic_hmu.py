@@ -12,17 +12,17 @@ import torch
 from hmu.evaluators.tmr.authors import from_parts
 from hmu.evaluators.tmr.evaluator import TMREvaluator
 from hmu.evaluators.tmr.settings import PARTS
-from hmu.methods.closed_form import Group
 from hmu.methods.codebook.ranking import best, published_choice, published_ratios, usage
 from hmu.methods.upstream import codes as upstream_codes
 from tests.parity.fills import Fill, filled
-from tests.parity.guo import FULL_ROWS as GUO_ROWS
-from tests.parity.guo import WIDTHS, Encoders, modules_of
-from tests.parity.lcr import RATIOS, tie_free
+from tests.parity.guo import WIDTHS, modules_of
+from tests.parity.guo_full import FULL_ROWS as GUO_ROWS
+from tests.parity.guo_full import Encoders
+from tests.parity.lcr_codes import RATIOS, tie_free
 from tests.parity.synthetic import Arrays, Writer, answers, array, numbers, store, whole
 from tests.parity.tmr import empty
 from tests.parity.tmr_full import FULL_ROWS, networks
-from tests.parity.uce_rece import Recipe
+from tests.parity.uce_rece import Recipe, group_of
 
 LENGTHS, WORDS = np.array([20, 24, 8]), np.array([22, 9, 4])
 
@@ -36,12 +36,12 @@ def closed_form(system: Path, full: bool) -> Path:
     ):
         inputs = {f"{side}_emb": numbers(seed, rows, width) for seed, (side, rows) in
                   enumerate((("forget", 2), ("target", 2), ("retain", 4)))}  # fmt: skip
-        fill, layers = Fill(rule), {}
+        fill, layers = Fill(rule), dict[str, tuple[torch.Tensor, torch.Tensor | None]]()
         for i in range(2):
             weight, bias = (fill.values(f"{letter}{i}", size) for letter, size in (("W", (out, width)), ("b", (out,))))
             layers[str(i)] = (torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
         tensors = {key: torch.from_numpy(value) for key, value in inputs.items()}
-        group = Group.of(layers, tensors["forget_emb"], tensors["target_emb"], tensors["retain_emb"])
+        group = group_of(layers, tensors["forget_emb"], tensors["target_emb"], tensors["retain_emb"])
         for number, (weights, adversary) in enumerate(recipe.rounds(group, 2)):
             found = {f"f64_W{layer}_after{number}": weight for layer, weight in weights.items()}
             found |= {f"f32_W{layer}_after{number}": weight.float() for layer, weight in weights.items()}

@@ -31,8 +31,9 @@ def _net(system: Path, full: bool, features: int, fill: Fill | None, prefixed: b
         net["time_features"] = 32
     model = backbone("salad", features=features, text=None, vae=vae, denoiser=net, text_width=512 if full else 24,
                      variant="upstream")  # fmt: skip
-    for part, module in (("vae", model.vae), ("denoiser", model.denoiser)) if fill else ():
-        filled(module, Fill(fill.rule, f"{part}." if prefixed else "", fill.moved))
+    for part, module in (("vae", model.vae), ("denoiser", model.denoiser)):
+        if fill is not None:
+            filled(module, Fill(fill.rule, f"{part}." if prefixed else "", fill.moved))
     return model.eval()
 
 

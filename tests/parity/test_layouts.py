@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zlib
 
 import numpy as np
 import pytest
 import torch
 
+from tests.parity.__main__ import main
 from tests.parity.case import Case
 from tests.parity.copies import change, copy_of, run
 from tests.parity.fills import Fill, doubled, filled, fills, rules
@@ -123,3 +126,97 @@ def test_fills_are_the_documented_ones_and_kept_in_double(rule):
     assert not torch.equal(precise.weight, rounded.weight)
     assert [fill.rule for fill in fills("full_sine")] == ["sine"]
     assert rules("full") == ["sine", "hash", "random"]
+
+
+# -- what the shared cases hold, changed -------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["momask/rtrans", "bamm/bamm_t2mgpt"])
+def test_a_changed_manifest_fails(name, shared, tmp_path):
+    system, case = name.split("/")
+    folder = copy_of(shared(f"golden/{system}/dev/{case}"), tmp_path)
+    content = json.loads((folder / "manifest_full.json").read_text())
+    content["state_dict"]["cond_emb.bias"]["shape"] = [3]
+    (folder / "manifest_full.json").write_text(json.dumps(content))
+    line, passed = run(folder)
+    assert not passed
+    assert "1 of" in line
+    assert "worst: manifest shape" in line
+
+
+def test_a_changed_caption_of_a_search_fails(shared, tmp_path):
+    folder = copy_of(shared("golden/evaluators/dev/hmu_m2m"), tmp_path)
+    told = json.loads((folder / "expected.json").read_text())
+    told["expected"][0]["records"][0]["retrieval"][1]["description"] += "!"
+    (folder / "expected.json").write_text(json.dumps(told))
+    line, passed = run(folder)
+    assert not passed
+    assert "worst: all/0 retrieval" in line
+
+
+@pytest.mark.parametrize("name", ["momask/mtrans", "momask/rtrans", "momask/e2e", "hmu/lcr"])
+def test_what_no_json_tells_of_a_run_is_found(name, shared, tmp_path):
+    """Guidance, filter, temperature and steps; lists of codes that were joined."""
+    system, case = name.split("/")
+    folder = copy_of(shared(f"golden/{system}/dev/{case}"), tmp_path)
+    for path in folder.glob("*.json"):
+        path.unlink()
+    line, passed = run(folder)
+    assert passed, line
+    assert "not compared" not in line
+
+
+def test_a_tokenizer_may_have_other_codes_than_the_one_that_opt_txt_names(shared, tmp_path):
+    folder = copy_of(shared("golden/bamm/dev/e2e"), tmp_path)
+    source, place = shared("golden/bamm/dev/checkpoints"), folder.parent / "checkpoints"
+    place.unlink()
+    shutil.copytree(source, place, copy_function=shutil.copyfile)
+    for path in (place, *place.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    family = place / "HumanML3D"
+    other = shared("golden/hmu/dev/checkpoints/HumanML3D/rvq")  # of 512 codes
+    shutil.copytree(other, family / "rvq_other", copy_function=shutil.copyfile)
+    for opt in family.glob("*/opt.txt"):
+        opt.write_text(opt.read_text().replace("vq_name: rvq\n", "vq_name: rvq_other\n"))
+    assert any("vq_name: rvq_other" in opt.read_text() for opt in family.glob("*/opt.txt"))
+    for case in (folder, copy_of(shared("golden/bamm/dev/bamm_t2mgpt"), tmp_path / "again")):
+        if case is not folder:
+            (case.parent / "checkpoints").unlink()
+            (case.parent / "checkpoints").symlink_to(place)
+        line, passed = run(case)
+        assert passed, line
+
+
+def test_a_system_without_a_reader_is_said_case_by_case(shared, capsys):
+    assert main([str(shared("golden/mdm"))]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    cases = [path for path in shared("golden/mdm/dev").iterdir() if path.is_dir() and path.name != "checkpoints"]
+    assert sum("no reader for mdm yet" in line for line in lines) == len(cases)
+
+
+def _value(name: str, index: int, size: int, rows: int | None, rule: str) -> float:
+    """One number of a filled tensor, written out from the golden vectors' README."""
+    seed, scale = zlib.crc32(name.encode()) % 1000, 0.1 if rows is None else (size / rows) ** -0.5
+    if rule == "sine":
+        return float(scale * np.sin(0.37 * index + seed))
+    wave = 43758.5453 * np.sin(12.9898 * index + seed)
+    return float(2 * scale * 3**0.5 * (wave - np.floor(wave) - 0.5))
+
+
+@pytest.mark.parametrize("rule", ["sine", "hash"])
+def test_weights_are_filled_by_the_documented_rule(rule):
+    like = {
+        "a.in_proj_weight": torch.zeros(6, 4),
+        "a.in_proj_bias": torch.zeros(6),
+        "norm.weight": torch.zeros(3),
+        "position_enc.pe": torch.full((2, 1, 2), 7.0),
+        "quantizer.layers.1.codebook": torch.zeros(3, 2),
+        "steps": torch.zeros(1, dtype=torch.long),
+    }
+    state = Fill(rule).state(like)
+    assert state["a.in_proj_weight"][1, 1] == pytest.approx(_value("a.in_proj_weight", 5, 24, 6, rule))
+    assert state["a.in_proj_bias"][2] == pytest.approx(_value("a.in_proj_bias", 2, 6, None, rule))
+    assert state["norm.weight"][2] == pytest.approx(1 + _value("norm.weight", 2, 3, None, rule))
+    assert (state["position_enc.pe"] == 7).all()
+    assert not state["steps"].any()
+    name, amplitude = "quantizer.layers.1.codebook", (0.5 if rule == "sine" else 1.7) / 2
+    wave = 43758.5453 * np.sin(12.9898 * 3 + zlib.crc32(name.encode()) % 1000)
+    assert state[name][1, 1] == pytest.approx(2 * amplitude * (wave - np.floor(wave) - 0.5), abs=1e-6)

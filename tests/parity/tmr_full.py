@@ -17,7 +17,8 @@ from hmu.evaluators.tmr.settings import PARTS
 from tests.parity.case import Case, Table, facts_of, read_arrays, strange
 from tests.parity.checks import Check, deviation, nearest
 from tests.parity.fills import Fill, filled, fills
-from tests.parity.guo import F32, formula_checks, whole
+from tests.parity.guo import F32, whole
+from tests.parity.guo_full import formula_checks
 from tests.parity.tmr import MODULE_ROWS, decoded, empty, encoded
 
 RESULTS = ("enc", "out", "dec", "recon", "sim", "score", "mu", "logvar", "latent", "unit")

@@ -1,0 +1,120 @@
+"""HMU's evaluation on stored embeddings: its sums over batches, and its draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmu.evaluators.guo.vocabulary import CLASSES, Vocabulary
+from hmu.evaluators.masking import mask_substrings
+from hmu.metrics.diversity import diversity
+from hmu.metrics.fid import frechet_distance, gaussian
+from hmu.metrics.mm_dist import distances
+from hmu.metrics.mm_safe import mm_safe_hmu
+from hmu.metrics.multimodality import multimodality
+from hmu.metrics.r_precision import top_hits
+from tests.parity.case import read_json
+from tests.parity.checks import Check, compare, exact
+
+AUTHORS = 1e-5
+Arrays = Mapping[str, np.ndarray]
+
+
+def tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """The arrays as tensors of their own types."""
+    return {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
+
+
+# -- hmu_eval_* : HMU's evaluation on stored embeddings ---------------------------------------------------------------
+class Accumulated:
+    """The sums of HMU's evaluation over batches, from row-aligned embeddings per batch."""
+
+    def __init__(self) -> None:
+        self.text: list[Tensor] = []
+        self.masked: list[Tensor] = []
+        self.changed: list[Tensor] = []
+        self.motion: list[Tensor] = []
+        self.real: list[Tensor] = []
+        self.repeats: list[Tensor] = []
+
+    def results(self, choices: Sequence[np.ndarray]) -> dict[str, float]:
+        """The authors' result names; ``choices`` are the random draws in their order."""
+        text, motion, real = torch.cat(self.text), torch.cat(self.motion), torch.cat(self.real)
+        hits = torch.stack([top_hits(t, m, 3).sum(0) for t, m in zip(self.text, self.motion, strict=True)]).sum(0)
+        batch = torch.repeat_interleave(torch.tensor([len(t) for t in self.text]))
+        safe = mm_safe_hmu(text, torch.cat(self.masked), motion, torch.cat(self.changed), batch)
+        draws = [torch.from_numpy(np.asarray(choice)) for choice in choices]
+        result = {
+            "fid": frechet_distance(*gaussian(real), *gaussian(motion)),
+            "diversity": diversity(motion, draws[-2], draws[-1]),
+            **{f"R_precision_{k}": float(hits[k - 1]) / len(text) for k in (1, 2, 3)},
+            "MM-Dist": float(distances(text, motion).mean()),
+            "multimodality": float(multimodality(torch.cat(self.repeats), *draws[:2]).mean()) if self.repeats else 0.0,
+            "MM-Safe": float(safe["mm_safe"].mean()),
+            "toxic_distance": float(safe["toxic_distance"].mean()),
+            "notox_accuracy": float(safe["notox_accuracy"].mean()),
+        }
+        return result
+
+
+def stored_eval_checks(path: Path) -> Iterator[Check]:
+    """One ``hmu_eval_<terms>[_nomm].json``; embeddings lie in whichever file of the folder holds them."""
+    told, own = read_json(path), dict(np.load(path.with_suffix(".npz")))
+    base = next(dict(z) for z in map(np.load, sorted(path.parent.glob("hmu_eval_*.npz"))) if "b0_motion_gt" in z.files)
+    a = tensors({**{n: v for n, v in base.items() if "masked" not in n and "choice" not in n}, **own})
+    sums, vocabulary = Accumulated(), Vocabulary(tuple(told["vocab"]))
+    for i, tokens in enumerate(told["tokens"]):
+        order = a[f"b{i}_order"]
+        framed = [line.split("_") for line in tokens]
+        masked = [mask_substrings(words, told["toxic_terms"]) for words in framed]
+        changed = torch.tensor([new != old for new, old in zip(masked, framed, strict=True)])
+        yield exact(f"batch {i} is masked", bool(changed.any()), f"b{i}_text_emb_masked" in own)
+        text = a[f"b{i}_text_emb"][order]
+        clean = _stand_in(masked, vocabulary, a)[order]
+        if f"b{i}_text_emb_masked" in own:
+            yield compare(f"batch {i} masked text", clean, own[f"b{i}_text_emb_masked"], AUTHORS)
+            clean = a[f"b{i}_text_emb_masked"]
+        sums.text.append(text)
+        sums.masked.append(clean)
+        sums.changed.append(changed[order])
+        sums.real.append(a[f"b{i}_motion_gt"][order])
+        repeats = a.get(f"b{i}_motion_pred30") if told["cal_mm"] else None
+        motion = a[f"b{i}_motion_pred"] if repeats is None else repeats[:, -1]
+        sums.motion.append(motion[order])
+        if repeats is not None:
+            sums.repeats.append(repeats[order])
+    choices = [own[f"choice_{i}"] for i in range(sum(n.startswith("choice_") for n in own))]
+    yield exact("draws", _drawn(told["np_seed_before_call"], sums), [c.tolist() for c in choices])
+    yield from result_checks(path.stem, sums.results(choices), told["result"])
+
+
+def result_checks(name: str, ours: Mapping[str, float], expected: Mapping[str, float]) -> Iterator[Check]:
+    """All named results of one run."""
+    yield exact(f"{name}: names", sorted(ours), sorted(expected))
+    for key, value in expected.items():
+        yield compare(f"{name} {key}", ours.get(key, math.nan), value, AUTHORS)
+
+
+def _drawn(seed: int, sums: Accumulated) -> list[list[int]]:
+    return [draw.tolist() for draw in draw_like_hmu(seed, sums)]
+
+
+def draw_like_hmu(seed: int, sums: Accumulated) -> list[np.ndarray]:
+    """The authors' draws after ``np.random.seed(seed)``: 10 of the repeats twice, then up to 300 rows twice."""
+    random = np.random.RandomState(seed)
+    count = sum(map(len, sums.text))
+    sizes = [(sums.repeats[0].shape[1], 10)] * 2 if sums.repeats else []
+    return [random.choice(n, k, replace=False) for n, k in [*sizes, *[(count, min(300, count))] * 2]]
+
+
+def _stand_in(masked: Sequence[Sequence[str]], vocabulary: Vocabulary, a: Mapping[str, Tensor]) -> Tensor:
+    """The stand-in text encoder: mean over tokens of [word vector, class one-hot] times a matrix."""
+    rows, classes = zip(*(vocabulary.encode([words]) for words in masked), strict=True)
+    onehot = [torch.nn.functional.one_hot(c[0], len(CLASSES)).double() for c in classes]
+    tokens = [torch.cat((a["glove"][r[0]].double(), o), -1).mean(0) for r, o in zip(rows, onehot, strict=True)]
+    return torch.stack(tokens) @ a["standin_text_matrix"].double()
