@@ -20,6 +20,7 @@ from hmu.data.reading import EntryTable, parse_line
 from hmu.errors import DataError
 
 Crop = Literal["floor", "random", "none"] | int
+Indices = NDArray[np.int64]
 DOUBLE_SHARE = 1.0 / 3.0  # published coin: single, single, double
 
 
@@ -56,11 +57,6 @@ class MotionClips:
 
     def __len__(self) -> int:
         return len(self.table)
-
-    @property
-    def features(self) -> int:
-        """Columns of a motion."""
-        return int(self.pack.motion.shape[1])
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -143,34 +139,31 @@ class MotionClips:
         """
         rows = np.asarray(indices, dtype=np.int64)
         start, lengths = self._crop(rows, crop, generator)
-        motion = self.cut(rows, start, lengths)
-        chosen = self._choose(rows, caption, generator)
-        captions = tuple(self.caption(int(i), int(k)) for i, k in zip(rows, chosen, strict=True))
+        if caption == "random":
+            which = _uniform(self.table.count[rows] - 1, generator)
+        else:
+            which = np.full(len(rows), 0 if caption == "first" else int(caption), dtype=np.int64)
+        return self._at(rows, start, lengths, which)
+
+    def windows(self, indices: Indices, start: Indices, lengths: Indices) -> MotionBatch:
+        """Frames ``start : start + length`` of each entry, all ``(batch,)``, as a batch with first captions."""
+        return self._at(indices, start, lengths, np.zeros_like(indices))
+
+    def _at(self, rows: Indices, start: Indices, lengths: Indices, which: Indices) -> MotionBatch:
+        captions = tuple(self.caption(int(i), int(k)) for i, k in zip(rows, which, strict=True))
         ids = tuple(self.ids[int(i)] for i in rows)
-        return MotionBatch(motion, torch.from_numpy(lengths), captions, ids)
+        return MotionBatch(self.cut(rows, start, lengths), torch.from_numpy(np.array(lengths)), captions, ids)
 
-    def windows(self, indices: NDArray[np.int64], start: NDArray[np.int64], lengths: NDArray[np.int64]) -> MotionBatch:
-        """Frames ``start : start + length`` of each entry as a batch with first captions."""
-        captions = tuple(self.caption(int(i), 0) for i in indices)
-        ids = tuple(self.ids[int(i)] for i in indices)
-        return MotionBatch(self.cut(indices, start, lengths), torch.from_numpy(np.array(lengths)), captions, ids)
-
-    def cut(self, indices: NDArray[np.int64], start: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
-        """Frames ``start : start + length`` of each entry, zero padded ``(batch, longest, features)``."""
-        return self._gather(self._begin[indices] + start, lengths)
-
-    def _gather(self, begin: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
-        """Rows ``begin : begin + length`` of the pack as ``(batch, longest, features)``, zero padded."""
-        longest = int(lengths.max(initial=0))
-        inside = np.arange(longest)[None, :] < lengths[:, None]
-        wanted = (begin[:, None] + np.arange(longest)[None, :])[inside]
-        motion = np.zeros((len(begin), longest, self.features), dtype=np.float32)
-        motion[inside] = self.pack.motion[wanted]
+    def cut(self, indices: Indices, start: Indices, lengths: Indices) -> Tensor:
+        """Frames ``start : start + length`` of each entry ``(batch,)``, zero padded ``(batch, longest, features)``."""
+        frames = np.arange(int(lengths.max(initial=0)))[None, :]
+        inside = frames < lengths[:, None]
+        rows = ((self._begin[indices] + start)[:, None] + frames)[inside]
+        motion = np.zeros((*inside.shape, int(self.pack.motion.shape[1])), dtype=np.float32)
+        motion[inside] = self.pack.motion[rows]
         return torch.from_numpy(motion)
 
-    def _crop(
-        self, rows: NDArray[np.int64], crop: Crop, generator: torch.Generator | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _crop(self, rows: Indices, crop: Crop, generator: torch.Generator | None) -> tuple[Indices, Indices]:
         """First frame (within the entry) and length of each item, both ``(batch,)``."""
         full, unit = self.lengths[rows], self.unit_length
         if crop == "none":
@@ -185,23 +178,14 @@ class MotionClips:
             return np.zeros_like(full), units * unit
         if crop != "random":
             raise DataError(f"crop is '{crop}'; expected floor, random, none or a number of frames")
-        double = (
-            torch.rand(len(rows), generator=generator).numpy() < DOUBLE_SHARE
-            if unit < 10
-            else np.zeros(len(rows), bool)
-        )
+        double = np.zeros(len(rows), dtype=bool)
+        if unit < 10:
+            double = torch.rand(len(rows), generator=generator).numpy() < DOUBLE_SHARE
         lengths = np.maximum(units - double, 1) * unit
         return _uniform(full - lengths, generator), lengths
 
-    def _choose(
-        self, rows: NDArray[np.int64], caption: Literal["first", "random"] | int, generator: torch.Generator | None
-    ) -> NDArray[np.int64]:
-        if caption == "random":
-            return _uniform(self.table.count[rows] - 1, generator)
-        return np.full(len(rows), 0 if caption == "first" else int(caption), dtype=np.int64)
 
-
-def _uniform(highest: NDArray[np.int64], generator: torch.Generator | None) -> NDArray[np.int64]:
+def _uniform(highest: Indices, generator: torch.Generator | None) -> Indices:
     """One uniform whole number in ``0..highest`` for each element."""
     drawn = torch.rand(len(highest), generator=generator, dtype=torch.float64).numpy()
     return np.minimum((drawn * (highest + 1)).astype(np.int64), highest)

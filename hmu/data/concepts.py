@@ -121,11 +121,9 @@ class Concept:
     # -- variants -----------------------------------------------------------------------------------------------------
     def for_dataset(self, name: str) -> Concept:
         """The concept with the overrides of data set ``name`` applied (case and ``-``/``_`` do not matter)."""
-        wanted = name.lower().replace("-", "_")
-        for dataset, change in self.overrides.items():
-            if dataset.lower().replace("-", "_") == wanted:
-                return replace(self, overrides={}, **change)
-        return replace(self, overrides={})
+        plain = name.lower().replace("-", "_")
+        change = next((c for key, c in self.overrides.items() if key.lower().replace("-", "_") == plain), {})
+        return replace(self, overrides={}, **change)
 
     @property
     def prompt(self) -> str:
@@ -163,8 +161,8 @@ class Concept:
         ``substring``: searched in the raw line, tags and times included.
         """
         if self.match == "substring":
-            found = self.substring_pattern.search(line)
-            return None if found is None else found.group()
+            hit = self.substring_pattern.search(line)
+            return None if hit is None else hit.group()
         caption, *rest = line.split("#")
         matches = self.find(caption)
         if not matches and rest:
@@ -173,8 +171,8 @@ class Concept:
 
     def mask(self, text: str, replacement: str = "") -> str:
         """``text`` without the words that name the concept (for MM-Safe, definition ``clean``)."""
-        for found in reversed(self.find(text)):
-            text = text[: found.start] + replacement + text[found.stop :]
+        for match in reversed(self.find(text)):
+            text = text[: match.start] + replacement + text[match.stop :]
         return re.sub(r"\s{2,}", " ", text).strip()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from hmu.checkpoints.sealed import remove_leftovers
-from hmu.data.clips import Entry, MotionClips
+from hmu.data.clips import MotionClips
 from hmu.data.files import clip_id, existing
 from hmu.data.generated import Generated, recipe_key
 from hmu.data.packed import Pack, pack, source_key
@@ -27,9 +27,8 @@ from hmu.documents import read_lines
 from hmu.errors import ConfigError, DataError
 from hmu.motion.representation import Representation, skeleton_representation
 
-__all__ = ["DatasetSource", "Entry", "MotionClips"]
-
 log = logging.getLogger(__name__)
+ADVICE = "set dataset.root, or run  python -m hmu.tools.doctor  with this dataset=… to see where the data come from"
 
 
 class DatasetSource:
@@ -101,7 +100,7 @@ class DatasetSource:
         return self.root / self.motion_dir / f"{clip}.npy"
 
     def text_file(self, clip: str) -> Path:
-        """The caption file of a clip."""
+        """The captions of a clip."""
         return self.root / self.text_dir / f"{clip}.txt"
 
     def split_file(self, split: str) -> Path:
@@ -136,19 +135,19 @@ class DatasetSource:
         missing = [f"{s}.txt" for s in self.splits if not self.split_file(s).is_file()]
         missing += [f"{d}/" for d in (self.motion_dir, self.text_dir) if not (self.root / d).is_dir()]
         if missing:
-            raise DataError(f"data set '{self.name}': {self.root} lacks {', '.join(missing)}; {self._advice()}")
+            raise DataError(f"data set '{self.name}': {self.root} lacks {', '.join(missing)}; {ADVICE}")
         ids = list(dict.fromkeys(clip for split in self.splits for clip in self.split_ids(split)))
-        files = [
-            (self.root / self.motion_dir, [_spelled(self.motion_file(clip), f"{clip}.npy") for clip in ids]),
-            (self.root / self.text_dir, [_spelled(self.text_file(clip), f"{clip}.txt") for clip in ids]),
-        ]
-        layout, made = (self.features, self.motion_dir, self.text_dir), self._generated
-        if made is None:
+        layout, generated = (self.features, self.motion_dir, self.text_dir), self._generated
+        if generated is None:
+            files = [
+                (self.root / self.motion_dir, [_spelled(self.motion_file(clip), f"{clip}.npy") for clip in ids]),
+                (self.root / self.text_dir, [_spelled(self.text_file(clip), f"{clip}.txt") for clip in ids]),
+            ]
             key = source_key(files, (str(self.root.resolve()), *layout))
         else:  # known by its content, wherever it lies
-            key = source_key((), (made.ready().mark, *layout, *ids))
+            key = source_key((), (generated.ready().mark, *layout, *ids))
         target = self.cache_dir / "packed" / f"{self.name}-{key}"
-        before = None if made is None else made.check
+        before = None if generated is None else generated.check
         return pack(target, ids, self.motion_file, self.text_file, self.features, before)
 
     @cached_property
@@ -160,15 +159,11 @@ class DatasetSource:
         if self._generated is not None:
             self._generated.ready()
         elif not self.root.is_dir():
-            raise DataError(f"data set '{self.name}': folder {self.root} does not exist; {self._advice()}")
-
-    def _advice(self) -> str:
-        return (
-            "set dataset.root, or run  python -m hmu.tools.doctor  with this dataset=… to see where the data come from"
-        )
+            raise DataError(f"data set '{self.name}': folder {self.root} does not exist; {ADVICE}")
 
     def _report(self, packed: Pack) -> None:
-        overlap = sorted(self._leaks())
+        others = {clip for split in set(self.splits) - {"test", "all"} for clip in self.split_ids(split)}
+        overlap = sorted(others.intersection(self.split_ids("test"))) if "test" in self.splits else []
         broken = dict(packed.problems) | ({"listed in test and in another split": overlap} if overlap else {})
         where = f"data set '{self.name}' in {self.root}"
         if not self.used_ids:
@@ -178,12 +173,6 @@ class DatasetSource:
         if skipped := counted(broken | self.unused):
             counts = f"{len(self.used_ids)} of {len(self.all_ids)} clips are usable"
             log.warning("data set '%s': %s; skipped: %s", self.name, counts, skipped)
-
-    def _leaks(self) -> set[str]:
-        if "test" not in self.splits:
-            return set()
-        others = {clip for split in self.splits if split not in ("test", "all") for clip in self.split_ids(split)}
-        return others & set(self.split_ids("test"))
 
     @cached_property
     def all_ids(self) -> frozenset[str]:
@@ -218,8 +207,7 @@ class DatasetSource:
     @cached_property
     def unused(self) -> dict[str, list[str]]:
         """Sound clips that are never read, by reason."""
-        packed, used = self._packed, np.unique(self._clips.table.clip)
-        return unused(packed.ids, np.diff(packed.offsets), packed.lines, used, self.min_frames)
+        return unused(self._packed, np.unique(self._clips.table.clip), self.min_frames)
 
     def usable_ids(self, split: str) -> tuple[str, ...]:
         """The ids of ``split`` whose clips are read, in order."""
@@ -256,18 +244,18 @@ class DatasetSource:
                 f"data set '{self.name}': split '{split}' lists {unknown[0]} (and {len(unknown) - 1} more), "
                 "which no split in dataset.splits holds"
             )
-        wanted = [clip for clip in listed if clip in self.clip_number and (ids is None or clip in ids)]
+        asked = [clip for clip in listed if clip in self.clip_number and (ids is None or clip in ids)]
         order = np.full(len(self.pack.ids), -1, dtype=np.int64)
-        order[[self.clip_number[clip] for clip in wanted]] = np.arange(len(wanted))
+        order[[self.clip_number[clip] for clip in asked]] = np.arange(len(asked))
         rank = order[self._clips.table.clip]
         rows = np.flatnonzero(rank >= 0)
         if not self.rule.by_length:
             rows = rows[np.argsort(rank[rows], kind="stable")]
         if not len(rows):
-            asked = "" if ids is None else f", {len(ids)} ids asked for"
+            among = "" if ids is None else f", {len(ids)} ids asked for"
             raise DataError(
                 f"data set '{self.name}': split '{split}' has no entry within the limits "
-                f"({self.min_frames} to {MAX_KEPT - 1} frames{asked})"
+                f"({self.min_frames} to {MAX_KEPT - 1} frames{among})"
             )
         return self._clips.subset(rows)
 

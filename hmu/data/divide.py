@@ -19,39 +19,32 @@ from hmu.data.soundness import by_kind, counted, few
 from hmu.documents import read_bytes, read_lines, read_text
 from hmu.errors import DataError, shown
 
-__all__ = ["Partition", "partition_by_concept", "partition_from_files", "published_lists"]
-
 log = logging.getLogger(__name__)
 COMMON = frozenset("a an the and then with his her their its of to in on at is are as he she they from by".split())  # noqa: SIM905
 LONG_WORD = r"[^\W\d_]{3,}"
 
 
 def partition_by_concept(
-    source: DatasetSource,
-    split: str | Sequence[str],
-    concept: Concept,
-    *,
-    neighbours: Mapping[str, Concept] | None = None,
+    source: DatasetSource, split: str, concept: Concept, *, neighbours: Mapping[str, Concept] | None = None
 ) -> Partition:
-    """Divide ``split`` by the captions.
+    """Divide ``split`` (or several, ``a+b``) by the captions.
 
     Args:
         source: the data set.
-        split: a split, ``a+b``, or several.
+        split: which clips.
         concept: as it is on this data set (:meth:`Concept.for_dataset`).
         neighbours: full concepts for neighbour names, where known; other names are taken as keywords.
 
     Raises:
         DataError: if one side is empty.
     """
-    split = split if isinstance(split, str) else "+".join(split)
     ids = source.usable_ids(split)
-    forget, lines, reasons = _find(source, ids, concept)
+    lines, reasons = _find(source, ids, concept)
+    forget = list(lines)
     if concept.match == "substring" and "+" not in split and source.split_file(split).is_file():
         forget, retain = _published_sides(source, split, concept)
     else:
-        members = set(forget)
-        retain = [clip for clip in ids if clip not in members]
+        retain = [clip for clip in ids if clip not in lines]
     near = _neighbours(source, retain, concept, neighbours or {})
     partition = Partition(
         concept.name, source.name, split, tuple(forget), tuple(retain),
@@ -65,11 +58,8 @@ def partition_by_concept(
     return partition
 
 
-def _find(
-    source: DatasetSource, ids: Iterable[str], concept: Concept
-) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """Clips that match often enough, the first matching line of each, and the reason in words."""
-    found: list[str] = []
+def _find(source: DatasetSource, ids: Iterable[str], concept: Concept) -> tuple[dict[str, str], dict[str, str]]:
+    """Of the clips that match often enough, in order: the first matching line, and the reason in words."""
     lines: dict[str, str] = {}
     reasons: dict[str, str] = {}
     for clip in ids:
@@ -79,11 +69,10 @@ def _find(
         if len(hits) < concept.min_occurrence:
             continue
         word, number, line = hits[0]
-        found.append(clip)
         lines[clip] = line.strip()
         more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
         reasons[clip] = f"'{word}' in line {number + 1}{more}"
-    return found, lines, reasons
+    return lines, reasons
 
 
 def _published_sides(source: DatasetSource, split: str, concept: Concept) -> tuple[list[str], list[str]]:
@@ -128,12 +117,12 @@ def _neighbours(
     source: DatasetSource, retain: Sequence[str], concept: Concept, known: Mapping[str, Concept]
 ) -> dict[str, str]:
     """Retain clips that match a neighbour, with the reason."""
-    found: dict[str, str] = {}
+    near: dict[str, str] = {}
     for name in concept.neighbours:
-        near = known[name] if name in known else Concept("neighbour", [name])
-        ids, _, reasons = _find(source, (clip for clip in retain if clip not in found), replace(near, min_occurrence=1))
-        found |= {clip: f"neighbour {name}: {reasons[clip]}" for clip in ids}
-    return found
+        neighbour = replace(known.get(name, Concept("neighbour", [name])), min_occurrence=1)
+        _, reasons = _find(source, (clip for clip in retain if clip not in near), neighbour)
+        near |= {clip: f"neighbour {name}: {reason}" for clip, reason in reasons.items()}
+    return near
 
 
 def _refuse_empty(partition: Partition, source: DatasetSource, concept: Concept) -> None:
@@ -156,13 +145,13 @@ def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept, 
         for line in source.caption_lines(clip):
             words.update(re.findall(LONG_WORD, line.split("#")[0].lower()))
     frequent = [word for word, _ in words.most_common(3000) if word not in COMMON]
-    wanted = [word for key in concept.keywords for word in re.findall(LONG_WORD, key.lower())]
-    close = [match for word in wanted for match in difflib.get_close_matches(word, frequent, n=3, cutoff=0.6)]
+    keywords = re.findall(LONG_WORD, " ".join(concept.keywords).lower())
+    close = [match for word in keywords for match in difflib.get_close_matches(word, frequent, n=3, cutoff=0.6)]
     return list(dict.fromkeys(close or frequent))[:count]
 
 
 def partition_from_files(
-    source: DatasetSource, split: str | Sequence[str], forget_file: Path, retain_file: Path, name: str = "files"
+    source: DatasetSource, split: str, forget_file: Path, retain_file: Path, name: str = "files"
 ) -> Partition:
     """Take both sides of ``split`` from existing lists of ids, which may hold those of other splits too.
 
@@ -170,13 +159,12 @@ def partition_from_files(
         DataError: a list is missing or empty, a clip is on both sides or in no split, or a side has no clip of
             ``split`` that is read.
     """
-    split = split if isinstance(split, str) else "+".join(split)
     sides = listed_sides(source, forget_file, retain_file)
     members, skipped = set(source.split_ids(split)), source.skipped(split)
-    found = [[clip for clip in side if clip in members] for side in sides]
-    left_out = {clip: skipped[clip] for side in found for clip in side if clip in skipped}
-    forget, retain = (tuple(clip for clip in side if clip not in left_out) for side in found)
-    for key, side, listed, used in zip(("forget_file", "retain_file"), sides, found, (forget, retain), strict=True):
+    here = [[clip for clip in side if clip in members] for side in sides]
+    left_out = {clip: skipped[clip] for side in here for clip in side if clip in skipped}
+    forget, retain = (tuple(clip for clip in side if clip not in left_out) for side in here)
+    for key, side, listed, used in zip(("forget_file", "retain_file"), sides, here, (forget, retain), strict=True):
         if not used:
             why = "is in it" if not listed else f"is ever read ({shown(listed[0], 30)}: {left_out[listed[0]]})"
             raise DataError(f"{key} on {source.name}, split '{split}': none of its {len(side)} clips {why}")

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hmu.checkpoints.sealed import Seal, everything, sealed_folder
@@ -24,29 +25,27 @@ def recipe_key(generator: Callable[[Path], object] | None) -> str:
     digest = hashlib.sha256(f"{name}|{arguments!r}".encode())
     file = getattr(sys.modules.get(getattr(function, "__module__", "")), "__file__", None)
     if file is not None:
-        home = Path(file).parent
-        code = (
-            [Path(file)]
-            if not (home / "__init__.py").is_file()
-            else sorted(home.glob("*.py")) + sorted(home.glob("*.yaml"))
-        )
+        home, package = Path(file).parent, (Path(file).parent / "__init__.py").is_file()
+        code = [*sorted(home.glob("*.py")), *sorted(home.glob("*.yaml"))] if package else [Path(file)]
         for path in [*code, *sorted(Path(__file__).parents[1].joinpath("motion").glob("*.py"))]:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
+@dataclass
 class Generated:
     """The folder of a procedural data set; a damaged one is made again.
 
-    Args:
+    Attributes:
         name: of the data set, for messages.
         root: the folder; its name changes with what is generated.
         generator: fills an empty folder, each time with the same bytes.
     """
 
-    def __init__(self, name: str, root: Path, generator: Callable[[Path], object]) -> None:
-        self.name, self.root, self._generator = name, root, generator
-        self._seal: Seal | None = None
+    name: str
+    root: Path
+    generator: Callable[[Path], object]
+    _seal: Seal | None = None
 
     def ready(self) -> Seal:
         """Make the folder where it is missing or damaged. Looks once, at all sizes and at lists and statistics.
@@ -68,4 +67,4 @@ class Generated:
 
     def _generate(self, folder: Path) -> None:
         log.info("generating data set '%s' into %s (once)", self.name, self.root)
-        self._generator(folder)
+        self.generator(folder)

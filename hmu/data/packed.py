@@ -23,6 +23,7 @@ from hmu.progress import phase
 
 log = logging.getLogger(__name__)
 VERSION = 2
+FileOf = Callable[[str], Path]
 MOTION = "motion.f32"  # gigabytes: each block is checked when it is first read, the other files when a pack is opened
 
 
@@ -73,8 +74,8 @@ def source_key(folders: Sequence[tuple[Path, Iterable[str]]], extra: Sequence[ob
     """
     digest = hashlib.sha256(repr((VERSION, *extra)).encode())
     for folder, names in folders:
-        with os.scandir(folder) as found:
-            stats = {entry.name: entry.stat() for entry in found if entry.is_file()}
+        with os.scandir(folder) as entries:
+            stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
         for name in names:
             stat = stats.get(name)
             state = "absent" if stat is None else f"{stat.st_size}|{stat.st_mtime_ns}"
@@ -87,11 +88,7 @@ def _small(name: str) -> bool:
 
 
 def open_pack(folder: Path) -> Pack:
-    """Open a finished pack; nothing but ids and offsets is read into memory.
-
-    Raises:
-        Damaged: it is not what was written.
-    """
+    """Open a finished pack; nothing but ids and offsets is read into memory. Raises Damaged: not what was written."""
     return _opened(read_seal(folder).check(_small))
 
 
@@ -112,8 +109,8 @@ def _opened(seal: Seal, mend: Callable[[], Seal] | None = None) -> Pack:
 def pack(
     target: Path,
     ids: Sequence[str],
-    motion_file: Callable[[str], Path],
-    text_file: Callable[[str], Path],
+    motion_file: FileOf,
+    text_file: FileOf,
     features: int,
     before: Callable[[], object] | None = None,
 ) -> Pack:
@@ -153,24 +150,23 @@ def pack(
 def _build(
     folder: Path,
     ids: Sequence[str],
-    motion_file: Callable[[str], Path],
-    text_file: Callable[[str], Path],
+    motion_file: FileOf,
+    text_file: FileOf,
     features: int,
 ) -> None:
     problems: dict[str, list[str]] = {}
     digest = hashlib.sha256(f"1|{features}".encode())  # of content: equal motions and texts are equal data
     good: list[str] = []
-    lengths: list[int] = []
-    texts: list[bytes] = []
+    lengths, texts = [0], [b""]
     with open(folder / MOTION, "wb") as out, phase("packing", len(ids), "clips") as done:
         for name in ids:
             done.advance()
-            found = read_clip(name, motion_file(name), text_file(name), features)
-            if isinstance(found, list):
-                for reason in found:
+            content = read_clip(name, motion_file(name), text_file(name), features)
+            if isinstance(content, list):
+                for reason in content:
                     problems.setdefault(reason, []).append(name)
                 continue
-            motion, text = found
+            motion, text = content
             raw = motion.tobytes()
             out.write(raw)
             for piece in (name.encode(), raw, text):
@@ -179,15 +175,15 @@ def _build(
             good.append(name)
             lengths.append(len(motion))
             texts.append(text)
-    lines = line_table(texts)
+    lines = line_table(texts[1:])
     for kind, row in line_problems(lines):
         problems.setdefault(kind, []).append(f"{good[row['clip']]} line {row['number'] + 1}")
-    usable = set(lines["clip"][lines["state"] == GOOD].tolist())
-    for index in (i for i in range(len(good)) if i not in usable):
-        problems.setdefault("no usable caption", []).append(good[index])
+    usable = np.isin(np.arange(len(good)), lines["clip"][lines["state"] == GOOD])
+    if not usable.all():
+        problems["no usable caption"] = [good[index] for index in np.flatnonzero(~usable)]
     (folder / "text.bin").write_bytes(b"".join(texts))
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-    text_offsets = np.concatenate([[0], np.cumsum([len(t) for t in texts], dtype=np.int64)]).astype(np.int64)
+    offsets = np.cumsum(lengths, dtype=np.int64)
+    text_offsets = np.cumsum([len(text) for text in texts], dtype=np.int64)
     np.savez(folder / "index.npz", offsets=offsets, text_offsets=text_offsets, lines=lines)
     meta = {
         "version": VERSION, "features": features, "frames": int(offsets[-1]), "ids": good,

@@ -6,8 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hmu.data.published_split import id_list
-from hmu.documents import read_json
+from hmu.documents import read_json, write_bytes
 from hmu.errors import DataError, shown
 from hmu.escaping import csv_cell
 
@@ -68,7 +66,7 @@ class Partition:
             DataError: for another name.
         """
         sides = {"forget": self.forget, "retain": self.retain, "neighbours": self.neighbours}
-        sides["all"] = self.forget + self.retain
+        sides |= {"all": self.forget + self.retain}
         if name not in sides:
             raise DataError(f"a partition has no side '{name}'; expected one of {', '.join(sides)}")
         return sides[name]
@@ -83,7 +81,8 @@ class Partition:
 
     def save(self, path: Path) -> Path:
         """Write ``partition.json``."""
-        return write_atomically(path, json.dumps(self.to_json(), indent=1).encode())
+        write_bytes(path, json.dumps(self.to_json(), indent=1).encode())
+        return path
 
     @classmethod
     def load(cls, path: Path) -> Partition:
@@ -97,7 +96,7 @@ class Partition:
             partition = cls(
                 content["concept"], content["dataset"], content["split"], tuple(content["forget"]),
                 tuple(content["retain"]), content["reasons"], content["rule"], tuple(content["neighbours"]),
-                skipped=content.get("skipped", {}),  # older files tell none
+                skipped=content.get("skipped", {}),  # older files have none
             )  # fmt: skip
             intact = content.get("hash") == partition.hash  # cannot be sorted where ids are no texts
             if not isinstance(partition.reasons, dict) or not isinstance(partition.skipped, dict):
@@ -119,7 +118,8 @@ class Partition:
                 row = [clip, side, int(clip in near), self.reasons.get(clip, "no match"), self.lines.get(clip, "")]
                 writer.writerow(map(csv_cell, row))
         writer.writerows([csv_cell(clip), "skipped", 0, csv_cell(why), ""] for clip, why in self.skipped.items())
-        return write_atomically(path, buffer.getvalue().encode("utf-8", errors="replace"))
+        write_bytes(path, buffer.getvalue().encode("utf-8", errors="replace"))
+        return path
 
     def save_lists(self, folder: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
         """Write ``{split}-w-{concept}.txt`` and ``{split}-wo-{concept}.txt``, the published names, into ``folder``.
@@ -147,19 +147,5 @@ def save_list(path: Path, content: bytes, *, overwrite: bool = False) -> Path:
     """
     if path.exists() and path.read_bytes() != content and not overwrite:
         raise DataError(f"{path} exists and differs; remove it, or say overwrite=true, to replace it")
-    return write_atomically(path, content)
-
-
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write a file that is either complete or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_bytes(path, content)
     return path

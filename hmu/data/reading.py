@@ -141,15 +141,8 @@ class EntryTable:
 
     def take(self, rows: NDArray[np.int64]) -> EntryTable:
         """The entries ``rows``, in that order (their lines stay shared)."""
-        return EntryTable(
-            self.clip[rows],
-            self.start[rows],
-            self.stop[rows],
-            self.first[rows],
-            self.count[rows],
-            self.lines,
-            self.number[rows],
-        )
+        own = {name: column[rows] for name, column in vars(self).items() if name != "lines"}
+        return EntryTable(**own, lines=self.lines)
 
 
 def _cut(rule: Rule, start: float, end: float, frames: int, fps: float) -> tuple[int, int] | None:
@@ -191,39 +184,30 @@ def _clip_entries(
 
 
 def build_entries(
-    lines: NDArray[np.void],
-    frames: NDArray[np.int64],
-    rule: Rule,
-    *,
-    fps: float,
-    min_frames: int,
-    below: int = MAX_KEPT,
+    lines: NDArray[np.void], frames: NDArray[np.int64], rule: Rule, *, fps: float, min_frames: int
 ) -> EntryTable:
-    """Entries of all clips: both the clip and the cut must have ``min_frames <= n < below`` frames.
+    """Entries of all clips: both the clip and the cut must have ``min_frames <= n < MAX_KEPT`` frames.
 
     Args:
-        lines: line table of all clips, sorted by clip.
+        lines: line table of all clips ``(lines,)``, sorted by clip.
         frames: frames per clip ``(clips,)``.
         rule: the reading rule.
         fps: frames per second of the data (time tags are in seconds).
-        min_frames, below: length limits, lower inclusive, upper exclusive.
+        min_frames: of the shortest entry.
     """
-    keep = range(min_frames, below)
+    keep = range(min_frames, MAX_KEPT)
     tag_fps = rule.tag_fps or fps
     bounds = np.searchsorted(lines["clip"], np.arange(len(frames) + 1)).tolist()
     rows_of_lines = list(zip(*(lines[name].tolist() for name in ("number", "start", "end", "state")), strict=True))
     columns: list[tuple[int, int, int, int, int, int]] = []
     flat: list[int] = []
-    for clip, count in enumerate(frames.tolist()):
-        if count not in keep:
+    for clip, total in enumerate(frames.tolist()):
+        if total not in keep:
             continue
         low, high = bounds[clip], bounds[clip + 1]
-        for start, stop, number, rows in _clip_entries(rule, rows_of_lines[low:high], low, count, tag_fps, keep):
-            columns.append((clip, start, stop, len(flat), len(rows), number))
+        for a, b, line, rows in _clip_entries(rule, rows_of_lines[low:high], low, total, tag_fps, keep):
+            columns.append((clip, a, b, len(flat), len(rows), line))
             flat.extend(rows)
-    table = np.array(columns, dtype=np.int64).reshape(-1, 6)
-    clip_, start_, stop_, first_, count_, number_ = table.T
-    entries = EntryTable(clip_, start_, stop_, first_, count_, np.array(flat, dtype=np.int64), number_)
-    if rule.by_length:
-        entries = entries.take(np.argsort(entries.stop - entries.start, kind="stable"))
-    return entries
+    clips, start, stop, first, count, number = np.array(columns, dtype=np.int64).reshape(-1, 6).T
+    entries = EntryTable(clips, start, stop, first, count, np.array(flat, dtype=np.int64), number)
+    return entries.take(np.argsort(entries.stop - entries.start, kind="stable")) if rule.by_length else entries

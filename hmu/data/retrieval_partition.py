@@ -42,7 +42,7 @@ def refine_by_retrieval(
         if name not in total:
             raise DataError(f"retrieval record of '{name}', which is not on the forget side of '{partition.concept}'")
         total[name] += 1
-        counting[name] += any(names(str(found["description"])) for found in record["retrieval"])
+        counting[name] += any(names(str(match["description"])) for match in record["retrieval"])
     forget = tuple(clip for clip in partition.forget if counting[clip] >= least)
     moved = tuple(clip for clip in partition.forget if counting[clip] < least)
     if not forget:
@@ -53,8 +53,8 @@ def refine_by_retrieval(
         )
     reasons = dict(partition.reasons)
     for clip in partition.forget:
-        seen = f"{counting[clip]} of {total[clip]} motions look like it"
-        verdict = seen if clip in forget else f"kept: only {seen}, {least} needed"
+        share = f"{counting[clip]} of {total[clip]} motions look like it"
+        verdict = share if clip in forget else f"kept: only {share}, {least} needed"
         reasons[clip] = f"{reasons.get(clip, 'keyword')}; {verdict}"
     rule = f"{partition.rule}; retrieval: at least {least}"
     return replace(partition, forget=forget, retain=partition.retain + moved, reasons=reasons, rule=rule)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hmu.checkpoints.arrays import load_array
 from hmu.data.files import LARGEST
+from hmu.data.packed import Pack
 from hmu.data.reading import GOOD, MAX_KEPT
 from hmu.errors import ConfigError, DataError, shown
 
@@ -37,10 +38,10 @@ def few(ids: Sequence[str], most: int = SHOWN) -> str:
 
 def by_kind(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     """From the reason of every id to the ids of every reason."""
-    found: dict[str, list[str]] = {}
+    kinds: dict[str, list[str]] = {}
     for clip, kind in reasons.items():
-        found.setdefault(kind, []).append(clip)
-    return found
+        kinds.setdefault(kind, []).append(clip)
+    return kinds
 
 
 def check_limits(name: str, min_frames: int, max_frames: int, unit_length: int, longest: int | None) -> None:
@@ -76,32 +77,25 @@ def check_shape(name: str, splits: Sequence[str], fps: float, features: int) -> 
         )
 
 
-def unused(
-    ids: Sequence[str],
-    frames: NDArray[np.int64],
-    lines: NDArray[np.void],
-    used: NDArray[np.int64],
-    min_frames: int,
-) -> dict[str, list[str]]:
+def unused(pack: Pack, used: NDArray[np.int64], min_frames: int) -> dict[str, list[str]]:
     """Sound clips of which no entry is ever made, by kind; those without a usable caption are listed elsewhere.
 
     Args:
-        ids, frames: of all clips; lines: their line table.
-        used: numbers of the clips that have an entry.
+        pack: all clips.
+        used: numbers of those that have an entry ``(used,)``.
         min_frames: the shortest entry.
     """
-    captioned = set(lines["clip"][lines["state"] == GOOD].tolist())
-    found: dict[str, list[str]] = {}
+    captioned = set(pack.lines["clip"][pack.lines["state"] == GOOD].tolist())
+    reasons: dict[str, str] = {}
     for number in sorted(captioned - set(used.tolist())):
-        length = int(frames[number])
+        length = int(pack.offsets[number + 1] - pack.offsets[number])
         if length < min_frames:
-            kind = f"shorter than {min_frames} frames"
+            reasons[pack.ids[number]] = f"shorter than {min_frames} frames"
         elif length >= MAX_KEPT:
-            kind = f"{MAX_KEPT} frames or longer"
+            reasons[pack.ids[number]] = f"{MAX_KEPT} frames or longer"
         else:
-            kind = f"no caption for {min_frames} to {MAX_KEPT - 1} frames in one piece"
-        found.setdefault(kind, []).append(ids[number])
-    return found
+            reasons[pack.ids[number]] = f"no caption for {min_frames} to {MAX_KEPT - 1} frames in one piece"
+    return by_kind(reasons)
 
 
 def read_statistic(path: Path, features: int, *, divides: bool) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
+from hmu.data.clips import MotionClips
 from hmu.data.concepts import PROMPTS, Concept
-from hmu.data.dataset import MotionClips
 from hmu.errors import DataError
 from hmu.evaluation.prompts import prompts_for
 from hmu.motion.representation import Representation

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hmu.backbones.base import MotionBackbone, Target
-from hmu.data.dataset import MotionClips
+from hmu.data.clips import MotionClips
 from hmu.errors import ConfigError
 from hmu.methods.base import Side
 from hmu.progress import phase

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, StackDataset
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.safe import first_nonfinite
-from hmu.data.dataset import MotionClips
+from hmu.data.clips import MotionClips
 from hmu.errors import ConfigError
 from hmu.methods.base import Side, TrainedMethod
 from hmu.methods.edit import Edit, weights_of

@@ -11,7 +11,8 @@ from hmu.backbones.trainable import Trainable
 from hmu.build import built_class, instantiate
 from hmu.checkpoints.safe import refuse_nonfinite
 from hmu.console import near
-from hmu.data.divide import Partition, partition_by_concept
+from hmu.data.divide import partition_by_concept
+from hmu.data.partition import Partition
 from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.overrides import split
 from hmu.run import RunRecord

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
-from hmu.data.divide import Partition, listed_sides, partition_by_concept, partition_from_files
+from hmu.data.divide import listed_sides, partition_by_concept, partition_from_files
+from hmu.data.partition import Partition
 from hmu.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)

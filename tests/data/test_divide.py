@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hmu.data.concepts import Concept
-from hmu.data.divide import Partition, partition_by_concept, partition_from_files, published_lists
+from hmu.data.divide import partition_by_concept, partition_from_files, published_lists
+from hmu.data.partition import Partition
 from hmu.data.published_split import keyword_split
 from hmu.errors import DataError
 from tests.parity.splits import retrieval_split

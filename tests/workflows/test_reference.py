@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.salad import build
 from hmu.data.dataset import DatasetSource
-from hmu.data.divide import Partition
+from hmu.data.partition import Partition
 from hmu.errors import CheckpointError, ConfigError
 from hmu.evaluation.results import Results
 from hmu.methods.edit import fingerprint
