@@ -112,7 +112,7 @@ class MotionClips:
         return tuple(self.caption(index, k) for k in range(int(self.table.count[index])))
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> MotionClips:
-        """The entries ``indices`` in that order, sharing the pack."""
+        """The entries ``indices`` ``(n,)`` in that order, sharing the pack."""
         rows = np.asarray(indices, dtype=np.int64)
         return MotionClips(self.pack, self.table.take(rows), self.unit_length, self.max_frames, self.exact_tokens)
 
@@ -127,7 +127,7 @@ class MotionClips:
         """Gather entries into one batch in real units, zero beyond each length, padded to the longest among them.
 
         Args:
-            indices: which entries.
+            indices: which entries ``(batch,)``.
             caption: ``first``, ``random`` (uniform), or a number taken modulo an entry's captions.
             crop: ``floor``: from the first frame, as many whole units as fit (at most ``max_frames``);
                 ``random``: the published augmentation: with probability 1/3 one unit less, at a random start;

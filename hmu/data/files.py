@@ -78,7 +78,7 @@ def read_text(path: Path) -> bytes | str:
 
 
 def read_clip(clip: str, motion: Path, text: Path, features: int) -> tuple[NDArray[np.float32], bytes] | list[str]:
-    """Motion and captions of a clip, or everything that is wrong with it."""
+    """Motion ``(frames, features)`` and captions of a clip, or everything that is wrong with it."""
     if problem := id_problem(clip):
         return [problem]
     frames, lines = read_motion(existing(motion), features), read_text(existing(text))

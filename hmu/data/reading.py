@@ -84,7 +84,7 @@ def parse_line(line: str, exact_tokens: bool = False) -> Caption:
 
 
 def line_table(texts: Sequence[bytes]) -> NDArray[np.void]:
-    """Where each clip's caption lines lie in the concatenated ``texts``, with their tags; dtype :data:`LINE`."""
+    """Where each caption line lies in the concatenated ``texts``, with its tags ``(lines,)``, dtype :data:`LINE`."""
     rows: list[tuple[int, int, int, int, float, float, int]] = []
     offset = 0
     for clip, text in enumerate(texts):
@@ -140,7 +140,7 @@ class EntryTable:
         return len(self.clip)
 
     def take(self, rows: NDArray[np.int64]) -> EntryTable:
-        """The entries ``rows``, in that order (their lines stay shared)."""
+        """The entries ``rows`` ``(n,)``, in that order (their lines stay shared)."""
         own = {name: column[rows] for name, column in vars(self).items() if name != "lines"}
         return EntryTable(**own, lines=self.lines)
 

@@ -8,7 +8,7 @@ commas, a byte-order mark; End Sites, which are no joints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -85,8 +85,7 @@ class Bvh:
         """World positions of all joints when nothing is turned, from the OFFSETs alone, file units ``(J, 3)``."""
         still = np.zeros((1, len(self.names), 4))
         still[..., 0] = 1.0
-        pose: Array = forward_kinematics(still, self.offsets[None], self.parents)[0]
-        return pose
+        return local_to_world(still, self.offsets[None], self.parents)[1][0]
 
     def joints(self, fps: Fraction | float | None = None) -> Array:
         """World positions of all joints in file units, ``(frames, J, 3)``.
@@ -98,18 +97,17 @@ class Bvh:
         if fps is not None:
             rotations = resample_rotations(rotations, self.fps, fps)
             positions = resample_positions(positions, self.fps, fps)
-        return forward_kinematics(rotations, positions, self.parents)
+        return local_to_world(rotations, positions, self.parents)[1]
 
 
-def forward_kinematics(rotations: ArrayLike, positions: ArrayLike, parents: tuple[int, ...]) -> Array:
-    """World positions ``(frames, J, 3)`` of local rotations ``(frames, J, 4)`` and positions; parents come first."""
-    local_turn, local = np.asarray(rotations, dtype=np.float64), np.asarray(positions, dtype=np.float64)
-    turn, world = local_turn.copy(), local.copy()
+def local_to_world(rotations: ArrayLike, positions: ArrayLike, parents: Sequence[int]) -> tuple[Array, Array]:
+    """World rotations ``(frames, J, 4)`` and positions ``(frames, J, 3)`` of local ones; parents come first."""
+    turn, world = np.array(rotations, dtype=np.float64), np.array(positions, dtype=np.float64)
     for joint, parent in enumerate(parents):
         if parent >= 0:
-            turn[:, joint] = quat_multiply(turn[:, parent], local_turn[:, joint])
-            world[:, joint] = world[:, parent] + quat_rotate(turn[:, parent], local[:, joint])
-    return world
+            turn[:, joint] = quat_multiply(turn[:, parent], turn[:, joint])
+            world[:, joint] = world[:, parent] + quat_rotate(turn[:, parent], world[:, joint])
+    return turn, world
 
 
 def parse_bvh(content: str | bytes, name: str = "<text>", fps: Fraction | float | None = None) -> Bvh:
@@ -173,17 +171,17 @@ def _assemble(hierarchy: Hierarchy, motion: Iterator[str], fps: Fraction | float
     )
 
 
-def _frames(found: int, said: int, width: int) -> tuple[int, tuple[str, ...]]:
-    """How many frames ``found`` numbers are, and what to say where the file says another number.
+def _frames(count: int, said: int, width: int) -> tuple[int, tuple[str, ...]]:
+    """How many frames ``count`` numbers are, and what to note where the file says another number.
 
     Some exporters (Rokoko Studio for Mixamo skeletons) count one frame too few; what is there in whole frames is read.
     """
-    if found > said * width and width and found % width == 0:
-        return found // width, ("more frames than 'Frames:' says, all of them read",)
-    if found != said * width:
+    if count > said * width and width and count % width == 0:
+        return count // width, ("more frames than 'Frames:' says, all of them read",)
+    if count != said * width:
         raise DataError(
-            f"MOTION holds {found} numbers, expected {said} frames x {width} channels = {said * width}"
-            + (" (cut off?)" if found < said * width else "")
+            f"MOTION holds {count} numbers, expected {said} frames x {width} channels = {said * width}"
+            + (" (cut off?)" if count < said * width else "")
         )
     return said, ()
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hmu.documents import write_text
 from hmu.errors import DataError
-from hmu.motion.bvh import Bvh, forward_kinematics
+from hmu.motion.bvh import Bvh, local_to_world
 from hmu.motion.rotations import normalise, quat_conjugate, quat_multiply, quat_rotate, quat_to_matrix
 from hmu.motion.skeleton import Skeleton
 
@@ -45,7 +45,7 @@ def fit_rotations(
     be, several bones by the mean of their rotation vectors (Holden's Jacobian-free inverse kinematics).
 
     Args:
-        joints: wanted world positions ``(frames, J, 3)``, parents before children.
+        joints: world positions to follow ``(frames, J, 3)``, parents before children.
         parents: parent of each joint, -1 for the root.
         offsets: bone of each joint in its parent's frame ``(J, 3)``; the root's is not used.
         root: world position of the root ``(frames, 3)``; None = that of ``joints``.
@@ -54,11 +54,11 @@ def fit_rotations(
     Returns:
         quaternions ``(frames, J, 4)``.
     """
-    wanted = np.asarray(joints, dtype=np.float64)
-    rotations = np.zeros((*wanted.shape[:2], 4))
+    target = np.asarray(joints, dtype=np.float64)
+    rotations = np.zeros((*target.shape[:2], 4))
     rotations[..., 0] = 1.0
-    local = np.repeat(np.asarray(offsets, dtype=np.float64)[None], len(wanted), axis=0)
-    local[:, 0] = wanted[:, 0] if root is None else np.asarray(root, dtype=np.float64)
+    local = np.repeat(np.asarray(offsets, dtype=np.float64)[None], len(target), axis=0)
+    local[:, 0] = target[:, 0] if root is None else np.asarray(root, dtype=np.float64)
     children = [[c for c, parent in enumerate(parents) if parent == joint] for joint in range(len(parents))]
     for _ in range(iterations):
         turn, world = local_to_world(rotations, local, parents)
@@ -70,24 +70,15 @@ def fit_rotations(
             if below:
                 now = quat_rotate(turn[:, joint, None], local[:, below])
                 rotations[:, joint] = quat_multiply(
-                    rotations[:, joint], _towards(now, wanted[:, below] - world[:, joint, None], turn[:, joint])
+                    rotations[:, joint], _towards(now, target[:, below] - world[:, joint, None], turn[:, joint])
                 )
                 turn[:, joint] = quat_multiply(turn[:, parent], rotations[:, joint]) if parent >= 0 else rotations[:, 0]
     return rotations
 
 
-def local_to_world(rotations: Array, local: Array, parents: Sequence[int]) -> tuple[Array, Array]:
-    """World rotations ``(frames, J, 4)`` and positions ``(frames, J, 3)``; parents come first."""
-    turn = rotations.copy()
-    for joint, parent in enumerate(parents):
-        if parent >= 0:
-            turn[:, joint] = quat_multiply(turn[:, parent], rotations[:, joint])
-    return turn, forward_kinematics(rotations, local, tuple(parents))
-
-
-def _towards(now: Array, wanted: Array, turn: Array) -> Array:
-    """Rotation in the joint's own frame ``(frames, 4)`` that takes bones ``now`` to ``wanted`` ``(frames, n, 3)``."""
-    a, b = (v / (np.linalg.norm(v, axis=-1, keepdims=True) + _TINY) for v in (now, wanted))
+def _towards(now: Array, target: Array, turn: Array) -> Array:
+    """Rotation in the joint's own frame ``(frames, 4)`` that takes bones ``now`` to ``target`` ``(frames, n, 3)``."""
+    a, b = (v / (np.linalg.norm(v, axis=-1, keepdims=True) + _TINY) for v in (now, target))
     axis = np.cross(a, b)
     angle = np.arctan2(np.linalg.norm(axis, axis=-1), np.sum(a * b, axis=-1))
     axis = quat_rotate(quat_conjugate(turn)[:, None], normalise(axis))
@@ -108,22 +99,22 @@ def joints_to_bvh(joints: ArrayLike, skeleton: Skeleton, fps: float, positions: 
     Raises:
         DataError: for another number of joints, NaN, or an unknown ``positions``.
     """
-    wanted = np.asarray(joints, dtype=np.float64)
-    if wanted.ndim != 3 or wanted.shape[1:] != (skeleton.joints, 3) or not len(wanted):
-        raise DataError(f"joints of shape {wanted.shape}: expected (frames, {skeleton.joints}, 3) with frames > 0")
-    if not np.isfinite(wanted).all() or positions not in ("all", "root"):
+    world = np.asarray(joints, dtype=np.float64)
+    if world.ndim != 3 or world.shape[1:] != (skeleton.joints, 3) or not len(world):
+        raise DataError(f"joints of shape {world.shape}: expected (frames, {skeleton.joints}, 3) with frames > 0")
+    if not np.isfinite(world).all() or positions not in ("all", "root"):
         raise DataError(f"joints must be finite and positions all or root, not '{positions}'")
     order = _depth_first(skeleton.parents)
     parents = tuple(-1 if skeleton.parents[j] < 0 else order.index(skeleton.parents[j]) for j in order)
-    wanted = wanted[:, order]
-    bones = wanted - np.where(np.array(parents)[:, None] < 0, wanted, wanted[:, np.maximum(parents, 0)])
+    world = world[:, order]
+    bones = world - np.where(np.array(parents)[:, None] < 0, world, world[:, np.maximum(parents, 0)])
     offsets = _rest_bones(bones, parents, skeleton.raw_axes[order])
-    rotations = fit_rotations(wanted, parents, offsets, iterations=20)
-    turn, _ = local_to_world(rotations, np.zeros_like(wanted), parents)
+    rotations = fit_rotations(world, parents, offsets, iterations=20)
+    turn, _ = local_to_world(rotations, np.zeros_like(world), parents)
     angles = np.rad2deg(matrix_to_euler_zyx(quat_to_matrix(rotations)))
     above = turn[:, np.maximum(parents, 0)]
     moved = quat_rotate(quat_conjugate(above), bones)
-    moved[:, 0] = wanted[:, 0]
+    moved[:, 0] = world[:, 0]
     everywhere = positions == "all"
     free = [everywhere or parent < 0 for parent in parents]
     columns = [x for j, moves in enumerate(free) for x in ([moved[:, j]] if moves else []) + [angles[:, j]]]
@@ -161,7 +152,7 @@ def format_bvh(bvh: Bvh) -> str:
     lines, depth, stack = ["HIERARCHY"], 0, list[int]()
     for joint, parent in enumerate(bvh.parents):
         while stack and stack[-1] != parent:
-            depth = _close(lines, depth, leaf=_is_leaf(bvh, stack.pop()))
+            depth = _close(lines, depth, leaf=stack.pop() not in bvh.parents)
         tab = "\t" * depth
         lines += [f"{tab}{'ROOT' if parent < 0 else 'JOINT'} {bvh.names[joint]}", f"{tab}{{"]
         depth += 1
@@ -170,14 +161,10 @@ def format_bvh(bvh: Bvh) -> str:
         lines.append("\t" * depth + f"CHANNELS {len(bvh.channels[joint])} {written}")
         stack.append(joint)
     while stack:
-        depth = _close(lines, depth, leaf=_is_leaf(bvh, stack.pop()))
+        depth = _close(lines, depth, leaf=stack.pop() not in bvh.parents)
     lines += ["MOTION", f"Frames: {len(bvh.values)}", f"Frame Time: {float(1 / bvh.fps):.6f}"]
     lines += [" ".join(f"{v:.6f}" for v in row) for row in bvh.values]
     return "\n".join(lines) + "\n"
-
-
-def _is_leaf(bvh: Bvh, joint: int) -> bool:
-    return joint not in bvh.parents
 
 
 def _close(lines: list[str], depth: int, *, leaf: bool) -> int:

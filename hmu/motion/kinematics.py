@@ -57,7 +57,7 @@ def as_arrays(joints: Any, lengths: Any = None) -> tuple[Array, NDArray[np.int64
 
 
 def extended(values: Array, lengths: Ints, reach: int) -> Array:
-    """``values`` with ``reach`` more frames at both ends of axis 1, each clip continued by point reflection.
+    """``values`` ``(batch, frames, ...)`` with ``reach`` more frames at both ends, clips continued by point reflection.
 
     A clip that ends in full swing keeps its speed up to its last frame, which repeating the end value would halve.
     """
@@ -67,15 +67,14 @@ def extended(values: Array, lengths: Ints, reach: int) -> Array:
         np.where(position < 0, -position, np.where(position > last, 2 * last - position, position)), 0, last
     )
     pivot = np.where(position < 0, 0, last) + np.zeros_like(source)
-    outside = (position < 0) | (position > last)
     out = _frames(values, source)
-    clip, frame = np.nonzero(outside)
+    clip, frame = np.nonzero((position < 0) | (position > last))
     out[clip, frame] = 2 * values[clip, pivot[clip, frame]] - out[clip, frame]
     return out
 
 
 def hold(values: Array, lengths: Ints) -> Array:
-    """``values`` whose padding repeats each clip's last true frame."""
+    """``values`` ``(batch, frames, ...)`` whose padding repeats each clip's last true frame."""
     return _frames(values, np.minimum(np.arange(values.shape[1])[None, :], lengths[:, None] - 1))
 
 
@@ -85,7 +84,7 @@ def _frames(values: Array, index: Ints) -> Array:
 
 
 def velocity(values: Array, lengths: Ints, fps: float) -> Array:
-    """Central difference along axis 1, per second; one-sided at both ends of each clip."""
+    """Central difference over frames, per second, ``(batch, frames, ...)``; one-sided at both ends of each clip."""
     wide = extended(values, lengths, 1)
     return hold((wide[:, 2:] - wide[:, :-2]) * (fps / 2.0), lengths)
 

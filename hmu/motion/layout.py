@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hmu.errors import DataError
 
@@ -11,7 +12,7 @@ from hmu.errors import DataError
 class FeatureLayout:
     """Where each quantity sits in a feature row of a skeleton with ``joints`` joints (Guo et al., CVPR 2022).
 
-    A row has ``12 * joints - 1`` columns: 263 for 22 joints, 251 for 21. All properties are plain slices, so that
+    A row has ``12 * joints - 1`` columns: 263 for 22 joints, 251 for 21. All are plain slices, so that
     ``features[..., layout.root_height]`` works on numpy arrays and torch tensors alike.
     """
 
@@ -29,25 +30,10 @@ class FeatureLayout:
         """Number of columns."""
         return 12 * self.joints - 1
 
-    @property
-    def root_yaw(self) -> slice:
-        """Half of the yaw step t -> t+1, radians (1 column)."""
-        return slice(0, 1)
-
-    @property
-    def root_velocity(self) -> slice:
-        """Root displacement t -> t+1 along x, z in the facing frame of t+1 (2 columns)."""
-        return slice(1, 3)
-
-    @property
-    def root_height(self) -> slice:
-        """Height of the root above the ground (1 column)."""
-        return slice(3, 4)
-
-    @property
-    def root(self) -> slice:
-        """The four root columns together."""
-        return slice(0, 4)
+    root_yaw: ClassVar[slice] = slice(0, 1)  #: half of the yaw step t -> t+1, radians
+    root_velocity: ClassVar[slice] = slice(1, 3)  #: root displacement t -> t+1 along x, z in the facing frame of t+1
+    root_height: ClassVar[slice] = slice(3, 4)  #: height of the root above the ground
+    root: ClassVar[slice] = slice(0, 4)  #: these four columns together
 
     @property
     def positions(self) -> slice:
@@ -57,14 +43,12 @@ class FeatureLayout:
     @property
     def rotations(self) -> slice:
         """Local 6D rotation of the bone ending at joints 1..: ``(joints - 1) * 6`` columns."""
-        start = self.positions.stop
-        return slice(start, start + 6 * (self.joints - 1))
+        return slice(self.positions.stop, self.positions.stop + 6 * (self.joints - 1))
 
     @property
     def velocities(self) -> slice:
         """Displacement t -> t+1 of joints 0.. in the facing frame of t: ``joints * 3`` columns."""
-        start = self.rotations.stop
-        return slice(start, start + 3 * self.joints)
+        return slice(self.rotations.stop, self.rotations.stop + 3 * self.joints)
 
     @property
     def contacts(self) -> slice:

@@ -59,33 +59,32 @@ class JointMapping:
 
     def missing(self, names: Sequence[str]) -> tuple[str, ...]:
         """Source joints that a file with joints ``names`` lacks, whatever prefix its names carry."""
-        return tuple(name for name in self.sources if name not in self._found(names))
+        return tuple(name for name in self.sources if name not in self._positions(names))
 
-    def _found(self, names: Sequence[str]) -> dict[str, int]:
+    def _positions(self, names: Sequence[str]) -> dict[str, int]:
         """Position of the source joints in ``names``: as written, or behind the prefix that serves most of them.
 
         Raises:
             DataError: if two prefixes serve all of them (two people in one file).
         """
         places: dict[str, dict[str, int]] = {}
-        wanted = set(self.sources)
+        sources = set(self.sources)
         for position, name in enumerate(names):
-            for source in wanted:
+            for source in sources:
                 if name.endswith(source):
                     places.setdefault(name[: len(name) - len(source)], {})[source] = position
-        whole = [prefix for prefix, found in places.items() if len(found) == len(wanted)]
+        whole = [prefix for prefix, served in places.items() if len(served) == len(sources)]
         if len(whole) > 1 and "" not in whole:
             raise DataError(f"holds {len(whole)} people ({shown(', '.join(whole))}): leave one in the file")
         # namespaces may differ from joint to joint (a prop's, a hand's): those are looked through as well
         plain = {name.rpartition(":")[2]: position for position, name in enumerate(names)}
         best = "" if "" in whole else max(places, key=lambda prefix: (len(places[prefix]), prefix == ""), default="")
-        return {**{k: v for k, v in plain.items() if k in wanted}, **places.get("", {}), **places.get(best, {})}
+        return {**{k: v for k, v in plain.items() if k in sources}, **places.get("", {}), **places.get(best, {})}
 
     def weights(self, names: Sequence[str]) -> Array:
         """Matrix ``(22, source joints)``; DataError naming the joints that the file lacks."""
-        found = self._found(names)
-        missing = [name for name in self.sources if name not in found]
-        if missing:
+        positions = self._positions(names)
+        if missing := self.missing(names):
             few = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
             raise DataError(
                 f"no joint {shown(few, 100)} for mapping '{shown(self.name)}' "
@@ -95,19 +94,11 @@ class JointMapping:
         for row, target in enumerate(T2M.joint_names):
             source = self.joints[target]
             for name, weight in ({source: 1.0} if isinstance(source, str) else source).items():
-                matrix[row, found[name]] += weight
+                matrix[row, positions[name]] += weight
         return matrix
 
     def apply(self, clip: Bvh, fps: Fraction | float = 20) -> Array:
-        """The 22 joints of a clip: metres, y up, lowest joint at 0, starting at the origin and facing +z.
-
-        Args:
-            clip: a BVH file.
-            fps: rate of the result.
-
-        Returns:
-            ``(floor((T - 1) * fps / source fps) + 1, 22, 3)`` float64.
-        """
+        """Joints ``(frames, 22, 3)`` of a clip at ``fps``: metres, y up, on the floor, at the origin, facing +z."""
         return stand(self.weights(clip.names) @ clip.joints(fps), self.unit, self.up)
 
 

@@ -108,8 +108,10 @@ class SkeletonFeatures(Representation):
 
     def detect(self, rules: Iterable[str], motion: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """As there. Raises :class:`ConfigError` for an unknown rule or side."""
-        found = detectors.detect_each(rules, self.joints(motion), lengths.numpy()) if self.smpl_joints else {}
-        return {rule: torch.from_numpy(hits) for rule, hits in found.items()}
+        if not self.smpl_joints:
+            return {}
+        hits = detectors.detect_each(rules, self.joints(motion), lengths.numpy())
+        return {rule: torch.from_numpy(shown) for rule, shown in hits.items()}
 
 
 HUMANML3D = SkeletonFeatures("humanml3d", T2M)

@@ -56,7 +56,7 @@ def _before_jump(points: Array, fps: float, least: float, speed: float) -> int:
 
 
 def body_size(joints: Array) -> float:
-    """Length of the left leg and of the spine up to the head, in the unit of ``joints``; median over the frames."""
+    """Length of left leg and spine with the head, in the unit of ``joints`` ``(frames, 22, 3)``; median over frames."""
     bones = np.linalg.norm(np.diff(joints[:, _LEG_AND_SPINE], axis=1), axis=-1)
     return float(np.median(bones.sum(axis=1))) if len(joints) else 0.0
 

@@ -12,7 +12,7 @@ _TINY = 1e-10  # below this, |u||v| + u.v and u x v are rounding noise: the vect
 
 
 def normalise(vectors: ArrayLike, eps: float = 1e-12) -> Array:
-    """Unit vectors along the last axis; vectors shorter than ``eps`` become zero, never NaN."""
+    """Unit vectors along the last axis ``(..., n)``; vectors shorter than ``eps`` become zero, never NaN."""
     v = np.asarray(vectors, dtype=np.float64)
     length = np.linalg.norm(v, axis=-1, keepdims=True)
     return np.where(length > eps, v / np.where(length > eps, length, 1.0), 0.0)

@@ -100,7 +100,7 @@ class Track:
         self.hand[:, side] = hang + weight[:, None] * (split_reach(np.asarray(place, dtype=np.float64)) - hang)
 
     def end_state(self, hang: Array) -> State:
-        """The stance at the last frame."""
+        """The stance at the last frame, with resting hands ``(2, 3)``."""
         return State(self.foot[-1][:, [0, 2]].copy(), self.yaw[-1].copy(), hang)
 
 

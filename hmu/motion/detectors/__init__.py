@@ -24,17 +24,7 @@ from hmu.errors import ConfigError
 from hmu.motion.detectors._body import Body, Detector, Found
 from hmu.motion.kinematics import as_arrays
 
-__all__ = [
-    "Body",
-    "Detector",
-    "Found",
-    "check",
-    "detect",
-    "detect_all",
-    "detect_each",
-    "detector",
-    "names",
-]
+__all__ = ["Body", "Detector", "Found", "check", "detect", "detect_all", "detect_each", "detector", "names"]
 
 Bools = NDArray[np.bool_]
 _SIDES = ("left", "right", "both")
@@ -83,16 +73,11 @@ def detector(name: str, **thresholds: float) -> Detector:
 
 
 def detect(name: str, joints: Any, lengths: Any = None, fps: float = 20.0) -> Bools:
-    """Which clips contain the concept.
+    """Which clips contain the concept, bool ``(batch,)``.
 
     Args:
         name: a detector's name, or one with a side it can tell apart: ``kick_left``, ``wave_both``.
-        joints: ``(frames, 22, 3)`` or ``(batch, frames, 22, 3)``, metres, Y up; numpy or torch.
-        lengths: true frames per clip, ``(batch,)``; ``None`` = all.
-        fps: frames per second.
-
-    Returns:
-        bool ``(batch,)``.
+        joints, lengths, fps: as :func:`hmu.motion.kinematics.as_arrays` takes them.
 
     Raises:
         ConfigError: unknown name or side.
@@ -101,18 +86,18 @@ def detect(name: str, joints: Any, lengths: Any = None, fps: float = 20.0) -> Bo
     return detect_each([name], joints, lengths, fps)[name]
 
 
-def detect_each(wanted: Iterable[str], joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
-    """Several concepts at once, ``name -> bool (batch,)``; signals are computed once. Arguments as in ``detect``."""
-    rules = {name: _rule(name) for name in wanted}
-    found: dict[str, list[Bools]] = {name: [] for name in rules}
+def detect_each(concepts: Iterable[str], joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
+    """Several concepts at once, ``name -> bool (batch,)``; signals are computed once. Arguments: :func:`detect`."""
+    rules = {name: _rule(name) for name in concepts}
+    hits: dict[str, list[Bools]] = {name: [] for name in rules}
     for body in _bodies(joints, lengths, fps) if rules else ():
         for name, (rule, side) in rules.items():
-            seen = rule(body)
-            if side and side not in seen.sides:
-                sides = ", ".join(seen.sides) or "no sides"
+            found = rule(body)
+            if side and side not in found.sides:
+                sides = ", ".join(found.sides) or "no sides"
                 raise ConfigError(f"detector '{rule.name}' cannot tell '{side}': it tells {sides}")
-            found[name].append(seen.sides[side] if side else seen.any)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            hits[name].append(found.sides[side] if side else found.any)
+    return {name: np.concatenate(parts) for name, parts in hits.items()}
 
 
 def check(name: str) -> None:

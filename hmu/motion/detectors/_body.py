@@ -69,7 +69,7 @@ class Body:
 
     @cached_property
     def pelvis_heading(self) -> Array:
-        """As ``heading`` from the hips alone: a twist of the shoulders is no turn."""
+        """As ``heading`` ``(batch, frames)``, from the hips alone: a twist of the shoulders is no turn."""
         return self._facing(self.world[:, :, HIPS[0]] - self.world[:, :, HIPS[1]])
 
     def _facing(self, across: Array) -> Array:

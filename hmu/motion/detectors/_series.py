@@ -67,14 +67,14 @@ def within(condition: Bools, before: int, after: int) -> Bools:
 
 
 def extreme(values: Array, before: int, after: int, largest: bool) -> Array:
-    """Largest (or smallest) value of each window ``[t - before, t + after]``, edges cut off."""
+    """Largest (or smallest) value ``(batch, frames)`` of each window ``[t - before, t + after]``, edges cut off."""
     padded = np.pad(values, [(0, 0), (before, after)], mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, before + after + 1, axis=1)
     return np.asarray(windows.max(axis=-1) if largest else windows.min(axis=-1))
 
 
 def detrend(values: Array, half: int) -> Array:
-    """``values`` minus the mean of the window ``[t - half, t + half]`` (ends repeated)."""
+    """``values`` ``(batch, frames)`` minus the mean of the window ``[t - half, t + half]`` (ends repeated)."""
     padded = np.pad(values, [(0, 0), (half, half)], mode="edge")
     total = np.cumsum(np.pad(padded, [(0, 0), (1, 0)]), axis=1)
     width = 2 * half + 1
@@ -82,7 +82,7 @@ def detrend(values: Array, half: int) -> Array:
 
 
 def swing_flips(values: Array, gate: Bools, amplitude: float) -> Bools:
-    """Frames at which a gated series changes over between beyond ``+amplitude`` and beyond ``-amplitude``.
+    """Frames ``(batch, frames)`` where a gated series changes over between beyond ``+amplitude`` and ``-amplitude``.
 
     A Schmitt trigger: small wobbles around zero never count, so noise below ``amplitude`` makes no flips. The memory is
     cleared wherever ``gate`` is False.
