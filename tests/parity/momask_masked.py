@@ -219,7 +219,7 @@ LENGTH_ROWS: Table = {
     "logits": lambda case, model: model(case["text_emb"]),
     "probs": lambda case, model: model(case["text_emb"]).softmax(-1),
     "argmax": lambda case, model: model(case["text_emb"]).argmax(-1),
-    "loss": lambda case, model: model.loss(case["text_emb"], case["labels"]).mean(),
+    "loss": lambda case, model: F.cross_entropy(model(case["text_emb"]), case["labels"]),
 }
 
 

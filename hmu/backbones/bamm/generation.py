@@ -198,10 +198,10 @@ def renewed(lengths: Tensor, scores: Tensor, share: float) -> Tensor:
 
 
 def renewed_tied(lengths: Tensor, places: int, share: float) -> Tensor:
-    """The authors' choice, where all tokens of a clip have the score 0 and padding 1e5: whatever the sort does.
+    """As :func:`renewed` ``(batch, places)``, by the authors' scores: 0 for every token of a clip, 1e5 for padding.
 
-    It depends on how this machine sorts equal numbers: the first half of the tokens would be expected, and on CPUs with
-    vector instructions it is mostly the second.
+    What is chosen depends on how this machine sorts equal numbers: the first half of the tokens would be expected, and
+    on CPUs with vector instructions it is mostly the second.
     """
     scores = torch.where(length_mask(lengths, places), 0.0, 1e5)
     return scores.argsort(1).argsort(1) < (lengths * share).round().clamp(min=1)[:, None]

@@ -143,7 +143,7 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
         return torch.stack(logits, 2)
 
     def masked_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Cross-entropy of every token and END, averaged per clip and then over clips, under condition dropout.
+        """Cross-entropy of every token and END, per clip and then over clips, under condition dropout; scalars.
 
         (The authors' training of the residual transformer cannot run in their repository; here it is MoMask's.)
         """

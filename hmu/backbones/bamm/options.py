@@ -6,11 +6,21 @@ from dataclasses import dataclass
 
 from hmu.backbones.options import require
 from hmu.backbones.tokens.options import TransformerOptions
-from hmu.checkpoints.kinds import Real, Whole, check_fields
+from hmu.checkpoints.kinds import Choice, Kind, Real, Whole, check_fields
 
 BLOCKS = ("official", "t2mgpt")
-_RATES = ("condition_chance", "condition_rate", "random_rate")
 RANKINGS = ("confidence", "random", "tied")
+_SHARE, _HEAT = Real(0, 1), Real(0, 1e6)
+_MASKED: dict[str, Kind] = {
+    "blocks": Choice(BLOCKS),
+    "max_tokens": Whole(1, 1_000_000),
+    **dict.fromkeys(("condition_chance", "condition_rate", "random_rate"), _SHARE),
+}
+_SAMPLING: dict[str, Kind] = {
+    "ranking": Choice(RANKINGS),
+    **dict.fromkeys(("refine_share", "residual_thres"), _SHARE),
+    **dict.fromkeys(("temperature", "residual_temperature"), _HEAT),
+}
 
 
 @dataclass(frozen=True)
@@ -36,10 +46,9 @@ class BidirectionalOptions(TransformerOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, "backbone.masked", {"max_tokens": Whole(1, 1_000_000)} | dict.fromkeys(_RATES, Real(0, 1)))
-        require(self.blocks in BLOCKS, f"backbone.masked.blocks={self.blocks}: expected one of {', '.join(BLOCKS)}")
+        check_fields(self, "backbone.masked", _MASKED)
         require(
-            1 <= self.max_tokens < self.positions,
+            self.max_tokens < self.positions,
             f"backbone.masked.max_tokens={self.max_tokens}: expected 1 to {self.positions - 1} (positions - 1)",
         )
 
@@ -70,14 +79,4 @@ class SamplingOptions:
     residual_layers: int | None = None
 
     def __post_init__(self) -> None:
-        known = ", ".join(RANKINGS)
-        require(self.ranking in RANKINGS, f"backbone.sampling.ranking={self.ranking}: expected one of {known}")
-        require(
-            0 <= self.refine_share <= 1,
-            f"backbone.sampling.refine_share={self.refine_share}: expected a share between 0 and 1",
-        )
-        require(
-            min(self.temperature, self.residual_temperature) >= 0,
-            "backbone.sampling: temperatures must not be negative",
-        )
-        require(0 <= self.residual_thres < 1, "backbone.sampling.residual_thres must lie in [0, 1)")
+        check_fields(self, "backbone.sampling", _SAMPLING)

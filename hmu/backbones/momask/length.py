@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hmu.backbones.draws import Draws, gumbel
 from hmu.backbones.momask.options import LengthOptions
@@ -31,10 +30,6 @@ class LengthEstimator(nn.Module):
     def forward(self, text: Tensor) -> Tensor:
         """Logits ``(batch, classes)`` of text vectors ``(batch, text width)``."""
         return self.output(text)
-
-    def loss(self, text: Tensor, tokens: Tensor) -> Tensor:
-        """Cross-entropy per clip ``(batch,)`` against true numbers of tokens."""
-        return F.cross_entropy(self(text), tokens, reduction="none")
 
     @torch.no_grad()
     def draw(

@@ -105,7 +105,7 @@ class MoMask(TokenGenerator[MaskedTransformer]):
         return torch.stack(logits, 2)
 
     def masked_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Cross-entropy over all masked positions of the batch, under condition dropout."""
+        """Cross-entropy over all masked positions of the batch, under condition dropout; scalars."""
         ids, valid = self.token_ids(self.encode_target(batch))
         draws, text = Draws(generator), self.vectors(batch.texts)
         _, inputs, asked = mask_tokens(self.masked, ids[..., 0], valid, draws, self.variant)
@@ -113,7 +113,7 @@ class MoMask(TokenGenerator[MaskedTransformer]):
         return token_terms(logits, asked)
 
     def length_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Cross-entropy of the number of tokens, and how many frames the most likely one is off."""
+        """Cross-entropy of the number of tokens, and how many frames the most likely one is off; scalars."""
         text, tokens = self.vectors(batch.texts).detach(), batch.lengths // self.unit_length
         logits = self.need_length()(text)
         error = (logits.detach().argmax(1) - tokens).abs().float().mean() * self.unit_length

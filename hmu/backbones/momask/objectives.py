@@ -45,13 +45,13 @@ class MaskDraws:
 
     @classmethod
     def draw(cls, shape: tuple[int, int], codes: int, like: Tensor, draws: Draws) -> MaskDraws:
-        """Fresh numbers."""
+        """Fresh numbers of ``shape`` (batch, tokens), on ``like``'s device."""
         random, mask = draws.uniform(shape, like) < RANDOM_SHARE, draws.uniform(shape, like) < MASK_SHARE
         return cls(random, draws.integers(codes, shape, like.device), mask)
 
 
 def masked_inputs(net: MaskedTransformer, ids: Tensor, valid: Tensor, chosen: Tensor, draws: MaskDraws) -> Tensor:
-    """The ids that the transformer sees: of the chosen 10 % are random, 88 % of the rest the mask, the rest true."""
+    """The ids ``(batch, tokens)`` that the transformer sees: 10 % of the chosen are random, 88 % of the rest masked."""
     ids = torch.where(valid, ids, net.pad_id)
     random = chosen & draws.random
     ids = torch.where(random, draws.ids, ids)

@@ -14,6 +14,8 @@ _SAMPLING: dict[str, Kind] = {
     "steps": Whole(1, 100_000),
     "guidance": Real(-1000, 1000),
     "residual_guidance": Real(-1000, 1000),
+    **dict.fromkeys(("temperature", "residual_temperature"), Real(0, 1e6)),
+    **dict.fromkeys(("thres", "residual_thres"), _SHARE),
 }
 
 
@@ -62,14 +64,6 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         check_fields(self, "backbone.sampling", _SAMPLING)
-        require(
-            min(self.temperature, self.residual_temperature) >= 0,
-            "backbone.sampling: temperatures must not be negative",
-        )
-        require(
-            0 <= self.thres < 1 and 0 <= self.residual_thres < 1,
-            "backbone.sampling: thres and residual_thres must lie in [0, 1)",
-        )
 
 
 #: the published length estimator

@@ -18,7 +18,7 @@ Observer = Callable[[int, Tensor, Tensor], None]
 
 
 def masked_shares(steps: int, device: torch.device) -> Tensor:
-    """Share of positions that is masked at each step: a quarter of a cosine, in single precision as published."""
+    """Share of positions masked at each step ``(steps,)``: a quarter of a cosine, in single precision as published."""
     return torch.cos(torch.linspace(0, 1, steps, device=device) * math.pi * 0.5)
 
 

@@ -215,14 +215,14 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         return terms
 
     def rvq_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Reconstruction, positions and commitment over real frames (``upstream``: padding is read and counted)."""
+        """Reconstruction, positions and commitment over real frames (``upstream``: padding counts); scalars."""
         motion, lengths = self.crop(batch)
         read = lengths if self.variant == "default" else None
         output = self.rvq(motion, read, Draws(generator))
         return rvq_terms(output, motion, self.rvq.options, FeatureLayout.of(self.features).positions, read)
 
     def residual_loss(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Cross-entropy of one drawn layer per clip over its real positions, under condition dropout."""
+        """Cross-entropy of one drawn layer per clip over its real positions, under condition dropout; scalars."""
         ids, valid = self.token_ids(self.encode_target(batch))
         draws, text = Draws(generator), self.vectors(batch.texts).detach()
         known, asked = self.hide_layers(ids, valid, draws)

@@ -168,12 +168,12 @@ def key_mask(valid: Tensor | None, prefix: int) -> Tensor | None:
 
 
 def repeat_rows(x: Tensor, rows: int) -> Tensor:
-    """``x`` repeated along the batch until it has ``rows`` rows (guidance branches are blocks of the batch)."""
+    """``x`` ``(batch, …)`` repeated until it has ``rows`` rows (guidance branches are blocks of the batch)."""
     return x if len(x) == rows else x.repeat(rows // len(x), *(1 for _ in x.shape[1:]))
 
 
 def guidance_branches(text: Tensor, scale: float) -> Tensor:
-    """Text vectors of one forward pass: ``text`` (scale 1), zeros (scale 0), or both, the zeros first."""
+    """Text vectors ``(rows, width)`` of a forward pass: ``text`` (scale 1), zeros (scale 0), or both, zeros first."""
     if scale == 1:
         return text
     empty = torch.zeros_like(text)
@@ -181,7 +181,7 @@ def guidance_branches(text: Tensor, scale: float) -> Tensor:
 
 
 def combine_branches(x: Tensor, rows: int, scale: float) -> Tensor:
-    """``u + scale (c - u)`` of the branches that :func:`guidance_branches` made (Ho & Salimans 2022)."""
+    """``u + scale (c - u)`` ``(rows, …)`` of the branches of :func:`guidance_branches` (Ho & Salimans 2022)."""
     if len(x) == rows:
         return x
     unconditional, conditional = x.chunk(2)
@@ -203,7 +203,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def to_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names to the authors': the three projections become ``in_proj_weight`` and ``in_proj_bias``."""
+    """Our names to the authors': three projections become ``in_proj_weight`` ``(3 width, width)`` and its bias."""
     result: dict[str, Tensor] = {}
     for name, value in state.items():
         stem, _, leaf = name.rpartition(".")
@@ -216,7 +216,7 @@ def to_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' names to ours, the inverse of :func:`to_authors`."""
+    """The authors' names to ours, the inverse of :func:`to_authors`; tensors of any shape."""
     result: dict[str, Tensor] = {}
     for name, value in state.items():
         parent, _, leaf = name.rpartition(".in_proj_")

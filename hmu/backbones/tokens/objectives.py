@@ -61,7 +61,7 @@ def drop_texts(text: Tensor, share: float, draws: Draws) -> Tensor:
 
 
 def token_terms(logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Mean cross-entropy and share of right ids over all positions whose ``target`` is not -1."""
+    """Mean cross-entropy and share of right ids over the positions whose ``target`` ``(batch, tokens)`` is not -1."""
     asked = target >= 0
     count = asked.sum().clamp(min=1)
     right = ((logits.detach().argmax(-1) == target) & asked).sum() / count

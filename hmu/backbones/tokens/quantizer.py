@@ -63,7 +63,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def start(self, x: Tensor, draws: Draws) -> None:
-        """Before a training step: codes from the batch where there are none, counts where they are unknown."""
+        """Before a step on ``x`` ``(rows, width)``: codes where there are none, counts where they are unknown."""
         if bool(self.code_count.any()):
             return
         if self.upstream or not bool(self.codebook.any()):

@@ -116,7 +116,7 @@ class ResidualTransformer(nn.Module):
     def forward(
         self, history: Tensor, layer: Tensor, text: Tensor, valid: Tensor | None = None, padding: bool = False
     ) -> Tensor:
-        """Logits; arguments as for :meth:`features` (as many texts as clips) and :meth:`logits`."""
+        """Logits ``(batch, tokens, classes)``; arguments of :meth:`features` (a text per clip) and :meth:`logits`."""
         return self.logits(self.features(history, layer, text, valid), layer, padding)
 
     def guided(

@@ -73,7 +73,7 @@ class NoNorm(nn.Identity):
     """Nothing, with the signature of the norms."""
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """``x``."""
+        """``x`` ``(batch, channels, frames)``."""
         return x
 
 
@@ -232,7 +232,7 @@ class Rvq(nn.Module):
         return self.decoder(latent.transpose(1, 2), tokens).transpose(1, 2)
 
     def forward(self, motion: Tensor, lengths: Tensor | None = None, draws: Draws | None = None) -> RvqOutput:
-        """Encode, quantise and decode; in training mode the codebooks follow the batch."""
+        """Encode, quantise, decode ``(batch, frames, features)``; in training mode the codebooks follow the batch."""
         latent = self.latents(motion, lengths)
         quantised = self.quantizer(latent, self._valid(lengths, latent), draws)
         recon = self.decode_latent(quantised.latent, lengths)
