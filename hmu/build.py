@@ -18,8 +18,6 @@ import hydra.utils
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from hmu.checkpoints.folders import family_of
-from hmu.checkpoints.pretrained import Pretrained
 from hmu.documents import read_text, read_yaml
 from hmu.errors import CheckpointError, ConfigError, HmuError, shown
 from hmu.tree import is_group as is_group
@@ -75,22 +73,6 @@ def built_class(target: str) -> type | None:
     except NameError:  # annotated with a name that exists for type checkers only
         return None
     return kind if isinstance(kind, type) else None
-
-
-def stored_class(folder: Path) -> type[Pretrained]:
-    """The class of the model in a folder of ours: the one of that family that the configuration tree names.
-
-    Raises:
-        CheckpointError: no such folder, or a family that no file of the tree builds.
-    """
-    family = family_of(folder)
-    files = (path for group in ("backbone", "evaluator") for path in _texts(tuple(tree()), group))
-    targets = {str(_content(path).get("_target_")) for path in files} - {"None"}
-    for target in sorted(targets, key=lambda target: (family not in target, target)):
-        kind = built_class(target)
-        if kind is not None and issubclass(kind, Pretrained) and kind.name == family:
-            return kind
-    raise CheckpointError(f"{folder}: family '{shown(family)}' is none of hmu's models; a newer version?")
 
 
 def check_received(
