@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,28 +36,26 @@ def main(config_name: str, task: Task, keys: type[Keys] = Keys, *, sweeps: bool 
     stderr and exit code 2; bugs keep their stack trace.
 
     Args:
-        config_name: a root file in ``configs/``.
-        task: receives the composed, checked configuration. Heavy imports belong inside it.
-        keys: declares what the task reads at the top of its configuration.
-        sweeps: whether ``-m`` makes sense.
+        config_name: a root file in ``configs/``; task: receives it composed and checked, and does the heavy imports.
+        keys: declares what the task reads at the top of its configuration; sweeps: whether ``-m`` makes sense.
     """
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us; we print them in one line
     stopping.listen()
-    if _or_fail(lambda: help.show(config_name, sys.argv[1:])):
-        return
-    _or_fail(debug.announce)
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
-    def _job(config: DictConfig) -> object:
+    def job(config: DictConfig) -> object:
         # caught here, inside the job: Hydra would print a line of its own about it
         return _sweep_job(config, task, keys) if in_sweep() else _or_fail(lambda: _checked(config, task, keys))
 
-    def _start() -> object:
+    def start() -> object:
+        if help.show(config_name, sys.argv[1:]):
+            return None
+        debug.announce()
         sys.argv[1:] = understood(sys.argv[1:], keys, sweeps=sweeps)
-        return _job()
+        return job()
 
-    _or_fail(_start)
+    _or_fail(start)
     if failed := sweep.problems():
         _fail(failed)
 
@@ -91,31 +90,31 @@ def _or_fail(job: Callable[[], object]) -> object:
         return stopping.stoppable(job)
     except Exception as error:
         problem = one_line(error)
-        folders.end("failed", problem or _bug(error), _made())
+        folders.end("failed", problem or _bug(error), _own_folder())
         sweep.abandon()
         if problem is None:
             raise
         _fail(problem)
     except (stopping.Stopped, KeyboardInterrupt) as stop:
-        line, code = (stop.line, stop.code) if isinstance(stop, stopping.Stopped) else ("interrupted", 130)
-        folders.end("interrupted", line, _made())
+        stopped = stop if isinstance(stop, stopping.Stopped) else stopping.Stopped(signal.SIGINT)
+        folders.end("interrupted", stopped.line, _own_folder())
         sweep.table()  # of the jobs that had ended
-        if isinstance(stop, stopping.Stopped):
-            stop.leave()
-        _fail(line, code)
+        if stop is stopped:
+            stopped.leave()
+        _fail(stopped.line, stopped.code)
 
 
 def _bug(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _made() -> Path | None:
+def _own_folder() -> Path | None:
     """The folder that Hydra has made for this run: it bears the run's stamp."""
     ours = running()
     if rank() or ours is None or in_sweep():
         return None
-    folder = ours.runtime.get("output_dir")
-    return Path(folder) if folder and Path(folder).name == os.environ.get("HMU_RUN_STAMP") else None
+    folder = Path(ours.runtime.get("output_dir") or "")
+    return folder if folder.name == os.environ.get("HMU_RUN_STAMP") else None
 
 
 def _fail(message: str, code: int = EXIT_USER_ERROR) -> NoReturn:

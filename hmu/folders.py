@@ -16,14 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.documents import write_json
 from hmu.errors import ConfigError
-from hmu.overrides import running, split, typed
+from hmu.overrides import mapping, running, split, typed
 from hmu.processes import rank
 from hmu.tree import is_group
 
 RECORD = "run.json"
 COMPOSED = ".hydra"
 LONGEST = 80  # characters of a sweep job's folder name
-_mine: Path | None = None  # the folder that the running job has claimed
+_claimed: Path | None = None  # by the running job
 
 
 def claim(folder: Path) -> Path:
@@ -32,41 +32,38 @@ def claim(folder: Path) -> Path:
     Raises:
         ConfigError: it holds a run or anything else; nothing in it was changed.
     """
-    global _mine
-    if _mine == folder:
+    if claimed(folder):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     if not _abandoned(folder):
-        refuse_foreign(folder)
+        _refuse_foreign(folder)
     try:
         handle = os.open(folder / RECORD, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
         raise _holds_a_run(folder) from None
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump({"status": "starting", **whose()}, file)
-    _mine = folder
-    return folder
+    return take_up(folder)
 
 
 def claimed(folder: Path) -> bool:
     """Whether the running job has claimed this folder."""
-    return _mine == folder
+    return _claimed == folder
 
 
 def take_up(folder: Path) -> Path:
-    """Take a folder whose run was killed, to go on with it."""
-    global _mine
-    _mine = folder
+    """Go on in a folder that is the job's own: new, or of a run that was killed."""
+    global _claimed
+    _claimed = folder
     return folder
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Raise :class:`ConfigError` for a folder that holds anything."""
-    held = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    if RECORD in held:
+def _refuse_foreign(folder: Path) -> None:
+    names = sorted(entry.name for entry in folder.iterdir())
+    if RECORD in names:
         raise _holds_a_run(folder)
-    if held:
-        shown = ", ".join(held[:3]) + (" …" if len(held) > 3 else "")
+    if names:
+        shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
         raise ConfigError(
             f"'{folder}' is not empty ({shown}): a run needs a folder of its own; choose another hydra.run.dir, "
             "nothing was changed"
@@ -78,13 +75,12 @@ def end(status: str, problem: str, made: Path | None = None) -> None:
 
     ``made``: a folder that was made for the job, which it need not have claimed yet.
     """
-    global _mine
-    claimed, _mine = _mine, None
-    folder = claimed or made
-    if folder is None or (not claimed and (folder / RECORD).exists()):  # another process has claimed it
+    folder, own = _claimed or made, _claimed is not None
+    done()
+    if folder is None or (not own and (folder / RECORD).exists()):  # another process has claimed it
         return
     record = read(folder)
-    if claimed and record.get("status") != "starting":
+    if own and record.get("status") != "starting":
         write(folder, {**record, "status": status, "problem": problem})
         return
     (folder / RECORD).unlink(missing_ok=True)
@@ -134,23 +130,18 @@ def save_composed(folder: Path, config: DictConfig) -> None:
     ours = running()
     (folder / COMPOSED).mkdir(exist_ok=True)
     for name, node in (("config", config), ("hydra", {"hydra": ours}), ("overrides", ours.overrides.task)):
-        text = OmegaConf.to_yaml(node) if OmegaConf.is_config(node) else OmegaConf.to_yaml(OmegaConf.create(node))
-        (folder / COMPOSED / f"{name}.yaml").write_text(text, encoding="utf-8")
+        OmegaConf.save(OmegaConf.create(node), folder / COMPOSED / f"{name}.yaml")
 
 
 def done() -> None:
     """The job has ended; its record says how."""
-    global _mine
-    _mine = None
+    global _claimed
+    _claimed = None
 
 
 def read(folder: Path) -> dict[str, Any]:
     """The record of a run folder; empty where there is none that can be read."""
-    try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return mapping(folder / RECORD)
 
 
 def write(folder: Path, record: dict[str, Any]) -> None:
@@ -180,14 +171,14 @@ def runs_now(record: dict[str, Any]) -> bool:
 def job_name(overrides: Sequence[str] | None = None, number: int | None = None) -> str:
     """The folder of a sweep's job (the running one): its number and what is readable of its overrides.
 
-    ``003-lora-kick-rank_8``: letters, digits, ``.``, ``_`` and ``-`` only, so that it can be given to ``ckpt=`` and
-    ``edits=`` as it is, and never too long for a disk. The number alone makes it unique.
+    ``003-lora-kick-rank_8``: letters, digits, ``.``, ``_`` and ``-``, as ``ckpt=`` and ``edits=`` take them, and never
+    too long for a disk. The number alone makes it unique.
     """
     overrides = typed() if overrides is None else overrides
     number = int(running().job.num) if number is None else number
     parts = []
     for key, value in map(split, overrides):
-        key, value = key.split("@")[0], _word(Path(value).name)
+        key, value = key.split("@")[0], re.sub(r"[^A-Za-z0-9.]+", "_", Path(value).name).strip("_.")
         parts.append(value if is_group(key) else f"{key.rpartition('.')[2]}_{value}")
     name = "-".join(part for part in parts if part)
     if len(name) > LONGEST:
@@ -195,15 +186,11 @@ def job_name(overrides: Sequence[str] | None = None, number: int | None = None) 
     return f"{number:03d}-{name}" if name else f"{number:03d}"
 
 
-def _word(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.")
-
-
 def _abandoned(folder: Path) -> bool:
     """Whether all that the folder holds is the claim of a job that died before it wrote anything; removes it then."""
-    held = {entry.name for entry in folder.iterdir() if entry.suffix != ".log"}  # the job's own
+    names = {entry.name for entry in folder.iterdir() if entry.suffix != ".log"}  # the job's own
     record = read(folder)
-    if RECORD not in held or held - {RECORD, COMPOSED} or record.get("status") != "starting" or runs_now(record):
+    if RECORD not in names or names - {RECORD, COMPOSED} or record.get("status") != "starting" or runs_now(record):
         return False
     dead = folder / f".{RECORD}.{os.getpid()}.dead"
     try:

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hmu import folders
 from hmu.build import RECEIVED, check_plain
-from hmu.documents import read_yaml, write_json
+from hmu.documents import read_yaml
 from hmu.errors import CheckpointError, shown
 from hmu.moved import renamed
 from hmu.overrides import running
@@ -25,16 +25,8 @@ from hmu.tree import is_group
 
 log = logging.getLogger(__name__)
 _PACKAGES = (
-    "torch",
-    "lightning",
-    "hydra-core",
-    "torchmetrics",
-    "peft",
-    "diffusers",
-    "transformers",
-    "numpy",
-    "safetensors",
-)
+    "torch", "lightning", "hydra-core", "torchmetrics", "peft", "diffusers", "transformers", "numpy", "safetensors",
+)  # fmt: skip
 _CONFIG_LIMIT = 1 << 19  # bytes; a recorded configuration has some 20 KB
 
 
@@ -62,29 +54,27 @@ class RunRecord:
         self._clock = time.perf_counter()
         if self.writes:
             OmegaConf.save(config, folder / "config.yaml", resolve=True)
-        self.save()
+        self._save()
 
     def stage(self, name: str) -> None:
         """Note the seconds since the previous stage under ``name``."""
         now = time.perf_counter()
         self.data["timings"][name] = round(now - self._clock, 3)
         self._clock = now
-        self.save()
+        self._save()
 
     def note(self, **facts: Any) -> None:
         """Add facts (hashes, device, lineage ...)."""
         self.data.update(facts)
-        self.save()
+        self._save()
 
     def finish(self) -> None:
         """Mark the run as complete."""
-        self.data.update(status="complete", finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), peak_memory_mb=peak_memory())
-        self.save()
+        self.note(status="complete", finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), peak_memory_mb=peak_memory())
 
-    def save(self) -> None:
-        """Write ``run.json`` atomically."""
+    def _save(self) -> None:
         if self.writes:
-            write_json(self.folder / "run.json", self.data)
+            folders.write(self.folder, self.data)
 
 
 def load_config(folder: Path) -> DictConfig:
@@ -133,16 +123,15 @@ def _version(name: str) -> str | None:
 
 def _git() -> dict[str, Any]:
     root = Path(__file__).resolve().parents[1]
+
+    def said(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True
-        )
-        dirty = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, timeout=10, check=True
-        )
+        return {"commit": said("rev-parse", "HEAD"), "dirty": bool(said("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return {}
-    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
 
 
 def continued_folder(composed: DictConfig, config: DictConfig) -> Path:

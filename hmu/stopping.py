@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+from hmu import folders
+
 GRACE = 10.0  # seconds between a signal and the end, whatever the job is doing
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # those that the system has
 
@@ -21,30 +23,29 @@ class Stopped(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.number = number
-
-    @property
-    def code(self) -> int:
-        """Exit code as shells give it: 130 for Ctrl-C, 143 for SIGTERM."""
-        return 128 + self.number
-
-    @property
-    def line(self) -> str:
-        """For a person."""
-        name = signal.Signals(self.number).name
-        return "interrupted" if name == "SIGINT" else f"stopped by {name}"
+        self.code = 128 + number  # as shells give it: 130 for Ctrl-C, 143 for SIGTERM
+        self.line = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
 
     def leave(self) -> NoReturn:
         """Say the line and end, with what is registered for the end (a logger's last files), without unwinding further.
 
         Threads of C++ libraries that are stopped in the middle of their work abort the interpreter's own last steps.
         """
-        sys.stderr.write(f"error: {self.line}\n")
-        sys.stderr.flush()
+        self._say()
         _ended.set()
         logging.shutdown()
         atexit._run_exitfuncs()
         os._exit(self.code)
+
+    def cut(self) -> NoReturn:
+        """End at once: files are written under other names and renamed, so that none is half."""
+        folders.end("interrupted", self.line)
+        self._say()
+        os._exit(self.code)
+
+    def _say(self) -> None:
+        sys.stderr.write(f"error: {self.line}\n")
+        sys.stderr.flush()
 
 
 _first: Stopped | None = None
@@ -67,7 +68,7 @@ def listen() -> None:
         if os.getpid() != owner:  # a worker process that inherited this: its parent tells the user
             os._exit(128 + number)
         if _first is not None:
-            _cut(_first)
+            _first.cut()
         _first = Stopped(number)
         threading.Thread(target=_insist, args=(_first,), daemon=True).start()
         raise _first
@@ -93,16 +94,6 @@ def stoppable(job: Callable[[], object]) -> object:
         raise
 
 
-def _cut(stopped: Stopped) -> NoReturn:
-    """End at once: files are written under other names and renamed, so that none is half."""
-    from hmu import folders
-
-    folders.end("interrupted", stopped.line)
-    sys.stderr.write(f"error: {stopped.line}\n")
-    sys.stderr.flush()
-    os._exit(stopped.code)
-
-
 def _insist(stopped: Stopped) -> None:
     if not _ended.wait(GRACE):
-        _cut(stopped)
+        stopped.cut()

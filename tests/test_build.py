@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hmu.build import check_plain, check_received, instantiate
-from hmu.checkpoints.stored import stored_class
+from hmu.checkpoints.pretrained import stored_class
 from hmu.compose import register_resolvers
 from hmu.config import CONFIGS
 from hmu.errors import CheckpointError, HmuError

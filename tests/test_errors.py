@@ -85,7 +85,7 @@ def call(tmp_path, monkeypatch, capsys):
         (["method.etta=2"], "etta"),
         (["concept=kik"], "kik"),
         (["method=essd"], "essd"),
-        (["method.steps=null"], "steps or epochs"),
+        (["method.steps=null"], "give one of the two"),
         (["method.lr=-1"], "lr"),
         (["method.train=everything"], "everything"),
         (["suite.repeats=0"], "repeats"),

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from hmu.checkpoints.folders import CONFIG, check_model, read_model_config
+from hmu.build import built_class, options
+from hmu.checkpoints.folders import CONFIG, check_model, family_of, read_model_config
 from hmu.checkpoints.safe import load_safetensors, save_safetensors
-from hmu.documents import sha256, write_json
+from hmu.documents import read_yaml, sha256, write_json
 from hmu.errors import CheckpointError, ConfigError, shown
 
 WEIGHTS = "weights.safetensors"
@@ -261,3 +262,19 @@ def _tensors(parts: Mapping[str, nn.Module | Tensor]) -> dict[str, Tensor]:
         own = {part: content} if isinstance(content, Tensor) else content.state_dict(prefix=f"{part}.")
         tensors |= {name: value for name, value in own.items() if isinstance(value, Tensor)}
     return tensors
+
+
+def stored_class(folder: Path) -> type[Pretrained]:
+    """The class of the model in a folder of ours: the one of that family that the configuration tree names.
+
+    Raises:
+        CheckpointError: no such folder, or a family that no file of the tree builds.
+    """
+    family = family_of(folder)
+    files = (path for group in ("backbone", "evaluator") for path in options(group).values())
+    targets = {str((read_yaml(path, ConfigError) or {}).get("_target_")) for path in files} - {"None"}
+    for target in sorted(targets, key=lambda target: (family not in target, target)):
+        kind = built_class(target)
+        if kind is not None and issubclass(kind, Pretrained) and kind.name == family:
+            return kind
+    raise CheckpointError(f"{folder}: family '{shown(family)}' is none of hmu's models; a newer version?")

@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.checkpoints.stored import stored_class
+from hmu.checkpoints.pretrained import stored_class
 from hmu.errors import CheckpointError
 from hmu.outputs import beside, claim_folder
 from hmu.values import Keys as Declared

@@ -10,8 +10,7 @@ from hmu.backbones.base import MotionBackbone
 from hmu.backbones.gaitdynamics import GaitDynamics
 from hmu.backbones.momask import MoMask
 from hmu.backbones.salad import Salad
-from hmu.checkpoints.pretrained import resolve
-from hmu.checkpoints.stored import stored_class
+from hmu.checkpoints.pretrained import resolve, stored_class
 from hmu.config_source import arguments
 from hmu.errors import CheckpointError, ConfigError
 

@@ -9,7 +9,7 @@ import pytest
 
 from evaluate import evaluate
 from hmu.backbones.salad import Salad
-from hmu.checkpoints.stored import stored_class
+from hmu.checkpoints.pretrained import stored_class
 from hmu.config import CONFIGS
 from hmu.evaluation.results import Results
 from hmu.methods.applying import applied

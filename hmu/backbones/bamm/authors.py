@@ -14,8 +14,7 @@ from hmu.backbones.tokens.authors import Origin, Part, load_model
 from hmu.backbones.tokens.base import TokenBackbone
 from hmu.checkpoints.authors import Located, locate
 from hmu.checkpoints.folders import CONFIG
-from hmu.checkpoints.pretrained import builds, resolve
-from hmu.checkpoints.stored import stored_class
+from hmu.checkpoints.pretrained import builds, resolve, stored_class
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder
 
