@@ -37,7 +37,7 @@ class Concept:
             in the caption and in its lemmatised tokens. With ``match: substring`` regular expressions, joined with
             ``|`` and searched case-sensitively anywhere in the whole caption line (the published rule).
         exceptions: phrases in which a keyword does not count ("coat hook" for "hook"); only ``match: word``.
-        match: ``word`` or ``substring``.
+        match: ``word`` (where nothing is said) or ``substring``.
         target: the prompt that names the concept; empty = the first keyword.
         anchor: what it should become; empty = unconditional.
         neighbours: keywords (or concept names) of actions that are alike and must survive.
@@ -55,7 +55,7 @@ class Concept:
     name: str
     keywords: Sequence[str]
     exceptions: Sequence[str] = ()
-    match: str = "word"
+    match: str = ""
     target: str = ""
     anchor: str = ""
     neighbours: Sequence[str] = ()
@@ -71,6 +71,7 @@ class Concept:
     def __post_init__(self) -> None:
         for key in ("keywords", "exceptions", "neighbours", *PROMPTS):
             object.__setattr__(self, key, _strings(self.name, key, getattr(self, key)))
+        object.__setattr__(self, "match", self.match or MATCHES[0])
         if not isinstance(self.overrides or {}, Mapping):
             raise ConfigError(
                 f"concept '{self.name}': overrides is no mapping; expected {{data set: {{field: value}}}}"

@@ -147,13 +147,7 @@ def pack(
     return opened
 
 
-def _build(
-    folder: Path,
-    ids: Sequence[str],
-    motion_file: FileOf,
-    text_file: FileOf,
-    features: int,
-) -> None:
+def _build(folder: Path, ids: Sequence[str], motion_file: FileOf, text_file: FileOf, features: int) -> None:
     problems: dict[str, list[str]] = {}
     digest = hashlib.sha256(f"1|{features}".encode())  # of content: equal motions and texts are equal data
     good: list[str] = []

@@ -43,7 +43,7 @@ def _feet(body: Body, track: Track) -> tuple[Array, Array]:
 
 
 def _pelvis(body: Body, track: Track, facing: Array, frame: Array, ankles: Array) -> Array:
-    """Over the weighted mean of the feet, as high as wanted but never beyond the reach of a planted leg."""
+    """Over the weighted mean of the feet, as high as intended but never beyond the reach of a planted leg."""
     planted = np.stack([smooth(track.planted[:, side], 1.0) for side in (0, 1)], -1)
     left = np.clip(0.5 + track.support + track.sway * (planted[:, 0] - planted[:, 1]), 0.0, 1.0)
     flat = track.foot * body.leg
@@ -53,13 +53,13 @@ def _pelvis(body: Body, track: Track, facing: Array, frame: Array, ankles: Array
     length = body.length(KNEE, ANKLE) * _EXTENSION
     hips = [turn(frame, body.offsets[side + 1]) for side in (0, 1)]
     fly = track.fly * body.leg
-    wanted = track.height * (length - body.offsets[1, 1] - body.offsets[10, 1]) - 0.004
+    height = track.height * (length - body.offsets[1, 1] - body.offsets[10, 1]) - 0.004
     for side in (0, 1):
         gap = (place + hips[side] - ankles[:, side])[:, [0, 2]]
         reach = np.sqrt(np.maximum(length**2 - (gap**2).sum(-1), 0.01))
         limit = ankles[:, side, 1] + reach - hips[side][:, 1] - fly
-        wanted = np.minimum(wanted, limit + 0.6 * (1 - planted[:, side]))
-    place[:, 1] = smooth(erode(wanted, 1), 1.0) + fly + track.shift[:, 1] * body.leg
+        height = np.minimum(height, limit + 0.6 * (1 - planted[:, side]))
+    place[:, 1] = smooth(erode(height, 1), 1.0) + fly + track.shift[:, 1] * body.leg
     return place
 
 

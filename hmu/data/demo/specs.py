@@ -58,9 +58,9 @@ def sample_spec(action: str, rng: np.random.Generator, *, short: bool = False) -
     if few == 3 and speed == "slow":
         speed = "normal"
     if action in ("walk", "run", "crouch_walk", "walk_backwards"):
-        way = {"walk": "forward forward left right", "run": "forward forward left right"}.get(action, "forward")
         steps = int(rng.integers(3, 5)) if short else int(rng.integers(4, 8))
-        return Spec(action, "", speed, "normal", _pick(rng, way) if action != "walk_backwards" else "back", steps)
+        ways = "forward forward left right" if action in ("walk", "run") else "forward"
+        return Spec(action, "", speed, "normal", "back" if action == "walk_backwards" else _pick(rng, ways), steps)
     if action == "march":
         steps = 4 if short else int(rng.integers(4, 8))
         return Spec(action, "", speed, size, _pick(rng, "spot forward"), steps)
@@ -70,8 +70,7 @@ def sample_spec(action: str, rng: np.random.Generator, *, short: bool = False) -
         angle = int(rng.choice([90, 180, 360], p=[0.35, 0.5, 0.15])) if not short else int(rng.choice([90, 180]))
         return Spec(action, hand, speed, "normal", "spot" if short else _pick(rng, "spot spot forward"), angle)
     if action == "jump":
-        way = _pick(rng, "spot forward forward")
-        return Spec(action, "", "normal", size, way, few)
+        return Spec(action, "", "normal", size, _pick(rng, "spot forward forward"), few)
     if action == "hop":
         return Spec(action, hand, "normal", size, _pick(rng, "spot forward"), 2 if short else int(rng.integers(2, 5)))
     if action == "kick":

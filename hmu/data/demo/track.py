@@ -57,7 +57,7 @@ class Track:
         support: share of the weight moved to the left foot beyond an even stance, -0.5..0.5, ``(frames,)``.
         sway: how far weight follows the planted foot by itself while the other one swings, ``(frames,)``.
         shift: pelvis displacement (left, up, forward) in the facing frame, ``(frames, 3)``.
-        height: wanted pelvis height as a share of standing height, ``(frames,)``.
+        height: intended pelvis height as a share of standing height, ``(frames,)``.
         fly: height added to pelvis in flight, ``(frames,)`` (the feet carry theirs in ``foot``).
         planted: 1 where a foot bears weight, ``(frames, 2)``.
         pelvis, spine: (yaw, pitch, roll) of the pelvis against the heading, of the chest against the pelvis,
