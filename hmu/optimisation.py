@@ -27,10 +27,8 @@ class Optimisation:
         warmup: steps of linear growth up to ``lr``.
         grad_clip: largest gradient norm, None for no clipping.
 
-    Values that do not fit their annotations are refused, those of subclasses too.
-
-    Raises:
-        ConfigError: for such a value, or a training without length; the line names ``<place>.<argument>``.
+    Values that do not fit their annotations are refused, those of subclasses too, and a training without length; the
+    line names ``<place>.<argument>``.
     """
 
     place: ClassVar[str]  #: what messages call it

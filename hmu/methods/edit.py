@@ -11,8 +11,9 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -53,6 +54,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
     return dict(network.named_parameters()) | dict(network.named_buffers())
 
 
+@dataclass(kw_only=True, eq=False)
 class Edit:
     """A change of weights that can be applied with a strength, reverted, composed, saved and loaded.
 
@@ -64,13 +66,15 @@ class Edit:
         settings: the method's settings, for the reader (JSON values).
     """
 
-    kind: str = ""
+    kind: ClassVar[str] = ""
 
-    def __init__(
-        self, *, method: str = "", concept: str = "", base: str = "", settings: dict[str, Any] | None = None
-    ) -> None:
-        self.method, self.concept, self.base = method, concept, base
-        self.settings: dict[str, Any] = dict(settings or {})
+    method: str = ""
+    concept: str = ""
+    base: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.settings = dict(self.settings)
 
     def deltas(self, backbone: MotionBackbone) -> dict[str, Tensor]:
         """What to add to each weight at strength 1, float64 on the CPU, by name relative to ``backbone.network()``.
@@ -115,14 +119,8 @@ class Edit:
     @property
     def meta(self) -> dict[str, Any]:
         """What ``edit.json`` says besides the checksum."""
-        return {
-            "schema": 1,
-            "kind": self.kind,
-            "method": self.method,
-            "concept": self.concept,
-            "base": self.base,
-            "settings": self.settings,
-        }
+        facts = {name: getattr(self, name) for name in ("kind", "method", "concept", "base", "settings")}
+        return {"schema": 1, **facts}
 
     def save(self, folder: Path | str, dtype: torch.dtype | None = None) -> Path:
         """Write the edit's folder atomically (an older edit of that name is replaced only by a complete new one).
@@ -142,53 +140,57 @@ class Edit:
         return {}
 
 
+@dataclass(eq=False)
 class DeltaEdit(Edit):
     """Weight deltas, stored whole.
 
-    Args:
-        deltas: by name relative to the network, any floating type.
-        facts: see :class:`Edit`.
+    Attributes:
+        stored: deltas by name relative to the network, each of its weight's shape, any floating type.
     """
 
-    kind = "delta"
+    kind: ClassVar[str] = "delta"
 
-    def __init__(self, deltas: dict[str, Tensor], **facts: Any) -> None:
-        super().__init__(**facts)
-        self._stored = {name: delta.detach().cpu() for name, delta in deltas.items()}
+    stored: dict[str, Tensor]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.stored = {name: delta.detach().cpu() for name, delta in self.stored.items()}
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The deltas, each ``(...)`` of its weight's shape."""
-        return self._stored
+        """The deltas, each of its weight's shape."""
+        return self.stored
 
     def _deltas(self) -> Iterator[tuple[str, Tensor]]:
-        for name, delta in self._stored.items():
+        for name, delta in self.stored.items():
             yield name, delta.double()
 
 
+@dataclass(eq=False)
 class AdapterEdit(Edit):
     """Low-rank adapters in PEFT's folder format: ``delta W = alpha / rank * B A`` for each adapted linear layer.
 
     ``peft.PeftModel.from_pretrained(network, folder)`` loads the same folder.
 
-    Args:
+    Attributes:
         factors: by linear layer, ``(A, B)`` of shapes ``(rank, inputs)`` and ``(outputs, rank)``.
         alpha: LoRA's scale; the strength of the change is ``alpha / rank`` (Hu et al. 2021, section 4.1).
-        dropout: dropout the adapters were trained with; only recorded.
-        facts: see :class:`Edit`.
+        dropout: that the adapters were trained with; only recorded.
     """
 
-    kind = "adapter"
+    kind: ClassVar[str] = "adapter"
 
-    def __init__(
-        self, factors: dict[str, tuple[Tensor, Tensor]], *, alpha: float, dropout: float = 0.0, **facts: Any
-    ) -> None:
-        super().__init__(**facts)
-        ranks = {a.shape[0] for a, _ in factors.values()} | {b.shape[1] for _, b in factors.values()}
+    factors: dict[str, tuple[Tensor, Tensor]]
+    alpha: float = field(kw_only=True)
+    dropout: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ranks = {rank for a, b in self.factors.values() for rank in (a.shape[0], b.shape[1])}
         if len(ranks) != 1:
             raise CheckpointError(f"an adapter needs one rank in all its layers, found {sorted(ranks) or 'no layers'}")
-        self.factors = {name: (a.detach().cpu(), b.detach().cpu()) for name, (a, b) in factors.items()}
-        self.rank, self.alpha, self.dropout = ranks.pop(), float(alpha), float(dropout)
+        self.factors = {name: (a.detach().cpu(), b.detach().cpu()) for name, (a, b) in self.factors.items()}
+        self.rank, self.alpha, self.dropout = ranks.pop(), float(self.alpha), float(self.dropout)
 
     @property
     def tensors(self) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -180,5 +180,5 @@ class Lora(TeacherMethod):
         factors = adapters.factors(backbone.network())
         if self.mode == "negate":
             factors = {name: (a, -self.strength * b) for name, (a, b) in factors.items()}
-        sizes = {"alpha": self.alpha, "dropout": self.dropout}
-        return AdapterEdit(factors, **sizes, method=self.name, base=self._base, settings=self.settings)
+        facts: dict[str, Any] = {"method": self.name, "base": self._base, "settings": self.settings}
+        return AdapterEdit(factors, alpha=self.alpha, dropout=self.dropout, **facts)

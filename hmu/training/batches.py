@@ -23,9 +23,7 @@ log = logging.getLogger(__name__)
 def check_batch(key: str, batch: int, clips: int) -> None:
     """Warn of a batch that is larger than the data, so that it is cut or repeats clips; refuse one far larger.
 
-    Args:
-        key: as the user writes it; batch: its value.
-        clips: what there is to draw from.
+    ``key`` is how the user writes it, ``clips`` what there is to draw from.
 
     Raises:
         ConfigError: more than :data:`MOST_REPEATS` times as many.
@@ -53,8 +51,8 @@ class SideCache(Dataset[Side]):
     """Minibatches by step. Clips that the plan uses are encoded once, in chunks; prompts once by the backbone's cache.
 
     Args:
-        backbone: encodes targets and prompts; nothing in it may train meanwhile.
-        clips: the side's clips.
+        backbone: encodes; nothing in it may train meanwhile.
+        clips: of the side.
         steps: this process's part of :func:`plan`, ``(2, steps, batch)``.
     """
 

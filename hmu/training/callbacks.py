@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import lightning as L
@@ -9,6 +10,10 @@ from lightning.pytorch import callbacks
 
 from hmu.checks import require
 from hmu.errors import ConfigError
+from hmu.phases import Phase
+from hmu.progress import shown
+
+NOTED = 1.0  # seconds between two looks at the loss: reading it waits for the device
 
 
 class EarlyStopping(callbacks.EarlyStopping):
@@ -48,3 +53,33 @@ class EarlyStopping(callbacks.EarlyStopping):
             known = ", ".join(sorted(map(str, trainer.callback_metrics)))
             raise ConfigError(f"callbacks.early_stopping.monitor={self.monitor}: there are {known}")
         self._run_early_stopping_check(trainer)
+
+
+class Steps(callbacks.Callback):
+    """Keeps ``phase`` at the trainer's step, and shows the loss once a second where there is a bar.
+
+    Args:
+        phase: of as many units as the training has steps.
+    """
+
+    def __init__(self, phase: Phase) -> None:
+        self.phase = phase
+        self._noted = time.monotonic()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Steps of a resumed training were done before."""
+        self.phase.skip(trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """See :class:`lightning.pytorch.callbacks.Callback`."""
+        self.phase.advance(trainer.global_step - self.phase.done)
+        if shown() and time.monotonic() - self._noted >= NOTED:
+            self._noted = time.monotonic()
+            loss = trainer.callback_metrics.get("loss")
+            self.phase.note = "" if loss is None else f"loss {float(loss):.3g}"
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say why the steps stand still."""
+        self.phase.note = "validating"

@@ -13,9 +13,9 @@ from hmu.backbones.trainable import Trainable
 from hmu.data.batch import MotionBatch
 from hmu.errors import CheckpointError, ConfigError
 from hmu.training.divergence import LOOK, Diverged, LossWatch
-from hmu.training.optimiser import adamw
 from hmu.training.recipe import Recipe
 from hmu.training.resumable import noise_state, of_all_processes, set_noise_state
+from hmu.training.trainer import adamw
 
 NOISE = "hmu_noise"  # where a checkpoint holds the states of the sources of random numbers, by process
 

@@ -24,10 +24,7 @@ class Recipe(Optimisation):
         ema: decay of the exponential average of the weights that is kept instead of the last ones; None keeps the last.
         validate_every: steps between two validations.
         window: frames of the random windows a stage trains on; None = what the model publishes for that stage.
-        options: see :class:`~hmu.optimisation.Optimisation`. The full rate is reached with the last step of ``warmup``.
-
-    Raises:
-        ConfigError: for a recipe without length or with numbers out of range; the line names ``recipe.<argument>``.
+        warmup: the full rate is reached with its last step.
     """
 
     place: ClassVar[str] = "recipe"

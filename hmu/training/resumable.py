@@ -26,11 +26,7 @@ class WholeFiles(CheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write ``checkpoint`` to ``path``.
-
-        Raises:
-            CheckpointError: the disk is full or the folder cannot be written; the old file is untouched.
-        """
+        """Write ``checkpoint``; a CheckpointError (the disk is full) leaves the old file untouched."""
         stream = io.BytesIO()
         torch.save(checkpoint, stream)
         write_bytes(Path(path), stream.getbuffer())
@@ -38,11 +34,7 @@ class WholeFiles(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Tensors and plain values, on the CPU; nothing in the file is executed.
-
-        Raises:
-            CheckpointError: missing, truncated, or holding anything else.
-        """
+        """Tensors and plain values, on the CPU; nothing in the file is executed."""
         return load_tensors(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -54,10 +46,6 @@ class KeepLatest(Checkpoint):
     """Saves the state of the training every so many steps over the one before, unless it has diverged.
 
     The last step is left out: the model itself is saved then.
-
-    Args:
-        path: of the file.
-        every: steps between two.
     """
 
     def __init__(self, path: Path, every: int) -> None:

@@ -1,11 +1,11 @@
-"""Arguments of ``lightning.Trainer`` that a user gives, checked before any data is read."""
+"""What every training hands to Lightning: arguments of its trainer, checked before any data is read, and AdamW."""
 
 from __future__ import annotations
 
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +13,11 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
+from torch import nn
 
 from hmu.checks import require
 from hmu.errors import ConfigError, shown
+from hmu.optimisation import Optimisation
 
 _LENGTH = "the length is that of the method or the recipe: method.steps=, recipes.*.steps="
 _CLIP = "gradients are clipped as the method or the recipe says: method.grad_clip=, recipes.*.grad_clip="
@@ -81,6 +83,14 @@ def fit(trainer: L.Trainer, module: L.LightningModule, **options: Any) -> None:
         if isinstance(error, RuntimeError) and not text.startswith("Early stopping conditioned on metric"):
             raise
         raise ConfigError(f"trainer or callbacks: {shown(text, 240)}") from error
+
+
+def adamw(parameters: Iterable[nn.Parameter], numbers: Optimisation, total: int) -> dict[str, Any]:
+    """What ``configure_optimizers`` returns: AdamW, and ``numbers.factor`` as its learning rate of ``total`` steps."""
+    first, second = numbers.betas
+    optimizer = torch.optim.AdamW(parameters, lr=numbers.lr, betas=(first, second), weight_decay=numbers.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: numbers.factor(step, total))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def _check_choices(arguments: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,10 +23,9 @@ from hmu.methods.base import Side, TrainedMethod
 from hmu.methods.edit import Edit, weights_of
 from hmu.progress import phase
 from hmu.training.batches import SideCache, plan
+from hmu.training.callbacks import Steps
 from hmu.training.divergence import Diverged
-from hmu.training.optimiser import adamw
-from hmu.training.steps import Steps
-from hmu.training.trainer import fit
+from hmu.training.trainer import adamw, fit
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +41,8 @@ class UnlearningModule(L.LightningModule):
     """Minimises a method's loss over the parameters that its ``setup`` returned.
 
     Only those parameters are registered here, so that a checkpoint of this module is small and DDP synchronises nothing
-    else; the backbone is moved to the device at the start. Every process draws its own noise.
-
-    Args:
-        method: already set up on ``backbone``.
-        backbone: the student.
-        trained: the parameters to optimise.
-        seed: of the noise.
+    else; the backbone (the student, on which ``method`` has been set up) is moved to the device at the start. Every
+    process draws its own noise.
     """
 
     def __init__(
@@ -87,11 +81,7 @@ class UnlearningModule(L.LightningModule):
         return terms["loss"]
 
     def _check(self, values: dict[str, float]) -> None:
-        """Stop at the first loss of any process that is no number.
-
-        Raises:
-            Diverged: with the step and the key to change.
-        """
+        """Stop at the first loss of any process that is no number."""
         bad = not all(map(math.isfinite, values.values()))
         if self.trainer.world_size > 1:
             bad = self.trainer.strategy.reduce_boolean_decision(bad, all=False)
@@ -154,17 +144,15 @@ def run_method(
 ) -> Edit:
     """Train ``method`` on the two sides and return its edit; ``backbone`` is left as it was, bit for bit.
 
+    ``settings["training"]`` of the edit says how many steps ran, in how many seconds, why they stopped, and the running
+    averages of the loss terms at the end. Only the process of rank 0 should save it.
+
     Args:
-        method: what to learn; brings its length, batch size and optimiser.
-        backbone: the base.
-        forget, retain: clips of both sides.
+        method: brings its length, batch size and optimiser.
+        backbone, forget, retain: the base, and clips of both sides.
         trainer: keyword arguments of ``lightning.Trainer`` (device, strategy, logger, precision ...).
         seed: decides the order of clips, the choice of captions, the noise, and the first adapter weights.
         concept: name written into the edit.
-
-    Returns:
-        The edit. ``settings["training"]`` says how many steps ran, in how many seconds, why they stopped, and the
-        running averages of the loss terms at the end. Only the process of rank 0 should save it.
 
     Raises:
         ConfigError: the method does not fit the backbone, the batch does not share out among the processes, or the
@@ -179,7 +167,7 @@ def run_method(
         backbone.requires_grad_(False)
         begin = time.perf_counter()
         with phase("preparing clips"):
-            pairs = cache_sides(method, backbone, forget, retain, seed, runner.global_rank, runner.world_size)
+            pairs = cache_sides(method, backbone, (forget, retain), seed, runner)
         cached = time.perf_counter()
         module = UnlearningModule(method, backbone, method.setup(backbone), seed)
         with phase("training", len(pairs), "steps") as steps:
@@ -215,26 +203,21 @@ def trainer_arguments(trainer: Mapping[str, Any] | None, method: TrainedMethod, 
 
 
 def cache_sides(
-    method: TrainedMethod,
-    backbone: MotionBackbone,
-    forget: MotionClips,
-    retain: MotionClips,
-    seed: int,
-    rank: int,
-    world: int,
+    method: TrainedMethod, backbone: MotionBackbone, sides: Sequence[MotionClips], seed: int, runner: L.Trainer
 ) -> StackDataset[Any]:
-    """Plan the run, and compute once what its steps need.
+    """Plan the run, and compute once what the steps of this process need; ``sides`` are forget and retain.
 
     Raises:
         ConfigError: fewer clips per step than processes.
     """
+    world = runner.world_size
     if method.batch_size < world or method.batch_size % world:
         raise ConfigError(
             f"method.batch_size={method.batch_size} does not share out among {world} processes: choose a multiple"
         )
-    steps = method.total_steps(len(forget))
+    steps = method.total_steps(len(sides[0]))
     caches = []
-    for number, clips in enumerate((forget, retain)):
-        share = plan(len(clips), method.batch_size, steps, seed * 2 + number)[:, :, rank::world]
+    for number, clips in enumerate(sides):
+        share = plan(len(clips), method.batch_size, steps, seed * 2 + number)[:, :, runner.global_rank :: world]
         caches.append(SideCache(backbone, clips, share))
     return StackDataset(*caches)

@@ -22,11 +22,11 @@ from hmu.data.dataset import DatasetSource
 from hmu.phases import Phase
 from hmu.progress import phase
 from hmu.training.batches import check_batch
+from hmu.training.callbacks import Steps
 from hmu.training.divergence import Diverged
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.recipe import Recipe
 from hmu.training.resumable import SUFFIX, KeepLatest, WholeFiles
-from hmu.training.steps import Steps
 from hmu.training.trainer import fit
 from hmu.workflows.resume import check_state
 from hmu.workflows.trainer import logger_for, trainer_arguments
