@@ -141,3 +141,15 @@ def test_top_level_is_what_the_mission_fixed():
     allowed |= {"README.md", "docs", "benchmarks", "Makefile", "constraints.txt", "LICENSE", "CHANGELOG.md"}
     found = {p.name for p in REPOSITORY.iterdir() if not p.name.startswith(".") and not p.name.endswith(".egg-info")}
     assert found - allowed - {"data", "checkpoints", "build", "wandb"} == set()
+
+
+FAMILIES = ("salad", "momask", "bamm", "gaitdynamics")
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "tokens"])
+def test_families_of_backbones_know_nothing_of_each_other(family):
+    """What two of them share lives beside them: MoMask's and BAMM's common base is ``tokens``."""
+    others = tuple(f"hmu.backbones.{name}" for name in FAMILIES if name != family)
+    for name in (name for name in rooms.modules() if name.startswith(f"hmu.backbones.{family}")):
+        strangers = {other for other in rooms.imports(name) if f"{other}.".startswith(tuple(f"{o}." for o in others))}
+        assert not strangers, f"{name} imports {strangers}"
