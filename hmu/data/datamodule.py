@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from hmu.data.batch import MotionBatch
 from hmu.data.clips import Crop, MotionClips
 from hmu.data.dataset import DatasetSource
-from hmu.data.sampling import EpochSampler, Request, Stream, generator_for
+from hmu.data.sampling import EpochSampler, Request, Stream
 from hmu.errors import DataError
 
 T = TypeVar("T")
@@ -26,8 +26,8 @@ class ClipBatches(Dataset[MotionBatch]):
         self.clips, self.caption, self.crop = clips, caption, crop
 
     def __getitem__(self, request: Request) -> MotionBatch:
-        generator = generator_for(request)
-        return self.clips.batch(request.indices, caption=self.caption, crop=self.crop, generator=generator)
+        choices = {"caption": self.caption, "crop": self.crop, "generator": request.generator}
+        return self.clips.batch(request.indices, **choices)
 
 
 def as_is(batch: T) -> T:
@@ -131,8 +131,8 @@ class MotionDataModule(lightning.LightningDataModule):
     def clips(self, stage: str) -> MotionClips:
         """The entries of ``train``, ``val`` or ``test``."""
         if stage not in self._clips:
-            chosen = self.source.clips(self.split_names[stage], None if stage == "test" else self.ids)
-            self._clips[stage] = chosen if self.window is None else self._long_enough(chosen)
+            clips = self.source.clips(self.split_names[stage], None if stage == "test" else self.ids)
+            self._clips[stage] = clips if self.window is None else self._long_enough(clips)
         return self._clips[stage]
 
     def _long_enough(self, clips: MotionClips) -> MotionClips:

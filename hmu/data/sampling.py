@@ -20,10 +20,15 @@ Indices = NDArray[np.int64]
 
 
 class Request(NamedTuple):
-    """One batch to gather: entry numbers, and the seed of its random crops and caption choices."""
+    """One batch to gather: entry numbers ``(batch,)``, and the seed of its random crops and caption choices."""
 
     indices: Indices
     seed: int
+
+    @property
+    def generator(self) -> torch.Generator:
+        """A fresh one for the random choices inside the batch."""
+        return torch.Generator().manual_seed(self.seed)
 
 
 def share(indices: Indices) -> Indices:
@@ -33,14 +38,9 @@ def share(indices: Indices) -> Indices:
     return np.concatenate([indices, np.resize(indices, missing)])[rank::world]
 
 
-def permutation(n: int, *key: int) -> Indices:
-    """A permutation of ``0..n-1`` that depends on nothing but ``key``."""
-    return np.random.default_rng(np.random.SeedSequence([k & 0xFFFFFFFF for k in key])).permutation(n)
-
-
-def batch_seed(*key: int) -> int:
-    """A seed for a torch generator that depends on nothing but ``key``."""
-    return int(np.random.SeedSequence([k & 0xFFFFFFFF for k in key]).generate_state(1, np.uint64)[0] >> 1)
+def _seeds(*key: int) -> np.random.SeedSequence:
+    """Randomness that depends on nothing but ``key``."""
+    return np.random.SeedSequence([k & 0xFFFFFFFF for k in key])
 
 
 class EpochSampler(Sampler[Request]):
@@ -86,13 +86,15 @@ class EpochSampler(Sampler[Request]):
         order = self.items
         if self.shuffle:
             # what drop_last leaves out is cut off before sorting, else it would always be the longest entries
-            order = order[permutation(len(order), self.seed, 1, epoch)][: len(self) * self.batch_size]
+            order = np.random.default_rng(_seeds(self.seed, 1, epoch)).permutation(order)[: len(self) * self.batch_size]
             if self.bucket:
                 chunk = self.batch_size * BUCKETED_BATCHES
                 pieces = [order[i : i + chunk] for i in range(0, len(order), chunk)]
                 order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pieces])
         batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)][: len(self)]
-        return [batches[i] for i in permutation(len(batches), self.seed, 2, epoch)] if self.shuffle else batches
+        if not self.shuffle:
+            return batches
+        return [batches[i] for i in np.random.default_rng(_seeds(self.seed, 2, epoch)).permutation(len(batches))]
 
     def __iter__(self) -> Iterator[Request]:
         epoch, self.epoch = self.epoch, self.epoch + 1
@@ -103,7 +105,8 @@ class EpochSampler(Sampler[Request]):
         rank, _ = group()
         for step, indices in enumerate(self._batches(epoch)):
             if step >= first:
-                yield Request(share(indices), batch_seed(self.seed, 3, epoch, step, rank))
+                seed = _seeds(self.seed, 3, epoch, step, rank).generate_state(1, np.uint64)[0] >> 1
+                yield Request(share(indices), int(seed))
 
 
 class Stream(Sampler[Request]):
@@ -130,8 +133,3 @@ class Stream(Sampler[Request]):
                     return
                 yield request
                 number += 1
-
-
-def generator_for(request: Request) -> torch.Generator:
-    """A fresh generator for the random choices inside one batch."""
-    return torch.Generator().manual_seed(request.seed)
