@@ -42,7 +42,7 @@ class Effect:
 
 def effects(base: Sequence[Measured], reference: Sequence[Measured]) -> list[Effect]:
     """Every metric that both models have, sets in order, the most telling metric of a set first."""
-    others = {one.row.key: one for one in reference}
+    others = {entry.row.key: entry for entry in reference}
     finite = []
     for ours in base:
         theirs, row = others.get(ours.row.key), ours.row

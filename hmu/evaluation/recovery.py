@@ -29,16 +29,16 @@ def compare(measured: Mapping[str, Sequence[Measured]]) -> list[Row]:
     Args:
         measured: by model (``base``, ``unlearned``, ``reference``), in the order of the table.
     """
-    tables = {model: {one.row.key: one for one in listed} for model, listed in measured.items()}
+    tables = {model: {entry.row.key: entry for entry in listed} for model, listed in measured.items()}
     base, reference = tables.get("base", {}), tables.get("reference", {})
     rows: list[Row] = []
     for model, table in tables.items():
-        for key, one in table.items():
-            row = _directed(one.row, key in reference)
+        for key, entry in table.items():
+            row = _directed(entry.row, key in reference)
             if model != "base" and key in base:
-                row = replace(row, drift=_drift(base[key], one))
+                row = replace(row, drift=_drift(base[key], entry))
                 if model != "reference" and key in reference:
-                    value, low, high = recovery(base[key], one, reference[key])
+                    value, low, high = recovery(base[key], entry, reference[key])
                     row = replace(row, recovery=value, recovery_low=low, recovery_high=high)
             rows.append(row)
         if model != "base":
@@ -57,7 +57,7 @@ def _directed(row: Row, has_reference: bool) -> Row:
 
 def recovery(base: Measured, model: Measured, reference: Measured) -> tuple[float | None, float | None, float | None]:
     """Recovery and its 95 % interval; all None where base and reference differ by no more than chance."""
-    b, u, r = (one.row.value for one in (base, model, reference))
+    b, u, r = (entry.row.value for entry in (base, model, reference))
     if not all(map(math.isfinite, (b, u, r))) or not separated(base, reference):
         return None, None, None
     value = (u - b) / (r - b)
@@ -87,9 +87,9 @@ def _ratio(above: Tensor, below: Tensor) -> Tensor:
     return torch.nan_to_num(above / below, nan=0.0)
 
 
-def half_width(one: Measured) -> float | None:
+def half_width(entry: Measured) -> float | None:
     """Half the width of a row's 95 % interval: under resampling of prompts where there is one, else its own."""
-    row = one.row
+    row = entry.row
     low, high = (row.boot_low, row.boot_high) if row.boot_low is not None else (row.low, row.high)
     if low is None or high is None or not high > low:
         return None
@@ -105,14 +105,14 @@ def _drift(base: Measured, model: Measured) -> float | None:
 
 def _ratios(base: Mapping[Key, Measured], table: Mapping[Key, Measured]) -> Iterator[Row]:
     """Rows like ``energy_ratio`` of one model: 1 as the base, near 0 a model that forgets by standing still."""
-    for key, one in table.items():
+    for key, entry in table.items():
         before = base.get(key)
-        if not one.row.ratio_to_base or before is None or not before.row.value:
+        if not entry.row.ratio_to_base or before is None or not before.row.value:
             continue
-        pairs = zip(one.row.values, before.row.values, strict=False)
+        pairs = zip(entry.row.values, before.row.values, strict=False)
         values = tuple(u / b for u, b in pairs if b)
-        what = Value(one.row.metric, one.row.title).ratio()
-        row = replace(one.row, value=one.row.value / before.row.value, values=values, low=None, high=None)
+        what = Value(entry.row.metric, entry.row.title).ratio()
+        row = replace(entry.row, value=entry.row.value / before.row.value, values=values, low=None, high=None)
         row = replace(row, metric=what.name, direction=what.better, **declaration(what))
-        draws = None if one.draws is None or before.draws is None else _ratio(one.draws, before.draws)
+        draws = None if entry.draws is None or before.draws is None else _ratio(entry.draws, before.draws)
         yield with_draws(row, draws).row

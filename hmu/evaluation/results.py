@@ -146,13 +146,13 @@ def _row(entry: Any, number: int) -> Row:
     lists = {key: tuple(entry[key]) for key in _LISTS if key in entry}
     row = Row(**{**entry, "value": math.nan if entry["value"] is None else entry["value"], **lists})
     for key, value in asdict(row).items():
-        one = value if key in _LISTS else (value,)
+        parts = value if key in _LISTS else (value,)
         if key == "ratio_to_base":
             fits = isinstance(value, bool)
         elif key in _NAMES or key in ("scores", "headline") or (key == "label" and value is not None):
-            fits = all(isinstance(v, str) for v in one)
+            fits = all(isinstance(v, str) for v in parts)
         else:  # null stands for NaN among the values, and for what is not known elsewhere
-            fits = all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in one)
+            fits = all(v is None or (isinstance(v, (int, float)) and not isinstance(v, bool)) for v in parts)
         known = {"direction": BETTER, "kind": KINDS}.get(key)
         if not fits or (value is None and key in ("n", "repeats")) or (known and value not in known):
             raise TypeError(f"row {number} has {key} {shown(repr(value))}")

@@ -82,7 +82,7 @@ def warn_of_no_basis(job: Job) -> None:
             asked = suite.ask([job.base_model], [sets[name]], evaluator, job.seed, job.generated)
         motion = asked["base"][name].motions[0]
         hits = [look(sets[name], motion, concept)]
-        rows += [one.row for one in rates("base", sets[name], hits, concept, Resampling(len(motion), 0))]
+        rows += [entry.row for entry in rates("base", sets[name], hits, concept, Resampling(len(motion), 0))]
         if not objections(Results(context, rows)):
             return  # the base shows the concept: what else it shows need not be known now
     results = Results(context, rows)
