@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hmu import folders
 from hmu.build import RECEIVED, check_plain
-from hmu.documents import read_yaml
+from hmu.documents import read_json, read_yaml
 from hmu.errors import CheckpointError, shown
 from hmu.moved import renamed
 from hmu.overrides import running
@@ -102,6 +102,15 @@ def load_config(folder: Path) -> DictConfig:
         return OmegaConf.create(content, flags={RECEIVED: True})
     except OmegaConfBaseException as error:  # keys or values that a configuration cannot hold
         raise CheckpointError(f"'{path}' is not a configuration ({shown(error, 120)})") from error
+
+
+def read_record(home: Path) -> dict[str, Any]:
+    """``run.json`` of a run folder; a damaged one is refused."""
+    path = home / "run.json"
+    record = read_json(path, CheckpointError)
+    if not isinstance(record, dict):
+        raise CheckpointError(f"'{path}' is no record of a run; train that run again")
+    return record
 
 
 def peak_memory() -> float | None:

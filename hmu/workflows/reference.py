@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ from hmu.devices import of_module
 from hmu.errors import CheckpointError, ConfigError, HmuError
 from hmu.evaluation.generation import Model
 from hmu.methods.edit import fingerprint, weights_of
-from hmu.run import load_config
-from hmu.workflows.lineage import ancestors, read_record, run_of
+from hmu.run import load_config, read_record
 from hmu.workflows.parts import build_backbone
 from hmu.workflows.settling import completed
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: of a data set's settings, those that say where its files are; the others say how they are read
 PLACES = ("root", "trials", "cache_dir", "generator", "requirements")
+#: what BAMM's ``rvq_from`` takes over from another model
+BORROWED = ("rvq", "residual")
 REMEDY = "train one with python train.py partition=retain concept=… and the same backbone"
 
 
@@ -149,3 +151,57 @@ def _check_sizes(backbone: MotionBackbone, reference: MotionBackbone, folder: Pa
 def _plain(node: DictConfig) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(node, resolve=True)
     return dict(plain)
+
+
+# -- which runs of train.py have made a model -------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Ancestor:
+    """A run whose weights a model holds.
+
+    Attributes:
+        folder: of the run; stages: what it has trained and the model still holds.
+        partition, concept: the side of the data that it has seen.
+        borrowed: whether only its tokenizer and residual transformer were taken over (``backbone.rvq_from``).
+    """
+
+    folder: Path
+    stages: tuple[str, ...]
+    partition: str
+    concept: str
+    borrowed: bool
+
+
+def run_of(folder: Path) -> Path | None:
+    """The run folder that ``folder`` is, or whose model it is; None where no run has left its record."""
+    return next(
+        (p for p in (folder, folder.parent) if (p / "config.yaml").is_file() and (p / "run.json").is_file()), None
+    )
+
+
+def ancestors(home: Path) -> tuple[list[Ancestor], str | None]:
+    """The runs behind the model of run folder ``home``, itself first, and where their trace is lost (None: nowhere)."""
+    runs, known, borrowed = list[Ancestor](), set[Path](), False
+    while True:
+        ran = load_config(home)
+        timings = read_record(home).get("timings") or {}  # noted stage by stage, in interrupted runs too
+        stages = [str(name).removeprefix("train_") for name in timings if str(name).startswith("train_")]
+        kept = tuple(stage for stage in stages if not borrowed or stage in BORROWED)
+        side, concept = (str(OmegaConf.select(ran, key)) for key in ("partition", "concept.name"))
+        runs.append(Ancestor(home, kept, side, concept, borrowed))
+        known.add(home.resolve())
+        before = OmegaConf.select(ran, "init")
+        if before is None:
+            before = OmegaConf.select(ran, "backbone.rvq_from")
+            borrowed = borrowed or before is not None
+        if before is None:
+            return runs, None
+        older = _located(str(before), ran)
+        if older is None or older.resolve() in known:
+            return runs, str(before)
+        home = older
+
+
+def _located(source: str, ran: DictConfig) -> Path | None:
+    """The run folder that a run has named, perhaps relative to where it was started."""
+    root = Path(str(OmegaConf.select(ran, "paths.root") or "."))
+    return run_of(root / source) or run_of(Path(source))

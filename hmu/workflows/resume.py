@@ -13,10 +13,9 @@ from torch import nn
 
 from hmu.checkpoints.safe import load_tensors
 from hmu.errors import CheckpointError, ConfigError, shown
-from hmu.run import load_config
+from hmu.run import load_config, read_record
 from hmu.training.pretraining import NOISE
 from hmu.training.resumable import SUFFIX
-from hmu.workflows.lineage import read_record
 from hmu.workflows.settling import CACHES, completed, relocation, settle_concept
 
 #: top-level keys that say where and how a run is shown, not what is trained
