@@ -70,7 +70,7 @@ def source(config) -> DatasetSource:
 
 
 def test_the_reference_is_another_model_of_the_same_sizes(config, backbone):
-    model = load_reference(config, backbone)
+    model = load_reference(config, backbone, fingerprint(backbone))
     assert model.name == "reference"
     assert model.backbone is not backbone
     assert model.fingerprint == fingerprint(model.backbone) != fingerprint(backbone)
@@ -86,7 +86,7 @@ def one_line(error) -> str:
 def test_a_reference_that_is_no_run_folder_is_refused(config, backbone, tmp_path):
     config.reference = str(tmp_path / "nothing")
     with pytest.raises(CheckpointError) as error:
-        load_reference(config, backbone)
+        load_reference(config, backbone, fingerprint(backbone))
     assert "nothing" in one_line(error)
 
 
@@ -111,7 +111,7 @@ def test_a_reference_that_has_seen_the_concept_is_refused(config, backbone, sour
 def test_the_model_that_is_measured_is_no_reference(config, backbone):
     config.reference = str(config.backbone.checkpoint)
     with pytest.raises(ConfigError) as error:
-        load_reference(config, backbone)
+        load_reference(config, backbone, fingerprint(backbone))
     assert "the base itself" in one_line(error)
 
 
