@@ -43,12 +43,11 @@ def _encoded(case: Case, model: Salad, at: str) -> tuple[Tensor, Tensor, Tensor]
 
 
 def _stage(case: Case, model: Salad, coder: str, number: str) -> Tensor:
-    stages: list[Tensor] = []
-    if coder == "enc":
-        model.vae.conv_enc(model.vae.motion_enc(case["x"]), None, stages)
-    else:
-        model.vae.conv_dec(_encoded(case, model, "")[2], None, stages)
-    return stages[int(number)]
+    net = model.vae.conv_enc if coder == "enc" else model.vae.conv_dec
+    x = model.vae.motion_enc(case["x"]) if coder == "enc" else _encoded(case, model, "")[2]
+    with watched({"stage": list(net.layers[int(number)].children())[-1]}) as calls:
+        net(x)
+    return calls["stage"][1]
 
 
 def _vae_term(case: Case, model: Salad, name: str) -> Tensor:

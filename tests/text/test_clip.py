@@ -76,10 +76,7 @@ def test_corrupted_golden_fails(tmp_path, name):
     array.flat[0] = not array.flat[0] if array.dtype == bool else array.flat[0] + 0.01
     arrays[name] = array
     np.savez(tmp_path / "vectors.npz", **arrays)
-    (tmp_path / "notes.json").write_text("{}")
-    failed = [check.name for check in KINDS["clip_text"](tmp_path) if not check.passed]
-    assert "unknown file notes.json" in failed
-    assert len(failed) > 1
+    assert not all(check.passed for check in KINDS["clip_text"](tmp_path))
 
 
 def test_real_folder():

@@ -54,7 +54,7 @@ def test_unlearn_save_load_switch_off_evaluate(request, backbone, method):
         assert (folder / name).is_file(), name
     assert (folder / "samples" / "before_after.gif").stat().st_size > 1000
     record = json.loads((folder / "run.json").read_text())
-    assert list(record["timings"]) == ["prepare", *(["ask base"] if reads else []), "unlearn", "evaluate"]
+    assert list(record["timings"]) == ["prepare", "ask base", "unlearn", "evaluate"]
     assert record["clips"]["forget"] > 0
     trained = toy_backbone(root, backbone) if reads else root / "backbone" / "model"
     model, edit = stored_class(trained).load_pretrained(trained), load_edit(folder)

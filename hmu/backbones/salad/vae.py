@@ -130,16 +130,14 @@ class ConvEncoder(nn.Module):
             blocks = [ResidualBlock(level.adjacency, options) for _ in range(options.n_extra_layers + 1)]
             self.layers.append(nn.ModuleList([*blocks, Pool(level.pool)]))
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None, stages: list[Tensor] | None = None) -> Tensor:
-        """Joint tokens ``(batch, frames, joints, channels)`` to body parts; ``stages`` collects outputs."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Joint tokens ``(batch, frames, joints, channels)`` to body parts at a quarter of the rate."""
         for layer in self.layers:
             *blocks, pool = list(layer.children())
             mask = frame_mask(lengths, x.shape[1], x)
             for block in blocks:
                 x = block(x, mask)
             x, lengths = pool(x), None if lengths is None else lengths // 2
-            if stages is not None:
-                stages.append(x)
         return x
 
 
@@ -154,7 +152,7 @@ class ConvDecoder(nn.Module):
             blocks = [ResidualBlock(level.adjacency, options) for _ in range(options.n_extra_layers + 1)]
             self.layers.append(nn.ModuleList([Unpool(level.unpool), *blocks]))
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None, stages: list[Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Body parts to joint tokens ``(batch, frames, joints, channels)``; ``lengths`` in latent frames."""
         for layer in self.layers:
             unpool, *blocks = list(layer.children())
@@ -162,8 +160,6 @@ class ConvDecoder(nn.Module):
             mask = frame_mask(lengths, x.shape[1], x)
             for block in blocks:
                 x = block(x, mask)
-            if stages is not None:
-                stages.append(x)
         return x
 
 
