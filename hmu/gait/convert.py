@@ -57,7 +57,7 @@ def convert_tree(folder: Path, *, trials: Path | str, reading: Reading) -> Tree:
     write_bytes(folder / "Mean.npy", _npy(frames.mean(0).astype(np.float32)))
     write_bytes(folder / "Std.npy", _npy(np.maximum(frames.std(0), 1e-8).astype(np.float32)))
     write_json(folder / PEOPLE, {run.id: _facts(run) for run in tree.runs})
-    tree.save_table(folder / TABLE)
+    write_text(folder / TABLE, tree.table())
     seconds = ", ".join(f"{name or UNLABELLED} {count / FPS:.0f} s" for name, count in labels(tree.runs).items())
     log.info("gait trials: %s; what was dropped and why is in %s beside them", seconds, TABLE)
     return tree

@@ -49,7 +49,7 @@ def resample(x: NDArray, fps: float, target: float) -> Array:
     return interpolated(x, np.arange(int(np.floor((len(x) - 1) * target / fps + 1e-9)) + 1) * (fps / target))
 
 
-def interpolated(x: NDArray, place: Array) -> Array:
+def interpolated(x: NDArray, place: NDArray) -> Array:
     """``x`` ``(frames, ...)`` at the places ``(n,)`` between its frames ``(n, ...)``."""
     flat = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
     low = np.minimum(place.astype(np.int64), max(len(x) - 2, 0))

@@ -170,16 +170,12 @@ def _header(lines: Sequence[str]) -> dict[str, str]:
 
 
 def _check_counts(path: Path, header: Mapping[str, str], rows: int, columns: int) -> None:
-    for keys, found in ((("nrows", "datarows"), rows), (("ncolumns", "datacolumns"), columns)):
+    for keys, count in ((("nrows", "datarows"), rows), (("ncolumns", "datacolumns"), columns)):
         for key in keys:
-            if header.get(key, str(found)) != str(found):
-                log.info(
-                    "%s: its header says %s=%s, it holds %d; read what is there",
-                    path.name,
-                    key,
-                    shown(header[key]),
-                    found,
-                )
+            said = header.get(key, str(count))
+            if said != str(count):
+                what = f"{key}={shown(said)}"
+                log.info("%s: its header says %s, it holds %d; read what is there", path.name, what, count)
 
 
 def _even(time: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

@@ -119,13 +119,9 @@ def in_metres(plates: Sequence[Plate], heels: Array, path: Path) -> list[Plate]:
         return float(np.median(np.linalg.norm(given[:, None, ground] * factor - feet, axis=-1).min(1)))
 
     factor = min((0.001, 0.01), key=away)
-    log.warning(
-        "%s: centres of pressure reach %.0f: taken as %s and divided by %.0f",
-        path.name,
-        np.abs(given).max(),
-        "millimetres" if factor == 0.001 else "centimetres",
-        1 / factor,
-    )
+    unit = "millimetres" if factor == 0.001 else "centimetres"
+    reach = f"{np.abs(given).max():.0f}: taken as {unit} and divided by {1 / factor:.0f}"
+    log.warning("%s: centres of pressure reach %s", path.name, reach)
     return [plate._replace(cop=plate.cop * factor) for plate in plates]
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hmu.documents import write_text
 from hmu.errors import DataError
 from hmu.escaping import csv_cell
 from hmu.gait.columns import WINDOW
@@ -102,10 +101,6 @@ class Tree:
         for d in self.dropped:
             writer.writerow([csv_cell(d.trial), d.start, d.stop, d.stop - d.start, csv_cell(d.reason)])
         return buffer.getvalue()
-
-    def save_table(self, path: Path) -> None:
-        """Write :meth:`table`, atomically."""
-        write_text(path, self.table())
 
 
 def trial_files(folder: Path) -> list[Path]:
