@@ -20,6 +20,7 @@ from hmu.command_line import understood
 from hmu.compose import register_resolvers
 from hmu.config import CONFIGS, check_config
 from hmu.help import commands, header, main_help
+from hmu.keys import Evaluate, Train, Unlearn
 from hmu.tools import report
 from hmu.values import Keys
 from tests.conftest import REPOSITORY
@@ -146,8 +147,8 @@ def composed(command: Command) -> list[DictConfig]:
 
 def keys_of(root: str) -> type[Keys]:
     """What the script of a root configuration declares to read."""
-    module = import_module(root if root in _SCRIPTS else f"hmu.tools.{root}")
-    keys: type[Keys] = module.Keys
+    scripts = {"train": Train, "unlearn": Unlearn, "evaluate": Evaluate}
+    keys: type[Keys] = scripts[root] if root in scripts else import_module(f"hmu.tools.{root}").Keys
     return keys
 
 
