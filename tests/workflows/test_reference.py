@@ -117,7 +117,7 @@ def test_the_model_that_is_measured_is_no_reference(config, backbone):
 
 def test_a_reference_of_other_sizes_is_refused(config):
     with pytest.raises(CheckpointError) as error:
-        load_reference(config, published.backbone("salad", text=None, text_width=16, vae={"latent_dim": 4}))
+        load_reference(config, published.backbone("salad", text=None, text_width=16, vae={"latent_dim": 4}), "base")
     assert "other sizes" in one_line(error)
 
 
