@@ -87,13 +87,10 @@ def check_received(
     """Refuse a received node that would call what the configuration tree does not name for that very place.
 
     Args:
-        node: plain values, with everything below.
-        place: where it stands in a composed configuration, ``backbone`` or ``suite.metrics``.
-        source: the file that it comes from.
+        node: plain values; place: where they stand in a composed configuration, ``suite.metrics``; source: their file.
         given: places that the command line gives: what stands there is the user's own.
         trust: folders whose files may call anything (``trust=`` on the command line).
-        error: what to raise.
-        remedy: what the user can do.
+        error: what to raise; remedy: what the user can do.
 
     Raises:
         error: one line that names the place and the target, and how to trust the file.
@@ -169,9 +166,7 @@ def _in_group(
         group: ``backbone``; the scripts' own files are the group ``""``.
         inside: ``place`` counted from where the group stands; None where it stands elsewhere.
         place: counted from the root: that of files with ``# @package _global_``.
-        folders: of the tree.
-        call: the target and how it is called.
-        seen: where the search has been.
+        call: the target and how it is called; seen: where the search has been.
     """
     if (group, inside) in seen:
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from hmu.errors import ConfigError, shown
 
@@ -60,7 +60,7 @@ def require_pair(key: str, values: object) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -188,8 +188,8 @@ def _against(key: str, node: Node, hint: ast.expr) -> str | None:
         return _inside(key, node, parts[-1 if name in _MAPPINGS else 0]) if parts else None
     value = None if isinstance(node, (DictConfig, ListConfig)) else node._value()
     if name == "Literal":
-        fits = any(isinstance(p, ast.Constant) and type(p.value) is type(value) and p.value == value for p in parts)
-        return None if fits else wrong  # 1 is not true
+        equal = any(isinstance(p, ast.Constant) and type(p.value) is type(value) and p.value == value for p in parts)
+        return None if equal else wrong  # 1 is not true
     if name == "Annotated":
         limits, trouble = _limits(parts[1]), _against(key, node, parts[0])
         fits = all(_BOUNDS[sign][1](value, bound) for sign, bound in limits) if limits and not trouble else value  # type: ignore[arg-type]

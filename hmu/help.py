@@ -41,10 +41,8 @@ def commands(lines: Sequence[str]) -> Iterator[str]:
 
 def summary(text: str) -> str:
     """What a configuration file says of itself: its header up to the first command."""
-    lines = header(text)
-    first = lines[0] if lines else ""
-    before = _COMMAND.split(first)[0]
-    return before.strip().rstrip(":").strip()
+    first = next(iter(header(text)), "")
+    return _COMMAND.split(first)[0].strip().rstrip(":").strip()
 
 
 def main_help(root: str, words: Sequence[str]) -> str:
@@ -55,9 +53,7 @@ def main_help(root: str, words: Sequence[str]) -> str:
     """
     files = [folder / f"{root}.yaml" for folder in tree()]
     text = next(path for path in files if path.is_file()).read_text(encoding="utf-8")
-    groups = [
-        name for name in re.findall(r"^  - (?:optional )?(\w+)(?:@[\w.]+)?:", text, re.MULTILINE) if _is_shown(name)
-    ]
+    groups = list(filter(_is_shown, re.findall(r"^  - (?:optional )?(\w+)(?:@[\w.]+)?:", text, re.MULTILINE)))
     asked = [word for word in words if not word.startswith("-") and "=" not in word]
     if asked:
         return "\n".join(itertools.chain.from_iterable(_choices(word, groups) for word in asked)) + "\n"
@@ -67,14 +63,15 @@ def main_help(root: str, words: Sequence[str]) -> str:
     name = " ".join(called[: 3 if called[1] == "-m" else 2])
     keys = {k: (value.strip(), comment) for k, value, comment in _KEY.findall(text) if k not in _HIDDEN}
     most = next((line[len(_USED) :].split() for line in lines if line.startswith(_USED)), [*keys, *groups][:FEW])
-    told = [f"{summary(text).rstrip('?')}{'?' if summary(text).endswith('?') else '.'}", "", _USED]
-    told += [*_options(most, keys, text), "", "Examples:", *(f"  {command}" for command in shown), ""]
+    purpose = summary(text)
+    page = [purpose if purpose.endswith("?") else f"{purpose}.", "", _USED]
+    page += [*_options(most, keys, text), "", "Examples:", *(f"  {command}" for command in shown), ""]
     if rest := ", ".join(f"{key}=" for key in keys if key not in most):
-        told += textwrap.wrap(f"Also: {rest}", 116, subsequent_indent="  ")
+        page += textwrap.wrap(f"Also: {rest}", 116, subsequent_indent="  ")
     if groups:
-        told += [f"Choices of a group, one of {', '.join(groups)}:  {name} --help {groups[0]}"]
-        told += [f"The whole configuration that a command stands for; nothing is run:  {name} … --cfg job"]
-    return "\n".join([*told, f"Every key with its comment: configs/{root}.yaml"]) + "\n"
+        page += [f"Choices of a group, one of {', '.join(groups)}:  {name} --help {groups[0]}"]
+        page += [f"The whole configuration that a command stands for; nothing is run:  {name} … --cfg job"]
+    return "\n".join([*page, f"Every key with its comment: configs/{root}.yaml"]) + "\n"
 
 
 def _is_shown(name: str) -> bool:
@@ -86,14 +83,14 @@ def _options(names: Sequence[str], keys: dict[str, tuple[str, str]], text: str) 
     for name in names:
         if name in keys:
             value, comment = keys[name]
-            told = f"{comment or ''}{'' if value in ('null', '???') else f'  (default {value})'}".strip()
+            words = f"{comment or ''}{'' if value in ('null', '???') else f'  (default {value})'}".strip()
         else:
             default = re.search(rf"^  - (?:optional )?{name}: (\S+)", text, re.MULTILINE)
-            names_ = list(options(name))
-            few = " | ".join(names_[:MANY]) + (" | …" if len(names_) > MANY else "")
-            told = f"{few}  (default {default[1] if default else 'none'})"
+            choices = list(options(name))
+            few = " | ".join(choices[:MANY]) + (" | …" if len(choices) > MANY else "")
+            words = f"{few}  (default {default[1] if default else 'none'})"
         indent = " " * (width + 4)
-        yield from textwrap.wrap(told, 116, initial_indent=f"  {name + '=':<{width}}  ", subsequent_indent=indent)
+        yield from textwrap.wrap(words, 116, initial_indent=f"  {name + '=':<{width}}  ", subsequent_indent=indent)
 
 
 def _choices(group: str, groups: Sequence[str]) -> Iterator[str]:

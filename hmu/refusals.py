@@ -48,12 +48,8 @@ def _words(error: BaseException) -> str:
     if words := _in_our_words(error):
         return terminal_text(words)
     lines = [line.strip() for line in str(error).split("Config search path:")[0].splitlines()]
-    kept = [
-        line
-        for line in lines
-        if line and "HYDRA_FULL_ERROR" not in line and not line.startswith(("full_key:", "object_type="))
-    ]
-    return terminal_text(" ".join(kept)) or type(error).__name__
+    advice = re.compile("full_key:|object_type=|.*HYDRA_FULL_ERROR")
+    return terminal_text(" ".join(line for line in lines if line and not advice.match(line))) or type(error).__name__
 
 
 def _in_our_words(error: BaseException) -> str | None:
@@ -70,23 +66,22 @@ def _in_our_words(error: BaseException) -> str | None:
     return _interpolation(error, text) if isinstance(error, OmegaConfBaseException) else None
 
 
-def _no_choice(found: re.Match[str], error: BaseException) -> str:
+def _no_choice(match: re.Match[str], error: BaseException) -> str:
     """``concept=kik``: the group's choices, the near ones first where there are many."""
-    group, listed = found["group"], found["options"].split("Config search path:")[0].split()
-    asked = found["path"].removeprefix(f"{group}/")
+    group, listed = match["group"], match["options"].split("Config search path:")[0].split()
+    asked = match["path"].removeprefix(f"{group}/")
     options = [name for name in listed if not name.startswith("_")]
     return f"{group}={shown(asked)}: no such choice; there are {offered(options, asked)}"
 
 
-def _no_key(found: re.Match[str], error: BaseException) -> str:
+def _no_key(match: re.Match[str], error: BaseException) -> str:
     """``lr=1e-4``: the key that the user may mean, or those that there are at that place."""
-    typed, key = shown(found["typed"].strip()), found["key"]
-    cause = error.__cause__
-    node = getattr(cause, "parent_node", None)
+    typed, key = shown(match["typed"].strip()), match["key"]
+    node = getattr(error.__cause__, "parent_node", None)
     leaf = key.rpartition(".")[2]
     if not isinstance(node, DictConfig):
         return f"{typed}: there is no key '{key}'; {_HELP}"
-    elsewhere = [one for one in _keys(node._get_root()) if one.rpartition(".")[2] == leaf and one != key]
+    elsewhere = [name for name in _keys(node._get_root()) if name.rpartition(".")[2] == leaf and name != key]
     if elsewhere:
         return f"{typed}: there is no key '{key}'; did you mean {offered(elsewhere, key, ' or ')}?"
     return f"{typed}: unknown key '{key}'; known here: {offered([str(k) for k in node], leaf)}"
@@ -101,13 +96,13 @@ def _keys(node: object, prefix: str = "") -> Iterator[str]:
             yield from _keys(node._get_node(name), f"{prefix}{name}.")
 
 
-def _elsewhere(found: re.Match[str], error: BaseException) -> str:
-    places = re.split(r", | or ", found["places"].strip())
-    return f"{found['key']}=…: belongs to a part here, so write {' or '.join(f'{place}=…' for place in places)}"
+def _elsewhere(match: re.Match[str], error: BaseException) -> str:
+    places = re.split(r", | or ", match["places"].strip())
+    return f"{match['key']}=…: belongs to a part here, so write {' or '.join(f'{place}=…' for place in places)}"
 
 
-def _several(found: re.Match[str], error: BaseException) -> str:
-    return f"one of {' and '.join(re.findall(r'[a-z]+', found['keys']))} has no single choice: give one name for each"
+def _several(match: re.Match[str], error: BaseException) -> str:
+    return f"one of {' and '.join(re.findall(r'[a-z]+', match['keys']))} has no single choice: give one name for each"
 
 
 _WORDS: tuple[tuple[str, Callable[[re.Match[str], BaseException], str] | str], ...] = (
