@@ -54,6 +54,8 @@ def lcr(folder: Path) -> Iterator[Check]:
             yield from _run(world, name, told)
         else:
             yield unchecked(f"run '{name}'", "unknown kind")
+    if runs is None and "collect_codes" in case:
+        yield from _collected(world, {})
     yield from case.unread()
 
 
@@ -197,14 +199,15 @@ def _saved(world: World, name: str, told: Mapping[str, Any], new: Sequence[Tenso
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 def _collected(world: World, told: Mapping[str, Any]) -> Iterator[Check]:
-    """Codes of documented motions by the stored tokenizer, and the table's header."""
+    """Codes of documented motions by the stored tokenizer, and, where a JSON tells it, the table's header."""
     stored = world.case.raw("collect_codes")
-    codes = np.ascontiguousarray(stored.transpose(0, 2, 1)).astype(np.int16)
-    table = CodeTable(tuple(told["name"]), tuple(told["rep"]), tuple(told["text"]), codes)
-    yield exact("collect_codes columns", len(table.columns), told["n_columns"])
-    yield exact("collect_codes head", table.columns[: len(told["columns_head"])], told["columns_head"])
-    yield exact("collect_codes last", table.columns[-1], told["last_column"])
-    yield exact("collect_codes names", [name.partition("%")[2] for name in told["name_list"]], list(table.names))
+    if told:
+        codes = np.ascontiguousarray(stored.transpose(0, 2, 1)).astype(np.int16)
+        table = CodeTable(tuple(told["name"]), tuple(told["rep"]), tuple(told["text"]), codes)
+        yield exact("collect_codes columns", len(table.columns), told["n_columns"])
+        yield exact("collect_codes head", table.columns[: len(told["columns_head"])], told["columns_head"])
+        yield exact("collect_codes last", table.columns[-1], told["last_column"])
+        yield exact("collect_codes names", [name.partition("%")[2] for name in told["name_list"]], list(table.names))
     for path, model in tokenizers(world.case.folder):
         with torch.no_grad():
             ours = model.encode(_motions(len(stored), stored.shape[1] * model.unit_length, model.features))

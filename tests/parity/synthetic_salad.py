@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,14 @@ import numpy as np
 from diffusers import DDIMScheduler
 
 from hmu.backbones.salad.model import Salad
+from tests.parity.case import Case
 from tests.parity.fills import Fill, filled
 from tests.parity.salad import DENOISER_ROWS, LOSS_ROWS, VAE_ROWS
 from tests.parity.salad_models import DENOISER, VAE
 from tests.parity.salad_sampling import SAMPLING_ROWS, TABLES
 from tests.parity.synthetic import Arrays, Writer, answers, manifest, numbers, prompts, store, whole
-from tests.parity.unlearn import LATENT_ROWS, LORA_ROWS, Adapted, contrast, filled_adapters
+from tests.parity.unlearn import LATENT_ROWS, LORA_ROWS, LOSS, Adapted, alpha_of, filled_adapters, injected
+from tests.parity.unlearn import loss as contrast
 from tests.published import backbone
 
 SMALL_VAE: dict[str, Any] = {"latent_dim": 6, "n_extra_layers": 0, "n_layers": 2, "kernel_size": 5}
@@ -99,7 +103,13 @@ def lora(system: Path, full: bool) -> Path:
     inputs |= answers(inputs, model, LATENT_ROWS, "forget_latent retain_latent")
     names = "pred_base pred_lora_train_scale pred_lora_eval_scale"
     found = answers(inputs, adapted, LORA_ROWS, names)
-    return store(system / "heldout" / "unlearn_lora_full", inputs | found | contrast(inputs, adapted))
+    case, losses = Case(Path(), inputs), dict[str, Any]()
+    twin = injected(adapted, alpha_of(case, adapted))
+    for target, betas in product(("vs_noise", "vs_target", "vs_target_masked"), ("linear", "configured")):
+        name = re.fullmatch(LOSS, f"loss_{target}_{betas}_betas")
+        assert name is not None
+        losses |= contrast(case, twin, name)
+    return store(system / "heldout" / "unlearn_lora_full", inputs | found | losses)
 
 
 def schedules(system: Path, full: bool) -> Path:

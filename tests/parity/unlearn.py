@@ -11,7 +11,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -130,14 +129,14 @@ def _rank(adapted: Adapted) -> int:
     return len(next(iter(adapted.factors.values()))[0])
 
 
-def _alpha(case: Case, adapted: Adapted) -> float:
+def alpha_of(case: Case, adapted: Adapted) -> float:
     return case.number("alpha", _rank(adapted))
 
 
 LORA_ROWS: Table = {
     "rank": lambda case, adapted: _rank(adapted),
     "pred_base": lambda case, adapted: _applied(case, adapted, None),
-    "pred_lora_train_scale": lambda case, adapted: _applied(case, adapted, _alpha(case, adapted)),
+    "pred_lora_train_scale": lambda case, adapted: _applied(case, adapted, alpha_of(case, adapted)),
     "pred_lora_eval_scale": lambda case, adapted: _applied(case, adapted, 1.0),
 }
 
@@ -190,7 +189,7 @@ def _listed(case: Case, adapted: Adapted) -> Iterator[Check]:
 def _adapted(case: Case, adapted: Adapted) -> Iterator[Check]:
     """Answers without, with, and with wrongly scaled adapters; merged and injected adapters agree."""
     yield from case.rows(adapted, LORA_ROWS, NETWORK)
-    plain, alpha = _applied(case, adapted, None), _alpha(case, adapted)
+    plain, alpha = _applied(case, adapted, None), alpha_of(case, adapted)
     merged = _applied(case, adapted, alpha)
     yield exact("reverted", bool(torch.equal(_applied(case, adapted, None), plain)), True)
     if case.find(".*_f64"):
@@ -201,13 +200,13 @@ def _adapted(case: Case, adapted: Adapted) -> Iterator[Check]:
             if factors is not None
         )
         yield from fewest_failures(list(case.double().rows(twin, LORA_ROWS, DOUBLE)) for twin in twins)
-    live = _applied(case, Adapted(_injected(adapted, alpha), adapted.factors), None)
+    live = _applied(case, Adapted(injected(adapted, alpha), adapted.factors), None)
     if "pred_lora_train_scale" in case:
         yield compare("adapters injected by PEFT", live, case.raw("pred_lora_train_scale"), NETWORK)
     yield compare("merged_max_diff", live, merged, max(MERGED, 10 * case.number("merged_max_diff", 0)))
 
 
-def _injected(adapted: Adapted, alpha: float) -> Salad:
+def injected(adapted: Adapted, alpha: float) -> Salad:
     """A copy of the model with live adapters."""
     twin = copy.deepcopy(adapted.model)
     trained = adapters.inject(twin, _rank(adapted), alpha, 0.0)
@@ -220,14 +219,14 @@ def _injected(adapted: Adapted, alpha: float) -> Salad:
 
 def _contrast(case: Case, adapted: Adapted) -> Iterator[Check]:
     """``retain - lambda forget`` against noise or the true target, under both schedules, with the stored gradients."""
-    twin = _injected(adapted, _alpha(case, adapted))
+    twin = injected(adapted, alpha_of(case, adapted))
     for found in case.find(LOSS):
-        yield from case.given(_loss(case, twin, found), NETWORK)
-        silent = [n for n, p in twin.named_parameters() if p.requires_grad and not _moved(p.grad)]
+        yield from case.given(loss(case, twin, found), NETWORK)
+        silent = [n for n, p in twin.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
         yield exact(f"{found[0]}: adapters without gradient", silent, [])
 
 
-def _loss(case: Case, twin: Salad, name: re.Match[str]) -> dict[str, Any]:
+def loss(case: Case, twin: Salad, name: re.Match[str]) -> dict[str, Any]:
     """One loss, its two sides, and the gradients of one adapter."""
     layer, betas = adapters.lora_layers(twin.network())[LAYER], None if name[2] == "configured" else name[2]
     twin.zero_grad()
@@ -238,19 +237,6 @@ def _loss(case: Case, twin: Salad, name: re.Match[str]) -> dict[str, Any]:
     for leaf, module in (("a", layer.lora_A), ("b", layer.lora_B)):
         rows[f"grad_{name[0]}_lora_{leaf}"] = module[adapters.ADAPTER].weight.grad  # type: ignore[operator, index]
     return rows
-
-
-def contrast(inputs: Mapping[str, np.ndarray], adapted: Adapted) -> dict[str, Any]:
-    """Every loss of a case, under the names of its arrays."""
-    case, found = Case(Path(), inputs), dict[str, Any]()
-    twin = _injected(adapted, _alpha(case, adapted))
-    for target, betas in product(("vs_noise", "vs_target", "vs_target_masked"), ("linear", "configured")):
-        found |= _loss(case, twin, re.fullmatch(LOSS, f"loss_{target}_{betas}_betas"))  # type: ignore[arg-type]
-    return found
-
-
-def _moved(gradient: Tensor | None) -> bool:
-    return gradient is not None and bool(gradient.abs().sum() > 0)
 
 
 def _side(case: Case, model: Salad, side: str, target: str, schedule: Any) -> tuple[Tensor, Tensor]:
