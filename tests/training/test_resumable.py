@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmu.checkpoints import safe
+from hmu import documents
 from hmu.errors import CheckpointError
 from hmu.training.resumable import WholeFiles, noise_state, set_noise_state
 from tests.conftest import REPOSITORY
@@ -28,7 +28,7 @@ def test_a_write_that_breaks_off_leaves_the_old_checkpoint(tmp_path, monkeypatch
     def broken(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(safe.os, "fsync", broken)
+    monkeypatch.setattr(documents.os, "fsync", broken)
     with pytest.raises(
         CheckpointError, match=r"vae.ckpt: cannot write .*No space left on device.*old file is untouched"
     ):
@@ -43,7 +43,7 @@ def test_nothing_passes_through_another_file_system(tmp_path, monkeypatch):
     seen = []
     replace = os.replace
     monkeypatch.setattr(
-        safe.os, "replace", lambda a, b: (seen.append((os.path.dirname(a), os.path.dirname(b))), replace(a, b))
+        documents.os, "replace", lambda a, b: (seen.append((os.path.dirname(a), os.path.dirname(b))), replace(a, b))
     )
     WholeFiles().save_checkpoint({"step": 1}, tmp_path / "vae.ckpt")
     assert seen == [(str(tmp_path), str(tmp_path))]
