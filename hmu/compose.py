@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hmu import folders
-from hmu.build import instantiate
+from hmu.build import get_class, instantiate
 from hmu.command_line import understood
 from hmu.config import CONFIGS, check_config
 from hmu.errors import ConfigError
@@ -23,6 +23,8 @@ from hmu.overrides import choice, running, standing_in
 from hmu.processes import run_stamp, started
 from hmu.refusals import one_line
 from hmu.values import Keys
+
+SCRIPTS = ("train", "unlearn", "evaluate")
 
 
 def register_resolvers() -> None:
@@ -86,9 +88,10 @@ def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) 
     register_resolvers()
     if started() == 1:
         os.environ.pop("HMU_RUN_STAMP", None)  # the next job has a folder of its own
+    keys = keys_of(root)
     with _initialised():
         try:
-            config = compose(root, overrides=understood(list(words), Keys), return_hydra_config=True)
+            config = compose(root, overrides=understood(list(words), keys), return_hydra_config=True)
         except HydraException as error:
             raise ConfigError(one_line(error) or str(error)) from error
     with standing_in(config):
@@ -98,7 +101,7 @@ def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) 
         plain = config.copy()
         with open_dict(plain):
             del plain["hydra"]
-        check_config(plain, words)
+        check_config(plain, words, keys)
         try:
             yield plain
         except BaseException as error:
@@ -106,6 +109,12 @@ def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) 
             raise
         finally:
             folders.done()
+
+
+def keys_of(root: str) -> type[Keys]:
+    """What the script or tool of a root configuration declares to read."""
+    name = f"hmu.keys.{root.capitalize()}" if root in SCRIPTS else f"hmu.tools.{root}.Keys"
+    return get_class(name)
 
 
 def _initialised() -> AbstractContextManager[object]:

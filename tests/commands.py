@@ -6,7 +6,6 @@ import itertools
 import re
 import shlex
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,18 +16,15 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 
 from hmu.command_line import understood
-from hmu.compose import register_resolvers
+from hmu.compose import SCRIPTS, keys_of, register_resolvers
 from hmu.config import CONFIGS, check_config
 from hmu.help import commands, header, main_help
-from hmu.keys import Evaluate, Train, Unlearn
 from hmu.tools import report
-from hmu.values import Keys
 from tests.conftest import REPOSITORY
 
 PLACEHOLDER = "PLACEHOLDER"
 _BLOCK = re.compile(r"^```(?:bash|sh|console|powershell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:python|torchrun|make) [^`]+)`")
-_SCRIPTS = ("train", "unlearn", "evaluate")
 
 
 class Unknown(AssertionError):
@@ -77,7 +73,7 @@ class Command:
             if find_spec(rest[1]) is None:
                 raise Unknown(f"no such module: {self.line}")
             return rest[1], rest[2:]
-        if Path(rest[0]).stem not in _SCRIPTS or not (REPOSITORY / rest[0]).is_file():
+        if Path(rest[0]).stem not in SCRIPTS or not (REPOSITORY / rest[0]).is_file():
             raise Unknown(f"no such script: {self.line}")
         return rest[0], rest[1:]
 
@@ -143,13 +139,6 @@ def composed(command: Command) -> list[DictConfig]:
     flag = ["-m"] if command.sweeps else []
     words = understood([*flag, *command.overrides], keys)[len(flag) :]
     return [checked(str(command.config), *run) for run in (single_runs(words) if command.sweeps else [words])]
-
-
-def keys_of(root: str) -> type[Keys]:
-    """What the script of a root configuration declares to read."""
-    scripts = {"train": Train, "unlearn": Unlearn, "evaluate": Evaluate}
-    keys: type[Keys] = scripts[root] if root in scripts else import_module(f"hmu.tools.{root}").Keys
-    return keys
 
 
 def checked(root: str, *overrides: str) -> DictConfig:

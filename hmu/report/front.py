@@ -11,7 +11,7 @@ from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import harms, kept_metrics, recoveries, scoreboard
 from hmu.evaluation.sets import FORGET_SIDE
 from hmu.metrics.declared import declared, value_named
-from hmu.report.numbers import RATE
+from hmu.metrics.detector_rate import RATE
 from hmu.report.runs import Line, Run
 
 BOARD = "board"

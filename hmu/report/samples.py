@@ -14,8 +14,8 @@ from hmu.data.concepts import Concept
 from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results, Row
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.metrics.detector_rate import RATE
 from hmu.motion.representation import Representation
-from hmu.report.numbers import RATE
 from hmu.viz.animate import render_gif
 from hmu.viz.plots import Rate, detector_bars
 

@@ -10,8 +10,8 @@ from hmu.escaping import markdown_text
 from hmu.evaluation.claims import FEW, objections, offer, rate
 from hmu.evaluation.results import Results, Row
 from hmu.evaluation.sets import FORGET_SIDE
+from hmu.metrics.detector_rate import RATE
 from hmu.report.numbers import (
-    RATE,
     Key,
     Numbers,
     change,

@@ -48,7 +48,7 @@ def _callback(key: str, node: Any) -> Callback:
     files = [entry for path in options("callbacks").values() for entry in (read_yaml(path) or {}).values()]
     try:
         if OmegaConf.is_dict(node):
-            file = next((entry for entry in files if entry["_target_"] == node.get("_target_")), {})
+            file: dict[str, Any] = next((entry for entry in files if entry["_target_"] == node.get("_target_")), {})
             callback = instantiate(node, **{key: value for key, value in file.items() if key not in node})
         else:
             callback = node

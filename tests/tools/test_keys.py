@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
+from hmu.compose import keys_of
 from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from hmu.values import declared
-from tests.commands import checked, keys_of
+from tests.commands import checked
 from tests.test_config import ROOTS
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hmu.evaluation.results import Row
 from hmu.evaluation.sets import FORGET_SIDE
-from hmu.report.numbers import RATE, Numbers, set_name
+from hmu.metrics.detector_rate import RATE
+from hmu.report.numbers import Numbers, set_name
 
 Rows = Mapping[str, Row]  #: one number of several models
 MORE = 3  #: further lines of a card

@@ -11,9 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from hmu.evaluation.results import Results
+from hmu.metrics.detector_rate import RATE
 from hmu.motion.stick import Stick
 from hmu.report.confusion import TABLES, tables_of
-from hmu.report.numbers import RATE, Key, Numbers, model_look, model_name, set_name, set_title
+from hmu.report.numbers import Key, Numbers, model_look, model_name, set_name, set_title
 from hmu.report.page.board import Rows, cards, hard_sets
 from hmu.report.page.motions import Take, pack
 from hmu.report.page.plane import WHOLE, WHOLE_AND_MORE, Mark, Plane
