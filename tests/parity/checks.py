@@ -83,14 +83,14 @@ def wrong(ours: object, expected: np.ndarray) -> float:
     return float((found != expected).mean()) if found.shape == expected.shape else float("inf")
 
 
-def nearest(candidates: Iterable[M], error: Callable[[M], float]) -> M | None:
+def nearest(candidates: Iterable[M], error: Callable[[M], float], close: float = CLOSE) -> M | None:
     """The first candidate that is clearly right, else the one with the smallest error; None without candidates."""
     best: tuple[float, M] | None = None
     for candidate in candidates:
         found = error(candidate)
         if best is None or found < best[0]:
             best = (found, candidate)
-        if found < CLOSE:
+        if found < close:
             break
     return None if best is None else best[1]
 
