@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 M = TypeVar("M")
-CLOSE = 1e-3  # below this deviation a hypothesis about a case (its weights, its schedule) is taken without more search
+CLOSE = 2e-5  # below this deviation a hypothesis about a case (its weights, its schedule) is taken without more search
 
 
 @dataclass(frozen=True)
