@@ -129,7 +129,7 @@ def leave() -> None:
 
 
 def everywhere(value: Tensor | None) -> Tensor | None:
-    """``value``, if every process has one: all of them must then do the same next."""
+    """``value`` (any shape), if every process has one: all of them must then do the same next."""
     import torch
 
     if group()[1] > 1:

@@ -103,7 +103,7 @@ class Edit:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The stored tensors by the name they have in the file."""
+        """The stored tensors, of any shape, by the name they have in the file."""
         raise NotImplementedError
 
     @property

@@ -26,7 +26,7 @@ _FILE_OF_KIND = {"delta": DELTAS, "adapter": ADAPTERS}
 
 
 def write(folder: Path, tensors: dict[str, Tensor], meta: dict[str, Any], extra: dict[str, dict[str, Any]]) -> Path:
-    """Write a complete edit folder beside ``folder`` and swap it in."""
+    """Write a complete edit folder (tensors of any shape) beside ``folder`` and swap it in."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
@@ -66,7 +66,7 @@ def locate(path: Path) -> Path:
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """``edit.json`` (or a minimal one for a bare PEFT folder) and the tensors, checksum verified.
+    """``edit.json`` (or a minimal one for a bare PEFT folder) and the tensors, of any shape, checksum verified.
 
     Raises:
         CheckpointError: naming the file that is missing or corrupt.
@@ -162,7 +162,7 @@ def to_peft_names(factors: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor
 
 
 def from_peft_names(tensors: dict[str, Tensor], folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """The inverse of :func:`to_peft_names`.
+    """The inverse of :func:`to_peft_names`: factors ``(rank, in)`` and ``(out, rank)`` by layer.
 
     Raises:
         CheckpointError: a tensor is no LoRA factor, or has no partner.

@@ -133,7 +133,7 @@ class Lcr(Rewriting):
     def statistics(
         self, backbone: MotionBackbone, forget: MotionClips, retain: MotionClips, all_layers: bool = False
     ) -> tuple[CodeTable, NDArray[np.bool_]]:
-        """Codes of both sides, and which rows are of the forget side.
+        """Codes of both sides, and which rows are of the forget side, bool ``(n,)``.
 
         Layers behind the last of :attr:`layers` are left out where clips are encoded, unless ``all_layers``.
 
@@ -160,7 +160,7 @@ class Lcr(Rewriting):
         return table.select(used), masks["forget"][used]
 
     def select(self, backbone: MotionBackbone, table: CodeTable, forget: NDArray[np.bool_]) -> dict[int, Choice]:
-        """Choose codes in every layer, and say what they carry.
+        """Choose codes in every layer, and say what they carry; ``forget`` is bool ``(n,)``, a row of the table each.
 
         Raises:
             ConfigError: a layer that the table does not have, lists that do not fit, or nothing to choose.

@@ -78,7 +78,7 @@ class Rece(Uce):
 def recovered(group: Group, weights: dict[str, Tensor], adversary: Tensor) -> float:
     """Share of the original outputs for the concept (bias aside) that ``adversary`` gets from the new weights: 1 = all.
 
-    One minus the relative squared distance, over all layers of the group.
+    One minus the relative squared distance, over all layers of the group; ``adversary`` is ``(rows, in)``.
     """
     missed = total = 0.0
     for name, (original, _) in group.layers.items():

@@ -62,7 +62,8 @@ def erase_target(anchor: Tensor, concept: Tensor, null: Tensor, eta: float) -> T
 
     Gandikota et al. 2023, with an anchor prompt ``a`` (published: the empty one). All three are outputs of the *frozen*
     model to the same ``x_t``, in any one parametrisation: at a given ``x_t`` noise, velocity and sample are affine
-    images of each other. With the empty anchor ``eta = 0`` makes the concept mean nothing, above 0 repels.
+    images of each other, all ``(batch, ...)``. With the empty anchor ``eta = 0`` makes the concept mean nothing, above
+    0 repels.
     """
     return anchor - eta * (concept - null)
 

@@ -146,7 +146,7 @@ class Uce(EditMethod):
 
 
 def without_direction(group: Group, strength: float) -> dict[str, Tensor]:
-    """``W (I - strength d d^T / ||d||^2)`` of every layer, ``d`` the mean concept row minus the mean retain row."""
+    """``W (I - strength d d^T / ||d||^2)`` of each layer ``(out, in)``; ``d``: mean concept less mean retain row."""
     direction = group.concept.mean(0) - group.total / group.retain_rows
     outer = strength * torch.outer(direction, direction) / direction.square().sum()
     return {name: weight - weight @ outer for name, (weight, _) in group.layers.items()}

@@ -167,7 +167,7 @@ class MotionMetric(Metric):
         return {name: weighted_mean(values, counts) for name, values in self.per_prompt().items()}
 
     def rows(self, name: str) -> Tensor | None:
-        """All rows of a field in canonical order (by id), floating ones in float64; None if never given."""
+        """All rows ``(n, ...)`` of a field in canonical order (by id), floats in float64; None if never given."""
         parts = getattr(self, name)
         if isinstance(parts, list):
             if not parts:
@@ -182,7 +182,7 @@ class MotionMetric(Metric):
         return joined
 
     def needed(self, name: str) -> Tensor:
-        """As :meth:`rows`; DataError where nothing was ever added."""
+        """As :meth:`rows` ``(n, ...)``; DataError where nothing was ever added."""
         rows = self.rows(name)
         if rows is None:
             raise DataError(f"metric {type(self).__name__} was computed before any samples were added")
@@ -198,6 +198,6 @@ def weighted_mean(values: Tensor, counts: Tensor) -> Tensor:
 
 
 def id_keys(ids: Sequence[str]) -> Tensor:
-    """A 63-bit number per id: the same in every process, and exchangeable between processes, unlike text."""
+    """A 63-bit number per id ``(n,)``: the same in every process, and exchangeable between processes, unlike text."""
     digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in ids)
     return torch.tensor([int.from_bytes(digest, "big") >> 1 for digest in digests], dtype=torch.int64)

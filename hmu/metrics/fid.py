@@ -29,7 +29,8 @@ def frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tenso
 
     With ``A = F F'``, ``B = G G'`` from eigen-decompositions the last trace is the sum of the singular values of
     ``F' G``: exact for singular covariances too, no matrix square root, never complex. Clipped at 0 from below, where
-    only rounding can bring it. Source: Heusel et al. 2017, eq. 6; Dowson and Landau 1982.
+    only rounding can bring it. Means ``(width,)``, covariances ``(width, width)``.
+    Source: Heusel et al. 2017, eq. 6; Dowson and Landau 1982.
     """
     cov_a, cov_b = torch.atleast_2d(cov_a.double()), torch.atleast_2d(cov_b.double())
     cross = torch.linalg.svdvals(_factor(cov_a).T @ _factor(cov_b)).sum()

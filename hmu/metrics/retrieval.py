@@ -133,7 +133,7 @@ class Retrieval(MotionMetric):
         return None
 
     def galleries(self) -> list[Tensor]:
-        """Rows of each gallery."""
+        """Rows of each gallery, int64 ``(size,)``."""
         rows = len(self.needed("text"))
         if self.protocol == "all" or self.count is None or self.shuffles is None:
             return [torch.arange(rows)]
@@ -167,7 +167,7 @@ class SentenceRetrieval(Retrieval):
         return None if self.threshold is None else same_meaning(self._sentences(), self.threshold)
 
     def galleries(self) -> list[Tensor]:
-        """The whole set, or its captions that are unlike each other."""
+        """Rows ``(size,)`` of the whole set, or of its captions that are unlike each other."""
         sentences = self._sentences()
         return [torch.arange(len(sentences)) if self.count is None else dissimilar(sentences, self.count)]
 

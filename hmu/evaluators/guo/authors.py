@@ -45,7 +45,7 @@ def widths(encoders: Mapping[str, Mapping[str, Tensor]]) -> dict[str, int]:
 
 
 def load_encoders(path: Path | str) -> dict[str, dict[str, Tensor]]:
-    """The three encoders of the authors' ``finest.tar``, as stored; CheckpointError if one is missing."""
+    """The three encoders of ``finest.tar`` as stored, tensors of any shape; CheckpointError if one is missing."""
     content = load_tensors(path)
     missing = [name for name in ENCODERS if not isinstance(content.get(name), Mapping)]
     if missing:
@@ -56,7 +56,7 @@ def load_encoders(path: Path | str) -> dict[str, dict[str, Tensor]]:
 
 
 def from_encoders(encoders: Mapping[str, Mapping[str, Tensor]], source: str, **options: Any) -> GuoEvaluator:
-    """An evaluator of the stored widths with these weights; ``source`` names the file in error messages."""
+    """An evaluator of the stored widths and these weights (any shape); ``source`` names the file in messages."""
     try:
         evaluator = GuoEvaluator(**{**PUBLISHED, **widths(encoders), **options})
         for name in ENCODERS:

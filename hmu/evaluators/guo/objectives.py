@@ -32,7 +32,7 @@ def match_terms(text: Tensor, motion: Tensor, shift: int, margin: float) -> dict
 
 
 def match_all_terms(text: Tensor, motion: Tensor, margin: float) -> dict[str, Tensor]:
-    """As :func:`match_terms`, with every wrong pair of the batch as a negative (the mean over all shifts but 0)."""
+    """As :func:`match_terms` on ``(batch, width)``, every wrong pair a negative (mean over all shifts but 0)."""
     positive = contrastive(text, motion, False, margin)
     d = distance(text[:, None], motion[None])
     wrong = ~torch.eye(len(text), dtype=torch.bool, device=text.device)

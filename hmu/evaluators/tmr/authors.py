@@ -29,7 +29,7 @@ def is_authors(folder: Path) -> bool:
 
 
 def load_parts(run: Path | str) -> dict[str, dict[str, Tensor]]:
-    """State dicts of the networks: ``last_weights/*.pt``, or the Lightning checkpoint of a training.
+    """State dicts of the networks (any shape): ``last_weights/*.pt``, or the Lightning checkpoint of a training.
 
     The decoder may be absent (evaluation needs the encoders only); CheckpointError where an encoder is.
     """

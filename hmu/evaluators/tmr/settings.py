@@ -118,7 +118,7 @@ def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json
 
 
 def widths(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
-    """What the encoders' tensors say: ``features``, ``width``, ``text_width`` and ``vae``.
+    """What the shapes of the encoders' tensors say: ``features``, ``width``, ``text_width`` and ``vae``.
 
     Raises:
         CheckpointError: they are not TMR's; ``source`` names the file.

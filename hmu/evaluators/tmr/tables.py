@@ -33,7 +33,7 @@ def token_table(folder: str | Path, model: str) -> PrecomputedTextEncoder:
 
 
 def stored_array(path: str) -> np.ndarray:
-    """Rows of stored embeddings. Raises :class:`DataError` where there are none."""
+    """Rows of stored embeddings ``(n, width)``. Raises :class:`DataError` where there are none."""
     try:
         return load_array(path, limit=_LIMIT)
     except FileNotFoundError as error:

@@ -90,7 +90,7 @@ def log_odds(counts: Usage, prior: float) -> tuple[Scores, Scores]:
 
 
 def best(scores: Scores, k: int, allowed: NDArray[np.bool_] | None = None) -> list[int]:
-    """The ``k`` codes of highest score, best first; of equal ones the smaller index."""
+    """The ``k`` codes of highest score, best first; of equal ones the smaller index. ``allowed`` is ``(codes,)``."""
     order = np.argsort(-scores, kind="stable")
     if allowed is not None:
         order = order[allowed[order]]

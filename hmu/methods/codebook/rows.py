@@ -70,7 +70,7 @@ class Rewriting(EditMethod):
     def rewritten(
         self, backbone: MotionBackbone, choices: Mapping[int, Choice], generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """Changes of the codebooks (and of the noise per code) by weight name, float32 on the CPU.
+        """Changes of the codebooks ``(codes, width)`` and of the noise ``(codes,)`` by weight name, float32 on the CPU.
 
         Args:
             backbone: the base; its layers share one codebook, or have one each.

@@ -57,7 +57,7 @@ class CodeTable:
         return np.fromiter((name in names for name in self.names), dtype=bool, count=len(self))
 
     def select(self, rows: NDArray[np.bool_]) -> CodeTable:
-        """The rows where ``rows`` is True."""
+        """The rows where ``rows`` ``(n,)`` is True."""
         keep = np.flatnonzero(rows).tolist()
         names, repeats, texts = (tuple(column[i] for i in keep) for column in (self.names, self.repeats, self.texts))
         return CodeTable(names, repeats, texts, self.codes[rows])

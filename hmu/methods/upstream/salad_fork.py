@@ -105,7 +105,7 @@ class ErasingLoss:
 
 
 def masked_output(backbone: MotionBackbone, state: State, lengths: Tensor, condition: Any) -> Tensor:
-    """The network's output under a length mask (frames), padding not zeroed."""
+    """The network's output ``(batch, ...)`` under a mask of ``lengths`` ``(batch,)`` in frames, padding not zeroed."""
     valid = length_mask(lengths // backbone.unit_length, state.inputs.shape[1])
     condition = condition.to(state.inputs.device)
     result: Tensor = backbone.network()(state.inputs, state.time, condition.tokens, condition.mask, valid)
