@@ -31,8 +31,8 @@ def test_every_configured_metric_has_a_page(name):
 
 @pytest.mark.parametrize(("side", "heading"), [("forget", "* **Forget**"), ("keep", "* **Keep**")])
 def test_the_scoreboards_page_names_what_its_metrics_declare(side, heading):
-    lines = (DOCS / "metrics" / "scoreboard.md").read_text(encoding="utf-8").splitlines()
-    (line,) = [line for line in lines if line.startswith(heading)]
+    items = (DOCS / "metrics" / "scoreboard.md").read_text(encoding="utf-8").split("\n* ")
+    (line,) = [item for item in items if item.startswith(heading.removeprefix("* "))]
     assert sorted(re.findall(r"`([^`]+)`", line)) == sorted(
         value.name.split(" [")[0] for value in declared() if side in value.scores
     )
