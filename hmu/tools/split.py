@@ -45,7 +45,7 @@ def run(config: DictConfig) -> list[Path]:
     source: DatasetSource = instantiate(config.dataset)
     concept: Concept = instantiate(settle_concept(config).concept)
     changes = {key: config[key] for key in ("match", "min_occurrence") if config[key] is not None}
-    concept = replace(concept, **_without_exceptions(changes))
+    concept = replace(concept, overrides={}, **_without_exceptions(changes))  # those of this data set are settled
     if not len(config.splits):
         raise ConfigError("splits=[]: expected at least one split, [train_val,test]")
     folder = Path(config.output) if config.output else source.split_root() / "kw_splits"

@@ -111,7 +111,7 @@ def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluato
             if key.split(".")[1] not in changed[group]:
                 raise ConfigError(f"{key}: {name} is measured with {group}={name}, which has no such key")
             OmegaConf.update(changed, key, OmegaConf.select(config, key), merge=False)
-    asked = [name for name in PROMPTS if OmegaConf.select(changed, f"suite.limits.{name}")]
+    asked = "suite" in given and any(OmegaConf.select(changed, f"suite.limits.{name}") for name in PROMPTS)
     if asked or changed.suite.get("gallery") is not None:  # hard prompts, captions of real clips
         raise ConfigError(f"the chosen suite asks by captions, and {name} has none: use suite={name}")
     return changed
