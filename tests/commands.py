@@ -24,6 +24,7 @@ from tests.conftest import REPOSITORY
 
 PLACEHOLDER = "PLACEHOLDER"
 _BLOCK = re.compile(r"^```(?:bash|sh|console|powershell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:python|torchrun|make) [^`]+)`")
 
 
@@ -103,7 +104,7 @@ def of_readme(path: Path) -> list[Command]:
     text = path.read_text(encoding="utf-8")
     lines = [line.strip() for block in _BLOCK.findall(text) for line in block.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
-    prose = re.sub(r"\s+", " ", _BLOCK.sub("", text))
+    prose = re.sub(r"\s+", " ", _FENCED.sub("", text))
     lines += _INLINE.findall(prose)
     return [Command(line, f"{path.name}:{number}") for number, line in enumerate(dict.fromkeys(lines), start=1)]
 

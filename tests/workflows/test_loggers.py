@@ -117,9 +117,8 @@ def results() -> Results:
 
 
 def logger(kind: str, folder: Path, **more: object):
-    return OmegaConf.create(
-        {"logger": {"_target_": f"hmu.report.loggers.{kind}", "save_dir": str(folder), **more}, "seed": 7}
-    )
+    named = {"_target_": f"hmu.report.loggers.{kind}", "save_dir": str(folder), "name": "job"}
+    return OmegaConf.create({"logger": {**named, **more}, "seed": 7})
 
 
 def samples(folder: Path) -> Path:
@@ -157,7 +156,7 @@ def test_wandb_that_cannot_start_is_one_line(tmp_path, wandb, monkeypatch):
 def test_a_missing_package_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("lightning.pytorch.loggers.wandb._WANDB_AVAILABLE", False)
     with pytest.raises(ConfigError, match="pip install wandb"):
-        logger_for(logger("WandbReport", tmp_path))
+        logger_for(logger("WandbReport", tmp_path, project="p", offline=True))
     assert WandbReport.log_report  # so that the check above is not about a class that is gone
 
 

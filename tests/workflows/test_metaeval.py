@@ -35,4 +35,4 @@ def test_effects_of_every_metric_are_written(world, tmp_path):
 def test_a_document_that_is_not_there_is_said_first(tmp_path):
     config = {"document": str(tmp_path / "nothing.md")}
     with pytest.raises(ConfigError, match="nothing"):
-        metaeval._document(OmegaConf.create(config))
+        metaeval.page_of(OmegaConf.create(config))
