@@ -27,8 +27,6 @@ from hmu.evaluation.counting import Resampling, count
 from hmu.evaluation.generation import Model
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Suite
-from hmu.evaluators.guo import GuoEvaluator
-from hmu.evaluators.guo.evaluator import PUBLISHED
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.motion.representation import HUMANML3D
 from hmu.text.base import TextCondition, TextEncoder
@@ -100,7 +98,7 @@ class Job:
         changes = {"checkpoint": None, "text": tower, "sampling": {"steps": steps}, **sizes}
         self.model = configured("backbone", "momask", **changes).eval()
         small = {} if published else {"word": 8, "text_hidden": 8, "motion_hidden": 8, "movement_hidden": 8, "width": 8}
-        self.evaluator = GuoEvaluator(**{**PUBLISHED, **small}).eval()
+        self.evaluator = configured("evaluator", "guo", checkpoint=None, **small).eval()
         lengths = torch.randint(10, 50, (prompts,), generator=torch.Generator().manual_seed(1)) * 4  # 40 to 196 frames
         real = torch.randn(prompts, int(lengths.max()), 263) * 0.1
         texts = tuple(Caption(text) for text in captions(prompts))
@@ -141,7 +139,7 @@ class Job:
         self.side = "ours"
         asked = {"repeats": self.generations, "batch_size": self.batch, "split": "test", "bootstrap": 200}
         suite = Suite(self.metrics, {"forget": len(self.prompts)}, **asked, gallery=None, pages=None)
-        self.model._prompts.clear()
+        self.model._reader[0]._memory.clear()  # no prompt is known yet
         narrow = torch.autocast("cpu", torch.bfloat16) if self.bf16 else nullcontext()
         with self._clock("whole"), tempfile.TemporaryDirectory() as folder, narrow:
             cache = Store(Path(folder) / "generated")

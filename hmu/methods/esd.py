@@ -33,12 +33,6 @@ class Esd(TeacherMethod, WeightMethod):
 
     preserve_weight: Weight
 
-    def fits(self, backbone: type[MotionBackbone] | MotionBackbone) -> str | None:
-        """The backbone must read text: where every prompt means the same, there is nothing to redirect."""
-        return super().fits(backbone) or (
-            None if backbone.reads_text else "it reads no text: no prompt names a concept"
-        )
-
     def objective(self) -> Objective:
         """The published loss, or the fork's."""
         if self.variant == "upstream":

@@ -60,7 +60,8 @@ def test_unlearn_save_load_switch_off_evaluate(request, backbone, method):
     model, edit = stored_class(trained).load_pretrained(trained), load_edit(folder)
     before = fingerprint(model)
     with applied(model, [(edit, 1.0)]):
-        assert fingerprint(model) != before
+        # esd redirects words: where none are read there is nothing to redirect
+        assert (fingerprint(model) != before) == (reads or method != "esd")
     assert fingerprint(model) == before
     again = root / "runs" / f"{backbone}-{method}-again"
     run(

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 
 from hmu.training.pretraining import PretrainingModule
 from tests.conftest import REPOSITORY
-from tests.workflows.test_gait import STYLES
 from tests.workflows.toy import QUIET, TOKENS, TOY, run
 from train import train
 
@@ -80,7 +79,7 @@ def material(world, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("material")
     shutil.copytree(world / "data", root / "data")
     for number in range(2):
-        for style in STYLES:
+        for style in ("walk", "crouch", "stiff_knee", "run"):
             write_trial(root / "t" / f"S{number}" / style / "t.npz", demo_trial(style, 0.5, 2.0, number))
     return root
 
