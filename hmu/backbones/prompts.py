@@ -74,6 +74,9 @@ class PromptedBackbone(ReadsText, MotionBackbone):
         """Unfreeze a text encoder that is stored with the model, or freeze it; others stay as they are."""
         if self.text is not None and storable(self.text):
             self.text.requires_grad_(trains)
+        (reader,) = self._reader
+        if reader is not None:
+            reader.forget()  # a stage that is resumed begins with nothing encoded, so all of them do
 
     def remember_prompts(self, texts: Sequence[str]) -> None:
         """See :meth:`MotionBackbone.remember_prompts`."""

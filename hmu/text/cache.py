@@ -71,6 +71,10 @@ class CachedTextEncoder(TextEncoder):
             self._memory |= rows
         return self._collate([rows[text] for text in texts])
 
+    def forget(self) -> None:
+        """Encode anew what is in memory alone: last bits depend on which texts were encoded together."""
+        self._memory = {}
+
     def _notice_weights(self) -> None:
         """Begin a cache for the encoder's present weights, unless it is the one in use."""
         weights = [*self.encoder.parameters(), *self.encoder.buffers()]
