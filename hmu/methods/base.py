@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from hmu.backbones.base import MotionBackbone, Target
 from hmu.checks import require_memory
 from hmu.config_types import check_fields
+from hmu.contract import Contract
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.methods.edit import Edit
@@ -75,9 +77,12 @@ class Method:
 
 
 @dataclass(kw_only=True)
-class EditMethod(Method):
-    """A method that computes its edit directly: no gradients, seconds."""
+class EditMethod(Contract, Method):
+    """A method that computes its edit directly: no gradients, seconds. A class without ``edit`` is refused."""
 
+    noun = "edit method"
+
+    @abstractmethod
     def edit(
         self,
         backbone: MotionBackbone,
@@ -90,7 +95,6 @@ class EditMethod(Method):
 
         The concept's name goes into the edit; ``generator`` draws whatever is random, on the CPU.
         """
-        raise NotImplementedError
 
     def save_findings(self, folder: Path) -> list[Path]:
         """Write what :meth:`edit` found besides the edit, if anything, into a run folder; returns the files."""

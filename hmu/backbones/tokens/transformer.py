@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,9 +17,10 @@ from hmu.backbones.tokens.encoder import (
     initialise,
 )
 from hmu.backbones.tokens.options import TransformerOptions
+from hmu.contract import Contract
 
 
-class TokenTransformer(nn.Module):
+class TokenTransformer(Contract, nn.Module):
     """A transformer over base tokens with the text as one place in front. A subclass has :meth:`features`.
 
     Args:
@@ -48,12 +50,12 @@ class TokenTransformer(nn.Module):
         """Every token's input ``(classes + 2, width)``; computed once for all sampling steps."""
         return self.input_process(self.token_emb.weight)
 
+    @abstractmethod
     def features(self, ids: Tensor, text: Tensor, *seen: Any) -> Tensor:
         """What enters the last linear layer ``(rows, places, width)``, of ids ``(batch, tokens)``.
 
         ``text`` ``(rows, text width)``: ``rows`` may be a multiple of the batch, whose tokens are repeated then.
         """
-        raise NotImplementedError
 
     def forward(self, ids: Tensor, text: Tensor, *seen: Any) -> Tensor:
         """Logits ``(rows, places, classes)``; arguments as for :meth:`features`."""
