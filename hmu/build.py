@@ -8,6 +8,7 @@ same node, see :func:`check_received`. ``docs/security.md`` tells the whole of i
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
@@ -16,7 +17,7 @@ from typing import Any, get_type_hints
 
 import hydra.utils
 from hydra.errors import InstantiationException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hmu.documents import read_text, read_yaml
 from hmu.errors import CheckpointError, ConfigError, HmuError, shown
@@ -31,20 +32,23 @@ Place = tuple[str, ...]
 _MISSING = re.compile(
     r"call to target '([\w.]+)'.*missing \d+ required [a-z -]+ arguments?: ('[\w', and]+')", re.DOTALL
 )
+_UNEXPECTED = re.compile(r"unexpected keyword arguments?:? ['`](\w+)")
 _GLOBAL = re.compile(r"^#\s*@package\s+_global_\s*$", re.MULTILINE)
 
 
 def instantiate(config: Any, **changes: Any) -> Any:
     """What a composed configuration node names, called with its values and with ``changes``.
 
+    A node that leaves out what its target needs takes it from the files, see :func:`completed`.
+
     Raises:
-        HmuError: what the thing itself has against its values, as it said it; or which argument has no value.
+        HmuError: what the thing itself has against its values, as it said it; which argument has no value, or is none.
         RuntimeError: the node is one of :func:`hmu.run.load_config`; :func:`check_received` has not seen it.
     """
     if OmegaConf.is_config(config) and config._get_flag(RECEIVED):
         raise RuntimeError("a received configuration is not built: check_received, then take over its plain values")
     try:
-        return hydra.utils.instantiate(config, **changes)
+        return hydra.utils.instantiate(completed(config, changes), **changes)
     except InstantiationException as error:
         if isinstance(error.__cause__, HmuError):
             raise error.__cause__ from None
@@ -52,7 +56,57 @@ def instantiate(config: Any, **changes: Any) -> Any:
             raise ConfigError(
                 f"no value for {lacking[2]}: {lacking[1]} needs one (see its file in configs/)"
             ) from error
+        if unexpected := _UNEXPECTED.search(str(error.__cause__).replace("Unexpected", "unexpected")):
+            where = re.search(r"full_key: (.*)", str(error))
+            key = f"{where[1]}.{unexpected[1]}" if where else unexpected[1]
+            raise ConfigError(f"unknown key '{key}': what its _target_ builds takes no such argument") from error
         raise
+
+
+def completed(config: Any, changes: Collection[str] = ()) -> Any:
+    """``config`` with what its nodes leave out although their targets need it, where the files say one thing only.
+
+    The numbers of what is built live in the files: ``{_target_: hmu.metrics.diversity.Diversity}`` has those of
+    ``configs/metric/diversity.yaml``. Of a target whose files differ each number has to be given.
+
+    Args:
+        changes: names of arguments that the caller gives to the outermost node.
+    """
+    if not isinstance(config, DictConfig):
+        return config
+    whole: Any = None
+    for path, call in _calls(OmegaConf.to_container(config, throw_on_missing=False), ()):
+        if "_target_" not in call or call.get("_partial_"):
+            continue
+        for name in _needed(str(call["_target_"])) - set(call) - (set() if path else set(changes)):
+            values = _values(tuple(tree()), str(call["_target_"]), name)
+            if values and all(value == values[0] for value in values):
+                whole = config.copy() if whole is None else whole
+                node = OmegaConf.select(whole, ".".join(path)) if path else whole
+                with open_dict(node):
+                    node[name] = values[0]
+    return config if whole is None else whole
+
+
+def _needed(target: str) -> set[str]:
+    """Arguments without a default; empty where nothing tells, or there is no such thing."""
+    try:
+        parameters = inspect.signature(get_object(target)).parameters.values()
+    except (InstantiationException, ImportError, AttributeError, TypeError, ValueError):
+        return set()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {p.name for p in parameters if p.kind in kinds and p.default is p.empty}
+
+
+@cache
+def _values(folders: tuple[Path, ...], target: str, name: str) -> list[Any]:
+    """What the files of the first folder that names ``target`` give its argument ``name``."""
+    for folder in folders:
+        files = [path for path in sorted(folder.rglob("*.yaml")) if target in read_text(path, ConfigError)]
+        calls = [call for path in files for _, call in _calls(_content(path), ()) if call.get("_target_") == target]
+        if calls:
+            return [call[name] for call in calls if name in call]
+    return []
 
 
 def get_class(target: str) -> type:

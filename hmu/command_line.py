@@ -93,6 +93,8 @@ def _check_options(options: Sequence[str]) -> None:
 def _understood(word: str, keys: type[Keys], many: bool) -> str:
     name, equals, value = word.partition("=")
     key = name.lstrip("+~")
+    if re.match(r"\+[^+@]+\.", name):  # adds a key: one that its file has come to hold since is no mistake
+        name = f"+{name}"
     if not equals:
         if word.startswith("~"):  # takes a key out
             if is_group(key) and (annotation(keys, key) is not None or key == "paths"):

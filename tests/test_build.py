@@ -18,7 +18,7 @@ from hmu.build import check_plain, check_received, instantiate
 from hmu.checkpoints.pretrained import stored_class
 from hmu.compose import register_resolvers
 from hmu.config import CONFIGS
-from hmu.errors import CheckpointError, HmuError
+from hmu.errors import CheckpointError, ConfigError, HmuError
 from hmu.run import load_config
 from hmu.workflows.reference import check_reference
 from hmu.workflows.settling import FROM_RUN, with_run
@@ -218,6 +218,29 @@ def test_what_was_not_checked_is_not_built(tmp_path):
 
 
 # -- what is accepted --------------------------------------------------------------------------------------------------
+def test_what_a_node_leaves_out_comes_from_the_file_of_its_target():
+    """A node of one's own, or of version 0.1, that names only what is built."""
+    metric = instantiate(OmegaConf.create({"_target_": "hmu.metrics.diversity.Diversity"}))
+    file = yaml.safe_load((CONFIGS / "metric" / "diversity.yaml").read_text())
+    assert metric.pairs == file["pairs"]
+    given = instantiate(OmegaConf.create({"_target_": "hmu.metrics.diversity.Diversity", "pairs": 7}))
+    assert given.pairs == 7
+    suite = OmegaConf.create({"x": {"_target_": "builtins.dict", "m": {"_target_": "hmu.metrics.diversity.Diversity"}}})
+    assert instantiate(suite).x["m"].pairs == file["pairs"], "at any depth"
+    assert "pairs" not in suite.x.m, "the configuration itself stays as it was"
+
+
+def test_where_files_differ_the_number_has_to_be_given():
+    with pytest.raises(ConfigError, match=r"no value for .*'lr'"):
+        instantiate(OmegaConf.create({"_target_": "hmu.training.recipe.Recipe", "steps": 3}))
+
+
+def test_an_argument_that_a_target_does_not_take_is_one_line():
+    node = OmegaConf.create({"a": {"_target_": "hmu.metrics.diversity.Diversity", "nonsense": 1}})
+    with pytest.raises(ConfigError, match=r"unknown key 'a\.nonsense'"):
+        instantiate(node)
+
+
 def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml"))
 

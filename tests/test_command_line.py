@@ -69,6 +69,17 @@ def test_what_is_quoted_or_listed_already_stays(word, value):
     assert arrives(*understood([word], Some)) == value, "reading it again changes nothing (processes that are started)"
 
 
+@pytest.mark.parametrize("word", ["suite.metrics.fid.top=5", "suite.metrics.x={_target_: a.B}", "a.b=null"])
+def test_a_key_is_added_whether_its_file_holds_it_or_not(word):
+    """Version 0.2 has put numbers into files that commands of before add."""
+    assert understood([f"+{word}"], Some) == [f"++{word}"] == understood([f"++{word}"], Some)
+
+
+@pytest.mark.parametrize("word", ["+label=x", "+metric@suite.metrics.fid=fid", "~a.b", "a.b=1"])
+def test_choices_and_whole_keys_are_added_as_typed(word):
+    assert understood([word], Some) == [word]
+
+
 def test_a_key_that_takes_one_text_takes_no_list():
     assert understood(["label=[a,b]"], Some) == ["label='[a,b]'"]
     assert understood(["out=[a,b]"], Some) == ["out=[a,b]"], "which its type refuses"

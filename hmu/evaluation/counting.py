@@ -158,6 +158,23 @@ def count(
         yield with_draws(row, resampling.centred(row.value, number.draws), per_prompt)
 
 
+def check_distinct(metrics: Mapping[str, MotionMetric]) -> None:
+    """Refuse two metrics that read the same and give a number of the same name.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    names: dict[tuple[str, tuple[str, ...]], str] = {}
+    for key, metric in metrics.items():
+        for name in (value.name for value in metric.values if "*" not in value.name):
+            if (other := names.setdefault((name, metric.inputs), key)) != key:
+                raise _twice(other, key, name)
+
+
+def _twice(one: str, other: str, name: str) -> ConfigError:
+    return ConfigError(f"suite.metrics: '{one}' and '{other}' both give '{name}'; leave one of them out")
+
+
 def _gather(key: str, metric: MotionMetric, resampling: Resampling, numbers: dict[str, _Number]) -> None:
     measured = metric.compute()
     per_prompt = metric.per_prompt()
@@ -169,7 +186,7 @@ def _gather(key: str, metric: MotionMetric, resampling: Resampling, numbers: dic
             declared, label = (replace(declared, name=plain), part) if slash else (declared, None)
         number = numbers.setdefault(name, _Number(key, declared, label, [], [], []))
         if number.metric != key:
-            raise ConfigError(f"suite.metrics: '{number.metric}' and '{key}' both give '{name}'; leave one of them out")
+            raise _twice(number.metric, key, name)
         number.values.append(value)
         if name in draws:
             number.draws.append(draws[name].cpu())

@@ -12,7 +12,7 @@ from hmu.checkpoints.store import Store
 from hmu.checks import DAY, require, require_memory, require_time
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
-from hmu.evaluation.counting import Measured, Resampling, count
+from hmu.evaluation.counting import Measured, Resampling, check_distinct, count
 from hmu.evaluation.detecting import look, rates
 from hmu.evaluation.embedding import EmbeddingStore
 from hmu.evaluation.generation import NUMBER, Generated, Model, Plan
@@ -83,6 +83,7 @@ class Suite:
         require("suite.guidance", guidance, null=True)
         for name, metric in metrics.items():
             check_metric(f"suite.metrics.{name}", metric)
+        check_distinct(metrics)
         for name, most in limits.items():
             require(f"suite.limits.{name}", most, at_least=0, whole=True)
         if not limits or not any(limits.values()):

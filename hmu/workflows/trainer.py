@@ -12,12 +12,10 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.build import get_class, instantiate
-from hmu.documents import read_yaml
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
 from hmu.training.callbacks import EarlyStopping
 from hmu.training.trainer import check_trainer
-from hmu.tree import options
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +42,9 @@ def callbacks_for(config: DictConfig) -> list[Callback]:
 
 
 def _callback(key: str, node: Any) -> Callback:
-    """What a node builds; one of the user's own that names what a file of the group does takes the file's numbers."""
-    files = [entry for path in options("callbacks").values() for entry in (read_yaml(path) or {}).values()]
+    """What a node builds."""
     try:
-        if OmegaConf.is_dict(node):
-            file: dict[str, Any] = next((entry for entry in files if entry["_target_"] == node.get("_target_")), {})
-            callback = instantiate(node, **{key: value for key, value in file.items() if key not in node})
-        else:
-            callback = node
+        callback = instantiate(node) if OmegaConf.is_dict(node) else node
     except InstantiationException as error:
         if error.__cause__ is None:
             raise

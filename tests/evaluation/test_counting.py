@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hmu.errors import ConfigError
-from hmu.evaluation.counting import Resampling, count, interval, share, with_draws
+from hmu.evaluation.counting import Resampling, check_distinct, count, interval, share, with_draws
 from hmu.evaluation.results import summarise
 from hmu.metrics.base import EvalSamples
 from hmu.metrics.fid import FID, frechet_distance, gaussian, weighted_frechet
@@ -155,3 +155,5 @@ def test_what_is_quoted_of_a_distance_is_its_draws_and_never_below_0():
 def test_two_metrics_must_not_give_one_number():
     with pytest.raises(ConfigError, match="'a' and 'b' both give 'mm_dist'"):
         list(count({"a": MMDist(), "b": MMDist()}, [samples(count=8)], Resampling(8, 0), "base", "retain"))
+    with pytest.raises(ConfigError, match="'a' and 'b' both give 'mm_dist'"):  # and before anything is generated
+        check_distinct({"a": MMDist(), "b": MMDist()})

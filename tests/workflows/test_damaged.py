@@ -45,10 +45,11 @@ def one_of_each(cache: Path) -> list[Path]:
 def unread(name: Path, kind: str) -> bool:
     """Whether nothing reads what was done: a lost file is simply made again, clips are not read while the pack that was
     made from them is sound, of a pack only the blocks of the clips that the command uses, of a file of rows the rows.
+    How long work took (``seconds.json``) is a guess that no number of a run depends on.
     """
     around = name.name == ROWS and kind in ("flip", "empty", "append", "swap")
     clip = name.parent.name in ("new_joint_vecs", "new_joints", "texts")
-    return kind == "delete" or clip or around or (kind == "flip" and name.name == MOTION)
+    return kind == "delete" or name.name == "seconds.json" or clip or around or (kind == "flip" and name.name == MOTION)
 
 
 class Lines(logging.Handler):
