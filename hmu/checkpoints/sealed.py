@@ -1,8 +1,8 @@
 """Caches whose content is checked when they are opened, and made again where it is not what was written.
 
-A folder holds a seal, written last: the size of every file and the CRC-32 of every block. A single file ends with its
-own. Both are bound to the name, so that a copy under another name is noticed too. CRC-32 reads about 2 GB/s and is
-meant for accidents (a full disk, a torn write, a flipped bit), not against forgery: what is cached is data, never code.
+A folder holds a seal, written last: the size of every file and the CRC-32 of every block. It is bound to the folder's
+name, so that a copy under another name is noticed too. CRC-32 reads about 2 GB/s and is meant for accidents (a full
+disk, a torn write, a flipped bit), not against forgery: what is cached is data, never code.
 Nothing is synchronised to disk on purpose: what a power cut tears is noticed and made again.
 """
 
@@ -177,6 +177,18 @@ def read_seal(folder: Path) -> Seal:
     return Seal(folder, sizes, sums, f"{zlib.crc32(body):08x}")  # type: ignore[arg-type]
 
 
+def checked(target: Path, contents: Callable[[str], bool] = everything) -> Seal:
+    """The seal of folder ``target``; ``contents`` says of which files the content is read, not only the size.
+
+    Raises:
+        Damaged: it is missing, or holds something else than was written.
+    """
+    try:
+        return read_seal(target).check(contents)
+    except OSError as error:  # it vanished meanwhile, or the disk cannot be read
+        raise Damaged(target, error.strerror or str(error)) from error
+
+
 def sealed_folder(target: Path, build: Callable[[Path], object], contents: Callable[[str], bool] = everything) -> Seal:
     """The seal of folder ``target``, which is made first where it is missing and again where it is damaged.
 
@@ -187,13 +199,13 @@ def sealed_folder(target: Path, build: Callable[[Path], object], contents: Calla
     Args:
         target: the folder.
         build: fills an empty folder; equal calls must give equal content.
-        contents: whether the content of a file is checked now, not only its size.
+        contents: as in :func:`checked`.
 
     Raises:
         DataError: it cannot be written, in one line.
     """
     try:
-        return _checked(target, contents)
+        return checked(target, contents)
     except Damaged as damage:
         if os.path.lexists(target):
             log.warning("%s: damaged (%s), made again", target, damage.reason)
@@ -206,14 +218,7 @@ def sealed_folder(target: Path, build: Callable[[Path], object], contents: Calla
             _publish(building, target, contents)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return _checked(target, contents)
-
-
-def _checked(target: Path, contents: Callable[[str], bool]) -> Seal:
-    try:
-        return read_seal(target).check(contents)
-    except OSError as error:  # it vanished meanwhile, or the disk cannot be read
-        raise Damaged(target, error.strerror or str(error)) from error
+    return checked(target, contents)
 
 
 def _publish(building: Path, target: Path, contents: Callable[[str], bool]) -> None:
@@ -226,7 +231,7 @@ def _publish(building: Path, target: Path, contents: Callable[[str], bool]) -> N
             if last == 0 or not os.path.lexists(target):
                 raise
         with suppress(Damaged):
-            _checked(target, contents)
+            checked(target, contents)
             return
         _copy_foreign(target, building)
         set_aside(target)

@@ -1,6 +1,6 @@
 """One content-addressed cache: what a key stands for is made once, checked when it is read, made again where damaged.
 
-Large arrays are sealed files of their own, which stay on disk and are read page by page. Many small ones (embeddings
+Large arrays are sealed folders of their own, which stay on disk and are read page by page. Many small ones (embeddings
 of prompts, codes of clips) are rows of one SQLite file, each with a checksum: one file in place of ten thousand.
 """
 
@@ -13,21 +13,21 @@ import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from hmu.checkpoints.sealed import Damaged, remove_leftovers, set_aside, writing
-from hmu.checkpoints.sealed_file import load_array, map_array, save_array
+from hmu.checkpoints.sealed import SEAL, Damaged, Seal, checked, remove_leftovers, sealed_folder, set_aside, writing
 from hmu.errors import DataError
 
 log = logging.getLogger(__name__)
 
-ROWS = "rows.sqlite"
+ARRAY, ROWS = "array.npy", "rows.sqlite"
 Row = Mapping[str, Tensor]
 _AT_ONCE = 500  # keys per question; SQLite takes at least 999
 _WAIT = 60.0  # seconds for another process that writes
@@ -54,15 +54,17 @@ class Store:
             remove_leftovers(folder)
 
     def __contains__(self, key: str) -> bool:
-        return self.folder is not None and self._file(self.folder, key).is_file()
+        return self.folder is not None and (self.folder / key / SEAL).is_file()
 
     def load(self, key: str) -> Tensor | None:
-        """The tensor, any shape; None if it was never kept, or is damaged (which is reported).
+        """The tensor, any shape; None if it was never kept, or is damaged (:meth:`save` reports that).
 
         It stays on disk and is read page by page; what is done to it does not reach the file.
         """
-        array = None if self.folder is None else load_array(self._file(self.folder, key))
-        return None if array is None else torch.from_numpy(array)
+        if self.folder is not None:
+            with suppress(Damaged):
+                return _mapped(checked(self.folder / key))
+        return None
 
     def save(self, key: str, value: Tensor) -> Tensor:
         """Keep a tensor of any shape; returns it as :meth:`load` does, so that it need not stay in memory.
@@ -72,9 +74,7 @@ class Store:
         """
         if self.folder is None:
             return value
-        path = self._file(self.folder, key)
-        save_array(path, value.numpy())
-        return torch.from_numpy(map_array(path))
+        return _mapped(sealed_folder(self.folder / key, lambda folder: np.save(folder / ARRAY, value.numpy())))
 
     def get(self, key: str, make: Callable[[], Tensor]) -> Tensor:
         """The tensor of ``key``, any shape, made where there is no sound one. Raises as :meth:`save` does."""
@@ -106,10 +106,6 @@ class Store:
                 "another place (paths.cache=), or ask less (suite.repeats=, suite.limits=)"
             )
 
-    @staticmethod
-    def _file(folder: Path, key: str) -> Path:
-        return folder / f"{key}.npy"
-
     # -- many small ones -----------------------------------------------------------------------------------------------
     def get_rows(self, keys: Sequence[str], make: Callable[[list[int]], Sequence[Row]]) -> list[Row]:
         """The tensors (by name, any shapes) of every key, in order.
@@ -124,9 +120,9 @@ class Store:
         rows = self.load_rows(keys)
         missing = [position for position, key in enumerate(keys) if key not in rows]
         if missing:
-            made = dict(zip((keys[position] for position in missing), make(missing), strict=True))
-            self.save_rows(made)
-            rows.update(made)
+            fresh = dict(zip((keys[position] for position in missing), make(missing), strict=True))
+            self.save_rows(fresh)
+            rows.update(fresh)
         return [rows[key] for key in keys]
 
     def load_rows(self, keys: Sequence[str]) -> dict[str, Row]:
@@ -169,6 +165,10 @@ class Store:
                 _write_rows(path, rows)
             except sqlite3.Error as error:
                 raise OSError(0, str(error), str(path)) from error
+
+
+def _mapped(seal: Seal) -> Tensor:
+    return torch.from_numpy(np.load(seal.folder / ARRAY, allow_pickle=False, mmap_mode="c"))
 
 
 @contextmanager

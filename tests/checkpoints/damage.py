@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+#: folders that hold one file for each clip
+CLIPS = ("new_joint_vecs", "new_joints", "texts", "states", "labels")
+
 
 def flip(path: Path, at: float = 0.5) -> None:
     """Invert one byte, at a share of the file."""
@@ -54,6 +57,6 @@ def files(folder: Path) -> list[Path]:
     """Every file below ``folder``, relative to it; of many clips only the first."""
     found: dict[tuple[Path, str], Path] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        kind = path.suffix if path.parent.name in ("new_joint_vecs", "new_joints", "texts", "states", "labels") else ""
+        kind = path.suffix if path.parent.name in CLIPS else ""
         found.setdefault((path.parent, kind or path.name), path)
     return [path.relative_to(folder) for path in found.values()]

@@ -16,7 +16,7 @@ from hmu.evaluation.generation import Model
 from hmu.gait import demo as gait_demo
 from hmu.methods.codebook.encoding import encode
 from hmu.text.cache import CachedTextEncoder
-from tests.checkpoints.damage import DAMAGES, copied, files
+from tests.checkpoints.damage import CLIPS, DAMAGES, copied, files
 from tests.data.conftest import FEATURES, write_layout
 from tests.datasets import dataset, trials
 from tests.evaluation.toy import KICKS, Generating, Words, prompts, suite
@@ -100,8 +100,8 @@ def unread(name: Path, kind: str) -> bool:
     """Whether nothing reads what was done: a lost file is simply made again, and the clips of generated data stay
     unread while the pack that was made from them is sound. Of a file of rows only the rows are checked: no damage to
     what holds them together gives other ones (tests/checkpoints/test_store.py)."""
-    alone = name.parts[0] in ("generated", "embeddings", "galleries", "codes", "text")
-    clip = len(name.parts) > 2 and name.parts[0] != "packed" and "kick" not in name.parts
+    alone = name.name == ROWS
+    clip = name.parent.name in CLIPS and "kick" not in name.parts
     around = name.name == ROWS and kind in ("flip", "empty", "append", "swap")
     return (alone and kind == "delete") or (clip and kind.startswith(("flip", "swap"))) or around
 

@@ -1,4 +1,4 @@
-"""Sealed folders and files: several processes, full disks, late damage, and places that cannot be."""
+"""Sealed folders: several processes, full disks, late damage, and places that cannot be."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from omegaconf import OmegaConf
 
 from hmu.checkpoints import sealed
 from hmu.checkpoints.sealed import BLOCK, DAY, SEAL, Damaged, check_place, read_seal, remove_leftovers, sealed_folder
-from hmu.checkpoints.sealed_file import load_array, map_array, save_array
 from hmu.checkpoints.store import Store
 from hmu.config import check_config
 from hmu.data.dataset import DatasetSource
@@ -123,29 +122,28 @@ def test_three_processes_that_build_at_once_end_with_one_sound_folder(tmp_path, 
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("x.")]
 
 
-# -- files -------------------------------------------------------------------------------------------------------------
-def test_a_file_is_bound_to_its_name_and_stays_mapped(tmp_path, caplog):
-    values = np.arange(12.0).reshape(3, 4)
-    for name in ("a.npy", "b.npy"):
-        save_array(tmp_path / name, values + ord(name[0]))
-    held = load_array(tmp_path / "a.npy")
-    assert isinstance(held, np.memmap)
-    shutil.copy(tmp_path / "b.npy", tmp_path / "new.npy")
-    os.replace(tmp_path / "new.npy", tmp_path / "a.npy")
-    assert load_array(tmp_path / "a.npy") is None
-    assert "a.npy: damaged (it is not what was written), made again" in caplog.text
-    save_array(tmp_path / "a.npy", values)
-    assert np.array_equal(held, values + ord("a"))
-    assert np.array_equal(map_array(tmp_path / "a.npy"), values)
-    assert load_array(tmp_path / "none.npy") is None
+# -- arrays ------------------------------------------------------------------------------------------------------------
+def test_an_array_is_bound_to_its_key_and_stays_mapped(tmp_path, caplog):
+    store, values = Store(tmp_path), torch.arange(12.0).reshape(3, 4)
+    for key in ("a", "b"):
+        store.save(key, values + ord(key))
+    mapped = store.load("a")
+    for name in ("array.npy", SEAL):
+        shutil.copy(tmp_path / "b" / name, tmp_path / "new")
+        os.replace(tmp_path / "new", tmp_path / "a" / name)
+    assert store.load("a") is None
+    assert torch.equal(store.get("a", lambda: values), values)
+    assert f"a: damaged ({SEAL} is not what was written), made again" in caplog.text
+    assert torch.equal(mapped, values + ord("a"))
+    assert torch.equal(store.load("a"), values)
+    assert store.load("none") is None
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (), (5,)])
 def test_arrays_of_any_shape(tmp_path, shape):
-    save_array(tmp_path / "a.npy", np.ones(shape, np.float32))
-    found = load_array(tmp_path / "a.npy")
-    assert found is not None
-    assert found.shape == shape
+    for stored in (Store(tmp_path).save("a", torch.ones(shape)), Store(tmp_path).load("a")):
+        assert stored is not None
+        assert stored.shape == shape
 
 
 # -- the disk ----------------------------------------------------------------------------------------------------------
@@ -156,7 +154,7 @@ def source(cache: Path, clips: int = 60) -> DatasetSource:
 WRITERS = {
     "demo": lambda cache, _: source(cache).prepare(),
     "pack": lambda cache, data: dataset("x", data / "data", features=FEATURES, cache_dir=cache).prepare(),
-    "array": lambda cache, _: save_array(cache / "generated" / "a.npy", np.zeros((1000, 1000))),
+    "array": lambda cache, _: Store(cache / "generated").save("a", torch.zeros(1000, 1000)),
     "rows": lambda cache, _: Store(cache / "codes").save_rows({"a": {"codes": torch.zeros(1 << 20)}}),
     "large": lambda cache, data: dataset("x", data / "large", cache_dir=cache).prepare(),
 }

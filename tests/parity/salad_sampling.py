@@ -14,7 +14,7 @@ from torch import Tensor
 from hmu.backbones.salad.diffusion import Diffusion
 from hmu.backbones.salad.model import Salad
 from hmu.backbones.salad.options import ScheduleOptions
-from hmu.backbones.salad.topology import BODY_PARTS, HALF_LIMBS, Topology
+from hmu.backbones.salad.topology import BODY_PARTS, HALF_LIMBS, Topology, chain_edges
 from hmu.data.batch import length_mask
 from tests.parity.attention import AttentionMaps
 from tests.parity.case import Case, Table, read_arrays, read_json, strange
@@ -193,16 +193,20 @@ def topology(folder: Path) -> Iterator[Check]:
 
 def _body(name: str, stored: dict[str, Any]) -> Iterator[Check]:
     body = Topology.of(int(stored["pose_dim"]))
-    sets = stored.get("pool_sets", [])
+    sets, layout = stored.get("pool_sets", []), body.layout
+    blocks = {"root": layout.root, "ric": layout.positions, "rot": layout.rotations, "vel": layout.velocities}
+    blocks["contact"] = layout.contacts
     ours: dict[str, object] = {
         "dataset": name,
         "pose_dim": body.features,
         "joints": body.joints,
         "contact_joints": list(body.contact_joints),
         "columns_of_joint_token": body.columns,
-        "block_columns": {key: [block.start, block.stop] for key, block in body.blocks.items()},
-        "stage_edges": [[list(edge) for edge in body.edges(i)] for i in range(len(stored.get("stage_edges", [])))],
-        "pool_sets": [[[sorted(s), i] for i, s in enumerate(body.pool_sets(stage))] for stage in range(len(sets))],
+        "block_columns": {key: [block.start, block.stop] for key, block in blocks.items()},
+        "stage_edges": [
+            [list(edge) for edge in chain_edges(body.graph(i)[0])] for i in range(len(stored.get("stage_edges", [])))
+        ],
+        "pool_sets": [[[sorted(s), i] for i, s in enumerate(body.graph(stage)[1])] for stage in range(len(sets))],
         "token_names_depth0": list(HALF_LIMBS),
         "token_names_depth1": list(BODY_PARTS),
     }

@@ -47,4 +47,4 @@ def test_both_evaluators_and_a_gallery(world: Path) -> None:
     own = {hit["keyid"].removeprefix("M") for hit in records[0]["retrieval"]}
     assert records[0]["name"].partition("#")[0] not in own
     assert 0 <= ncs_compute(records, ["kick"])["ncs@5"] <= 1
-    assert list((world / "cache" / "galleries").glob("*.npy"))
+    assert list((world / "cache" / "galleries").glob("*/array.npy"))

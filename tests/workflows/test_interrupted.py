@@ -53,15 +53,16 @@ def numbers(folder: Path) -> list[tuple[object, ...]]:
     return [tuple(f"{v:.6g}" if isinstance(v, float) else v for v in (*r.key, r.model, r.low, *r.values)) for r in rows]
 
 
-def generated(cache: Path) -> int:
-    return len(list((cache / "generated").glob("*.npy"))) if cache.is_dir() else 0
+def generated(cache: Path) -> list[Path]:
+    """Seals of finished motions; what is being written lies below a name that ends in ``.tmp``."""
+    return [path for path in (cache / "generated").glob("*/seal.crc") if path.parent.suffix != ".tmp"]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(world, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("undisturbed")
     finish(start(["evaluate.py", *words(world, root / "run", root / "cache")]))
-    assert generated(root / "cache") == REPEATS * SETS
+    assert len(generated(root / "cache")) == REPEATS * SETS
     return root / "run"
 
 
@@ -70,15 +71,15 @@ def test_killed_in_the_middle_and_started_again(world, undisturbed, tmp_path):
     folder, cache = tmp_path / "run", tmp_path / "cache"
     command = ["evaluate.py", *words(world, folder, cache)]
     process = start(command)
-    while generated(cache) < 2 and process.poll() is None:
+    while len(generated(cache)) < 2 and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    kept = generated(cache)
+    kept = len(generated(cache))
     assert process.returncode == -signal.SIGKILL
     assert 2 <= kept < REPEATS * SETS, "killed too late: this run shows nothing"
     assert json.loads((folder / "run.json").read_text())["status"] == "running"
-    before = {path: path.stat().st_mtime_ns for path in (cache / "generated").glob("*.npy")}
+    before = {path: path.stat().st_mtime_ns for path in generated(cache)}
     finish(start(command))
     assert json.loads((folder / "run.json").read_text())["status"] == "complete"
     assert {path: path.stat().st_mtime_ns for path in before} == before  # not generated again
@@ -89,7 +90,7 @@ def test_killed_in_the_middle_and_started_again(world, undisturbed, tmp_path):
 def test_two_processes_find_the_numbers_of_one(world, undisturbed, tmp_path):
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
     finish(start([*launch, "evaluate.py", *words(world, tmp_path / "run", tmp_path / "cache")]))
-    assert generated(tmp_path / "cache") == REPEATS * SETS
+    assert len(generated(tmp_path / "cache")) == REPEATS * SETS
     assert numbers(tmp_path / "run") == numbers(undisturbed)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "complete"
 

@@ -52,14 +52,14 @@ def vae_terms(
     mean, logvar = vae.encode(motion, lengths)
     noise = Draws(generator).normal(tuple(mean.shape), mean) if noise is None else noise
     recon = vae.decode(sample_posterior(mean, logvar, noise), lengths)
-    options, blocks = vae.options, vae.topology.blocks
+    options, layout = vae.options, vae.topology.layout
     difference = ELEMENTWISE[options.recon_loss](recon, motion, reduction="none")
     valid = None if lengths is None else length_mask(lengths, motion.shape[1])
     small = None if lengths is None else length_mask(lengths // vae.unit_length, mean.shape[1])
     terms = {
         "recon": masked_mean(difference, valid),
-        "pos": masked_mean(difference[..., blocks["ric"]], valid),
-        "vel": masked_mean(difference[..., blocks["vel"]], valid),
+        "pos": masked_mean(difference[..., layout.positions], valid),
+        "vel": masked_mean(difference[..., layout.velocities], valid),
         "kl": masked_mean(kl_divergence(mean, logvar), small),
     }
     extra = options.lambda_pos * terms["pos"] + options.lambda_vel * terms["vel"] + options.lambda_kl * terms["kl"]

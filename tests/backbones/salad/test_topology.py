@@ -15,7 +15,7 @@ def test_every_column_belongs_to_one_joint(features):
     body = Topology.of(features)
     assert sorted(c for token in body.columns for c in token) == list(range(features))
     assert [len(token) for token in body.columns].count(13) == 4
-    assert list(body.blocks.values())[-1].stop == features
+    assert body.layout.contacts.stop == body.features == features
 
 
 @pytest.mark.parametrize("features", [263, 251])
