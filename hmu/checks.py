@@ -1,51 +1,37 @@
-"""Numbers that a user gives: whether they lie where they can mean something, said in one line that names the key.
+"""Values that a user gives: whether they lie where they can mean something, said in one line that names the key.
 
 Constructors call this, so that users of the library get the same lines as those of the command line.
 """
 
 from __future__ import annotations
 
-import math
-import operator
+import dataclasses
 import os
-from typing import Literal, TypeGuard
+from typing import Annotated, Any, Literal
 
+from hmu.config_types import misfit
 from hmu.errors import ConfigError, shown
+from hmu.values import Share, annotated
 
-MOST_SHUFFLES = 100_000  # of prompts into pools; each costs a pass over all of them
+Shuffles = Annotated[int, ">= 1, <= 100000"]  #: of prompts into pools; each costs a pass over all of them
 MINUTE, DAY, YEAR = 60.0, 86_400.0, 31_557_600.0
 
 
-def require(
-    key: str,
-    value: object,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    whole: bool = False,
-    null: bool = False,
-) -> None:
-    """Refuse what is no finite number within the bounds.
-
-    Args:
-        key: as the user writes it, ``method.lr``; null: None is welcome too.
+def require(key: str, value: Any, hint: Any) -> None:
+    """Refuse a value that does not fit an annotation: ``require("suite.repeats", repeats, Count)``.
 
     Raises:
-        ConfigError: naming the key, the value and what is expected.
+        ConfigError: naming the key as the user writes it, the value and what is expected.
     """
-    if value is None and null:
-        return
-    bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    if _is_number(value) and (not whole or isinstance(value, int)):
-        holds = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
-        if all(bound is None or holds[word](value, bound) for word, bound in bounds.items()):
-            return
-    limits = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-    expected = f"{'a whole number' if whole else 'a number'} {limits}".strip()
-    given = "null" if value is None else shown(value)
-    raise ConfigError(f"{key}={given}: expected {expected}{', or null' if null else ''}")
+    if wrong := misfit(key, value, hint):
+        raise ConfigError(wrong)
+
+
+def check_fields(thing: Any, place: str) -> None:
+    """The same for all fields of a dataclass, called ``<place>.<field>``; its module postpones annotations."""
+    for field in dataclasses.fields(thing):
+        if field.init and isinstance(field.type, str):
+            require(f"{place}.{field.name}", getattr(thing, field.name), annotated(field.type))
 
 
 def require_pair(key: str, values: object) -> tuple[float, float]:
@@ -55,13 +41,9 @@ def require_pair(key: str, values: object) -> tuple[float, float]:
         ConfigError: naming the key.
     """
     pair = [] if isinstance(values, str) or not hasattr(values, "__iter__") else list(values)
-    if len(pair) != 2 or not all(_is_number(value) and 0 <= value < 1 for value in pair):
+    if len(pair) != 2 or any(misfit(key, value, Share) for value in pair):
         raise ConfigError(f"{key}={shown(pair or values)}: expected two numbers, at least 0 and below 1: [0.9, 0.99]")
     return float(pair[0]), float(pair[1])
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_variant(key: str, value: object) -> Literal["default", "upstream"]:

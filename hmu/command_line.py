@@ -7,17 +7,17 @@ such a file exists. What still cannot be read is refused in one line that says h
 
 from __future__ import annotations
 
-import ast
 import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
 from hydra.errors import HydraException
 
-from hmu.config_types import takes_lists, takes_text
+from hmu.config_types import takes_lists, takes_literal_text, takes_text
 from hmu.errors import ConfigError, shown
 from hmu.overrides import parsed as parsed_words
 from hmu.overrides import split
@@ -105,7 +105,7 @@ def _understood(word: str, keys: type[Keys], many: bool) -> str:
             'write text with spaces in quotes: key="two words"'
         )
     hint = annotation(keys, key)
-    literal = _literal(hint)
+    literal = takes_literal_text(hint)
     value = value if literal else _at_home(value)
     word = f"{name}={value}"
     parsed = _parsed(word)
@@ -165,7 +165,7 @@ def _check_jobs(word: str, parsed: Override) -> None:
         raise ConfigError(f"{shown(word)}: asks for {'no job' if not jobs else f'more than {JOBS:,} jobs'}")
 
 
-def _fits(parsed: Override, hint: ast.expr | None, many: bool, typed: str | None) -> bool:
+def _fits(parsed: Override, hint: Any, many: bool, typed: str | None) -> bool:
     """Whether what Hydra reads is what a key of text may be given: text, null, a list if it takes one, or a sweep.
 
     ``typed``: what text without quotes has to be, letter by letter; None where that does not matter.
@@ -185,11 +185,6 @@ def quoted(text: str, literal: bool = False) -> str:
     if literal:
         text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
     return "'" + re.sub(r"(\\*)(?='|$)", r"\1\1", text).replace("'", "\\'") + "'"
-
-
-def _literal(hint: ast.expr | None) -> bool:
-    """Whether an annotation names :data:`hmu.values.Text`."""
-    return hint is not None and any(isinstance(n, ast.Name) and n.id == "Text" for n in ast.walk(hint))
 
 
 def _at_home(value: str) -> str:

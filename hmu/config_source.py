@@ -8,8 +8,10 @@ import inspect
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hmu.errors import ConfigError
+from hmu.values import annotated
 
 Arguments = dict[str, "ast.expr | None"]  #: annotations by name; the name ``**`` where any are taken
 _ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +23,7 @@ def is_ours(target: str) -> bool:
 
 
 @cache
-def arguments(target: str) -> Mapping[str, ast.expr | None] | None:
+def arguments(target: str) -> Mapping[str, Any] | None:
     """Names of the arguments of a dotted target with their annotations, and ``**`` where it takes any others too.
 
     Annotations are those of our own code; of other packages' arguments they are None. None: nothing is known.
@@ -29,9 +31,9 @@ def arguments(target: str) -> Mapping[str, ast.expr | None] | None:
     Raises:
         ConfigError: when there is no such function or class.
     """
-    found = _from_source(target) if is_ours(target) else None
-    if found is not None:
-        return found
+    own = _from_source(target) if is_ours(target) else None
+    if own is not None:
+        return {name: None if hint is None else annotated(ast.unparse(hint)) for name, hint in own.items()}
     try:
         parameters = inspect.signature(_import(target)).parameters.values()  # type: ignore[arg-type]
     except (ImportError, AttributeError) as error:
@@ -42,7 +44,7 @@ def arguments(target: str) -> Mapping[str, ast.expr | None] | None:
         return None
     # our modules postpone their annotations, so that they are text here
     texts = {p.name: p.annotation if is_ours(target) else None for p in parameters}
-    return {k: ast.parse(t, mode="eval").body if isinstance(t, str) else None for k, t in texts.items()}
+    return {name: annotated(text) if isinstance(text, str) else None for name, text in texts.items()}
 
 
 def _import(target: str) -> object:
@@ -131,5 +133,5 @@ def _signature(node: ast.FunctionDef, *, method: bool) -> Arguments:
     static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
     positional = node.args.posonlyargs + node.args.args
     taken = positional[1:] if method and not static else positional
-    found = {a.arg: a.annotation for a in taken + node.args.kwonlyargs}
-    return {**found, "**": None} if node.args.kwarg else found
+    named = {a.arg: a.annotation for a in taken + node.args.kwonlyargs}
+    return {**named, "**": None} if node.args.kwarg else named

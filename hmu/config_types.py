@@ -1,24 +1,26 @@
-"""Whether the values of a configuration fit the annotations of what they become."""
+"""Whether values fit the annotations of what they become, said in one line that names the key."""
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import math
 import operator
 import re
+from collections import abc
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+from omegaconf import DictConfig, ListConfig, Node
 from omegaconf.errors import OmegaConfBaseException
 
-from hmu.errors import ConfigError, shown
-from hmu.values import Keys, declared, named
+from hmu.errors import shown
+from hmu.values import Keys, Text, declared, is_nested
 
-_WORDS = {"int": "a whole number", "float": "a number (not nan or inf)", "bool": "true or false", "str": "text"}
-_LISTS = {"Iterable", "Sequence", "list", "tuple"}
-_MAPPINGS = {"Mapping", "dict"}
+_WORDS = {
+    NoneType: "null", int: "a whole number", float: "a number (not nan or inf)", bool: "true or false", str: "text",
+}  # fmt: skip
+_LISTS = (abc.Iterable, abc.Sequence, list, tuple)
+_MAPPINGS = (abc.Mapping, dict)
 _BOUND = re.compile(r"(>=|>|<=|<) *([\d.e+-]+)")
 _BOUNDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
     ">=": ("at least", operator.ge),
@@ -28,184 +30,158 @@ _BOUNDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
 }
 
 
+class _Unknown:
+    """A value that is still to be built or filled in, or that cannot be told yet: it fits whatever is asked for."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
 def keys_misfit(config: DictConfig, keys: type[Keys], prefix: str = "") -> str | None:
     """As :func:`misfit`, of all declared keys of a node; a key that is not there is a misfit too."""
     for key, hint in declared(keys).items():
         name = f"{prefix}{key}"
-        node = config._get_node(key, validate_access=False)
+        node: Any = config._get_node(key, validate_access=False)
         if node is None:
             return f"no value for {name}: it was taken out of the configuration; give {name}=…"
-        assert isinstance(node, Node)
-        if isinstance(hint, ast.expr):
+        if not is_nested(hint):
             wrong = misfit(name, node, hint)
         elif isinstance(node, DictConfig) and not node._is_none():
             wrong = keys_misfit(node, hint, f"{name}.")
         else:
-            wrong = f"{name}={_value(node)}: expected single values, {name}.{next(iter(declared(hint)))}=… and so on"
+            first = next(iter(declared(hint)))
+            wrong = f"{name}={_said(plain(node))}: expected single values, {name}.{first}=… and so on"
         if wrong:
             return wrong
     return None
 
 
-def misfit(key: str, node: Node, hint: ast.expr) -> str | None:
+def misfit(key: str, value: Any, hint: Any) -> str | None:
     """What is wrong with a value, in one line; None if nothing is, or if that cannot be told.
 
     Plain types, their unions, lists and mappings of them, numbers with bounds (``Annotated[int, ">= 1"]``), text that
-    names something (``Annotated[str, "a folder"]``: not empty) and the names of :mod:`hmu.values` are looked at.
-    Values that are still to be built (``_target_``) or filled in (``???``) fit whatever is asked for; of those taken
-    from elsewhere (``${…}``) the other value counts, where it can be told.
+    names something (``Annotated[str, "a folder"]``: not empty) are looked at. Values that are still to be built
+    (``_target_``) or filled in (``???``) fit whatever is asked for; of those taken from elsewhere (``${…}``) the other
+    value counts, where it can be told.
 
     Args:
-        key: names the value in the message, ``suite.limits``; node: holds it.
-        hint: the annotation of the argument, as in its source.
+        key: names the value in the message, ``suite.limits``; value: itself, or a node that holds it.
+        hint: an annotation.
     """
-    source, options = _source(node), list(_options(hint))
-    if source is None or source._is_missing() or (isinstance(source, DictConfig) and "_target_" in source):
+    value = plain(value)
+    if _fits(value, hint):
         return None
-    wrong = [_against(key, source, option) for option in options]
-    if None in wrong:
-        return None
-    inside = [message for message in wrong if message and not message.startswith(f"{key}=")]
-    expected = " or ".join(words(option) for option in options)
-    return inside[0] if inside else f"{key}={_value(source)}: expected {expected}"
+    for option in _options(hint):
+        for name, inner, asked in _elements(value, option) or ():
+            if wrong := misfit(f"{key}.{name}", inner, asked):
+                return wrong
+    return f"{key}={_said(value)}: expected {words(hint)}"
 
 
-def check_fields(thing: Any, place: str) -> None:
-    """Refuse values of a dataclass that do not fit their annotations, as :func:`misfit` does on a command line.
-
-    Args:
-        thing: built by hand or from a configuration; its module postpones annotations, so that they are text.
-        place: what the messages call it, ``method``.
-
-    Raises:
-        ConfigError: naming the first such key.
-    """
-    for field in dataclasses.fields(thing):
-        if field.init and isinstance(field.type, str):
-            values = OmegaConf.create({field.name: getattr(thing, field.name)}, flags={"allow_objects": True})
-            node = values._get_node(field.name)
-            assert isinstance(node, Node)
-            wrong = misfit(f"{place}.{field.name}", node, ast.parse(field.type, mode="eval").body)
-            if wrong:
-                raise ConfigError(wrong)
-
-
-def _source(node: Node) -> Node | None:
-    """The node, or the one that it takes its value from; None where that cannot be told yet."""
-    if not node._is_interpolation():
+def plain(node: Any) -> Any:
+    """The values of a node, without nodes: those that cannot be told fit everything."""
+    if isinstance(node, Node) and node._is_interpolation():
+        try:
+            node = node._dereference_node() if node._get_parent() is not None else _Unknown()
+        except OmegaConfBaseException:  # a resolver that only works in a job
+            return _Unknown()
+    if not isinstance(node, Node):
         return node
-    try:
-        return node._dereference_node() if node._get_parent() is not None else None
-    except OmegaConfBaseException:  # a resolver that only works in a job
-        return None
+    if node._is_missing() or (isinstance(node, DictConfig) and "_target_" in node):
+        return _Unknown()
+    if node._is_none() or not isinstance(node, (DictConfig, ListConfig)):
+        return node._value()
+    if isinstance(node, ListConfig):
+        return [plain(node._get_node(number)) for number in range(len(node))]
+    return {key: plain(node._get_node(key)) for key in node}
 
 
-def _value(node: Node) -> str:
-    value = OmegaConf.to_container(node) if isinstance(node, (DictConfig, ListConfig)) else node._value()
+def _said(value: Any) -> str:
     return "null" if value is None else shown(value)
 
 
-def words(hint: ast.expr) -> str:
+def words(hint: Any) -> str:
     """An annotation as a person says it: ``[text, …] or null`` of ``Sequence[str] | None``."""
-    if isinstance(hint, ast.Constant):
-        return "null" if hint.value is None else str(hint.value)
-    name, parts = _taken_apart(hint)
-    if name == "Literal":
-        *first, last = map(words, parts)
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return " or ".join(map(words, parts))
+    if kind is Literal:
+        *first, last = map(str, parts)
         return f"{', '.join(first)} or {last}" if first else last
-    if name == "Annotated":
+    if kind is Annotated:
         return _bounded(words(parts[0]), parts[1])
-    if name in _LISTS:
-        return f"a list [{' or '.join(map(words, _options(parts[0])))}, …]" if parts else "a list"
-    if name in _MAPPINGS:
-        return f"a mapping {{name: {' or '.join(map(words, _options(parts[-1])))}, …}}" if parts else "a mapping"
-    return _WORDS.get(name, name)
+    if kind in _LISTS:
+        return f"a list [{words(parts[0])}, …]" if parts else "a list"
+    if kind in _MAPPINGS:
+        return f"a mapping {{name: {words(parts[-1])}, …}}" if parts else "a mapping"
+    return _WORDS.get(kind) or str(getattr(kind, "__name__", kind))
 
 
-def _bounded(kind: str, hint: ast.expr) -> str:
+def _bounded(kind: str, text: str) -> str:
     """``0.5 to 2.5 metres``, ``a whole number, at least 1``, or the words that stand for bounds."""
-    limits, text = _limits(hint), words(hint)
-    unit = _BOUND.sub("", text).strip(" ,")
-    if [sign for sign, _ in limits] == [">=", "<="] and kind == _WORDS["float"]:
+    limits, unit = _limits(text), _BOUND.sub("", text).strip(" ,")
+    if [sign for sign, _ in limits] == [">=", "<="] and kind == _WORDS[float]:
         return f"{limits[0][1]:.15g} to {limits[1][1]:.15g} {unit}".strip()
     bounds = " and ".join(f"{_BOUNDS[sign][0]} {bound:.15g}" for sign, bound in limits)
-    return f"{kind}, {bounds} {unit}".strip() if bounds else text
+    return f"{kind}, {bounds} {unit}".strip() if bounds else text or kind
 
 
-def takes_text(hint: ast.expr | None) -> bool:
+def takes_text(hint: Any) -> bool:
     """Whether an annotation lets any text through; text in lists does not count."""
-    return hint is not None and any(_plain_name(option) == "str" for option in _options(hint))
+    return any(str in (option, *get_args(option)[: get_origin(option) is Annotated]) for option in _options(hint))
 
 
-def takes_lists(hint: ast.expr | None) -> bool:
+def takes_lists(hint: Any) -> bool:
     """Whether an annotation lets a list through."""
-    return hint is not None and any(_taken_apart(option)[0] in _LISTS for option in _options(hint))
+    return any((get_origin(option) or option) in _LISTS for option in _options(hint))
 
 
-def _plain_name(hint: ast.expr) -> str:
-    """The name of a type, or of what ``Annotated`` bounds."""
-    name, parts = _taken_apart(hint)
-    return _plain_name(parts[0]) if name == "Annotated" else name
+def takes_literal_text(hint: Any) -> bool:
+    """Whether an annotation names :data:`hmu.values.Text`, in lists too."""
+    return hint == Text or any(map(takes_literal_text, get_args(hint)))
 
 
-def _options(hint: ast.expr) -> Iterator[ast.expr]:
-    """The parts of a union; of anything else, itself. Names of :mod:`hmu.values` stand for what they name."""
-    if isinstance(hint, ast.BinOp):
-        yield from _options(hint.left)
-        yield from _options(hint.right)
-    elif isinstance(hint, ast.Constant) and isinstance(hint.value, str):  # a quoted annotation
-        yield from _options(ast.parse(hint.value, mode="eval").body)
-    elif isinstance(hint, ast.Name) and hint.id in named():
-        yield from _options(named()[hint.id])
-    else:
-        yield hint
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The parts of a union; of anything else, itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
-def _taken_apart(hint: ast.expr) -> tuple[str, list[ast.expr]]:
-    """Name and arguments of ``Mapping[str, int]``."""
-    if isinstance(hint, ast.Subscript):
-        inside = hint.slice.elts if isinstance(hint.slice, ast.Tuple) else [hint.slice]
-        return ast.unparse(hint.value), inside
-    return ast.unparse(hint), []
-
-
-def _limits(hint: ast.expr) -> list[tuple[str, float]]:
+def _limits(text: str) -> list[tuple[str, float]]:
     """Signs and bounds of ``">= 0, < 10"``; none of a text that says in words what a name is."""
-    text = str(hint.value) if isinstance(hint, ast.Constant) else ""
     return [(sign, float(bound)) for sign, bound in _BOUND.findall(text)]
 
 
-def _against(key: str, node: Node, hint: ast.expr) -> str | None:
-    """As :func:`misfit`, for an annotation that is no union; ``key=`` alone where the value itself is the trouble."""
-    wrong = f"{key}="
-    if isinstance(hint, ast.Constant):  # None
-        return None if node._is_none() else wrong
-    name, parts = _taken_apart(hint)
-    if name in _LISTS or name in _MAPPINGS:
-        kind: type[Node] = ListConfig if name in _LISTS else DictConfig
-        if not isinstance(node, kind) or node._is_none():
-            return wrong
-        return _inside(key, node, parts[-1 if name in _MAPPINGS else 0]) if parts else None
-    value = None if isinstance(node, (DictConfig, ListConfig)) else node._value()
-    if name == "Literal":
-        equal = any(isinstance(p, ast.Constant) and type(p.value) is type(value) and p.value == value for p in parts)
-        return None if equal else wrong  # 1 is not true
-    if name == "Annotated":
-        limits, trouble = _limits(parts[1]), _against(key, node, parts[0])
-        fits = all(_BOUNDS[sign][1](value, bound) for sign, bound in limits) if limits and not trouble else value  # type: ignore[arg-type]
-        return trouble or (None if fits else wrong)
+def _fits(value: Any, hint: Any) -> bool:
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if isinstance(value, _Unknown):
+        return True
+    if kind in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if kind in _LISTS or kind in _MAPPINGS:
+        elements = _elements(value, hint)
+        return elements is not None and all(_fits(inner, asked) for _, inner, asked in elements)
+    if kind is Literal:
+        return any(type(part) is type(value) and part == value for part in parts)  # 1 is not true
+    if kind is Annotated:
+        limits = _limits(parts[1])
+        within = all(_BOUNDS[sign][1](value, bound) for sign, bound in limits) if _fits(value, parts[0]) else False
+        return within and (bool(value) or bool(limits) or not parts[1])  # what is named has a name
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    known: Mapping[str, bool] = {
-        "bool": isinstance(value, bool),
-        "float": number and math.isfinite(value),  # type: ignore[arg-type]
-        "int": number and isinstance(value, int),
-        "str": isinstance(value, str),
+    known: Mapping[Any, bool] = {
+        NoneType: value is None,
+        bool: isinstance(value, bool),
+        float: number and math.isfinite(value),
+        int: number and isinstance(value, int),
+        str: isinstance(value, str),
     }
-    return None if known.get(name, True) else wrong
+    return known.get(kind, True)
 
 
-def _inside(key: str, node: Node, hint: ast.expr) -> str | None:
-    """The first misfit among the values of a list or a mapping."""
-    keys = range(len(node)) if isinstance(node, ListConfig) else list(node)  # type: ignore[call-overload]
-    messages = (misfit(f"{key}.{k}", node._get_node(k), hint) for k in keys)  # type: ignore[attr-defined]
-    return next(filter(None, messages), None)
+def _elements(value: Any, hint: Any) -> Iterator[tuple[Any, Any, Any]] | None:
+    """Keys and values of a list or mapping, each with its annotation; None of what is not what ``hint`` asks for."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in _LISTS and isinstance(value, (list, tuple)):
+        return ((number, inner, parts[0] if parts else Any) for number, inner in enumerate(value))
+    if kind in _MAPPINGS and isinstance(value, Mapping):
+        return ((key, inner, parts[-1] if parts else Any) for key, inner in value.items())
+    return None

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hmu.checks import require_pair, require_time
-from hmu.config_types import check_fields
+from hmu.checks import check_fields, require_pair, require_time
 from hmu.errors import ConfigError
 from hmu.values import Count, Positive, Weight, Whole
 

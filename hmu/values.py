@@ -10,19 +10,19 @@ reads them, and hands it to :func:`hmu.app.main`::
 
 Bounds are written ``Annotated[float, ">= 0.5, <= 2.5 metres"]``; a text without bounds says what a name is the name of.
 
-The same annotations work for the arguments of anything that a ``_target_`` names: ``rank: Count``. They are read as
-text (:mod:`hmu.config_types`), so that nothing heavy is imported to check a command line.
+The same annotations work for the arguments of anything that a ``_target_`` names: ``rank: Count``. They are read from
+the source (:mod:`hmu.config_source`), so that nothing heavy is imported to check a command line.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
-import sys
+import builtins
+import typing
+from collections import abc
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Literal
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal, TypeGuard, get_type_hints
 
 Count = Annotated[int, ">= 1"]
 Seed = Annotated[int, ">= 0, <= 4294967295"]
@@ -31,7 +31,7 @@ Whole = Annotated[int, ">= 0"]
 Positive = Annotated[float, "> 0"]
 Weight = Annotated[float, ">= 0"]
 Share = Annotated[float, ">= 0, < 1"]
-Text = str  #: of any characters, taken as it was typed
+Text = Annotated[str, ""]  #: of any characters, none at all too, taken as it was typed
 Place = Annotated[str, "the name of a file or folder"]
 Device = Annotated[str, "auto, cpu or cuda"]
 Variant = Annotated[Literal["default", "upstream", "paper", "ours"], "default or upstream"]  #: see checks.check_variant
@@ -69,28 +69,38 @@ class Run(Common):
     threads: Threads | None
 
 
-@cache
-def named() -> Mapping[str, ast.expr]:
-    """The types of this module by their names, as they are written here."""
-    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
-    found = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
-    return {name: value for name, value in found.items() if name[0].isupper()}
-
-
-def declared(keys: type[Keys]) -> Mapping[str, ast.expr | type[Keys]]:
+def declared(keys: type[Keys]) -> Mapping[str, Any]:
     """The keys of a declaration, inherited ones first, with their annotations; nested declarations as classes."""
-    found: dict[str, ast.expr | type[Keys]] = {}
-    for kind in reversed(keys.__mro__):
-        for name, text in inspect.get_annotations(kind).items():
-            hint: object = vars(sys.modules[kind.__module__]).get(text)
-            nested = hint if isinstance(hint, type) and issubclass(hint, Keys) else None
-            found[name] = nested or ast.parse(text, mode="eval").body
-    return found
+    return get_type_hints(keys, include_extras=True)
 
 
-def annotation(keys: type[Keys], path: str) -> ast.expr | None:
+def is_nested(hint: object) -> TypeGuard[type[Keys]]:
+    """Whether an annotation is a declaration of its own."""
+    return isinstance(hint, type) and issubclass(hint, Keys)
+
+
+def annotation(keys: type[Keys], path: str) -> Any:
     """The annotation of ``gait.speed``; None where nothing is declared for it."""
-    here: ast.expr | type[Keys] | None = keys
+    here: Any = keys
     for name in path.split("."):
-        here = declared(here).get(name) if inspect.isclass(here) else None
-    return None if inspect.isclass(here) else here
+        here = declared(here).get(name) if is_nested(here) else None
+    return None if is_nested(here) else here
+
+
+class _Names(dict[str, Any]):
+    """What annotations are made of: types of Python, of typing and of this module; others stand for anything."""
+
+    def __missing__(self, name: str) -> type:
+        return type(name, (), {})
+
+
+_NAMES = _Names({**vars(builtins), **vars(abc), **vars(typing), **globals()})
+
+
+@cache
+def annotated(text: str) -> Any:
+    """The annotation that is written ``text``: of our own code, read from its source."""
+    try:
+        return get_type_hints(SimpleNamespace(__annotations__={"": text}), {}, _NAMES, include_extras=True)[""]
+    except (AttributeError, TypeError):  # made of names that nothing is known of (``torch.Tensor``)
+        return Any

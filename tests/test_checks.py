@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
 import pytest
 
 from hmu.checks import DAY, YEAR, check_variant, duration, require, require_memory, require_pair, require_time
 from hmu.errors import ConfigError
+from hmu.values import Count, Place, Positive, Share, Weight
 
 
 @pytest.mark.parametrize(
-    ("value", "bounds"),
+    ("value", "hint"),
     [
-        (1, {"at_least": 1, "whole": True}),
-        (0.5, {"above": 0, "below": 1}),
-        (None, {"above": 0, "null": True}),
-        (3, {"at_most": 3}),
-        (-2.5, {}),
+        (1, Count),
+        (0.5, Annotated[float, "> 0, < 1"]),
+        (None, Positive | None),
+        (3, Annotated[float, "<= 3"]),
+        (-2, float),
     ],
 )
-def test_values_within_bounds_pass(value, bounds):
-    require("key", value, **bounds)
+def test_values_within_bounds_pass(value, hint):
+    require("key", value, hint)
 
 
 @pytest.mark.parametrize(
-    ("value", "bounds", "line"),
+    ("value", "hint", "line"),
     [
-        (0, {"at_least": 1, "whole": True}, "key=0: expected a whole number at least 1"),
-        (1.5, {"whole": True}, "key=1.5: expected a whole number"),
-        (1, {"above": 0, "below": 1}, "key=1: expected a number above 0 and below 1"),
-        (4, {"at_most": 3}, "key=4: expected a number at most 3"),
-        (None, {"above": 0}, "key=null: expected a number above 0"),
-        (0, {"above": 0, "null": True}, "key=0: expected a number above 0, or null"),
-        (True, {"at_least": 0}, "key=True: expected a number at least 0"),
-        ("1", {"at_least": 0}, "key=1: expected a number at least 0"),
-        (float("nan"), {}, "key=nan: expected a number"),
-        (float("inf"), {"above": 0}, "key=inf: expected a number above 0"),
+        (0, Count, "key=0: expected a whole number, at least 1"),
+        (1.5, int, "key=1.5: expected a whole number"),
+        (1, Share, "key=1: expected a number (not nan or inf), at least 0 and below 1"),
+        (4, Annotated[float, "<= 3"], "key=4: expected a number (not nan or inf), at most 3"),
+        (None, Positive, "key=null: expected a number (not nan or inf), above 0"),
+        (0, Count | None, "key=0: expected a whole number, at least 1 or null"),
+        (True, Weight, "key=True: expected a number (not nan or inf), at least 0"),
+        ("1", Weight, "key=1: expected a number (not nan or inf), at least 0"),
+        (float("nan"), float, "key=nan: expected a number (not nan or inf)"),
+        (float("inf"), Positive, "key=inf: expected a number (not nan or inf), above 0"),
+        ("", Place, "key=: expected the name of a file or folder"),
+        ([1, 0], Sequence[Count], "key.1=0: expected a whole number, at least 1"),
+        ({"a": "b"}, Mapping[str, int], "key.a=b: expected a whole number"),
     ],
 )
-def test_others_are_said_with_key_value_and_bounds(value, bounds, line):
+def test_others_are_said_with_key_value_and_bounds(value, hint, line):
     with pytest.raises(ConfigError) as caught:
-        require("key", value, **bounds)
+        require("key", value, hint)
     assert str(caught.value) == line
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import torch
 
@@ -24,7 +23,7 @@ from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.progress import phase
-from hmu.values import Count
+from hmu.values import Count, Whole
 
 MOTION_SECONDS = 0.001  # that the fastest model here takes for a motion on the fastest machine
 DRAW_SECONDS = 0.001  # no draw over all metrics is faster
@@ -64,12 +63,12 @@ class Suite:
     def __init__(
         self,
         metrics: Mapping[str, MotionMetric],
-        limits: Mapping[str, Annotated[int, ">= 0"]],
+        limits: Mapping[str, Whole],
         *,
         repeats: Count,
         batch_size: Count,
         split: str,
-        bootstrap: Annotated[int, ">= 0"],
+        bootstrap: Whole,
         gallery: str | None,
         pages: Pages | None,
         guidance: float | None = None,
@@ -77,15 +76,15 @@ class Suite:
         gallery_self: bool = False,
     ) -> None:
         for key, value in {"repeats": repeats, "batch_size": batch_size}.items():
-            require(f"suite.{key}", value, at_least=1, whole=True)
-        require("suite.bootstrap", bootstrap, at_least=0, whole=True)
-        require("suite.steps", steps, at_least=1, whole=True, null=True)
-        require("suite.guidance", guidance, null=True)
+            require(f"suite.{key}", value, Count)
+        require("suite.bootstrap", bootstrap, Whole)
+        require("suite.steps", steps, Count | None)
+        require("suite.guidance", guidance, float | None)
         for name, metric in metrics.items():
             check_metric(f"suite.metrics.{name}", metric)
         check_distinct(metrics)
         for name, most in limits.items():
-            require(f"suite.limits.{name}", most, at_least=0, whole=True)
+            require(f"suite.limits.{name}", most, Whole)
         if not limits or not any(limits.values()):
             raise ConfigError("suite.limits leaves every set out: give at least one of them a number above 0")
         asked = sum(min(most, PLENTY) for most in limits.values())

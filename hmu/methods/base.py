@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.base import MotionBackbone, Target
-from hmu.checks import require_memory
-from hmu.config_types import check_fields
+from hmu.checks import check_fields, require_memory
 from hmu.contract import Contract
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept

@@ -10,6 +10,7 @@ from torch import Tensor
 from hmu.checks import require
 from hmu.metrics.base import MotionMetric
 from hmu.metrics.values import Value
+from hmu.values import Count, Whole
 
 MANY = 2000  #: rows above which a bootstrap looks at ten times as many pairs, not at all of them
 
@@ -22,8 +23,8 @@ def diversity(rows: Tensor, first: Tensor, second: Tensor) -> float:
 
 def check_pairs(metric: str, pairs: int | None, seed: int) -> None:
     """Refuse impossible arguments of a metric that draws pairs."""
-    require(f"{metric}.pairs", pairs, at_least=1, whole=True, null=True)
-    require(f"{metric}.seed", seed, at_least=0, whole=True)
+    require(f"{metric}.pairs", pairs, Count | None)
+    require(f"{metric}.seed", seed, Whole)
 
 
 def draw_pairs(count: int, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from hmu.gait.figure import gait_stick_figure
 from hmu.gait.statistics import GRAVITY, loads
 from hmu.metrics.base import MotionMetric
 from hmu.metrics.values import Value
+from hmu.values import Positive
 
 SMOOTHED = 9  # frames over which velocities are averaged before they are differentiated: 11 Hz at 100 Hz
 STANDING = 0.3  # body weights: a foot that carries more should not move
@@ -40,7 +41,7 @@ class GaitConsistency(MotionMetric):
 
     def __init__(self, height: float = 1.7) -> None:
         super().__init__()
-        require("consistency.height", height, above=0)
+        require("consistency.height", height, Positive)
         self.height = float(height)
 
     def compute(self) -> dict[str, float]:

@@ -12,6 +12,7 @@ from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES, statistics
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.values import Value
+from hmu.values import Positive
 
 
 class GaitStatistics(MotionMetric):
@@ -35,7 +36,7 @@ class GaitStatistics(MotionMetric):
 
     def __init__(self, height: float = 1.7) -> None:
         super().__init__()
-        require("statistics.height", height, above=0)
+        require("statistics.height", height, Positive)
         self.height, self.given = float(height), ("", *RULES)
 
     def update(self, samples: EvalSamples) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class KID(MotionMetric):
 
     def __init__(self, degree: int) -> None:
         super().__init__()
-        require("kernel_distance.degree", degree, at_least=1, at_most=9, whole=True)
+        require("kernel_distance.degree", degree, Annotated[int, ">= 1, <= 9"])
         self.degree = degree
 
     def compute(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from hmu.checks import require
 from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.mm_dist import distances
 from hmu.metrics.values import Value
+from hmu.values import Count
 
 
 def mm_safe_clean(text: Tensor, masked: Tensor, motion: Tensor, changed: Tensor) -> dict[str, Tensor]:
@@ -91,7 +92,7 @@ class MMSafeHMU(MotionMetric):
 
     def __init__(self, batch_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        require("mm_safe_hmu.batch_size", batch_size, at_least=1, whole=True)
+        require("mm_safe_hmu.batch_size", batch_size, Count)
         self.batch_size = batch_size
         self.add_state("seen", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

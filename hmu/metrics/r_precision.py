@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from hmu.checks import MOST_SHUFFLES, require
+from hmu.checks import Shuffles, require
 from hmu.metrics.base import MotionMetric, log
 from hmu.metrics.values import Value
+from hmu.values import Count, Whole
 
 _TIE = 1e-10
 
@@ -82,10 +83,11 @@ class RPrecision(MotionMetric):
 
     def __init__(self, pool: int | None, top: int, shuffles: int, seed: int = 0) -> None:
         super().__init__()
-        require("r_precision.pool", pool, at_least=2, whole=True, null=True)
-        require("r_precision.top", top, at_least=1, at_most=pool, whole=True)
-        require("r_precision.shuffles", shuffles, at_least=1, at_most=MOST_SHUFFLES, whole=True)
-        require("r_precision.seed", seed, at_least=0, whole=True)
+        if pool is not None:
+            require("r_precision.pool", pool, Annotated[int, ">= 2"])
+        require("r_precision.top", top, Count if pool is None else Annotated[int, f">= 1, <= {pool}"])
+        require("r_precision.shuffles", shuffles, Shuffles)
+        require("r_precision.seed", seed, Whole)
         self.pool, self.top, self.shuffles, self.seed = pool, top, shuffles, seed
 
     def compute(self) -> dict[str, float]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmu.checks import MOST_SHUFFLES, require
+from hmu.checks import Shuffles, require
 from hmu.errors import ConfigError
 from hmu.metrics.base import MotionMetric
 from hmu.metrics.values import Value
+from hmu.values import Count, Whole
 
 KS = (1, 2, 3, 5, 10)
 
@@ -105,13 +106,15 @@ class Retrieval(MotionMetric):
         super().__init__()
         if protocol not in self.protocols:
             raise ConfigError(f"retrieval: protocol is '{protocol}'; expected one of {', '.join(self.protocols)}")
-        require("retrieval.count", count, at_least=2, whole=True, null=protocol in ("all", "threshold"))
-        require("retrieval.shuffles", shuffles, at_least=1, at_most=MOST_SHUFFLES, whole=True, null=protocol != "small")
-        require("retrieval.seed", seed, at_least=0, whole=True)
+        if count is not None or protocol in ("small", "nsim"):
+            require("retrieval.count", count, Annotated[int, ">= 2"])
+        if shuffles is not None or protocol == "small":
+            require("retrieval.shuffles", shuffles, Shuffles)
+        require("retrieval.seed", seed, Whole)
         if not ks:
             raise ConfigError("retrieval.ks=[]: expected at least one number")
         for k in ks:
-            require("retrieval.ks", k, at_least=1, whole=True)
+            require("retrieval.ks", k, Count)
         self.protocol, self.count, self.shuffles, self.seed, self.ks = protocol, count, shuffles, seed, tuple(ks)
 
     def compute(self) -> dict[str, float]:
@@ -159,7 +162,8 @@ class SentenceRetrieval(Retrieval):
 
     def __init__(self, protocol: str, ks: Sequence[int], count: int | None, threshold: float | None) -> None:
         super().__init__(protocol, ks, count if protocol == "nsim" else None, shuffles=None)
-        require("retrieval.threshold", threshold, above=0, at_most=1, null=protocol != "threshold")
+        if threshold is not None or protocol == "threshold":
+            require("retrieval.threshold", threshold, Annotated[float, "> 0, <= 1"])
         self.threshold = threshold if protocol == "threshold" else None
 
     def right(self) -> Tensor | None:

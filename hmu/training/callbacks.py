@@ -12,6 +12,7 @@ from hmu.checks import require
 from hmu.errors import ConfigError
 from hmu.phases import Phase
 from hmu.progress import shown
+from hmu.values import Count, Whole
 
 NOTED = 1.0  # seconds between two looks at the loss: reading it waits for the device
 
@@ -27,8 +28,8 @@ class EarlyStopping(callbacks.EarlyStopping):
     """
 
     def __init__(self, monitor: str, every: int, patience: int, **options: Any) -> None:
-        require("callbacks.early_stopping.every", every, at_least=1, whole=True)
-        require("callbacks.early_stopping.patience", patience, at_least=0, whole=True)
+        require("callbacks.early_stopping.every", every, Count)
+        require("callbacks.early_stopping.patience", patience, Whole)
         super().__init__(monitor=monitor, patience=patience, **options)
         self.every = every
 

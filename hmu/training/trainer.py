@@ -18,6 +18,7 @@ from torch import nn
 from hmu.checks import require
 from hmu.errors import ConfigError, shown
 from hmu.optimisation import Optimisation
+from hmu.values import Count
 
 _LENGTH = "the length is that of the method or the recipe: method.steps=, recipes.*.steps="
 _CLIP = "gradients are clipped as the method or the recipe says: method.grad_clip=, recipes.*.grad_clip="
@@ -54,8 +55,8 @@ def check_trainer(arguments: Mapping[str, Any]) -> None:
             raise ConfigError(f"trainer.{key}={shown(arguments[key])}: {advice}")
     _check_choices(arguments)
     _check_devices(arguments.get("devices", "auto"), str(arguments.get("accelerator", "auto")))
-    require("trainer.accumulate_grad_batches", arguments.get("accumulate_grad_batches", 1), at_least=1, whole=True)
-    require("trainer.log_every_n_steps", arguments.get("log_every_n_steps", 1), at_least=1, whole=True)
+    require("trainer.accumulate_grad_batches", arguments.get("accumulate_grad_batches", 1), Count)
+    require("trainer.log_every_n_steps", arguments.get("log_every_n_steps", 1), Count)
     for key in _SWITCHES:
         if not isinstance(arguments.get(key, True), (bool, type(None))):
             raise ConfigError(f"trainer.{key}={shown(arguments[key])}: expected true or false")

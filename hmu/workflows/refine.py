@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.store import Store
-from hmu.config_types import check_fields
+from hmu.checks import check_fields
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from hmu.config_types import check_fields
+from hmu.checks import check_fields
 from hmu.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from hmu.config_types import check_fields
+from hmu.checks import check_fields
 from hmu.errors import ConfigError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from hmu.evaluators.guo.objectives import WINDOW, match_all_terms, match_terms, 
 from hmu.evaluators.guo.vocabulary import CLASSES, EOS, SOS, UNK, Vocabulary, framed_tokens, load_glove, random_vectors
 from hmu.evaluators.masking import check_definition, mask_caption, mask_substrings, tagged
 from hmu.motion.layout import FeatureLayout
+from hmu.values import Positive
 
 CONTACTS = 4
 NEGATIVES = ("shift", "all")
@@ -87,10 +88,10 @@ class GuoEvaluator(TrainedEvaluator):
         super().__init__(features, width)
         if negatives not in NEGATIVES:
             raise ConfigError(f"evaluator.negatives={shown(negatives)}: expected one of {', '.join(NEGATIVES)}")
-        require("evaluator.max_frames", max_frames, at_least=4, whole=True)
+        require("evaluator.max_frames", max_frames, Annotated[int, ">= 4"])
         if max_frames % self.unit_length:
             raise ConfigError(f"evaluator.max_frames={max_frames}: expected a multiple of {self.unit_length}")
-        require("evaluator.feat_bias", feat_bias, above=0)
+        require("evaluator.feat_bias", feat_bias, Positive)
         self.word, self.text_hidden, self.motion_hidden = word, text_hidden, motion_hidden
         self.movement_hidden, self.movement_latent, self.max_frames = movement_hidden, movement_latent, max_frames
         self.margin, self.negatives, self.feat_bias = margin, negatives, feat_bias

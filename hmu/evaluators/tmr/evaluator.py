@@ -36,6 +36,7 @@ from hmu.evaluators.tmr.settings import PARTS, our_settings, widths
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.stored import ReadsText, storable
 from hmu.text.words_bag import BagOfWords
+from hmu.values import Positive
 
 Latent = tuple[Tensor, Tensor | None]  # mean and log-variance, each ``(batch, width)``
 EPSILON = 1e-12  # of the published normaliser
@@ -94,7 +95,7 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
         super().__init__(features, width)
         if activation not in ("gelu", "relu"):
             raise ConfigError(f"evaluator.activation={activation}: expected gelu or relu")
-        require("evaluator.temperature", temperature, above=0)
+        require("evaluator.temperature", temperature, Positive)
         self.unit, self.vae = unit, vae
         self.variant = check_variant("evaluator.variant", variant)
         self.temperature, self.threshold, self.weights = float(temperature), threshold or 0.0, term_weights(weights)
