@@ -24,11 +24,6 @@ INSTANCES = ("concept", "dataset", "recipe")
 GROUPS = sorted(
     p.name for p in CONFIGS.iterdir() if p.is_dir() and any("_target_" in f.read_text() for f in p.rglob("*.yaml"))
 )
-#: groups whose numbers still stand in two places
-NOT_YET = {
-    "backbone": "hmu/backbones",
-    "evaluator": "hmu/evaluators",
-}
 
 
 @cache
@@ -109,11 +104,7 @@ def second_homes(group: str) -> list[str]:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_numbers_stand_in_the_files_alone(group):
-    wrong = second_homes(group)
-    if group in NOT_YET:
-        assert wrong, f"'{group}' is done: take it off NOT_YET"
-        pytest.xfail(f"{NOT_YET[group]}: {len(wrong)} arguments")
-    assert not wrong, "\n".join(wrong)
+    assert not (wrong := second_homes(group)), "\n".join(wrong)
 
 
 def test_the_rule_sees_a_second_home(monkeypatch):

@@ -133,7 +133,7 @@ def borrow(origin: str, options: Mapping[str, Any]) -> Bamm:
 
 @builds(Bamm)
 def build(
-    checkpoint: str | None = None,
+    checkpoint: str | None,
     *,
     rvq_from: str | None = None,
     rvq_name: str | None = None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise, starmap
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmu.backbones.bamm.corruption import Corrupted, corrupt, draw, masked_terms
@@ -19,6 +20,7 @@ from hmu.backbones.draws import Draws
 from hmu.backbones.modes import evaluating
 from hmu.backbones.options import require
 from hmu.backbones.tokens.base import Prompts
+from hmu.backbones.tokens.encoder import SelfAttention, initialise
 from hmu.backbones.tokens.generation import Spans, TokenGenerator
 from hmu.backbones.tokens.objectives import drop_texts
 from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
@@ -74,6 +76,24 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
             features, text, rvq, masked, residual, sampling, fps, *limits, feat_bias, unlearn, variant, text_width
         )
         self.borrowed = borrowed
+
+    def fresh_parts(
+        self, rvq: RvqOptions, masked: BidirectionalOptions, residual: ResidualOptions
+    ) -> tuple[Rvq, BidirectionalTransformer, ResidualTransformer]:
+        """See :meth:`TokenBackbone.fresh_parts`.
+
+        Version 0.1 drew more than it used: MoMask's masked transformer and length estimator in the smallest sizes, and
+        the attention of ``official`` blocks twice. That is still drawn, so that a seed gives the weights it gave then.
+        """
+        codes, code_dim, width = rvq.codes, rvq.code_dim, self.text_width
+        smallest = replace(masked, blocks="official", latent_dim=2, n_heads=1, n_layers=1, ff_size=1, max_tokens=1)
+        tokenizer = Rvq(self.features, rvq, self.variant)
+        BidirectionalTransformer(codes - 1, code_dim, width, smallest)
+        layers = ResidualTransformer(codes, rvq.quantizers, code_dim, width, residual)
+        initialise(nn.Sequential(*starmap(nn.Linear, pairwise((width, 1, 1, 1, self.max_frames + 1)))))
+        for _ in range(masked.n_layers if masked.blocks == "official" else 0):
+            SelfAttention(masked.latent_dim, masked.n_heads, masked.dropout)
+        return tokenizer, BidirectionalTransformer(codes, code_dim, width, masked), layers
 
     def assemble(self, rvq: Rvq, masked: BidirectionalTransformer, residual: ResidualTransformer) -> None:
         """Consist of these parts.

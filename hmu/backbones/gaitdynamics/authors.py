@@ -260,7 +260,7 @@ def _value(options: DecoderOptions | Mapping[str, Any], name: str) -> Any:
 
 
 @builds(GaitDynamics)
-def build(checkpoint: str | None = None, **options: Any) -> GaitDynamics:
+def build(checkpoint: str | None, **options: Any) -> GaitDynamics:
     """The Hydra target of ``configs/backbone/gait*.yaml``.
 
     Args:

@@ -106,7 +106,7 @@ def load_authors(
 
 @builds(MoMask)
 def build(
-    checkpoint: str | None = None,
+    checkpoint: str | None,
     *,
     rvq_name: str | None = None,
     residual_name: str | None = None,

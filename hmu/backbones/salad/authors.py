@@ -197,7 +197,7 @@ def _model(
 
 @builds(Salad)
 def build(
-    checkpoint: str | None = None, *, vae_name: str | None = None, lora_alpha: float | None = None, **options: Any
+    checkpoint: str | None, *, vae_name: str | None = None, lora_alpha: float | None = None, **options: Any
 ) -> Salad:
     """The Hydra target of ``configs/backbone/salad*.yaml``.
 

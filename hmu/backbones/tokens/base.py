@@ -94,12 +94,18 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         self.min_frames, self.max_frames, self.unit_length = min_frames, max_frames, tokens.unit_length
         self.statistics = Statistics(features)
         self.sampling: Any = parse(self.options[1], sampling, "sampling")
-        layers, own = parse(ResidualOptions, residual, "residual"), parse(self.options[0], masked, "masked")
-        codes, code_dim, width = tokens.codes, tokens.code_dim, self.text_width
-        self.assemble(
-            Rvq(features, tokens, self.variant),
-            type(self).transformer(codes, code_dim, width, own),
-            ResidualTransformer(codes, tokens.quantizers, code_dim, width, layers),
+        own, layers = parse(self.options[0], masked, "masked"), parse(ResidualOptions, residual, "residual")
+        self.assemble(*self.fresh_parts(tokens, own, layers))
+
+    def fresh_parts(
+        self, rvq: RvqOptions, masked: Any, residual: ResidualOptions
+    ) -> tuple[Rvq, M, ResidualTransformer]:
+        """Parts of these sizes with initial weights; which ones a seed gives depends on their order."""
+        codes, code_dim, width = rvq.codes, rvq.code_dim, self.text_width
+        return (
+            Rvq(self.features, rvq, self.variant),
+            type(self).transformer(codes, code_dim, width, masked),
+            ResidualTransformer(codes, rvq.quantizers, code_dim, width, residual),
         )
 
     def assemble(self, rvq: Rvq, masked: M, residual: ResidualTransformer) -> None:

@@ -100,7 +100,7 @@ def _load_array(path: Path) -> Tensor:
 
 
 @builds(GuoEvaluator)
-def build(checkpoint: str | Path | None = None, glove: str | Path | None = None, **options: Any) -> GuoEvaluator:
+def build(checkpoint: str | Path | None, glove: str | Path | None = None, **options: Any) -> GuoEvaluator:
     """The ``_target_`` of ``configs/evaluator``: a stored evaluator, or an untrained one of the given widths.
 
     Args:

@@ -166,9 +166,8 @@ def _load_vector(path: Path) -> Tensor:
 
 @builds(TMREvaluator)
 def build(
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | None,
     statistics: str | Path | None = None,
-    text: TextEncoder | None = None,
     **options: Any,
 ) -> TMREvaluator:
     """The ``_target_`` of ``configs/evaluator/tmr.yaml``: a stored evaluator, or an untrained one of the given sizes.
@@ -177,8 +176,8 @@ def build(
         checkpoint: our folder, or the authors' run directory, whose sizes win; ``asset:<folder>`` for a packaged one;
             None = untrained.
         statistics: folder with the authors' ``mean.pt`` and ``std.pt`` where it is not found beside the run directory.
-        text: encoder of captions. The authors' weights read a language model: a compact encoder is then replaced by the
-            model that their ``config.json`` names. A stored one wins.
+        options: arguments of :class:`TMREvaluator`. The authors' weights read a language model: a compact ``text`` is
+            then replaced by the model that their ``config.json`` names. A stored one wins.
     """
 
     def authors(folder: Path, text: TextEncoder | None = None, **training: Any) -> TMREvaluator | None:
@@ -194,4 +193,4 @@ def build(
 
     if "threshold" in options:
         options["threshold"] = options["threshold"] or 0.0  # null turns the filter off, in a stored evaluator too
-    return TMREvaluator.open(checkpoint, authors, text=text, **options)
+    return TMREvaluator.open(checkpoint, authors, **options)
