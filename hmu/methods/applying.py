@@ -17,92 +17,71 @@ from hmu.methods.edit import DeltaEdit, Edit, fingerprint, weights_of
 log = logging.getLogger(__name__)
 
 
-class EditStack:
-    """Edits that are on a backbone now. The originals of every changed weight are kept, so reverting is exact.
-
-    Args:
-        backbone: the base; nothing changes until :meth:`apply`.
-        strict: refuse an edit that was made for other base weights; otherwise only warn.
-        base: :func:`fingerprint` of the backbone, where it is known.
-    """
-
-    def __init__(self, backbone: MotionBackbone, *, strict: bool = True, base: str | None = None) -> None:
-        self.backbone, self.strict = backbone, strict
-        self.edits: list[tuple[Edit, float]] = []
-        self._base = base or fingerprint(backbone)
-        self._deltas: list[dict[str, Tensor]] = []
-        self._originals: dict[str, Tensor] = {}
-
-    def apply(self, edit: Edit, scale: float = 1.0) -> EditStack:
-        """Add ``scale`` times the edit to the weights, on top of the edits already there (they sum, in any order).
-
-        Raises:
-            CheckpointError: the edit does not fit the backbone; nothing has changed then.
-        """
-        self._check_base(edit)
-        deltas = edit.deltas(self.backbone)
-        self.edits.append((edit, float(scale)))
-        self._deltas.append(deltas)
-        self._write()
-        return self
-
-    def _check_base(self, edit: Edit) -> None:
-        if edit.base in ("", self._base):
-            return
-        message = f"the edit '{edit.label}' was made for other weights (base {edit.base[:12]}, here {self._base[:12]})"
-        if self.strict:
-            raise CheckpointError(f"{message}: load the backbone it was made for")
-        log.warning("%s; applied all the same", message)
-
-    @torch.no_grad()
-    def _write(self) -> None:
-        weights = weights_of(self.backbone.network())
-        for name in {name for deltas in self._deltas for name in deltas}:
-            original = self._originals.setdefault(name, weights[name].detach().clone())
-            # Summed in double from the originals each time: order leaves no trace, strength 0 changes nothing.
-            parts = [scale * d[name] for (_, scale), d in zip(self.edits, self._deltas, strict=True) if name in d]
-            total = original.cpu().double() + torch.stack(parts).sum(0)
-            weights[name].copy_(total.to(original.dtype))
-
-    @torch.no_grad()
-    def revert(self) -> None:
-        """Put the original weights back, bit for bit."""
-        weights = weights_of(self.backbone.network())
-        for name, original in self._originals.items():
-            weights[name].copy_(original)
-        self.edits, self._deltas, self._originals = [], [], {}
-
-    def merge(self) -> DeltaEdit:
-        """All applied edits, with their strengths, as one edit for the same base (the backbone stays as it is)."""
-        merged: dict[str, Tensor] = {}
-        for (_, scale), deltas in zip(self.edits, self._deltas, strict=True):
-            for name, delta in deltas.items():
-                merged[name] = merged.get(name, torch.zeros_like(delta)) + scale * delta
-        parts = [{"method": e.method, "concept": e.concept, "scale": s, "settings": e.settings} for e, s in self.edits]
-        concepts = "+".join(dict.fromkeys(edit.concept for edit, _ in self.edits))
-        floats = {name: delta.float() for name, delta in merged.items()}
-        return DeltaEdit(floats, method="merged", concept=concepts, base=self._base, settings={"parts": parts})
-
-
 @contextmanager
 def applied(
     backbone: MotionBackbone, edits: Sequence[tuple[Edit, float]], *, strict: bool = True, base: str | None = None
-) -> Iterator[EditStack]:
-    """The backbone with ``edits`` (edit, strength) inside the block; bit-identical to before after it.
+) -> Iterator[None]:
+    """The backbone with ``edits`` inside the block; bit-identical to before after it, as the originals are kept.
 
     Args:
-        backbone, strict, base: as of :class:`EditStack`. edits: with their strengths.
+        backbone: the base.
+        edits: with their strengths; they sum, in any order.
+        strict: refuse an edit that was made for other base weights; otherwise only warn.
+        base: :func:`fingerprint` of the backbone, where it is known.
 
     Raises:
         CheckpointError: an edit does not fit; the backbone is unchanged then.
     """
-    stack = EditStack(backbone, strict=strict, base=base)
+    own = base or fingerprint(backbone)
+    changes: dict[str, list[Tensor]] = {}
+    for edit, scale in edits:
+        _check_base(edit, own, strict)
+        for name, delta in edit.deltas(backbone).items():
+            changes.setdefault(name, []).append(scale * delta)
+    weights = weights_of(backbone.network())
+    originals = {name: weights[name].detach().clone() for name in changes}
     try:
-        for edit, scale in edits:
-            stack.apply(edit, scale)
-        yield stack
+        with torch.no_grad():
+            for name, parts in changes.items():  # summed in double: order leaves no trace, strength 0 changes nothing
+                total = originals[name].cpu().double() + torch.stack(parts).sum(0)
+                weights[name].copy_(total.to(originals[name].dtype))
+        yield
     finally:
-        stack.revert()
+        _restore(backbone, originals)
+
+
+def _check_base(edit: Edit, own: str, strict: bool) -> None:
+    if edit.base in ("", own):
+        return
+    message = f"the edit '{edit.label}' was made for other weights (base {edit.base[:12]}, here {own[:12]})"
+    if strict:
+        raise CheckpointError(f"{message}: load the backbone it was made for")
+    log.warning("%s; applied all the same", message)
+
+
+@torch.no_grad()
+def _restore(backbone: MotionBackbone, originals: dict[str, Tensor]) -> None:
+    weights = weights_of(backbone.network())  # asked anew: the block may have moved the backbone
+    for name, original in originals.items():
+        weights[name].copy_(original)
+
+
+def merged(backbone: MotionBackbone, edits: Sequence[tuple[Edit, float]]) -> DeltaEdit:
+    """``edits``, with their strengths, as one edit of ``backbone``.
+
+    Raises:
+        CheckpointError: an edit does not fit.
+    """
+    base = fingerprint(backbone)
+    total: dict[str, Tensor] = {}
+    for edit, scale in edits:
+        _check_base(edit, base, strict=True)
+        for name, delta in edit.deltas(backbone).items():
+            total[name] = total.get(name, torch.zeros_like(delta)) + scale * delta
+    parts = [{"method": e.method, "concept": e.concept, "scale": s, "settings": e.settings} for e, s in edits]
+    concepts = "+".join(dict.fromkeys(edit.concept for edit, _ in edits))
+    floats = {name: delta.float() for name, delta in total.items()}
+    return DeltaEdit(floats, method="merged", concept=concepts, base=base, settings={"parts": parts})
 
 
 def difference(base: MotionBackbone, changed: MotionBackbone, **facts: Any) -> DeltaEdit:

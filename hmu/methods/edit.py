@@ -60,8 +60,7 @@ class Edit:
 
     Attributes:
         kind: how it is stored (``"delta"`` or ``"adapter"``).
-        method: name of the method that made it.
-        concept: name of the concept it removes.
+        method, concept: names of what made it and of what it removes.
         base: :func:`fingerprint` of the backbone it was made for; ``""`` when unknown.
         settings: the method's settings, for the reader (JSON values).
     """
@@ -112,11 +111,6 @@ class Edit:
         return "-".join(part for part in (self.method, self.concept) if part) or self.kind
 
     @property
-    def size(self) -> int:
-        """Bytes of the stored tensors."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
-
-    @property
     def meta(self) -> dict[str, Any]:
         """What ``edit.json`` says besides the checksum."""
         facts = {name: getattr(self, name) for name in ("kind", "method", "concept", "base", "settings")}
@@ -126,8 +120,8 @@ class Edit:
         """Write the edit's folder atomically (an older edit of that name is replaced only by a complete new one).
 
         Args:
-            folder: where; parents are created.
-            dtype: store the tensors in this type (``torch.float16`` halves the file); default as they are.
+            folder: parents are created.
+            dtype: store the tensors in this type (``torch.float16`` halves the file); None = as they are.
 
         Raises:
             CheckpointError: a tensor holds NaN or infinity; nothing is written.

@@ -35,9 +35,9 @@ def write(folder: Path, tensors: dict[str, Tensor], meta: dict[str, Any], extra:
         new.mkdir()
         data = dump_tensors(tensors)
         (new / _FILE_OF_KIND[meta["kind"]]).write_bytes(data)
-        documents = extra | {EDIT: meta | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
-        for name, document in documents.items():
-            (new / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        facts = meta | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, content in (extra | {EDIT: facts}).items():
+            (new / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if folder.exists():
             os.replace(folder, old)
         os.replace(new, folder)

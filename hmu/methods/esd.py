@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,10 +12,12 @@ from torch import Tensor
 from hmu.backbones.base import MotionBackbone
 from hmu.methods.base import Side
 from hmu.methods.teacher import predict_jointly
-from hmu.methods.teacher_method import Objective, TeacherMethod
+from hmu.methods.teacher_method import TeacherMethod
 from hmu.methods.upstream import salad_fork
 from hmu.methods.weight_method import WeightMethod
 from hmu.values import Weight
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -25,7 +28,7 @@ class Esd(TeacherMethod, WeightMethod):
     where ``out0`` is the frozen original in every term, ``x_t`` a noised forget clip, ``c`` its caption.
 
     Args:
-        preserve_weight: weight of the preservation term; 0 switches it off.
+        preserve_weight: weight of the preservation term; at 0 the retain side is not looked at.
     """
 
     name: ClassVar[str] = "esd"
@@ -33,31 +36,33 @@ class Esd(TeacherMethod, WeightMethod):
 
     preserve_weight: Weight
 
-    def objective(self) -> Objective:
-        """The published loss, or the fork's."""
-        if self.variant == "upstream":
-            return salad_fork.ErasingLoss(self.teacher, self.preserve_weight)
-        return self.terms if self.preserve_weight else self.erasing
+    def check(self, backbone: MotionBackbone) -> None:
+        """Warn where no prompt means anything: the erased target is the model's own output then."""
+        super().check(backbone)
+        if not backbone.reads_text:
+            log.warning(
+                "method=%s erases nothing on backbone %s, which reads no text: to it every prompt already means the "
+                "anchor; use method=lora",
+                self.name,
+                backbone.name,
+            )
 
-    def erasing(
-        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        """``loss`` and ``erase`` alone, scalars: the retain side is not looked at."""
-        noisy = backbone.corrupt(forget.target, generator)
-        (erased_target,) = self.teacher.predict(self.teacher.erased(noisy, forget.condition, self.eta))
-        erase = backbone.distance(backbone.predict(noisy, forget.condition), erased_target, noisy).mean()
-        return {"loss": erase, "erase": erase}
-
-    def terms(
-        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
+    def loss(
+        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Scalars ``loss``, ``erase`` and ``preserve``; one teacher forward and one student forward."""
+        if self.variant == "upstream":
+            return salad_fork.erasing_loss(self.teacher, backbone, forget, retain, generator, self.preserve_weight)
         noisy = backbone.corrupt(forget.target, generator)
-        request = self.retain_request(backbone, retain, generator)
-        erased_target, retain_target = self.teacher.predict(
-            self.teacher.erased(noisy, forget.condition, self.eta), self.retain_target(request)
+        requests, queries = [(noisy, forget.condition)], [self.teacher.erased(noisy, forget.condition, self.eta)]
+        if self.preserve_weight:
+            requests.append(self.retain_request(backbone, retain, generator))
+            queries.append(self.retain_target(requests[-1]))
+        targets, outputs = self.teacher.predict(*queries), predict_jointly(backbone, requests)
+        erase, *preserve = (
+            backbone.distance(output, target, state).mean()
+            for output, target, (state, _) in zip(outputs, targets, requests, strict=True)
         )
-        forget_output, retain_output = predict_jointly(backbone, [(noisy, forget.condition), request])
-        erase = backbone.distance(forget_output, erased_target, noisy).mean()
-        preserve = backbone.distance(retain_output, retain_target, request[0]).mean()
-        return {"loss": erase + self.preserve_weight * preserve, "erase": erase, "preserve": preserve}
+        if not preserve:
+            return {"loss": erase, "erase": erase}
+        return {"loss": erase + self.preserve_weight * preserve[0], "erase": erase, "preserve": preserve[0]}

@@ -14,10 +14,9 @@ from hmu.errors import ConfigError
 from hmu.methods import adapters
 from hmu.methods.base import Side
 from hmu.methods.edit import AdapterEdit, fingerprint
-from hmu.methods.forgetting import Ascent, Evidence, ForgetTerm, Hinge, Npo, Redirect
 from hmu.methods.replay import Replay
 from hmu.methods.teacher import Query, given, predict_jointly
-from hmu.methods.teacher_method import Objective, TeacherMethod
+from hmu.methods.teacher_method import TeacherMethod
 from hmu.methods.upstream import salad_fork
 from hmu.values import Count, Positive, Share, Weight
 
@@ -40,8 +39,10 @@ class Lora(TeacherMethod):
         rank, alpha: of the adapters; the change of a weight is ``alpha / rank * B A``.
         dropout: in front of the adapters.
         lambda_forget: weight of the forget term.
-        forget: ``ascent`` (published, unbounded), ``hinge``, ``npo``, ``redirect``: :mod:`hmu.methods.forgetting`.
-            A backbone that reads no text is redirected to :meth:`MotionBackbone.expected` of the retain clips so far.
+        forget: ``ascent``, the true loss itself, as published: unbounded, diverges when trained long; bounded are
+            ``hinge`` and ``npo`` of it, and ``redirect``: minus the distance to what an erased model outputs
+            (:func:`~hmu.methods.teacher.erase_target`). A backbone that reads no text is redirected to
+            :meth:`MotionBackbone.expected` of the retain clips so far.
         margin: of ``hinge``: how many times the original loss is added at most.
         beta: of ``npo``: sharpness of its bound.
         stop_retain, stop_forget: stop when the running true loss on clips of that side exceeds this multiple of its
@@ -114,31 +115,14 @@ class Lora(TeacherMethod):
         """Only a contrast needs the frozen original."""
         return self.mode == "contrastive"
 
-    def objective(self) -> Objective:
-        """The loss of the mode, or the fork's."""
+    def loss(
+        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Scalars: ``loss``; of a contrast its two parts, and the true losses of both sides (``forget_loss`` …)."""
         if self.mode != "contrastive":
-            return self.learning
+            return {"loss": backbone.loss(forget.target, forget.condition, generator).mean()}
         if self.variant == "upstream":
-            return salad_fork.ContrastiveLoss(self.lambda_forget)
-        terms: dict[str, ForgetTerm] = {
-            "ascent": Ascent(),
-            "hinge": Hinge(self.margin),
-            "npo": Npo(self.beta),
-            "redirect": Redirect(self.eta),
-        }
-        self._term = terms[self.forget]
-        return self.contrast
-
-    def learning(
-        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        """``loss``, a scalar: the training loss of the forget items, without the retain side."""
-        return {"loss": backbone.loss(forget.target, forget.condition, generator).mean()}
-
-    def contrast(
-        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        """Scalars: ``loss``, its two parts, and the true losses of both sides (``forget_loss``, ``retain_loss``)."""
+            return salad_fork.contrastive_loss(backbone, forget, retain, generator, self.lambda_forget)
         noisy = backbone.corrupt(forget.target, generator)
         request = self.retain_request(backbone, retain, generator)
         teacher_output, retain_target = self.teacher.predict(
@@ -146,7 +130,7 @@ class Lora(TeacherMethod):
         )
         forget_output, retain_output = predict_jointly(backbone, [(noisy, forget.condition), request])
         state = request[0]
-        forgotten = self._term(Evidence(backbone, noisy, forget_output, teacher_output)).mean()
+        forgotten = self._forgotten(backbone, noisy, forget_output, teacher_output).mean()
         retained = backbone.distance(retain_output, retain_target, state).mean()
         return {
             "loss": retained - self.lambda_forget * forgotten,
@@ -157,10 +141,25 @@ class Lora(TeacherMethod):
         }
 
     def _forget_query(self, backbone: MotionBackbone, noisy: State, forget: Side, retain: Side) -> Query:
-        if self.forget == "redirect" and not backbone.reads_text:
-            clips = self._replay.add(retain.target)
-            return given(lambda: backbone.expected(noisy, clips))
-        return self._term.query(self.teacher, noisy, forget.condition)
+        """What the forget term compares the output with."""
+        if self.forget == "ascent":
+            return given(lambda: noisy.target)
+        if self.forget != "redirect":
+            return self.teacher.output(noisy, forget.condition)
+        if backbone.reads_text:
+            return self.teacher.erased(noisy, forget.condition, self.eta)
+        clips = self._replay.add(retain.target)
+        return given(lambda: backbone.expected(noisy, clips))
+
+    def _forgotten(self, backbone: MotionBackbone, noisy: State, output: Tensor, compared: Tensor) -> Tensor:
+        """How much is forgotten, per item ``(batch,)``; it grows as the concept is forgotten."""
+        if self.forget == "redirect":
+            return -backbone.distance(output, compared, noisy)
+        loss = backbone.distance(output, noisy.target, noisy)
+        if self.forget == "ascent":
+            return loss
+        original = backbone.distance(compared, noisy.target, noisy)
+        return hinge(loss, original, self.margin) if self.forget == "hinge" else npo(loss, original, self.beta)
 
     def should_stop(self, terms: dict[str, float]) -> str | None:
         """Stop when retain clips get much worse (divergence), or forget clips bad enough.
@@ -182,3 +181,17 @@ class Lora(TeacherMethod):
             factors = {name: (a, -self.strength * b) for name, (a, b) in factors.items()}
         facts: dict[str, Any] = {"method": self.name, "base": self._base, "settings": self.settings}
         return AdapterEdit(factors, alpha=self.alpha, dropout=self.dropout, **facts)
+
+
+def hinge(loss: Tensor, original: Tensor, margin: float) -> Tensor:
+    """A loss ``(batch,)`` up to ``(1 + margin)`` times the original model's on the same states; no gradient beyond."""
+    return torch.minimum(loss, (1 + margin) * original)
+
+
+def npo(loss: Tensor, original: Tensor, beta: float) -> Tensor:
+    """Negative preference optimisation (Zhang et al., 2024) of losses ``(batch,)``, at most 0.
+
+    ``2 / beta log sigmoid(beta (L - L0))``, with ``L0 - L`` for the log-likelihood ratio as in Diffusion-DPO (Wallace
+    et al. 2023). The gradient fades as ``L - L0`` grows past ``1 / beta``.
+    """
+    return 2 / beta * torch.nn.functional.logsigmoid(beta * (loss - original))

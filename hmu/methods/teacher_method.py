@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checks import check_variant
@@ -15,9 +14,6 @@ from hmu.methods.base import Side, TrainedMethod
 from hmu.methods.teacher import Query, Request, Teacher, drop_condition, given
 from hmu.methods.upstream import salad_fork
 from hmu.values import Share, Variant
-
-#: the terms of one step, from backbone, forget side, retain side and source of noise
-Objective = Callable[[MotionBackbone, Side, Side, torch.Generator | None], dict[str, Tensor]]
 
 
 @dataclass(kw_only=True)
@@ -49,25 +45,14 @@ class TeacherMethod(TrainedMethod):
         return super().fits(backbone) or (salad_fork.fits(backbone) if self.variant == "upstream" else None)
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
-        """Freeze the teacher, choose the objective, mark the weights."""
+        """Freeze the teacher, mark the weights."""
         self._teacher = Teacher(backbone, self.anchor or "") if self.asks_teacher else None
-        self._objective = self.objective()
         return super().setup(backbone)
 
     @property
     def asks_teacher(self) -> bool:
         """Whether there is a frozen original at all."""
         return True
-
-    def objective(self) -> Objective:
-        """The loss of this method's variant; chosen once, when the teacher is there."""
-        raise NotImplementedError
-
-    def loss(
-        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """The terms of the objective, scalars."""
-        return self._objective(backbone, forget, retain, generator)
 
     @property
     def teacher(self) -> Teacher:

@@ -39,7 +39,7 @@ class GaitConsistency(MotionMetric):
         Value(name, better="lower", kind="size") for name in ("load_error", "force_motion_error", "foot_slide")
     )
 
-    def __init__(self, height: float = 1.7) -> None:
+    def __init__(self, height: float) -> None:
         super().__init__()
         require("consistency.height", height, Positive)
         self.height = float(height)

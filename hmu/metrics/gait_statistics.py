@@ -34,7 +34,7 @@ class GaitStatistics(MotionMetric):
         Value("statistics_gap", better="lower", kind="size"),
     )
 
-    def __init__(self, height: float = 1.7) -> None:
+    def __init__(self, height: float) -> None:
         super().__init__()
         require("statistics.height", height, Positive)
         self.height, self.given = float(height), ("", *RULES)

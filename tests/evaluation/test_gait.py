@@ -72,8 +72,8 @@ def suite(**options) -> Suite:
     metrics = {
         "fid": FID(),
         "kd": made("kernel_distance"),
-        "statistics": GaitStatistics(),
-        "consistency": GaitConsistency(),
+        "statistics": GaitStatistics(1.7),
+        "consistency": GaitConsistency(1.7),
     }
     return Suite(metrics, {"forget": 4, "retain": 4}, **{**PLAIN, "repeats": 1, **options})
 

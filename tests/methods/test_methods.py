@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from hmu.errors import ConfigError
 from hmu.methods import adapters
 from hmu.methods.base import Side
-from hmu.methods.forgetting import Ascent, Evidence, Hinge, Npo, Redirect
+from hmu.methods.lora import hinge, npo
 from hmu.methods.teacher import concat_states, drop_condition, erase_target, predict_jointly, teacher_of
 from tests.methods.make import esd, finetune, lora
 
@@ -214,33 +215,31 @@ def test_the_published_contrast_is_retain_minus_lambda_forget():
     torch.testing.assert_close(terms["retain_loss"], down.detach())
 
 
-def evidence(backbone: FakeBackbone, shift: float) -> Evidence:
-    forget, _ = sides(backbone.eval())
-    state = backbone.corrupt(forget.target, generator())
-    concept = backbone.predict(state, forget.condition).detach()
-    away = concept + shift * torch.sign(concept - state.target) * state.valid[..., None]
-    return Evidence(backbone, state, away.requires_grad_(), concept)
+@pytest.mark.parametrize("term", [lambda loss, base: hinge(loss, base, 0.5), lambda loss, base: npo(loss, base, 10.0)])
+def test_bounded_terms_stop_pushing(term):
+    original = torch.tensor([0.5, 2.0])
+    for worse, pushes in ((0.0, True), (50.0, False)):
+        loss = (original + worse).requires_grad_()
+        term(loss, original).sum().backward()
+        assert (loss.grad.abs().max() > 1e-6) == pushes
+        assert (term(loss, original) <= term(original + 1e3, original) + 1e-6).all()
 
 
-@pytest.mark.parametrize("term", [Hinge(0.5), Npo(10.0)])
-def test_bounded_terms_stop_pushing_and_ascent_does_not(term):
+def test_terms_are_the_published_formulas():
+    loss, original = torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0])
+    assert hinge(loss, original, 0.5).tolist() == [1.0, 1.5]
+    expected = [2 / 4 * math.log(1 / (1 + math.exp(-4 * gap))) for gap in (0.0, 2.0)]
+    torch.testing.assert_close(npo(loss, original, 4.0), torch.tensor(expected))
+
+
+def test_redirect_is_largest_at_the_erased_output():
     backbone = FakeBackbone()
-    for shift, pushes in ((0.0, True), (50.0, False)):
-        seen = evidence(backbone, shift)
-        term(seen).sum().backward()
-        assert (seen.forget_output.grad.abs().max() > 1e-6) == pushes
-        assert (term(seen) <= term(evidence(backbone, 1e3)) + 1e-6).all()
-    seen = evidence(backbone, 50.0)
-    Ascent()(seen).sum().backward()
-    assert seen.forget_output.grad.abs().max() > 1
-
-
-def test_redirect_is_largest_at_the_erased_answer():
-    backbone = FakeBackbone()
-    seen = evidence(backbone, 0.3)
-    there = dataclasses.replace(seen, forget_output=seen.teacher_output)
-    assert (Redirect(0.0)(there) == 0).all()
-    assert (Redirect(0.0)(seen) < 0).all()
+    method = lora(steps=1, rank=2, forget="redirect", eta=0.0, anchor="a person walks", unconditional=0.0)
+    forget, retain = sides(backbone)
+    method.setup(backbone)
+    there = Side(forget.target, backbone.encode_text(["a person walks"] * len(forget)))
+    assert method.loss(backbone, there, retain, generator())["forget"] == 0  # before the first step
+    assert method.loss(backbone, forget, retain, generator())["forget"] < 0
 
 
 @pytest.mark.parametrize("forget", ["ascent", "hinge", "npo", "redirect"])

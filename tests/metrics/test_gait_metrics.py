@@ -46,15 +46,15 @@ def test_statistics_are_given_for_all_windows_and_by_style(windows):
 
 def test_the_gap_is_zero_for_the_real_windows_themselves_and_grows_away_from_them(windows):
     real = windows["crouch"]
-    same = measured(GaitStatistics(), states=real, real_states=real)
-    other = measured(GaitStatistics(), states=windows["walk"], real_states=real)
+    same = measured(GaitStatistics(1.7), states=real, real_states=real)
+    other = measured(GaitStatistics(1.7), states=windows["walk"], real_states=real)
     assert same["statistics_gap"] == same["statistics_gap/crouch"] == 0
     assert other["statistics_gap"] > 2
     assert math.isnan(other["statistics_gap/crouch"])
 
 
 def test_every_window_counts_by_itself_so_that_prompts_can_be_resampled(windows):
-    metric = GaitStatistics()
+    metric = GaitStatistics(1.7)
     metric.update(EvalSamples(states=torch.cat([windows["walk"], windows["run"]])))
     counts = torch.zeros(1, 12, dtype=torch.float64)
     counts[0, 6:] = 1
@@ -65,16 +65,16 @@ def test_every_window_counts_by_itself_so_that_prompts_can_be_resampled(windows)
 def test_forces_of_the_procedural_set_belong_to_its_motion_and_shuffled_ones_do_not(windows):
     from hmu.gait import columns
 
-    true = measured(GaitConsistency(), states=windows["walk"])
+    true = measured(GaitConsistency(1.7), states=windows["walk"])
     assert true["load_error"] < 0.1
     wrong = windows["walk"].clone()
     wrong[..., columns.KINETIC_COLUMNS] = windows["walk"][..., columns.KINETIC_COLUMNS].roll(20, 1)
-    false = measured(GaitConsistency(), states=wrong)
+    false = measured(GaitConsistency(1.7), states=wrong)
     assert false["force_motion_error"] > 1.5 * true["force_motion_error"]
     assert false["foot_slide"] > 2 * true["foot_slide"]
     heavy = windows["walk"].clone()
     heavy[..., columns.KINETIC_COLUMNS] *= 1.5
-    assert measured(GaitConsistency(), states=heavy)["load_error"] == pytest.approx(0.5, abs=0.1)
+    assert measured(GaitConsistency(1.7), states=heavy)["load_error"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_features_separate_styles_and_do_not_depend_on_batch_or_padding(windows):

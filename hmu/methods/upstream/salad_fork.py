@@ -8,7 +8,6 @@ length mask; ESD has no ``eta``. Kept to reproduce figures, not to be used other
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -64,44 +63,39 @@ def neutralise(prediction: Tensor, null: Tensor, retain: tuple[Tensor, Tensor], 
     return {"loss": erase + weight * preserve, "erase": erase.detach(), "preserve": preserve.detach()}
 
 
-@dataclass(frozen=True)
-class ContrastiveLoss:
-    """The fork's LoRA loss of one step: ``MSE(retain) - weight MSE(forget)`` against noise, under linear betas."""
-
-    weight: float
-
-    def __call__(
-        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        """``loss``, ``retain`` and ``forget``."""
-        own: Any = backbone.diffusion
-        process = type(own)(dataclasses.replace(own.options, beta_schedule="linear"))
-        sides = []
-        for side in (retain, forget):
-            state, noise = draw(side.target, process, generator)
-            sides.append((backbone.predict(state, side.condition), noise))
-        return contrast(sides[0], sides[1], self.weight)
+def contrastive_loss(
+    backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None, weight: float
+) -> dict[str, Tensor]:
+    """The fork's LoRA loss of one step, scalars: :func:`contrast` against noise, under linear betas."""
+    own: Any = backbone.diffusion
+    process = type(own)(dataclasses.replace(own.options, beta_schedule="linear"))
+    pairs = []
+    for side in (retain, forget):
+        state, noise = draw(side.target, process, generator)
+        pairs.append((backbone.predict(state, side.condition), noise))
+    return contrast(pairs[0], pairs[1], weight)
 
 
-@dataclass(frozen=True)
-class ErasingLoss:
-    """The fork's erasing loss of one step; its network is given the length mask, its means run over padding."""
+def erasing_loss(
+    teacher: Teacher,
+    backbone: MotionBackbone,
+    forget: Side,
+    retain: Side,
+    generator: torch.Generator | None,
+    weight: float,
+) -> dict[str, Tensor]:
+    """The fork's erasing loss of one step, scalars: :func:`neutralise`.
 
-    teacher: Teacher
-    weight: float
-
-    def __call__(
-        self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        """``loss``, ``erase`` and ``preserve``."""
-        noisy, _ = draw(forget.target, backbone.diffusion, generator)
-        state, noise = draw(retain.target, backbone.diffusion, generator)
-        prompts = self.teacher.null.expand(len(forget))
-        with torch.no_grad():
-            null = masked_output(self.teacher.backbone, noisy, forget.target.lengths, prompts)
-        forget_output = masked_output(backbone, noisy, forget.target.lengths, forget.condition)
-        retain_output = masked_output(backbone, state, retain.target.lengths, retain.condition)
-        return neutralise(forget_output, null, (retain_output, noise), self.weight)
+    Its network is given the length mask, its means run over padding.
+    """
+    noisy, _ = draw(forget.target, backbone.diffusion, generator)
+    state, noise = draw(retain.target, backbone.diffusion, generator)
+    prompts = teacher.null.expand(len(forget))
+    with torch.no_grad():
+        null = masked_output(teacher.backbone, noisy, forget.target.lengths, prompts)
+    forget_output = masked_output(backbone, noisy, forget.target.lengths, forget.condition)
+    retain_output = masked_output(backbone, state, retain.target.lengths, retain.condition)
+    return neutralise(forget_output, null, (retain_output, noise), weight)
 
 
 def masked_output(backbone: MotionBackbone, state: State, lengths: Tensor, condition: Any) -> Tensor:

@@ -15,6 +15,7 @@ from hmu.training.unlearning import run_method
 from tests.backbones.gaitdynamics.conftest import toy
 from tests.datasets import trials
 from tests.gait.conftest import demo_trial
+from tests.methods.fake import FakeBackbone
 from tests.methods.make import esd, finetune, lora
 
 
@@ -59,6 +60,22 @@ def test_a_method_that_needs_words_is_refused_by_name(sides):
 
     with pytest.raises(ConfigError, match="gaitdynamics offers all, attention, rest"):
         run_method(esd(train="cross", steps=1, batch_size=2), toy(), *sides)
+
+
+def test_esd_says_that_it_erases_nothing_where_no_prompt_is_read_and_erases_nothing(sides, caplog):
+    model, method = toy(decoder={"window": 150}), esd(steps=2, batch_size=2, lr=1e-2)
+    method.check(model)
+    (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "method=esd erases nothing on backbone gaitdynamics" in line.getMessage()
+    assert "use method=lora" in line.getMessage()
+    assert lora(steps=1).fits(model) is None  # what it advises works
+    edit = run_method(method, model, *sides, seed=0)
+    assert max(float(delta.abs().max()) for delta in edit.tensors.values()) < 1e-6
+
+
+def test_esd_has_nothing_to_say_where_prompts_are_read(caplog):
+    esd(steps=1).check(FakeBackbone())
+    assert not caplog.records
 
 
 def test_specialise_learns_the_forget_side_alone_and_negate_stores_its_opposite(sides):
