@@ -12,9 +12,9 @@ from torch import Tensor
 
 from benchmarks.paired import Pair, Timing, arguments, measure, report
 from benchmarks.unlearning import demo
+from hmu.data.captions import Caption
 from hmu.data.datamodule import MotionDataModule
 from hmu.data.dataset import DatasetSource
-from hmu.data.reading import parse_line
 
 
 class Epoch:
@@ -54,7 +54,7 @@ class Epoch:
         padded = np.zeros((self.source.max_frames, motion.shape[1]), np.float32)
         padded[:length] = motion[:length]
         lines = self.source.text_file(clip).read_text(encoding="utf-8").splitlines()
-        captions = [parse_line(line, False) for line in lines if line.strip()]
+        captions = [Caption.parse(line) for line in lines if line.strip()]
         return torch.from_numpy(padded), length, captions[int(torch.randint(len(captions), (1,)))].text
 
     def _count(self, side: str, lengths: Tensor, motion: Tensor) -> None:

@@ -16,22 +16,12 @@ from torch import Tensor
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.packed import Pack
-from hmu.data.reading import EntryTable, parse_line
+from hmu.data.reading import EntryTable
 from hmu.errors import DataError
 
 Crop = Literal["floor", "random", "none"] | int
 Indices = NDArray[np.int64]
 DOUBLE_SHARE = 1.0 / 3.0  # published coin: single, single, double
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One item: frames ``[start, stop)`` of the packed motions, with its captions."""
-
-    id: str
-    start: int
-    stop: int
-    captions: tuple[Caption, ...]
 
 
 @dataclass(frozen=True)
@@ -80,15 +70,6 @@ class MotionClips:
         return [self.caption(i, 0).text for i in range(len(self))]
 
     @cached_property
-    def entries(self) -> tuple[Entry, ...]:
-        """All entries as objects. Convenient, not for hot paths: decodes every caption."""
-        begin = self._begin.tolist()
-        return tuple(
-            Entry(name, a, a + n, self.captions(i))
-            for i, (name, a, n) in enumerate(zip(self.ids, begin, self.lengths.tolist(), strict=True))
-        )
-
-    @cached_property
     def _begin(self) -> NDArray[np.int64]:
         """First row of every entry in the packed motions."""
         return self.pack.offsets[self.table.clip] + self.table.start
@@ -105,11 +86,12 @@ class MotionClips:
     def caption(self, index: int, which: int) -> Caption:
         """Caption ``which`` (modulo their number) of entry ``index``."""
         rows = self.table.lines[self.table.first[index] : self.table.first[index] + self.table.count[index]]
-        return parse_line(self.pack.line(int(rows[which % len(rows)])), self.exact_tokens)
+        return Caption.parse(self.pack.line(int(rows[which % len(rows)])), self.exact_tokens)
 
-    def captions(self, index: int) -> tuple[Caption, ...]:
-        """All captions of entry ``index``."""
-        return tuple(self.caption(index, k) for k in range(int(self.table.count[index])))
+    @cached_property
+    def captions(self) -> tuple[tuple[Caption, ...], ...]:
+        """All captions of every entry. Not for hot paths: decodes them all."""
+        return tuple(tuple(self.caption(i, k) for k in range(n)) for i, n in enumerate(self.table.count.tolist()))
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> MotionClips:
         """The entries ``indices`` ``(n,)`` in that order, sharing the pack."""

@@ -1,6 +1,5 @@
 """From caption lines and clip lengths to training entries, by our rule or by the published ones.
 
-A caption line is ``caption#word/POS word/POS ...#start#end`` with the times in seconds (both 0 = the whole clip).
 Three published readers of this format disagree with each other; all are kept here as data so that published numbers can
 be reproduced, and the default, ``clean``, has none of their accidents.
 """
@@ -69,20 +68,6 @@ def reading_rule(name: str) -> Rule:
     return RULES[name]
 
 
-def parse_line(line: str, exact_tokens: bool = False) -> Caption:
-    """One caption line; NaN tags become 0.
-
-    Raises:
-        ValueError: if a field is missing or a time is no number.
-    """
-    parts = line.strip().split("#")
-    if len(parts) < 4:
-        raise ValueError(f"expected caption#tokens#start#end, found {len(parts)} field(s)")
-    start, end = (0.0 if math.isnan(value) else value for value in (float(parts[2]), float(parts[3])))
-    tokens = parts[1].split(" ") if exact_tokens else parts[1].split()
-    return Caption(parts[0], tuple(tokens), start, end)
-
-
 def line_table(texts: Sequence[bytes]) -> NDArray[np.void]:
     """Where each caption line lies in the concatenated ``texts``, with its tags ``(lines,)``, dtype :data:`LINE`."""
     rows: list[tuple[int, int, int, int, float, float, int]] = []
@@ -95,7 +80,7 @@ def line_table(texts: Sequence[bytes]) -> NDArray[np.void]:
         for number, raw in enumerate(pieces):
             start = end = 0.0
             try:
-                caption = parse_line(raw.decode("utf-8", errors="replace"))
+                caption = Caption.parse(raw.decode("utf-8", errors="replace"))
                 start, end, state = caption.start, caption.end, GOOD
             except ValueError:
                 state = FAULTY if raw.strip() else BLANK

@@ -8,8 +8,10 @@ tagged; data sets bring tokens of their own. ``tests/data/test_tagger.py`` measu
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 
+from hmu.data.captions import Caption
 from hmu.english import inflections, noun_lemma, unlisted_verb, verb_forms
 
 _CLOSED = {
@@ -118,3 +120,8 @@ def tag(text: str) -> tuple[str, ...]:
         tokens.append(f"{lemma}/{kind}")
         before = "DET" if word.endswith("'s") else kind  # whose: the next word is a thing, as after an article
     return tuple(tokens)
+
+
+def tagged(caption: Caption) -> Caption:
+    """The caption with tokens: its own, or those of this tagger where nobody tagged it."""
+    return caption if caption.tokens else replace(caption, tokens=tag(caption.text))

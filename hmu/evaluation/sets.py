@@ -120,7 +120,7 @@ def _from_clips(
         naming = (caption for caption in captions if concept.find(caption.text))
         return next(naming, captions[0]) if name == "forget" else captions[0]
 
-    captions = tuple(caption_of(entry.captions) for entry in clips.entries)
+    captions = tuple(map(caption_of, clips.captions))
     real = clips.batch(torch.arange(len(clips)))
     lengths = real.lengths // unit * unit
     real = replace(real, captions=captions, lengths=lengths, motion=real.motion[:, : int(lengths.max())])

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.data.tagger import tag
 from hmu.errors import ConfigError
 
 CENSORED = "***"
@@ -50,10 +49,3 @@ def mask_caption(caption: Caption, concept: Concept) -> tuple[Caption, bool]:
                 tokens[i] = UNKNOWN
     changed = bool(concept.find(caption.text)) or tokens != list(caption.tokens)
     return (replace(caption, text=text, tokens=tuple(tokens)), True) if changed else (caption, False)
-
-
-def tagged(caption: Caption) -> Caption:
-    """The caption with tokens: its own, or those of the rule tagger where nobody tagged it."""
-    if caption.tokens:
-        return caption
-    return replace(caption, tokens=tuple(tag(caption.text)))

@@ -154,7 +154,7 @@ def without_direction(group: Group, strength: float) -> dict[str, Tensor]:
 
 def captions_of(clips: MotionClips) -> list[str]:
     """All distinct captions, in the order of their first occurrence."""
-    return list(dict.fromkeys(caption.text for entry in clips.entries for caption in entry.captions))
+    return list(dict.fromkeys(caption.text for own in clips.captions for caption in own))
 
 
 def prompt_list(key: str, texts: Sequence[str] | None) -> list[str] | None:

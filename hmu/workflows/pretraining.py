@@ -75,7 +75,7 @@ class Pretraining(Job):
         model: Trainable = instantiate(self.config[self.kind], checkpoint=given)
         refuse_nonfinite(model.state_dict(), str(given))
         if given is None:
-            captions = [caption for entry in self.source.clips("train").entries for caption in entry.captions]
+            captions = [caption for own in self.source.clips("train").captions for caption in own]
             model.prepare(self.source.mean, self.source.std, captions)
         return model
 

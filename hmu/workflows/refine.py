@@ -101,7 +101,7 @@ class RetrievalRefinement:
 
 def _prompts(clips: MotionClips, representation: Representation) -> tuple[PromptSet, list[str]]:
     """Every caption of every clip with the clip's length, and the clip that each belongs to."""
-    rows = [(i, caption) for i in range(len(clips)) for caption in clips.captions(i)]
+    rows = [(i, caption) for i, captions in enumerate(clips.captions) for caption in captions]
     lengths = torch.from_numpy(clips.lengths).clamp(max=clips.max_frames) // clips.unit_length * clips.unit_length
     index = torch.tensor([i for i, _ in rows])
     captions = tuple(caption for _, caption in rows)

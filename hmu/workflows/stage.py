@@ -73,7 +73,7 @@ class Training:
         model, stage, recipe, seed = self.model, self.stage, self.recipe, int(self.config.seed)
         with phase(f"preparing {stage}", len(self.clips), "clips") as done:
             model.prepare_stage(stage, _in_order(self.clips, recipe.batch_size, done))
-        captions = list(dict.fromkeys(caption.text for entry in self.clips.entries for caption in entry.captions))
+        captions = list(dict.fromkeys(caption.text for own in self.clips.captions for caption in own))
         module = PretrainingModule(model, stage, recipe, self.total, seed, self.where, captions)
         if checkpoint is not None:
             log.info("stage '%s' goes on at step %d", stage, check_state(checkpoint, module, self.total))

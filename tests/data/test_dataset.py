@@ -23,9 +23,8 @@ def test_entries_by_the_clean_rule(make_source) -> None:
     clips = make_source().clips("train")
     assert clips.ids == ("a", "b#1", "b", "Mb", "c#1", "c")
     assert clips.lengths.tolist() == [60, 50, 101, 101, 189, 199]  # c#1: open end, from 0.5 s to the clip's end
-    entry = clips.entries[0]
-    assert [c.text for c in entry.captions] == ["he kicks", "he strikes out"]
-    assert clips.entries[5].captions[0].tokens == ("he/PRON", "sit/VERB")
+    assert [c.text for c in clips.captions[0]] == ["he kicks", "he strikes out"]
+    assert clips.captions[5][0].tokens == ("he/PRON", "sit/VERB")
     assert clips.texts[1] == "she jumps"
 
 
@@ -134,7 +133,7 @@ def test_all_problems_are_listed_at_once(make_source, layout: Path) -> None:
         assert piece in str(caught.value)
     source = make_source(strict=False).prepare()
     assert source.pack.ids == ("Mb", "f")
-    assert source.clips("test").captions(0)[0].text == "he kicks"
+    assert source.clips("test").captions[0][0].text == "he kicks"
 
 
 def test_missing_folders_and_leaks(make_source, layout: Path, tmp_path: Path) -> None:

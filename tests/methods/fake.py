@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -129,11 +128,6 @@ class FakeBackbone(MotionBackbone):
         return {"cross": cross, "cross_kv": kv, "rest": [n for n in names if n not in cross], "all": names}
 
 
-@dataclass(frozen=True)
-class FakeEntry:
-    captions: tuple[Caption, ...]
-
-
 class FakeClips:
     """Motions whose constant level is set by the verb, of different lengths."""
 
@@ -145,11 +139,11 @@ class FakeClips:
         noise = 0.1 * torch.randn(count, frames, FEATURES, generator=generator)
         level = torch.tensor([levels[v] for v in self.verbs])
         self.motion = (noise + level[:, None, None]) * length_mask(self.lengths, frames)[..., None]
-        self.entries = [FakeEntry((Caption(f"a person {v}"), Caption(f"a person quickly {v}"))) for v in self.verbs]
+        self.captions = [(Caption(f"a person {v}"), Caption(f"a person quickly {v}")) for v in self.verbs]
         self.batches: list[list[int]] = []
 
     def caption(self, index: int, which: int) -> Caption:
-        captions = self.entries[index].captions
+        captions = self.captions[index]
         return captions[which % len(captions)]
 
     def __len__(self) -> int:
@@ -159,6 +153,6 @@ class FakeClips:
         index = torch.as_tensor(list(indices))
         self.batches.append(index.tolist())
         longest = int(self.lengths[index].max())
-        captions = tuple(self.entries[int(i)].captions[caption] for i in index)
+        captions = tuple(self.captions[int(i)][caption] for i in index)
         ids = tuple(f"{int(i):06d}" for i in index)
         return MotionBatch(self.motion[index, :longest], self.lengths[index], captions, ids)

@@ -130,6 +130,6 @@ class CodeClips(FakeClips):
         picked = CodeClips(["walks"], 0, names=self.prefix)
         index = np.asarray(rows)
         picked.rows = [self.rows[i] for i in index]
-        picked.verbs, picked.entries = [self.verbs[i] for i in index], [self.entries[i] for i in index]
+        picked.verbs, picked.captions = [self.verbs[i] for i in index], [self.captions[i] for i in index]
         picked.lengths, picked.motion = self.lengths[index], self.motion[index]
         return picked

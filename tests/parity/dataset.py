@@ -148,7 +148,7 @@ def _entries(name: str, case: Mapping[str, Any], clips: MotionClips, *, per_line
     yield exact(f"{name} lengths", lengths, case["length_list"])
     yield exact(f"{name} pointer", int(np.searchsorted(lengths, 20)) if per_line else 0, case["pointer"])
     yield exact(f"{name} len", len(clips) - (int(case["pointer"]) if per_line else 0), case["len"])
-    captions = [clips.captions(i) for i in range(len(clips))]
+    captions = clips.captions
     ours = {
         key: {"length": n, "captions": [c.text for c in cs], "tokens": [list(c.tokens) for c in cs]}
         for key, n, cs in zip(names, lengths, captions, strict=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hmu.data.captions import Caption
-from hmu.data.reading import build_entries, line_table, parse_line, reading_rule
+from hmu.data.reading import build_entries, line_table, reading_rule
 from hmu.evaluators.guo.authors import from_encoders, load_encoders
 from hmu.evaluators.guo.vocabulary import CLASSES, VIP_WORDS, Vocabulary, load_glove, pad_tokens
 from hmu.evaluators.masking import mask_substrings
@@ -104,7 +104,7 @@ class _Entry:
 def _captions(table: Any, lines: Any, texts: Sequence[bytes], i: int, exact_tokens: bool) -> list[Caption]:
     joined = b"".join(texts)
     rows = table.lines[table.first[i] : table.first[i] + table.count[i]]
-    return [parse_line(joined[lines[r]["begin"] : lines[r]["stop"]].decode(), exact_tokens) for r in rows]
+    return [Caption.parse(joined[lines[r]["begin"] : lines[r]["stop"]].decode(), exact_tokens) for r in rows]
 
 
 def _plain(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hmu.data.captions import Caption
 from hmu.data.demo.lexicon import participle, tag, third_person
 from hmu.data.demo.specs import Spec
 from hmu.documents import read_yaml
@@ -128,5 +129,4 @@ def captions(specs: Sequence[Spec], rng: np.random.Generator, count: int = 3) ->
 
 def _line(tokens: Sequence[Token]) -> str:
     text = re.sub(r"\s+", " ", " ".join(token[0] for token in tokens)).strip()
-    tags = " ".join(f"{lemma}/{pos}" for _, lemma, pos in tokens)
-    return f"{text}.#{tags}#0.0#0.0"
+    return str(Caption(f"{text}.", tuple(f"{lemma}/{pos}" for _, lemma, pos in tokens)))

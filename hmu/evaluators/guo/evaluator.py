@@ -16,13 +16,14 @@ from hmu.checks import check_variant, require
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
+from hmu.data.tagger import tagged
 from hmu.documents import read_json
 from hmu.errors import CheckpointError, ConfigError, DataError, shown
 from hmu.evaluators.base import TrainedEvaluator
 from hmu.evaluators.guo.networks import MotionEncoder, MovementDecoder, MovementEncoder, TextEncoder
 from hmu.evaluators.guo.objectives import WINDOW, match_all_terms, match_terms, movement_terms, random_windows
 from hmu.evaluators.guo.vocabulary import CLASSES, EOS, SOS, UNK, Vocabulary, framed_tokens, load_glove, random_vectors
-from hmu.evaluators.masking import check_definition, mask_caption, mask_substrings, tagged
+from hmu.evaluators.masking import check_definition, mask_caption, mask_substrings
 from hmu.motion.layout import FeatureLayout
 from hmu.values import Positive
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from hmu.checkpoints.arrays import load_array
 from hmu.checkpoints.words import read_word_index
 from hmu.data.captions import Caption
+from hmu.data.tagger import tagged
 from hmu.errors import DataError
-from hmu.evaluators.masking import tagged
 
 SOS, EOS, UNK = "sos", "eos", "unk"
 MAX_TOKENS = 20

@@ -10,7 +10,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from hmu.errors import DataError
 from hmu.motion.bvh import Bvh, parse_bvh
 from hmu.motion.decoding import features_to_joints
-from hmu.motion.features import joints_to_features
+from hmu.motion.features import Facing, joints_to_features
 from hmu.motion.mapping import JointMapping, stand
 from hmu.motion.posture import Posture, along, leaning, metres_per_unit, posture, upright_axis
 from hmu.motion.rest_frame import LOOKED_AT, rest_frames
@@ -72,14 +71,7 @@ class Reader:
     source_fps: float | None = None
     first_frame: str = "auto"
 
-    def __call__(self, name: str, content: bytes) -> Take | str:
-        """What the file holds, or the reason why nothing can be used."""
-        try:
-            return self.read(name, content)
-        except DataError as error:
-            return str(error).removeprefix(f"{name}.bvh: ")
-
-    def read(self, name: str, content: bytes) -> Take:
+    def __call__(self, name: str, content: bytes) -> Take:
         """What the file holds; DataError for a broken or too short one."""
         clip = parse_bvh(content, f"{name}.bvh", self.source_fps)
         weights = self._weights(clip.names)
@@ -88,11 +80,11 @@ class Reader:
         joints = weights @ clip.frames(dropped).joints(self.fps)
         if len(joints) < 2:
             raise DataError(f"{len(joints)} frame at {self.fps:g} frames per second: a clip needs at least 2")
-        seen = posture(joints, rest)
-        if seen.mirrored:
+        stance = posture(joints, rest)
+        if stance.mirrored:
             notes = (*notes, "toes point backwards: left and right may be swapped, or the axes left-handed")
         kind, skeleton = _key(*clip.names), _key(*clip.names, clip.offsets.tobytes().hex())
-        return Take(joints, seen, skeleton, kind, float(dropped / clip.fps), (*clip.notes, *notes))
+        return Take(joints, stance, skeleton, kind, float(dropped / clip.fps), (*clip.notes, *notes))
 
     def _weights(self, names: Sequence[str]) -> Array:
         try:
@@ -110,75 +102,63 @@ class Reader:
             return 1, ("first frame left out (first_frame=drop)",)
         moving = int(np.argmax((clip.values != clip.values[0]).any(axis=1)))  # the first frame that differs
         start = max(moving - 1, 0)
-        found = rest_frames(weights @ clip.frames(start, start + LOOKED_AT).joints(), rest, float(clip.fps))
-        return (start + found, ("rest pose in front left out (first_frame=keep keeps it)",)) if found else (0, ())
+        still = rest_frames(weights @ clip.frames(start, start + LOOKED_AT).joints(), rest, float(clip.fps))
+        return (start + still, ("rest pose in front left out (first_frame=keep keeps it)",)) if still else (0, ())
 
 
 @dataclass(frozen=True)
 class Stance:
-    """How the clips of a file are to be turned and scaled."""
+    """How the clips of a file are to be turned and scaled, and what a person should know about it."""
 
     up: str
     unit: float
+    notes: tuple[str, ...]
 
 
-def stances(
-    takes: Mapping[str, Take], mapping: JointMapping, up: str, unit: float | None
-) -> dict[str, tuple[Stance, tuple[str, ...]] | str]:
-    """For every file its stance and what to say about it, or the reason why it cannot be a person.
+def stance(take: Take, axis: str | None, mapping: JointMapping, up: str, unit: float | None) -> Stance:
+    """How a file is to be turned and scaled.
 
     Args:
-        takes: files by name (their joints are not looked at).
+        take: the file (its joints are not looked at).
+        axis: its vertical axis, see :func:`vertical_axes`.
         mapping: says what files usually have.
-        up: the files' vertical axis, or ``auto``: the mapping's, unless the bodies clearly stand along another.
+        up: what was asked: an axis, or ``auto``.
         unit: metres per file unit; None = the mapping's, unless that makes no person and exactly one common unit does.
+
+    Raises:
+        DataError: it cannot be a person, or may stand along several axes.
     """
-    axes = _axes(takes, mapping.up) if up == "auto" else dict.fromkeys(takes, up)
-    found: dict[str, tuple[Stance, tuple[str, ...]] | str] = {}
-    for name, take in takes.items():
-        axis = axes[name]
-        if axis is None:
-            found[name] = _asked(along(take.posture), mapping.up)
-            continue
-        try:
-            metres = metres_per_unit(
-                take.posture.height, mapping.unit if unit is None else unit, fixed=unit is not None
-            )
-        except DataError as error:
-            found[name] = str(error)
-            continue
-        found[name] = Stance(axis, metres), _said(take.posture, mapping, axis, metres, up, unit)
-    return found
-
-
-def _asked(posed: str, given: str) -> str:
-    return (
-        f"head and feet lie along {posed} in most frames, the mapping says {given}: give up={posed} if the file stands "
-        f"so, up={given} if the person does lie (or stands on the hands)"
-    )
-
-
-def _said(
-    seen: Posture, mapping: JointMapping, axis: str, metres: float, up: str, unit: float | None
-) -> tuple[str, ...]:
-    said: list[str] = []
+    body = take.posture
+    if axis is None:
+        posed = along(body)
+        raise DataError(
+            f"head and feet lie along {posed} in most frames, the mapping says {mapping.up}: give up={posed} if the "
+            f"file stands so, up={mapping.up} if the person does lie (or stands on the hands)"
+        )
+    metres = metres_per_unit(body.height, mapping.unit if unit is None else unit, fixed=unit is not None)
+    notes: list[str] = []
     if up == "auto" and axis != mapping.up:
-        said.append(f"{axis} is up, not {mapping.up}: turned (up={mapping.up} leaves it)")
+        notes.append(f"{axis} is up, not {mapping.up}: turned (up={mapping.up} leaves it)")
     if unit is None and metres != mapping.unit:
-        said.append(f"a unit is {metres:.3g} m, not {mapping.unit:.3g}: scaled (unit=… says otherwise)")
-    if leaning(seen, axis) < -0.5:
-        said.append("the head is below the feet in most frames: is up= right?")
-    if not _ORDINARY[0] <= seen.height * metres <= _ORDINARY[1]:
-        said.append(f"a body below {_ORDINARY[0]} m or above {_ORDINARY[1]} m: is the unit {metres:.3g} m? (unit=…)")
-    return tuple(said)
+        notes.append(f"a unit is {metres:.3g} m, not {mapping.unit:.3g}: scaled (unit=… says otherwise)")
+    if leaning(body, axis) < -0.5:
+        notes.append("the head is below the feet in most frames: is up= right?")
+    if not _ORDINARY[0] <= body.height * metres <= _ORDINARY[1]:
+        notes.append(f"a body below {_ORDINARY[0]} m or above {_ORDINARY[1]} m: is the unit {metres:.3g} m? (unit=…)")
+    return Stance(axis, metres, tuple(notes))
 
 
-def _axes(takes: Mapping[str, Take], given: str) -> dict[str, str | None]:
-    """The vertical axis of every file, decided for its skeleton; else that of all skeletons with the same names."""
+def vertical_axes(takes: Mapping[str, Take], up: str, usual: str) -> dict[str, str | None]:
+    """The vertical axis of every file: ``up``, or for ``auto`` the ``usual`` one unless bodies clearly stand otherwise.
+
+    Decided for all files of a skeleton, else as for all skeletons with the same names; None where nobody can tell.
+    """
+    if up != "auto":
+        return dict.fromkeys(takes, up)
     groups: dict[str, list[Posture]] = defaultdict(list)
     for take in takes.values():
         groups[take.skeleton].append(take.posture)
-    decided = {skeleton: upright_axis(seen, given) for skeleton, seen in groups.items()}
+    decided = {skeleton: upright_axis(bodies, usual) for skeleton, bodies in groups.items()}
     alike: dict[str, set[str]] = defaultdict(set)
     for take in takes.values():
         axis = decided[take.skeleton]
@@ -202,21 +182,17 @@ class Shaper:
     """Turns a file's joints into normalised joints and the features of its clips; travels to worker processes."""
 
     offsets: Array | None
-    facing: str
+    facing: Facing
     fps: float
 
-    def __call__(self, joints: Array, stance: Stance, spans: Sequence[tuple[int, int]]) -> Shaped | str:
-        """What becomes of a file's joints ``(frames, 22, 3)``, or the reason why nothing does."""
-        facing: Any = self.facing
-        try:
-            world = stand(joints, stance.unit, stance.up)
-            clips: list[tuple[Array, Array]] = []
-            for start, stop in spans:
-                part = world[start : stop + 1]  # features are steps: one less than joints
-                features = joints_to_features(part, T2M, target_offsets=self.offsets, facing=facing)
-                clips.append((features, features_to_joints(features, T2M)))
-        except DataError as error:
-            return str(error)
+    def __call__(self, joints: Array, stance: Stance, spans: Sequence[tuple[int, int]]) -> Shaped:
+        """What becomes of a file's joints ``(frames, 22, 3)``."""
+        world = stand(joints, stance.unit, stance.up)
+        clips: list[tuple[Array, Array]] = []
+        for start, stop in spans:
+            part = world[start : stop + 1]  # features are steps: one less than joints
+            features = joints_to_features(part, T2M, target_offsets=self.offsets, facing=self.facing)
+            clips.append((features, features_to_joints(features, T2M)))
         fastest = float(np.linalg.norm(np.diff(world[:, 0], axis=0), axis=-1).max()) * self.fps
         notes = (f"jumps: the pelvis moves faster than {_FAST:g} m/s",) if fastest > _FAST else ()
         return Shaped(world, tuple(clips), notes)

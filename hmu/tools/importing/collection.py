@@ -8,12 +8,13 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from hmu.data.captions import Caption
 from hmu.data.reading import MAX_KEPT, RULES, build_entries, line_table
 from hmu.errors import DataError
 from hmu.motion.features import bone_offsets
@@ -21,11 +22,10 @@ from hmu.motion.mapping import JointMapping, stand
 from hmu.motion.reference import humanml3d_offsets, offsets_from_file
 from hmu.motion.skeleton import T2M
 from hmu.progress import phase
-from hmu.tools.importing.clips import Reader, Shaped, Shaper, Stance, Take, stances
-from hmu.tools.importing.files import Collection
+from hmu.tools.importing.clips import Reader, Shaped, Shaper, Stance, Take, stance, vertical_axes
 from hmu.tools.importing.mapping import load_mapping, packaged
 from hmu.tools.importing.members import read_members
-from hmu.tools.importing.sources import TextLine
+from hmu.tools.importing.sources import Collection
 from hmu.tools.importing.summary import Summary
 
 Array = NDArray[np.float64]
@@ -44,18 +44,18 @@ def convert(config: DictConfig, collection: Collection, mapping: JointMapping, w
     others = tuple(load_mapping(name) for name in packaged())
     reader = Reader(mapping, others, float(config.fps), config.source_fps, config.first_frame)
     takes = _read_all(collection, reader, work, config.workers, summary)
-    found = stances(takes, mapping, config.up, None if config.unit == "auto" else float(config.unit))
+    unit = None if config.unit == "auto" else float(config.unit)
     ready: dict[str, Stance] = {}
-    for name, stance in found.items():
-        if isinstance(stance, str):
-            summary.skipped[name] = stance
-            _raw(work, name).unlink()
-        else:
-            ready[name] = stance[0]
-            _note(summary, name, (*takes[name].notes, *stance[1]))
-    lines = {collection.ids[path]: found for path, found in collection.lines.items()}
+    for name, axis in vertical_axes(takes, config.up, mapping.up).items():
+        try:
+            ready[name] = stance(takes[name], axis, mapping, config.up, unit)
+            _note(summary, name, (*takes[name].notes, *ready[name].notes))
+        except DataError as error:
+            _leave_out(summary, work, name, str(error))
+    lines = {collection.ids[path]: captions for path, captions in collection.lines.items()}
     cuts = {name: _windows(config, takes[name], lines[name]) for name in ready}
-    shaper = Shaper(_offsets(config, work, ready), str(config.facing).lower(), float(config.fps))
+    facing: Any = str(config.facing).lower()  # YAML reads true as a truth value
+    shaper = Shaper(_offsets(config, work, ready), facing, float(config.fps))
     _shape_all(shaper, work, ready, cuts, config.workers, summary)
     _count_read(config, work, summary)
     return summary
@@ -77,6 +77,11 @@ def _read_all(collection: Collection, reader: Reader, work: Path, workers: int, 
 
 def _raw(work: Path, name: str) -> Path:
     return work / "joints" / f"{name}.npy"  # overwritten by the normalised joints
+
+
+def _leave_out(summary: Summary, work: Path, name: str, reason: str) -> None:
+    summary.skipped[name] = reason
+    _raw(work, name).unlink()
 
 
 def _contents(
@@ -102,9 +107,14 @@ def _contents(
         count()
 
 
-def _windows(config: DictConfig, take: Take, lines: list[TextLine]) -> list[Window]:
+def _windows(config: DictConfig, take: Take, lines: list[Caption]) -> list[Window]:
     """The clips of a file; times in captions count from the file's first frame, which may have been left out."""
-    frames, left = len(take.joints) - 1, [line.later(take.cut) for line in lines if line.lasts_beyond(take.cut)]
+    frames, cut = len(take.joints) - 1, take.cut
+    left = [
+        replace(line, start=max(line.start - cut, 0.0), end=max(line.end - cut, 0.0))
+        for line in lines
+        if line.end == 0.0 or line.end > cut  # an end of 0 is the clip's end
+    ]
     if config.windows == "none":
         return [Window(0, frames, tuple(left))] if left else []
     return windows(frames, left, float(config.fps), config.stride)
@@ -118,8 +128,8 @@ def _offsets(config: DictConfig, work: Path, ready: Mapping[str, Stance]) -> Arr
         return humanml3d_offsets()
     if config.target_skeleton != "first":
         return offsets_from_file(config.target_skeleton)
-    for name, stance in ready.items():
-        return bone_offsets(stand(np.load(_raw(work, name)), stance.unit, stance.up)[0], T2M)
+    for name, first in ready.items():
+        return bone_offsets(stand(np.load(_raw(work, name)), first.unit, first.up)[0], T2M)
     return None
 
 
@@ -140,11 +150,9 @@ def _shape_all(
         for name, shaped in _each(shaper, jobs, workers):
             done.advance()
             if isinstance(shaped, str):
-                summary.skipped[name] = shaped
-                _raw(work, name).unlink()
+                _leave_out(summary, work, name, shaped)
             elif not cuts[name]:
-                summary.skipped[name] = "its captions describe no part of it"
-                _raw(work, name).unlink()
+                _leave_out(summary, work, name, "its captions describe no part of it")
             else:
                 summary.clips[name] = _write(work, name, shaped, cuts[name], taken, summary)
 
@@ -158,7 +166,9 @@ def _write(work: Path, name: str, shaped: Shaped, cut: list[Window], taken: set[
     for clip, window, (features, joints) in zip(ids, cut, shaped.clips, strict=True):
         np.save(work / "new_joints" / f"{clip}.npy", joints.astype(np.float32))
         np.save(work / "new_joint_vecs" / f"{clip}.npy", features.astype(np.float32))
-        (work / "texts" / f"{clip}.txt").write_text("".join(map(str, window.lines)), "utf-8", newline="\n")
+        (work / "texts" / f"{clip}.txt").write_text(
+            "".join(f"{line}\n" for line in window.lines), "utf-8", newline="\n"
+        )
         summary.lengths[clip] = len(features)
     return ids
 
@@ -188,21 +198,29 @@ def _count_read(config: DictConfig, work: Path, summary: Summary) -> None:
 
 def _each(
     work: Callable[..., R], jobs: Iterable[tuple[str, tuple[object, ...]]], workers: int
-) -> Iterator[tuple[str, R]]:
-    """Results in order; with several workers only a few jobs are in memory at a time."""
+) -> Iterator[tuple[str, R | str]]:
+    """Results, or why there is none, in order; with several workers only a few jobs are in memory at a time."""
     if workers == 1:
         for name, job in jobs:
-            yield name, work(*job)
+            yield name, attempt(work, name, job)
         return
     with ProcessPoolExecutor(workers) as pool:
-        waiting: deque[tuple[str, Future[R]]] = deque()
+        waiting: deque[tuple[str, Future[R | str]]] = deque()
         for name, job in jobs:
-            waiting.append((name, pool.submit(work, *job)))
+            waiting.append((name, pool.submit(attempt, work, name, job)))
             if len(waiting) > 4 * workers:
                 first, future = waiting.popleft()
                 yield first, future.result()
         for first, future in waiting:
             yield first, future.result()
+
+
+def attempt(work: Callable[..., R], name: str, job: tuple[object, ...]) -> R | str:
+    """What ``work`` makes of a job, or the reason why nothing can be used."""
+    try:
+        return work(*job)
+    except DataError as error:
+        return str(error).removeprefix(f"{name}.bvh: ")
 
 
 # -- long takes, cut into clips that a data set reads ------------------------------------------------------------------
@@ -212,10 +230,10 @@ class Window:
 
     start: int
     stop: int
-    lines: tuple[TextLine, ...]
+    lines: tuple[Caption, ...]
 
 
-def windows(frames: int, lines: Sequence[TextLine], fps: float, stride: int | None = None) -> list[Window]:
+def windows(frames: int, lines: Sequence[Caption], fps: float, stride: int | None = None) -> list[Window]:
     """The clips of a take: itself where it is short enough to be read, else windows of at most 196 frames.
 
     A caption with time tags describes its part of the take: that part becomes a clip of its own (windows, where it is
@@ -231,7 +249,7 @@ def windows(frames: int, lines: Sequence[TextLine], fps: float, stride: int | No
     """
     if frames < MAX_KEPT:
         return [Window(0, frames, tuple(lines))] if lines else []
-    parts: dict[tuple[int, int], list[TextLine]] = {}
+    parts: dict[tuple[int, int], list[Caption]] = {}
     for line in lines:
         stop = frames if line.end <= 0 else min(int(fps * line.end), frames)
         start = min(max(int(fps * line.start), 0), stop)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import lzma
+import stat
+import tarfile
 import unicodedata
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from hmu.documents import read_bytes
-from hmu.errors import DataError
-from hmu.tools.importing.archives import archive_members
+from hmu.errors import DataError, shown
 
 LARGEST = {".bvh": 256 << 20, ".txt": 1 << 20}  # bytes of one file
 _LONGEST_NAME = 200  # bytes of an id
+_FREE, _RATIO = 64 << 20, 200  # an archive of numbers as text shrinks to a fifth or a tenth
+_NAMES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_LONGEST_HEADER = 1 << 20  # bytes of a name and what else is said of a member
+_BROKEN = (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error, ValueError, OverflowError)
+_NAMES_IT = 1000  # how well a caption's file fits: scores below are guesses
+T = TypeVar("T")
 Member = tuple[PurePosixPath, Callable[[], bytes]]
 
 
@@ -36,6 +46,63 @@ def read_members(source: Path, suffix: str) -> Iterator[Member]:
         raise DataError(f"'{source}' does not exist: give a folder or a tar archive with {suffix} files")
     for name, read in archive_members(source, suffix, LARGEST[suffix]):
         yield _named(name), read
+
+
+class _Member(tarfile.TarInfo):
+    """Refuses headers that would take memory, or time for ever, before ``tarfile`` follows them."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        """The member of a header block."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.size < 0 or (member.type in _NAMES and member.size > _LONGEST_HEADER):
+            raise DataError(f"a header claims {member.size} bytes")
+        return member
+
+
+def archive_members(source: Path, suffix: str, largest: int) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Every regular file with a suffix, in the archive's order: its name, and what reads it.
+
+    What reads is to be called before the next file is asked for.
+    Links, pipes and devices are no files, so that nothing outside the archive is read. A name may hold any folders and
+    signs: it is no path of this machine.
+
+    Args:
+        source: ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz``.
+        suffix: in small letters, with its dot.
+        largest: bytes of one such file.
+
+    Raises:
+        DataError: no archive, a broken one, or one that is mostly air (a bomb); from what reads: too large, or broken.
+    """
+    disk, total = source.stat(), 0
+    if not stat.S_ISREG(disk.st_mode):
+        raise DataError(f"'{source}' is a pipe or a device, expected a folder or a tar archive with {suffix} files")
+    try:
+        with tarfile.open(source, tarinfo=_Member) as archive:
+            for member in archive:
+                total += member.size
+                name = PurePosixPath(member.name)
+                if total > _FREE and total > _RATIO * disk.st_size:
+                    raise DataError(f"holds {total} bytes or more in {disk.st_size}, as no archive of motions does")
+                if not member.isfile() or name.suffix.lower() != suffix or name.name.startswith("._"):
+                    continue
+                yield member.name, partial(_content, archive, member, largest)
+    except DataError as error:
+        raise DataError(f"'{source}': {error}; refused") from None
+    except _BROKEN as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise DataError(f"'{source}' is neither a folder nor a readable tar archive: {shown(reason, 150)}") from None
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, largest: int) -> bytes:
+    if member.size > largest:
+        raise DataError(f"{shown(member.name)} has {member.size} bytes, expected at most {largest}")
+    try:
+        stream = archive.extractfile(member)
+        return stream.read() if stream is not None else b""
+    except _BROKEN as error:
+        raise DataError(f"{shown(member.name)} cannot be read ({shown(error)}); copy the archive again") from None
 
 
 def _named(path: str) -> PurePosixPath:
@@ -79,8 +146,8 @@ def _short(name: str) -> str:
 
 
 def matched(
-    given: Mapping[str, list[str]], ids: Mapping[PurePosixPath, str]
-) -> tuple[dict[PurePosixPath, list[str]], dict[str, str]]:
+    given: Mapping[str, list[T]], ids: Mapping[PurePosixPath, str]
+) -> tuple[dict[PurePosixPath, list[T]], dict[str, str]]:
     """Which file each caption belongs to.
 
     A caption's ``file`` may be a path, the end of a path, an id, a longer path than the source's (it began above), or
@@ -104,20 +171,17 @@ def matched(
             claims[near[0]].append((min(fits[-1][0], _NAMES_IT), written))
         else:
             wrong[written] = f"fits {len(near)} files: give the folder too" if near else "fits no file"
-    lines: dict[PurePosixPath, list[str]] = {}
+    lines: dict[PurePosixPath, list[T]] = {}
     for path, claimed in claims.items():
         top = max(score for score, _ in claimed)
         best = [written for score, written in claimed if score == top]
-        chosen = best if top >= _NAMES_IT or len(best) == 1 else []
-        if chosen:
-            lines[path] = [line for written in chosen for line in given[written]]
+        belonging = best if top >= _NAMES_IT or len(best) == 1 else []
+        if belonging:
+            lines[path] = [line for written in belonging for line in given[written]]
         for _, written in claimed:
-            if written not in chosen:
+            if written not in belonging:
                 wrong[written] = f"'{path}' may be meant, but another caption fits it as well or better"
     return lines, wrong
-
-
-_NAMES_IT = 1000  # scores below are guesses
 
 
 def _fit(path: PurePosixPath, name: str, end: PurePosixPath) -> int:

@@ -1,4 +1,4 @@
-"""What the BVH importer reads and writes besides motions: captions, text files, split lists."""
+"""What an import starts from, files and their captions, and split lists. Light: mistakes are said at once."""
 
 from __future__ import annotations
 
@@ -7,26 +7,61 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
+from omegaconf import DictConfig
+
+from hmu.data.captions import Caption
 from hmu.documents import decode, read_lines, read_text
 from hmu.errors import DataError, shown
-from hmu.tools.importing.members import file_path, read_members
+from hmu.tools.importing.members import clip_ids, file_path, matched, read_members
 
 SPLITS = ("train", "val", "test")
 _SHARES = {"test": 0.15, "val": 0.05}
 
 
-def read_captions(path: Path) -> dict[str, list[str]]:
+@dataclass(frozen=True)
+class Collection:
+    """The files of a source (folder or archive) with their captions.
+
+    Attributes:
+        ids: id of every file.
+        lines: captions of the files that have any.
+        strays: captions that fit no file, with the reason.
+    """
+
+    source: Path
+    ids: Mapping[PurePosixPath, str]
+    lines: Mapping[PurePosixPath, list[Caption]]
+    strays: dict[str, str]
+
+    @classmethod
+    def read(cls, config: DictConfig) -> Collection:
+        """Everything but the motions; DataError where something cannot be used."""
+        captions = read_captions(Path(config.captions)) if config.captions is not None else {}
+        texts = read_texts(Path(config.texts)) if config.texts is not None else {}
+        source = Path(config.source)
+        ids = clip_ids(path for path, _ in read_members(source, ".bvh"))
+        if not ids:
+            raise DataError(f"'{source}' holds no .bvh file")
+        from hmu.data.tagger import tagged  # reads its lexicon on import
+
+        written, strays = matched(captions, ids)
+        ready, _ = matched(texts, ids)  # folders of texts often hold more than is imported
+        lines = {path: list(map(tagged, own)) for path, own in written.items() if path not in ready} | ready
+        return cls(source, ids, lines, strays)
+
+
+def read_captions(path: Path) -> dict[str, list[Caption]]:
     """Captions per clip from a table with a header: a column ``file`` (or ``id``, ``name``) and columns ``caption…``.
 
     Commas, semicolons or tabs separate the columns. Columns ``start`` and ``end`` (seconds) limit the row's captions
     to a part of a long take; a caption may say the same itself: ``a person waves#12.5#15``.
 
     Returns:
-        captions by what stands in the column ``file`` (without ``.bvh``), times as ``#start#end`` at the end.
+        captions, not tagged yet, by what stands in the column ``file`` (without ``.bvh``).
 
     Raises:
         DataError: unreadable, without such columns, without a caption, or a row that does not fit its header (an
@@ -38,21 +73,22 @@ def read_captions(path: Path) -> dict[str, list[str]]:
     header = lines[first] if lines[first:] else ""
     rows = _rows(lines[first:], max(",;\t", key=header.count), name, first)
     key, texts, times, width = _columns(next(rows, (1, []))[1], name)
-    captions: dict[str, list[str]] = {}
+    captions: dict[str, list[Caption]] = {}
     for number, row in rows:
-        if len(row) > width and any(cell.strip() for cell in row[width:]):
+        where = f"{name} line {number}"
+        if any(cell.strip() for cell in row[width:]):
             raise DataError(
-                f"{name} line {number}: {len(row)} values for {width} columns; put a caption that holds a comma in "
+                f"{where}: {len(row)} values for {width} columns; put a caption that holds a comma in "
                 'double quotes: walk.bvh,"a person walks, then kicks"'
             )
         row += [""] * (width - len(row))
-        _no_loose_comma(row, texts, f"{name} line {number}")
-        written = [_one_line(row[c], name, number) for c in texts if row[c].strip()]
-        tags = _times([row[c] if c is not None else "" for c in times], f"{name} line {number}")
+        _no_loose_comma(row, texts, where)
+        part = ["" if column is None else row[column] for column in times]
+        written = [_caption(row[column], part, where) for column in texts if row[column].strip()]
         if written and not file_path(row[key]).parts:
-            raise DataError(f"{name} line {number}: a caption without a file: '{shown(written[0], 40)}'")
+            raise DataError(f"{where}: a caption without a file: '{shown(written[0].text, 40)}'")
         if written:
-            captions.setdefault(str(file_path(row[key])), []).extend(text + tags for text in written)
+            captions.setdefault(str(file_path(row[key])), []).extend(written)
     if not captions:
         raise DataError(f"{name}: holds no captions")
     return captions
@@ -103,69 +139,34 @@ def _no_loose_comma(row: list[str], texts: list[int], where: str) -> None:
             )
 
 
-def _one_line(text: str, name: str, number: int) -> str:
-    """A caption as one line; ``#`` separates fields in text files, so it stays only in front of times.
+def _caption(text: str, part: Sequence[str], where: str) -> Caption:
+    """A caption in one line, without ``#``, with the times behind it, else those of its row, ``part``.
 
     A whole line of a text file is understood as well; its tokens are made again.
     """
     timed = re.fullmatch(r"(.*?)#\s*([0-9.]+)\s*#\s*([0-9.]+)", text.strip(), re.DOTALL)
-    said, times = (timed[1], [timed[2], timed[3]]) if timed is not None else (text, ["", ""])
-    before, _, tokens = said.rpartition("#")
-    if timed is not None and before and all("/" in word for word in tokens.split()):
-        said = before
-    return " ".join(said.replace("#", " ").split()) + _times(times, f"{name} line {number}")
+    if timed is not None:
+        text, *part = timed.groups()
+        before, _, tokens = text.rpartition("#")
+        if before and all("/" in word for word in tokens.split()):
+            text = before
+    return Caption(" ".join(text.replace("#", " ").split()), (), *_times(part, where))
 
 
-def _times(cells: list[str], where: str) -> str:
-    """``#start#end`` in seconds, or nothing where both are empty or zero; an empty end is the clip's end."""
+def _times(cells: Sequence[str], where: str) -> tuple[float, float]:
+    """Start and end in seconds; both 0 where both are empty; an empty end is the clip's end."""
     try:
         start, end = (float(cell.replace(",", ".")) if cell.strip() else 0.0 for cell in cells)
     except ValueError:
         raise DataError(f"{where}: start and end are seconds, got {shown(cells)}") from None
-    if start == end == 0:
-        return ""
     if not (0 <= start < 1e6 and (end == 0 or start < end < 1e6)):
         raise DataError(f"{where}: expected 0 <= start < end in seconds, got {shown(cells)}")
-    return f"#{start:g}#{end:g}"
+    return start, end
 
 
-@dataclass(frozen=True)
-class TextLine:
-    """One line of a HumanML3D text file: ``caption#word/POS …#start#end``, times in seconds, both 0 for all."""
-
-    caption: str
-    tokens: str
-    start: float = 0.0
-    end: float = 0.0
-
-    def __str__(self) -> str:
-        return f"{self.caption}#{self.tokens}#{self.start}#{self.end}\n"
-
-    @property
-    def whole(self) -> bool:
-        """Whether it describes the whole clip."""
-        return self.start == self.end == 0.0
-
-    def lasts_beyond(self, time: float) -> bool:
-        """Whether it says anything of what comes after ``time``, in seconds; an end of 0 is the clip's end."""
-        return self.end == 0.0 or self.end > time
-
-    def later(self, time: float) -> TextLine:
-        """The same line where ``time`` seconds have been left out at the start."""
-        return replace(self, start=max(self.start - time, 0.0), end=max(self.end - time, 0.0))
-
-
-def tagged(caption: str) -> TextLine:
-    """The text line of a caption from :func:`read_captions`; words and parts of speech are tagged here."""
-    from hmu.data.tagger import tag  # reads its lexicon on import
-
-    text, *times = caption.split("#")
-    return TextLine(text, " ".join(tag(text)), *(float(time) for time in times))
-
-
-def read_texts(source: Path) -> dict[str, list[TextLine]]:
+def read_texts(source: Path) -> dict[str, list[Caption]]:
     """Ready-made text files by their path in the source; a broken line is a DataError that names it."""
-    texts: dict[str, list[TextLine]] = {}
+    texts: dict[str, list[Caption]] = {}
     for path, content in read_members(source, ".txt"):
         lines = [line for line in decode(content(), f"{source}: {path}.txt").splitlines() if line.strip()]
         for number, line in enumerate(lines, start=1):
@@ -173,13 +174,12 @@ def read_texts(source: Path) -> dict[str, list[TextLine]]:
     return texts
 
 
-def _text_line(line: str, where: str) -> TextLine:
-    parts = line.split("#")
+def _text_line(line: str, where: str) -> Caption:
     try:
-        start, end = (0.0 if math.isnan(time) else time for time in (float(parts[2]), float(parts[3])))
-        if len(parts) == 4 and math.isfinite(start) and math.isfinite(end):
-            return TextLine(parts[0], parts[1], start, end)
-    except (ValueError, IndexError):
+        caption = Caption.parse(line, exact_tokens=True)
+        if line.count("#") == 3 and math.isfinite(caption.start) and math.isfinite(caption.end):
+            return caption
+    except ValueError:
         pass
     raise DataError(f"{where} is not 'caption#tokens#start#end': {shown(line)}")
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from hmu.errors import DataError
-from hmu.tools.importing.archives import archive_members
-from hmu.tools.importing.members import read_members
+from hmu.tools.importing.members import archive_members, read_members
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "") -> tarfile.TarInfo:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from hmu.data.captions import Caption
+from hmu.data.tagger import tagged
 from hmu.errors import DataError
-from hmu.tools.importing.sources import TextLine, read_captions, read_splits, read_texts, tagged
+from hmu.tools.importing.sources import read_captions, read_splits, read_texts
 
 GOOD = 'file,caption1,caption2\nwalk.bvh,a person walks,"a man walks, slowly"\nkick.bvh,"he says ""ha"" and kicks",\n'
 EXPECTED = {"walk": ["a person walks", "a man walks, slowly"], "kick": ['he says "ha" and kicks']}
+
+
+def written(caption: Caption) -> str:
+    """The text, with the times where there are any."""
+    assert not caption.tokens
+    return caption.text + (f"#{caption.start:g}#{caption.end:g}" if caption.start or caption.end else "")
 
 
 @pytest.fixture
@@ -16,7 +24,7 @@ def read(tmp_path):
     def reader(content: str | bytes) -> dict[str, list[str]]:
         path = tmp_path / "captions.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_captions(path)
+        return {file: list(map(written, captions)) for file, captions in read_captions(path).items()}
 
     return reader
 
@@ -79,15 +87,16 @@ def test_times_of_a_part(read):
     table = "file;caption;start;end\na;he waves;2,5;10\na;he kicks;12;\na;he walks;;\nb;she #1 sits#1.5#3;;\n"
     assert read(table) == {"a": ["he waves#2.5#10", "he kicks#12#0", "he walks"], "b": ["she 1 sits#1.5#3"]}
     assert read("file,caption\na,he waves#he/PRON wave/VERB#2.0#4.0\n") == {"a": ["he waves#2#4"]}
-    assert tagged("he waves#2#4") == TextLine("he waves", "he/PRON wave/VERB", 2.0, 4.0)
-    assert str(tagged("he waves")) == "he waves#he/PRON wave/VERB#0.0#0.0\n"
+    own = "file,caption1,caption2,start,end\na,he waves#2#4,he walks,1,9\n"
+    assert read(own) == {"a": ["he waves#2#4", "he walks#1#9"]}
+    assert str(tagged(Caption("he waves"))) == "he waves#he/PRON wave/VERB#0.0#0.0"
 
 
 def test_texts_are_checked_line_by_line(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.txt").write_text("\ufeffhe waves#he/PRON wave/VERB#0.0#nan\n\nx#y#1#2\n", encoding="utf-8")
     lines = read_texts(tmp_path)["sub/a"]
-    assert lines == [TextLine("he waves", "he/PRON wave/VERB"), TextLine("x", "y", 1.0, 2.0)]
+    assert lines == [Caption("he waves", ("he/PRON", "wave/VERB")), Caption("x", ("y",), 1.0, 2.0)]
     for bad in ("he waves", "a#b#0", "a#b#c#d", "a#b#0#inf", "a#b#0#0#0"):
         (tmp_path / "sub" / "a.txt").write_text(bad)
         with pytest.raises(DataError, match=r"a\.txt line 1 is not"):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from hmu.data.captions import Caption
 from hmu.tools.importing.collection import windows
-from hmu.tools.importing.sources import TextLine
 
-WHOLE = TextLine("walks", "walk/VERB")
+WHOLE = Caption("walks", ("walk/VERB",))
 
 
 @pytest.mark.parametrize("frames", [2, 40, 196, 199])
 def test_a_take_that_is_read_stays_whole_with_its_times(frames):
-    lines = [WHOLE, TextLine("kicks", "kick/VERB", 1.0, 2.0)]
+    lines = [WHOLE, Caption("kicks", ("kick/VERB",), 1.0, 2.0)]
     (window,) = windows(frames, lines, 20.0)
     assert (window.start, window.stop, list(window.lines)) == (0, frames, lines)
 
@@ -33,14 +33,14 @@ def test_a_stride_makes_them_overlap():
 
 def test_captions_with_times_make_clips_of_their_own():
     lines = [
-        TextLine("waves", "wave/VERB", 10.0, 15.0),
-        TextLine("greets", "greet/VERB", 10.0, 15.0),
-        TextLine("runs", "run/VERB", 20.0, 40.0),
-        TextLine("sits", "sit/VERB", 85.0, 0.0),
-        TextLine("nothing", "nothing/PRON", 95.0, 99.0),
+        Caption("waves", ("wave/VERB",), 10.0, 15.0),
+        Caption("greets", ("greet/VERB",), 10.0, 15.0),
+        Caption("runs", ("run/VERB",), 20.0, 40.0),
+        Caption("sits", ("sit/VERB",), 85.0, 0.0),
+        Caption("nothing", ("nothing/PRON",), 95.0, 99.0),
     ]
     cut = windows(1780, lines, 20.0)
     assert [(w.start, w.stop) for w in cut] == [(200, 300), (400, 533), (533, 667), (667, 800), (1700, 1780)]
-    assert [line.caption for line in cut[0].lines] == ["waves", "greets"]
-    assert all(line.whole for w in cut for line in w.lines)
-    assert [w.lines[0].caption for w in cut[1:]] == ["runs", "runs", "runs", "sits"]
+    assert [line.text for line in cut[0].lines] == ["waves", "greets"]
+    assert all(line.start == line.end == 0.0 for w in cut for line in w.lines)
+    assert [w.lines[0].text for w in cut[1:]] == ["runs", "runs", "runs", "sits"]

@@ -24,7 +24,7 @@ def run(config: DictConfig) -> int:
     source = instantiate(config.dataset).prepare()
     concept = instantiate(config.concept).for_dataset(source.name)
     clips = source.clips(str(config.split))
-    count = sum(any(concept.find(caption.text) for caption in entry.captions) for entry in clips.entries)
+    count = sum(any(concept.find(caption.text) for caption in captions) for captions in clips.captions)
     sys.stdout.write(f"{count} clips of {source.name}/{config.split} name {concept.name}\n")
     return count
 
