@@ -64,9 +64,10 @@ class Resampling:
             return None
         return draws - draws.quantile(0.5) + value
 
-    def of_prompts(self, values: Tensor) -> Tensor:
-        """Draws ``(draws,)`` of the mean of ``values`` ``(n,)``."""
-        return weighted_mean(values, self.counts)
+    def measured(self, row: Row, per_prompt: Sequence[Tensor]) -> Measured:
+        """A row that is the mean over prompts of what every repeat gave each ``(n,)``; NaN does not count."""
+        draws = [weighted_mean(values, self.counts) for values in per_prompt] if self.draws else []
+        return with_draws(row, self.centred(row.value, draws), torch.stack(list(per_prompt)).mean(0))
 
 
 def interval(draws: Tensor | None, level: float = 0.95) -> tuple[float | None, float | None]:
@@ -130,9 +131,7 @@ def count(
 
     Args:
         metrics: by name; one is used if the samples have what it needs.
-        repeats: the samples of every repeat, taken once.
-        resampling: of prompts.
-        model, set_: whose numbers these are.
+        repeats: the samples of every repeat, taken once. resampling: of prompts.
         evaluator: a further one, whose numbers carry its name; empty for the suite's own.
 
     Raises:
@@ -210,5 +209,4 @@ def share(
     asked = [hit.masked_fill(~mask, float("nan")) for hit in hits]
     values = [float(hit[mask].mean()) for hit in hits]
     row = summarise(model, set_, metric, values, int(mask.sum()), label=label, share=True, direction=direction)
-    draws = [resampling.of_prompts(hit) for hit in asked] if resampling.draws else []
-    return with_draws(row, resampling.centred(row.value, draws), torch.stack(asked).mean(0))
+    return resampling.measured(row, asked)

@@ -35,7 +35,7 @@ class EmbeddingStore:
         folder: where; safe to delete. None keeps nothing.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self._store = Store(folder)
         self._fingerprints: WeakKeyDictionary[Evaluator, str] = WeakKeyDictionary()
 

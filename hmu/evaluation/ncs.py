@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
-from hmu.evaluation.counting import Measured, Resampling, share, with_draws
+from hmu.evaluation.counting import Measured, Resampling, share
 from hmu.evaluation.results import summarise
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
@@ -66,8 +66,8 @@ class NcsGallery:
                 "repeat": repeat,
                 "retrieval": [hit.to_json() for hit in hits],
             }
-            for repeat, found in enumerate(self.hits.get((model, prompts.name), ()))
-            for i, hits in enumerate(found)
+            for repeat, of_repeat in enumerate(self.hits.get((model, prompts.name), ()))
+            for i, hits in enumerate(of_repeat)
         ]
 
 
@@ -76,10 +76,8 @@ def rank_rows(model: str, set_: str, ranks: Tensor, prefix: str, resampling: Res
     for k in KS:
         hits = [(line <= k).double() for line in ranks]
         yield share(model, set_, f"{prefix}ncs@{k}", hits, resampling, direction="lower")
-    lines = list(ranks.double())
-    count = ranks.shape[1]
-    mean = summarise(model, set_, f"{prefix}mean_rank", [float(x.mean()) for x in lines], count, direction="reference")
-    draws = [resampling.of_prompts(line) for line in lines] if resampling.draws else []
-    yield with_draws(mean, resampling.centred(mean.value, draws), torch.stack(lines).mean(0))
-    medians = [float(line.quantile(0.5)) for line in lines]
+    lines, count = list(ranks.double()), ranks.shape[1]
+    means, medians = ([float(line.mean()) for line in lines], [float(line.quantile(0.5)) for line in lines])
+    mean = summarise(model, set_, f"{prefix}mean_rank", means, count, direction="reference")
+    yield resampling.measured(mean, lines)
     yield Measured(summarise(model, set_, f"{prefix}median_rank", medians, count, direction="reference"))

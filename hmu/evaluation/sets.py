@@ -64,114 +64,97 @@ class PromptSet:
         return replace(self, captions=captions, lengths=self.lengths[index], real=real, actions=actions)
 
 
-def build_sets(
-    forget: MotionClips,
-    retain: MotionClips,
-    concept: Concept,
-    actions: Mapping[str, Concept],
-    representation: Representation,
-    *,
-    limits: Mapping[str, int],
-    unit: int,
-    seed: int,
-) -> list[PromptSet]:
-    """Forget, retain, neighbours (retained clips of similar actions), and prompts about the concept of every kind.
+@dataclass(frozen=True)
+class Prompting:
+    """How the prompt sets of an evaluation are made.
 
-    Prompts are the concept's own lists, or follow rules (:func:`hmu.evaluation.prompts.prompts_for`).
-
-    Args:
-        forget, retain: the two sides of the split; representation: of the data set.
+    Attributes:
+        concept: what is unlearned.
         actions: concepts that have a kinematic detector, by name: what a caption asks for, and what is counted.
-        limits: largest number of prompts per set (0 leaves the set out), the same for all models: clips are drawn with
-            ``seed``, of a list of prompts the first are taken.
+        representation: of the data set.
         unit: generated lengths are cut to a multiple of this many frames.
-
-    Raises:
-        DataError: when a limit names a set that does not exist.
+        seed: of the clips that a limit leaves, and of the lengths of prompts without a clip.
     """
-    unknown = set(limits) - {*REAL_SETS, *PROMPTS}
-    if unknown:
-        raise DataError(f"suite.limits: unknown set {sorted(unknown)}; known: {', '.join((*REAL_SETS, *PROMPTS))}")
-    sets = [
-        _from_clips("forget", forget, concept, actions, representation, unit),
-        _from_clips("retain", retain, concept, actions, representation, unit),
-    ]
-    near = _neighbours(sets[1], concept, actions)
-    if near is not None:
-        sets.append(near)
-    for name in PROMPTS:
-        prompts = prompts_for(concept, name, actions) if limits.get(name, 0) > 0 else ()
-        if prompts:
-            sets.append(_from_prompts(name, prompts, sets[0], concept, actions, seed))
-    return [_limit(s, limits[s.name], seed) for s in sets if limits.get(s.name, 0) > 0 and len(s)]
+
+    concept: Concept
+    actions: Mapping[str, Concept]
+    representation: Representation
+    unit: int
+    seed: int
+
+    def sets(self, forget: MotionClips, retain: MotionClips, limits: Mapping[str, int]) -> list[PromptSet]:
+        """Forget, retain, neighbours (retained clips of similar actions), and prompts about the concept of every kind.
+
+        Prompts are the concept's own lists, or follow rules (:func:`hmu.evaluation.prompts.prompts_for`).
+
+        Args:
+            forget, retain: the two sides of the split.
+            limits: largest number of prompts per set (0 leaves the set out), the same for all models: clips are drawn,
+                of a list of prompts the first are taken.
+
+        Raises:
+            DataError: when a limit names a set that does not exist.
+        """
+        unknown = set(limits) - {*REAL_SETS, *PROMPTS}
+        if unknown:
+            raise DataError(f"suite.limits: unknown set {sorted(unknown)}; known: {', '.join((*REAL_SETS, *PROMPTS))}")
+        asking, others = self.of_clips("forget", forget), self.of_clips("retain", retain)
+        sets = [asking, others, self.neighbours(others)]
+        for name in PROMPTS:
+            if limits.get(name, 0) > 0:
+                sets.append(self.of_texts(name, prompts_for(self.concept, name, self.actions), asking.lengths))
+        return [self.limited(s, limits[s.name]) for s in sets if limits.get(s.name, 0) > 0 and len(s)]
+
+    def of_clips(self, name: str, clips: MotionClips) -> PromptSet:
+        """A forget clip is asked for by a caption that names the concept, if it has one."""
+
+        def caption_of(captions: Sequence[Caption]) -> Caption:
+            naming = (caption for caption in captions if self.concept.find(caption.text))
+            return next(naming, captions[0]) if name == "forget" else captions[0]
+
+        captions = tuple(map(caption_of, clips.captions))
+        real = clips.batch(torch.arange(len(clips)))
+        lengths = real.lengths // self.unit * self.unit
+        real = replace(real, captions=captions, lengths=lengths, motion=real.motion[:, : int(lengths.max())])
+        return PromptSet(name, captions, lengths, real, self.asked_for(captions), self.representation)
+
+    def neighbours(self, retain: PromptSet) -> PromptSet:
+        """Retained prompts that name an action of the concept's ``neighbours``, or the word where it is no action."""
+        mask = torch.zeros(len(retain), dtype=torch.bool)
+        for name in self.concept.neighbours:
+            if name in retain.actions:
+                mask |= retain.actions[name]
+            elif name not in self.actions:
+                mask |= naming(Concept(name="neighbour", keywords=(name,)), retain.captions)
+        near = retain.select(mask.nonzero().flatten())
+        similar = {k: v for k, v in near.actions.items() if k in self.concept.neighbours}
+        return replace(near, name="neighbours", actions=similar)
+
+    def of_texts(self, name: str, texts: Sequence[str], lengths: Tensor) -> PromptSet:
+        """Prompts without clips; each takes one of ``lengths`` ``(any,)``."""
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = lengths[torch.randint(len(lengths), (len(texts),), generator=generator)]
+        captions = tuple(map(Caption, texts))
+        asked = self.asked_for(captions) if name in BOTH_SIDES else {}
+        if self.concept.detector is not None:
+            asked[self.concept.name] = torch.ones(len(texts), dtype=torch.bool)
+        return PromptSet(name, captions, drawn, None, asked, self.representation)
+
+    def asked_for(self, captions: Sequence[Caption]) -> dict[str, Tensor]:
+        """Which captions name which action, ``{action: (captions,) bool}``; actions nobody names are left out."""
+        masks = {name: naming(action, captions) for name, action in self.actions.items()}
+        return {name: mask for name, mask in masks.items() if bool(mask.any())}
+
+    def limited(self, prompts: PromptSet, most: int) -> PromptSet:
+        """At most so many prompts: the first of a list, clips at random in their order."""
+        if len(prompts) <= most:
+            return prompts
+        if prompts.real is None:
+            return prompts.select(torch.arange(most))
+        index = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(self.seed))[:most]
+        return prompts.select(index.sort().values)
 
 
-def _from_clips(
-    name: str,
-    clips: MotionClips,
-    concept: Concept,
-    actions: Mapping[str, Concept],
-    representation: Representation,
-    unit: int,
-) -> PromptSet:
-    """A forget clip is asked for by a caption that names the concept, if it has one."""
-
-    def caption_of(captions: Sequence[Caption]) -> Caption:
-        naming = (caption for caption in captions if concept.find(caption.text))
-        return next(naming, captions[0]) if name == "forget" else captions[0]
-
-    captions = tuple(map(caption_of, clips.captions))
-    real = clips.batch(torch.arange(len(clips)))
-    lengths = real.lengths // unit * unit
-    real = replace(real, captions=captions, lengths=lengths, motion=real.motion[:, : int(lengths.max())])
-    return PromptSet(name, captions, lengths, real, action_masks(captions, actions), representation)
-
-
-def action_masks(captions: Sequence[Caption], actions: Mapping[str, Concept]) -> dict[str, Tensor]:
-    """Which captions name which action, ``{action: (captions,) bool}``; actions nobody names are left out."""
-    masks = {
-        name: torch.tensor([bool(action.find(c.text)) for c in captions], dtype=torch.bool)
-        for name, action in actions.items()
-    }
-    return {name: mask for name, mask in masks.items() if bool(mask.any())}
-
-
-def _neighbours(retain: PromptSet, concept: Concept, actions: Mapping[str, Concept]) -> PromptSet | None:
-    mask = torch.zeros(len(retain), dtype=torch.bool)
-    for name in concept.neighbours:
-        if name in retain.actions:
-            mask |= retain.actions[name]
-        elif name not in actions:
-            word = Concept(name="neighbour", keywords=(name,))
-            mask |= torch.tensor([bool(word.find(c.text)) for c in retain.captions], dtype=torch.bool)
-    if not bool(mask.any()):
-        return None
-    near = retain.select(mask.nonzero().flatten())
-    kept = {k: v for k, v in near.actions.items() if k in concept.neighbours}
-    return replace(near, name="neighbours", actions=kept)
-
-
-def _from_prompts(
-    name: str,
-    prompts: Sequence[str],
-    forget: PromptSet,
-    concept: Concept,
-    actions: Mapping[str, Concept],
-    seed: int,
-) -> PromptSet:
-    generator, lengths = torch.Generator().manual_seed(seed), forget.lengths
-    drawn = lengths[torch.randint(len(lengths), (len(prompts),), generator=generator)]
-    captions = tuple(Caption(text) for text in prompts)
-    asked = action_masks(captions, actions) if name in BOTH_SIDES else {}
-    if concept.detector is not None:
-        asked[concept.name] = torch.ones(len(prompts), dtype=torch.bool)
-    return PromptSet(name, captions, drawn, None, asked, forget.representation)
-
-
-def _limit(prompts: PromptSet, most: int, seed: int) -> PromptSet:
-    if len(prompts) <= most:
-        return prompts
-    if prompts.real is None:
-        return prompts.select(torch.arange(most))
-    index = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(seed))[:most]
-    return prompts.select(index.sort().values)
+def naming(action: Concept, captions: Sequence[Caption]) -> Tensor:
+    """Which captions name an action, bool ``(captions,)``."""
+    return torch.tensor([bool(action.find(caption.text)) for caption in captions], dtype=torch.bool)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from hmu.checkpoints.store import Store
-from hmu.checks import DAY, require, require_memory, require_time
+from hmu.checks import DAY, require_memory, require_time
+from hmu.config_types import check_fields
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
 from hmu.evaluation.counting import Measured, Resampling, check_distinct, count
@@ -37,10 +39,11 @@ ByModel = Mapping[str, Mapping[str, Generated]]  #: what was generated, by model
 Pages = Callable[[Sets, ByModel, Concept, Path], list[str]]
 
 
+@dataclass(eq=False)
 class Suite:
     """Which numbers, on which prompts, how often.
 
-    Args:
+    Attributes:
         metrics: torchmetrics by name; one is used on a set if the set has what it needs.
         limits: largest number of prompts per set; 0 leaves a set out.
         repeats: generations of every prompt, with seeds ``seed, seed + 1, …``; 5 or more give intervals worth quoting.
@@ -52,58 +55,39 @@ class Suite:
         gallery: real clips that answer what was generated (NCS, nearest captions): ``train``, ``test``, ``all``, or
             None for none; gallery_self: whether a prompt's own clip may be among its answers.
         pages: adds to the report what this kind of motion needs besides, a :data:`Pages`.
-
-    Attributes:
         ncs: the gallery, where there is one: whoever knows the data set gives it.
 
     Raises:
         ConfigError: for a suite that measures nothing, and for values below what their meaning allows.
     """
 
-    def __init__(
-        self,
-        metrics: Mapping[str, MotionMetric],
-        limits: Mapping[str, Whole],
-        *,
-        repeats: Count,
-        batch_size: Count,
-        split: str,
-        bootstrap: Whole,
-        gallery: str | None,
-        pages: Pages | None,
-        guidance: float | None = None,
-        steps: Count | None = None,
-        gallery_self: bool = False,
-    ) -> None:
-        for key, value in {"repeats": repeats, "batch_size": batch_size}.items():
-            require(f"suite.{key}", value, Count)
-        require("suite.bootstrap", bootstrap, Whole)
-        require("suite.steps", steps, Count | None)
-        require("suite.guidance", guidance, float | None)
-        for name, metric in metrics.items():
+    metrics: Mapping[str, MotionMetric]
+    limits: Mapping[str, Whole]
+    repeats: Count
+    batch_size: Count
+    split: str
+    bootstrap: Whole
+    gallery: str | None
+    pages: Pages | None
+    guidance: float | None = None
+    steps: Count | None = None
+    gallery_self: bool = False
+    ncs: NcsGallery | None = field(default=None, init=False)
+    store: EmbeddingStore = field(default_factory=EmbeddingStore, init=False)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "suite")
+        for name, metric in self.metrics.items():
             check_metric(f"suite.metrics.{name}", metric)
-        check_distinct(metrics)
-        for name, most in limits.items():
-            require(f"suite.limits.{name}", most, Whole)
-        if not limits or not any(limits.values()):
+        check_distinct(self.metrics)
+        if not any(self.limits.values()):
             raise ConfigError("suite.limits leaves every set out: give at least one of them a number above 0")
-        asked = sum(min(most, PLENTY) for most in limits.values())
-        require_time("suite.repeats", repeats, repeats * asked, MOTION_SECONDS, "motions of each model")
-        require_time("suite.bootstrap", bootstrap, bootstrap, DRAW_SECONDS, "draws", limit=DAY)
-        self.metrics, self.limits, self.repeats = dict(metrics), dict(limits), repeats
-        self.guidance, self.steps, self.batch_size, self.split = guidance, steps, batch_size, split
-        self.bootstrap, self.gallery, self.gallery_self, self.pages = bootstrap, gallery, gallery_self, pages
-        self.ncs: NcsGallery | None = None
-        self.store = EmbeddingStore(None)
-        self.providers = {name: make for metric in metrics.values() for name, make in metric.providers.items()}
+        asked = self.repeats * sum(min(most, PLENTY) for most in self.limits.values())
+        require_time("suite.repeats", self.repeats, asked, MOTION_SECONDS, "motions of each model")
+        require_time("suite.bootstrap", self.bootstrap, self.bootstrap, DRAW_SECONDS, "draws", limit=DAY)
 
     def check_size(self, models: Models, sets: Sets, width: int, cache: Store) -> None:
-        """Refuse an evaluation that cannot end here; ``width``: of an embedding.
-
-        Raises:
-            ConfigError: it would take longer than a month at a millisecond a motion, or more memory than there is.
-            DataError: more than the disk of ``cache`` holds.
-        """
+        """Refuse what time, memory or the disk of ``cache`` does not allow; ``width``: of an embedding."""
         motions = self.total(models, sets)
         require_time("suite.repeats", self.repeats, motions, MOTION_SECONDS, "motions", limit=30 * DAY)
         require_memory("suite.repeats", self.repeats, NUMBER * width * motions, "the embeddings")
@@ -148,7 +132,7 @@ class Suite:
         Called in every process of a group, they share the work, and all get everything. A process that is killed
         leaves behind whole repeats of whole sets: the next call goes on from there.
         """
-        self.store = EmbeddingStore(None if cache.folder is None else cache.folder.parent / "embeddings")
+        self.store = EmbeddingStore(cache.folder and cache.folder.parent / "embeddings")
         plan = self.plan(seed, cache)
         plan.check_room(models, sets)
         generated: dict[str, dict[str, Generated]] = {model.name: {} for model in models}
@@ -156,10 +140,10 @@ class Suite:
             for model in models:
                 with model.change():
                     for prompts in sets:
-                        answers = generated[model.name][prompts.name] = Generated()
+                        of_set = generated[model.name][prompts.name] = Generated()
                         for motion in plan.motions(model, prompts, done):
-                            answers.motions.append(motion)
-                            answers.embeddings.append(self.store.motion(evaluator, motion, prompts.lengths))
+                            of_set.motions.append(motion)
+                            of_set.embeddings.append(self.store.motion(evaluator, motion, prompts.lengths))
         return generated
 
     def plan(self, seed: int, cache: Store) -> Plan:
@@ -187,13 +171,7 @@ class Suite:
     def count(
         self, model: str, generated: Generated, shared: EvalSamples, resampling: Resampling
     ) -> Iterator[Measured]:
-        """Every number of one model on one set.
-
-        Args:
-            model: its name; generated: by it, for the set.
-            shared: the inputs that all models share.
-            resampling: of the set's prompts.
-        """
+        """Every number of one model on one set; ``shared``: the inputs that all models share."""
         prompts, concept, hits = shared["prompts"], shared["concept"], []
         yield from count(self.metrics, self._samples(shared, generated), resampling, model, prompts.name)
         if prompts.representation.rules:
@@ -201,15 +179,16 @@ class Suite:
         yield from rates(model, prompts, hits, concept, resampling)
         metrics = {k: m for k, m in self.metrics.items() if {"generated", "repeats"} & set(m.inputs)}
         for name, theirs in shared["others"].items():  # what reads embeddings, by further evaluators: ``fid@tmr``
-            answers = self._embedded(theirs["evaluator"], generated, shared)
-            yield from count(metrics, self._samples(theirs, answers), resampling, model, prompts.name, name)
+            embedded = self._embedded(theirs["evaluator"], generated, shared)
+            yield from count(metrics, self._samples(theirs, embedded), resampling, model, prompts.name, name)
         if self.ncs is not None:
             embeddings = self._embedded(self.ncs.evaluator, generated, shared).embeddings
             yield from self.ncs.measured(model, prompts, embeddings, concept, resampling)
 
     def _samples(self, shared: EvalSamples, generated: Generated) -> Iterator[EvalSamples]:
         """The inputs of every repeat."""
-        repeats, own = torch.stack(generated.embeddings, 1), {**OF_REPEAT, **self.providers}
+        providers = {name: make for metric in self.metrics.values() for name, make in metric.providers.items()}
+        repeats, own = torch.stack(generated.embeddings, 1), {**OF_REPEAT, **providers}
         for motion, embedding in zip(generated.motions, generated.embeddings, strict=True):
             yield EvalSamples(shared, motion=motion, generated=embedding, repeats=repeats, **own)
 

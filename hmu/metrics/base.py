@@ -89,18 +89,20 @@ class MotionMetric(Metric):
         inputs: names of :class:`EvalSamples` that are needed; optional: that are kept where there are any.
         providers: what computes inputs that only this metric knows, by name; asked once per repeat.
         values: what ``compute`` yields: every name must be covered by one of these declarations.
+        kept: what :meth:`rows_of` gives where that is not the inputs; empty for a metric with states of its own.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
     providers: ClassVar[Mapping[str, Provider]] = {}
     values: ClassVar[tuple[Value, ...]] = ()
-    keeps: ClassVar[bool] = True  # False where a subclass counts in states of its own
+    kept: ClassVar[tuple[str, ...] | None] = None
     full_state_update = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name in (*self.inputs, *self.optional, "key") if self.keeps else ():
+        names = (*self.inputs, *self.optional) if self.kept is None else self.kept
+        for name in (*names, "key") if names else ():
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def value(self, name: str) -> Value:
@@ -109,10 +111,10 @@ class MotionMetric(Metric):
         Raises:
             ConfigError: none of ``values`` covers it.
         """
-        if (found := resolve(self.values, name)) is None:
+        if (value := resolve(self.values, name)) is None:
             known = ", ".join(value.name for value in self.values) or "none"
             raise ConfigError(f"{type(self).__name__} gives '{shown(name)}', but its values declare {known}")
-        return found
+        return value
 
     def update(self, samples: EvalSamples) -> None:
         """Add samples.
@@ -124,16 +126,16 @@ class MotionMetric(Metric):
         rows = {name: len(samples[name]) for name in self.inputs if not name.startswith("real")}
         if len(set(rows.values())) > 1:
             raise DataError(f"metric {type(self).__name__}: rows differ: {rows}")
-        for name in (*self.inputs, *self.optional):
-            if name in samples:
-                self.append(name, samples[name].detach())
+        new = self.rows_of(samples)
         if rows and "ids" in samples:
-            self.append("key", id_keys(samples["ids"]))
+            new["key"] = id_keys(samples["ids"])
+        for name, values in new.items():
+            parts: list[Tensor] = getattr(self, name)
+            parts.append(values)
 
-    def append(self, state: str, rows: Tensor) -> None:
-        """Add rows ``(n, …)`` to a state that is a list."""
-        parts: list[Tensor] = getattr(self, state)
-        parts.append(rows)
+    def rows_of(self, samples: EvalSamples) -> dict[str, Tensor]:
+        """What is kept of samples, by name, ``(n, …)``: all inputs, unless a metric needs only something of them."""
+        return {name: samples[name].detach() for name in (*self.inputs, *self.optional) if name in samples}
 
     def require(self, samples: EvalSamples) -> None:
         """Raises DataError where one of ``inputs`` is absent."""
@@ -147,7 +149,7 @@ class MotionMetric(Metric):
 
     def compute(self) -> dict[str, float]:
         """By name, the number: the mean over prompts, unless a metric says otherwise."""
-        return {name: float(values.mean()) for name, values in self.per_prompt().items()}
+        return {name: float(values[~values.isnan()].mean()) for name, values in self.per_prompt().items()}
 
     def per_prompt(self) -> dict[str, Tensor]:
         """By name, float64 ``(n,)``: every prompt's contribution where ``compute`` is their mean (NaN: not counted).
@@ -159,10 +161,8 @@ class MotionMetric(Metric):
     def resampled(self, counts: Tensor) -> dict[str, Tensor]:
         """By name, what ``compute`` would give ``(draws,)`` if prompt ``i`` were drawn ``counts[:, i]`` times.
 
-        Args:
-            counts: float64 ``(draws, n)``, prompts in canonical order.
-
-        Empty for a metric that cannot tell; one of which ``compute`` is no mean over prompts overrides this.
+        ``counts``: float64 ``(draws, n)``, prompts in canonical order. Empty for a metric that cannot tell; one of
+        which ``compute`` is no mean over prompts overrides this.
         """
         return {name: weighted_mean(values, counts) for name, values in self.per_prompt().items()}
 

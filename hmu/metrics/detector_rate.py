@@ -34,7 +34,7 @@ class DetectorRate(MotionMetric):
         Value("detector_rate [*]", "‘{}’ detected", "higher", kind="share", scores=FORGET, headline=FORGET),
         Value("detector_rate/*", "‘{}’ detected", kind="share"),
     )
-    keeps: ClassVar[bool] = False
+    kept = ()
     hits: Tensor
     motions: Tensor
 

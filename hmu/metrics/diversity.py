@@ -15,10 +15,14 @@ from hmu.values import Count, Whole
 MANY = 2000  #: rows above which a bootstrap looks at ten times as many pairs, not at all of them
 
 
-def diversity(rows: Tensor, first: Tensor, second: Tensor) -> float:
-    """Mean distance between rows ``first[i]`` and ``second[i]`` of ``(n, width)``. Source: Guo et al., CVPR 2022."""
+def pair_distance(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Mean distance between rows ``first[i]`` and ``second[i]``, ``(..., n, width) -> (...)``.
+
+    Source: Guo et al., CVPR 2022; for multimodality the same pairs of repeats for every prompt.
+    """
     rows = rows.double()
-    return float((rows[first] - rows[second]).norm(dim=-1).mean())
+    mean: Tensor = (rows[..., first, :] - rows[..., second, :]).norm(dim=-1).mean(-1)
+    return mean
 
 
 def check_pairs(metric: str, pairs: int | None, seed: int) -> None:
@@ -104,4 +108,4 @@ class Diversity(MotionMetric):
         if self.pairs is None:
             return float(mean_distance(rows))
         generator = torch.Generator().manual_seed(self.seed)
-        return diversity(rows, *draw_pairs(len(rows), self.pairs, generator))
+        return float(pair_distance(rows, *draw_pairs(len(rows), self.pairs, generator)))

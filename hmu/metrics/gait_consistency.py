@@ -44,10 +44,6 @@ class GaitConsistency(MotionMetric):
         require("consistency.height", height, Positive)
         self.height = float(height)
 
-    def compute(self) -> dict[str, float]:
-        """Means over windows."""
-        return {name: float(values.nanmean()) for name, values in self.per_prompt().items()}
-
     def per_prompt(self) -> dict[str, Tensor]:
         """All three of every window ``(n,)``."""
         return consistency(self.needed("states"), self.height)

@@ -48,12 +48,11 @@ class GaitStatistics(MotionMetric):
 
     def compute(self) -> dict[str, float]:
         """Means over windows by name."""
-        means = {name: float(values.nanmean()) for name, values in self.per_prompt().items()}
-        real = self.rows("real_states")
+        ours, means, real = self.per_prompt(), super().compute(), self.rows("real_states")
         if real is not None:
             theirs = by_style(real, self.height)
-            for style in dict.fromkeys(_style(name) for name in means):
-                means[_named("statistics_gap", style)] = gap(self.per_prompt(), theirs, style)
+            for style in dict.fromkeys(_style(name) for name in ours):
+                means[_named("statistics_gap", style)] = gap(ours, theirs, style)
         return means
 
     def per_prompt(self) -> dict[str, Tensor]:

@@ -62,11 +62,6 @@ class MMSafe(MotionMetric):
         """Where no prompt names the concept nothing is masked."""
         return bool(samples["changed"].any())
 
-    def compute(self) -> dict[str, float]:
-        """Means over the prompts that name the concept; NaN where none does."""
-        changed = self.needed("changed").bool()
-        return {name: float(value[changed].mean()) for name, value in self.per_prompt().items()}
-
     def per_prompt(self) -> dict[str, Tensor]:
         """The numbers of every prompt that names the concept, NaN for the others."""
         text, masked, motion = (self.needed(name) for name in ("text", "masked", "generated"))

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from hmu.errors import DataError
 
+CHUNK = 1024  #: queries that are compared with the gallery at once
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -57,11 +59,6 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def select(self, rows: Sequence[int]) -> Gallery:
-        """The rows ``rows`` in that order."""
-        picked = tuple(self.ids[i] for i in rows), tuple(self.descriptions[i] for i in rows)
-        return Gallery(*picked, self.latents[list(rows)], self.cosine)
-
     def nearness(self, queries: Tensor, own: Sequence[str] | None = None) -> Tensor:
         """``(queries, rows)``, larger is nearer.
 
@@ -79,10 +76,10 @@ class Gallery:
             near[line, self.rows_of.get(recording(name), [])] = -torch.inf
         return near
 
-    def nearest(self, queries: Tensor, own: Sequence[str] | None, chunk: int) -> Iterator[Tensor]:
-        """:meth:`nearness` of ``chunk`` queries ``(queries, width)`` at a time: bounds memory, changes no result."""
-        for start in range(0, len(queries), chunk):
-            rows = slice(start, start + chunk)
+    def nearest(self, queries: Tensor, own: Sequence[str] | None) -> Iterator[Tensor]:
+        """:meth:`nearness` of some queries ``(queries, width)`` at a time: bounds memory, changes no result."""
+        for start in range(0, len(queries), CHUNK):
+            rows = slice(start, start + CHUNK)
             yield self.nearness(queries[rows], None if own is None else own[rows])
 
 
@@ -91,15 +88,13 @@ def recording(name: str) -> str:
     return name.partition("#")[0].removeprefix("M")
 
 
-def search(
-    queries: Tensor, gallery: Gallery, top: int, own: Sequence[str] | None = None, chunk: int = 1024
-) -> list[list[Hit]]:
+def search(queries: Tensor, gallery: Gallery, top: int, own: Sequence[str] | None = None) -> list[list[Hit]]:
     """The ``top`` nearest rows of each query, best first; equal ones keep the gallery's order.
 
     Queries ``(queries, width)`` and ``own`` as in :meth:`Gallery.nearness`; fewer hits where the gallery has fewer.
     """
     hits: list[list[Hit]] = []
-    for near in gallery.nearest(queries, own, chunk):
+    for near in gallery.nearest(queries, own):
         best, index = torch.sort(near, dim=1, descending=True, stable=True)
         for values, order in zip(best[:, :top].tolist(), index[:, :top].tolist(), strict=True):
             pairs = [(i, v) for v, i in zip(values, order, strict=True) if v > -torch.inf]
@@ -107,21 +102,14 @@ def search(
     return hits
 
 
-def first_ranks(
-    queries: Tensor,
-    gallery: Gallery,
-    named: Tensor,
-    top: int,
-    own: Sequence[str] | None = None,
-    chunk: int = 1024,
-) -> Tensor:
+def first_ranks(queries: Tensor, gallery: Gallery, named: Tensor, top: int, own: Sequence[str] | None = None) -> Tensor:
     """1-based rank of the first row of ``named`` for each query, ``top + 1`` where it comes later or never, int64.
 
     ``named``: which captions of the gallery name the concept, bool ``(rows,)``; the others as for :func:`search`. Equal
     ones that do not name it come first, which never flatters a model that should name it no more.
     """
     ranks = []
-    for near in gallery.nearest(queries, own, chunk):
+    for near in gallery.nearest(queries, own):
         best = near.masked_fill(~named.to(near.device), -torch.inf).amax(1, keepdim=True)
         before = ((near >= best) & ~named.to(near.device)).sum(1)
         before[best[:, 0] == -torch.inf] = top

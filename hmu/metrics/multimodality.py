@@ -8,18 +8,8 @@ import torch
 from torch import Tensor
 
 from hmu.metrics.base import MotionMetric
-from hmu.metrics.diversity import check_pairs, draw_pairs, mean_distance
+from hmu.metrics.diversity import check_pairs, draw_pairs, mean_distance, pair_distance
 from hmu.metrics.values import Value
-
-
-def multimodality(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Mean distance between repeats ``first[i]`` and ``second[i]`` of every prompt, ``(n, repeats, width) -> (n,)``.
-
-    The same pairs for every prompt, as published (Guo et al., CVPR 2022).
-    """
-    rows = rows.double()
-    spread: Tensor = (rows[:, first] - rows[:, second]).norm(dim=-1).mean(-1)
-    return spread
 
 
 class MultiModality(MotionMetric):
@@ -47,4 +37,4 @@ class MultiModality(MotionMetric):
         if self.pairs is None:
             return {"multimodality": mean_distance(rows)}
         generator = torch.Generator().manual_seed(self.seed)
-        return {"multimodality": multimodality(rows, *draw_pairs(rows.shape[1], self.pairs, generator))}
+        return {"multimodality": pair_distance(rows, *draw_pairs(rows.shape[1], self.pairs, generator))}

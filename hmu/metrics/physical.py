@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hmu.errors import DataError
-from hmu.metrics.base import EvalSamples, MotionMetric, id_keys
+from hmu.metrics.base import EvalSamples, MotionMetric
 from hmu.metrics.values import Value
 from hmu.motion import kinematics
 
@@ -18,25 +18,12 @@ class Physical(MotionMetric):
     """Base: keeps one number per motion, as ``measure`` gives it; ``compute`` is their mean."""
 
     inputs: ClassVar[tuple[str, ...]] = ("joints", "lengths")
-    keeps: ClassVar[bool] = False
+    kept = ("measured",)
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for name in ("measured", "key"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
-
-    def update(self, samples: EvalSamples) -> None:
-        """Measure the motions; only their numbers are kept.
-
-        Raises:
-            DataError: no joints, or joints of another skeleton.
-        """
-        self.require(samples)
+    def rows_of(self, samples: EvalSamples) -> dict[str, Tensor]:
+        """The number of every motion ``(n,)``. Raises DataError for joints of another skeleton."""
         joints, lengths = (samples[name].detach().cpu().numpy() for name in self.inputs)
-        measured = self.measure(joints, lengths, samples.get("fps", 20.0))
-        self.append("measured", torch.from_numpy(measured))
-        if "ids" in samples:
-            self.append("key", id_keys(samples["ids"]))
+        return {"measured": torch.from_numpy(self.measure(joints, lengths, samples.get("fps", 20.0)))}
 
     @staticmethod
     def measure(joints: np.ndarray, lengths: np.ndarray, fps: float) -> np.ndarray:

@@ -54,15 +54,20 @@ def pooled_hits(
     text: Tensor, motion: Tensor, pool: int | None, top: int, shuffles: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Hits ``(pools, size, top)`` of :func:`r_precision`, and whose they are: prompts int64 ``(pools, size)``."""
-    size = len(text) if pool is None else min(pool, len(text))
-    if size == len(text):
-        everyone = torch.arange(size, device=text.device)
-        return top_hits(text, motion, top)[None], everyone[None]
-    generator = torch.Generator().manual_seed(seed)
-    used = len(text) // size * size
-    orders = [torch.randperm(len(text), generator=generator)[:used] for _ in range(shuffles)]
-    index = torch.cat(orders).reshape(-1, size).to(text.device)
+    index = pools(len(text), pool, shuffles, seed).to(text.device)
     return top_hits(text[index], motion[index], top), index
+
+
+def pools(count: int, size: int | None, shuffles: int, seed: int) -> Tensor:
+    """``count`` rows divided at random into pools, ``shuffles`` times, int64 ``(pools, size)``.
+
+    What fills no pool is left out; fewer rows than ``size``, or None, make one pool of all, in their order.
+    """
+    if size is None or size >= count:
+        return torch.arange(count)[None]
+    generator = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(count, generator=generator)[: count // size * size] for _ in range(shuffles)]
+    return torch.cat(orders).reshape(-1, size)
 
 
 class RPrecision(MotionMetric):

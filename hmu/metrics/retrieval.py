@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from hmu.checks import Shuffles, require
 from hmu.errors import ConfigError
 from hmu.metrics.base import MotionMetric
+from hmu.metrics.r_precision import pools
 from hmu.metrics.values import Value
 from hmu.values import Count, Whole
 
@@ -137,13 +138,8 @@ class Retrieval(MotionMetric):
 
     def galleries(self) -> list[Tensor]:
         """Rows of each gallery, int64 ``(size,)``."""
-        rows = len(self.needed("text"))
-        if self.protocol == "all" or self.count is None or self.shuffles is None:
-            return [torch.arange(rows)]
-        size = min(self.count, rows)
-        generator = torch.Generator().manual_seed(self.seed)
-        orders = [torch.randperm(rows, generator=generator) for _ in range(self.shuffles)]
-        return [pool for order in orders for pool in order[: rows // size * size].split(size)]
+        size = self.count if self.protocol == "small" else None
+        return list(pools(len(self.needed("text")), size, self.shuffles or 1, self.seed))
 
 
 class SentenceRetrieval(Retrieval):

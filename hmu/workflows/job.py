@@ -23,7 +23,7 @@ from hmu.errors import ConfigError
 from hmu.evaluation.detecting import detector_concepts
 from hmu.evaluation.gallery import gallery_split, searched_by
 from hmu.evaluation.generation import Model
-from hmu.evaluation.sets import PromptSet, build_sets
+from hmu.evaluation.sets import Prompting, PromptSet
 from hmu.evaluation.suite import Suite
 from hmu.evaluators.base import Evaluator
 from hmu.methods.base import EditMethod, Method, TrainedMethod
@@ -205,16 +205,10 @@ class Job:
     @cached_property
     def sets(self) -> list[PromptSet]:
         """The prompt sets made from that split."""
-        return build_sets(
-            self.source.clips(self.suite.split, self.measured.forget),
-            self.source.clips(self.suite.split, self.measured.retain),
-            self.concept,
-            self.actions,
-            self.source.representation,
-            limits=self.suite.limits,
-            unit=self.backbone.unit_length,
-            seed=self.seed,
-        )
+        source, suite, unit = self.source, self.suite, self.backbone.unit_length
+        forget, retain = (source.clips(suite.split, ids) for ids in (self.measured.forget, self.measured.retain))
+        prompting = Prompting(self.concept, self.actions, source.representation, unit, self.seed)
+        return prompting.sets(forget, retain, suite.limits)
 
     @cached_property
     def reference(self) -> Model | None:

@@ -14,7 +14,7 @@ from hmu.data.demo import generate
 from hmu.data.divide import partition_by_concept
 from hmu.errors import ConfigError, DataError
 from hmu.evaluation.detecting import look
-from hmu.evaluation.sets import FORGET_SIDE, build_sets
+from hmu.evaluation.sets import FORGET_SIDE, Prompting
 from hmu.evaluation.suite import Suite
 from tests.datasets import dataset
 from tests.evaluation.toy import PLAIN
@@ -37,7 +37,7 @@ def sets(source: DatasetSource, limits: dict[str, int], concept: Concept = KICK)
     sides = partition_by_concept(source, "test", concept)
     clips = source.clips("test", sides.forget), source.clips("test", sides.retain)
     actions = {"kick": KICK, "walk": WALK}
-    built = build_sets(*clips, concept, actions, source.representation, limits=limits, unit=4, seed=0)
+    built = Prompting(concept, actions, source.representation, unit=4, seed=0).sets(*clips, limits)
     return {prompts.name: prompts for prompts in built}
 
 

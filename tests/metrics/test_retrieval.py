@@ -121,14 +121,15 @@ def test_search_finds_the_nearest_and_leaves_out_the_own_recording() -> None:
 
 
 @pytest.mark.parametrize("own", [None, ["000001", "9", "M000003#7"]])
-def test_first_ranks_agree_with_the_whole_search(own: list[str] | None) -> None:
+def test_first_ranks_agree_with_the_whole_search(own: list[str] | None, monkeypatch) -> None:
+    monkeypatch.setattr("hmu.metrics.motion_search.CHUNK", 2)
     query = torch.randn(3, 2, generator=torch.Generator().manual_seed(2))
     answers, named = gallery(), torch.tensor([True, False, False, True])
     expected = []
     for hits in search(query, answers, 4, own):
         rank = next((i for i, hit in enumerate(hits, 1) if "kick" in hit.description), 5)
         expected.append(min(rank, 3))
-    assert first_ranks(query, answers, named, top=2, own=own, chunk=2).tolist() == expected
+    assert first_ranks(query, answers, named, top=2, own=own).tolist() == expected
 
 
 def test_records_are_read_in_both_forms_and_written_as_published(tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmu.metrics.diversity import diversity
+from hmu.metrics.diversity import pair_distance
 from hmu.metrics.fid import frechet_distance, gaussian
 from hmu.metrics.mm_dist import distances
-from hmu.metrics.multimodality import multimodality
 from hmu.metrics.ncs import ncs_compute
 from hmu.metrics.r_precision import top_hits
 from tests.parity.arithmetic import concept_rank, mpjpe, published_half_width
@@ -88,10 +87,10 @@ RETRIEVAL_ROWS: Table = {
         distances(case["rp_text"], case["rp_motion"]).mean(), case.raw("matching_score_mean"), MEASURED
     ),
     r"(diversity\w*?)": lambda case, _, name: None if f"{name}_idx1" not in case else (
-        diversity(case["diversity_in"], case[f"{name}_idx1"], case[f"{name}_idx2"]), case.raw(name), MEASURED
+        pair_distance(case["diversity_in"], case[f"{name}_idx1"], case[f"{name}_idx2"]), case.raw(name), MEASURED
     ),
     "multimodality": lambda case, _: (
-        multimodality(case["mm_in"], case["mm_idx1"], case["mm_idx2"]).mean(), case.raw("multimodality"), MEASURED
+        pair_distance(case["mm_in"], case["mm_idx1"], case["mm_idx2"]).mean(), case.raw("multimodality"), MEASURED
     ),
     "mpjpe": lambda case, _: (mpjpe(case["mpjpe_gt"], case["mpjpe_pred"]), case.raw("mpjpe"), MEASURED),
     "ci_mean": lambda case, _: (case.raw("ci_values").mean(), case.raw("ci_mean"), EXACT),
@@ -191,15 +190,15 @@ def guo_metrics(folder: Path) -> Iterator[Check]:
     if other is not None:
         ours["fid"] = frechet_distance(mean, covariance, *gaussian(other))
     if "diversity_first" in case:
-        ours["diversity_k"] = diversity(motion, case["diversity_first"], case["diversity_second"])
+        ours["diversity_k"] = float(pair_distance(motion, case["diversity_first"], case["diversity_second"]))
     if "numpy_seed" in told:
-        ours["diversity_all"] = diversity(motion, *_choices(told["numpy_seed"], len(motion), len(motion)))
+        ours["diversity_all"] = float(pair_distance(motion, *_choices(told["numpy_seed"], len(motion), len(motion))))
     for name, expected in told.items():
         if name.startswith("fid_singular_") and other is not None:
             n, m = (int(part) for part in name.removeprefix("fid_singular_").split("_")[:3:2])
             ours[name] = frechet_distance(*gaussian(motion[:n]), *gaussian(other[:m]))
         elif name.startswith("multimodality_") and "mm_first" in case:
-            ours[name] = float(multimodality(case["mm"], case["mm_first"], case["mm_second"]).mean())
+            ours[name] = float(pair_distance(case["mm"], case["mm_first"], case["mm_second"]).mean())
         if name in ours:
             yield compare(name, ours[name], expected, AUTHORS)
         elif name not in ("top3_sum", "k", "numpy_seed"):

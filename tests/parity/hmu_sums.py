@@ -12,11 +12,10 @@ from torch import Tensor
 
 from hmu.evaluators.guo.vocabulary import CLASSES, Vocabulary
 from hmu.evaluators.masking import mask_substrings
-from hmu.metrics.diversity import diversity
+from hmu.metrics.diversity import pair_distance
 from hmu.metrics.fid import frechet_distance, gaussian
 from hmu.metrics.mm_dist import distances
 from hmu.metrics.mm_safe import mm_safe_hmu
-from hmu.metrics.multimodality import multimodality
 from hmu.metrics.r_precision import top_hits
 from tests.parity.case import read_json
 from tests.parity.checks import Check, compare, exact
@@ -51,10 +50,10 @@ class Accumulated:
         draws = [torch.from_numpy(np.asarray(choice)) for choice in choices]
         result = {
             "fid": frechet_distance(*gaussian(real), *gaussian(motion)),
-            "diversity": diversity(motion, draws[-2], draws[-1]),
+            "diversity": float(pair_distance(motion, draws[-2], draws[-1])),
             **{f"R_precision_{k}": float(hits[k - 1]) / len(text) for k in (1, 2, 3)},
             "MM-Dist": float(distances(text, motion).mean()),
-            "multimodality": float(multimodality(torch.cat(self.repeats), *draws[:2]).mean()) if self.repeats else 0.0,
+            "multimodality": float(pair_distance(torch.cat(self.repeats), *draws[:2]).mean()) if self.repeats else 0.0,
             "MM-Safe": float(safe["mm_safe"].mean()),
             "toxic_distance": float(safe["toxic_distance"].mean()),
             "notox_accuracy": float(safe["notox_accuracy"].mean()),

@@ -167,7 +167,8 @@ def motion_to_motion(case: Path, load: Loader) -> Iterator[Check]:
     with torch.no_grad():
         whole = gallery_all(world)
         for wanted in told["expected"]:
-            gallery = whole.select([whole.ids.index(key) for key in wanted["keyids"]])
+            rows = [whole.ids.index(key) for key in wanted["keyids"]]
+            gallery = Gallery(tuple(wanted["keyids"]), tuple(whole.descriptions[i] for i in rows), whole.latents[rows])
             records = wanted["records"]
             queries = [world.motion(r["motion_formula_key"], r["length"]) for r in records]
             latents = world.embed(queries)

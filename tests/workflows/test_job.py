@@ -42,7 +42,7 @@ def counted(monkeypatch) -> Counter[str]:
 
     monkeypatch.setattr(hydra.utils, "instantiate", instantiate)
     monkeypatch.setattr(edit, "hashed", counting("hashed", edit.hashed))
-    monkeypatch.setattr(job_, "build_sets", counting("sets", job_.build_sets))
+    monkeypatch.setattr(job_.Prompting, "sets", counting("sets", job_.Prompting.sets))
     monkeypatch.setattr(job_, "load_reference", counting("reference", job_.load_reference))
     return counts
 
