@@ -165,7 +165,7 @@ def check_distinct(metrics: Mapping[str, MotionMetric]) -> None:
     """
     names: dict[tuple[str, tuple[str, ...]], str] = {}
     for key, metric in metrics.items():
-        for name in (value.name for value in metric.values if "*" not in value.name):
+        for name in metric.names():
             if (other := names.setdefault((name, metric.inputs), key)) != key:
                 raise _twice(other, key, name)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from hmu.checkpoints.store import Store
-from hmu.checks import DAY, require_memory, require_time
-from hmu.config_types import check_fields
+from hmu.checks import DAY, check_fields, require_memory, require_time
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
 from hmu.evaluation.counting import Measured, Resampling, check_distinct, count

@@ -116,6 +116,10 @@ class MotionMetric(Metric):
             raise ConfigError(f"{type(self).__name__} gives '{shown(name)}', but its values declare {known}")
         return value
 
+    def names(self) -> list[str]:
+        """Of the numbers that it gives, as far as they are known before."""
+        return [value.name for value in self.values if "*" not in value.name]
+
     def update(self, samples: EvalSamples) -> None:
         """Add samples.
 

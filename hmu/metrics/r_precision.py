@@ -104,7 +104,11 @@ class RPrecision(MotionMetric):
                 "R-precision of sets with fewer than %d prompts is ranked in one smaller, easier pool", self.pool
             )
         shares = r_precision(text, motion, self.pool, self.top, self.shuffles, self.seed)
-        return {f"{self._name}_{k}": float(share) for k, share in enumerate(shares, start=1)}
+        return dict(zip(self.names(), shares.tolist(), strict=True))
+
+    def names(self) -> list[str]:
+        """``r_precision_1`` …"""
+        return [f"{self._name}_{k}" for k in range(1, self.top + 1)]
 
     @property
     def _name(self) -> str:
@@ -116,4 +120,4 @@ class RPrecision(MotionMetric):
         hits, index = pooled_hits(text, motion, self.pool, self.top, self.shuffles, self.seed)
         total = hits.new_zeros(len(text), self.top).index_add(0, index.flatten(), hits.flatten(0, 1))
         share = total / torch.bincount(index.flatten(), minlength=len(text))[:, None]
-        return {f"{self._name}_{k}": share[:, k - 1] for k in range(1, self.top + 1)}
+        return dict(zip(self.names(), share.T, strict=True))
