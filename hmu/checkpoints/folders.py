@@ -8,7 +8,7 @@ from typing import Any
 
 import safetensors
 
-from hmu.checkpoints.kinds import Chains, Kind, Real, Whole, check_values
+from hmu.checkpoints.kinds import CHAINS, Kind, check_values, real, whole
 from hmu.documents import read_json
 from hmu.errors import CheckpointError, shown
 
@@ -68,13 +68,13 @@ _WIDTHS = {
 }  # fmt: skip
 #: numbers of layers: each has a tensor at least
 _COUNTS = {"depth", "down", "layers", "n_extra_layers", "n_layers", "quantizers"}
-_FRAMES, _SIZE = Whole(1, 100_000), Whole(1, 65_536)
+_FRAMES, _SIZE = whole(1, 100_000), whole(1, 65_536)
 #: settings of a model beside those of its parts
 _MODEL: dict[str, Kind] = {
-    "features": Whole(1, 4096), "fps": Real(1, 1000), "text_width": Whole(1, 65_536), "min_frames": _FRAMES,
-    "max_frames": _FRAMES, "feat_bias": Real(0, 1e6), "latent_scale": Real(0, 1e6), "chains": Chains(),
-    "samples": Whole(0, 2**53), "width": _SIZE, "word": _SIZE, "text_hidden": _SIZE, "motion_hidden": _SIZE,
-    "movement_hidden": _SIZE, "movement_latent": _SIZE, "ff": _SIZE, "layers": Whole(1, 999), "heads": Whole(1, 256),
+    "features": whole(1, 4096), "fps": real(1, 1000), "text_width": whole(1, 65_536), "min_frames": _FRAMES,
+    "max_frames": _FRAMES, "feat_bias": real(0, 1e6), "latent_scale": real(0, 1e6), "chains": CHAINS,
+    "samples": whole(0, 2**53), "width": _SIZE, "word": _SIZE, "text_hidden": _SIZE, "motion_hidden": _SIZE,
+    "movement_hidden": _SIZE, "movement_latent": _SIZE, "ff": _SIZE, "layers": whole(1, 999), "heads": whole(1, 256),
 }  # fmt: skip
 _MAY_BE_NULL = {"text_width", "latent_scale", "chains"}
 

@@ -3,153 +3,86 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hmu.errors import ConfigError, HmuError, shown
 
 
-class Kind(ABC):
-    """A type with a range."""
+@dataclass(frozen=True)
+class Kind:
+    """A type with a range.
 
-    @property
-    def words(self) -> str:
-        """What is expected, to follow "expected" in a message."""
-        return self._words()
+    Attributes:
+        words: what is expected, to follow "expected" in a message.
+        fits: whether a value does. typed: a value that does, in its own type; None = as it is.
+    """
+
+    words: str
+    fits: Callable[[Any], bool]
+    typed: Callable[[Any], Any] | None = None
 
     def read(self, value: Any) -> Any:
         """``value`` in its own type. Raises ``ValueError`` for one that does not fit."""
-        if not self._fits(value):
+        if not self.fits(value):
             raise ValueError(self.words)
-        return self._typed(value)
-
-    @abstractmethod
-    def _words(self) -> str: ...
-
-    @abstractmethod
-    def _fits(self, value: Any) -> bool: ...
-
-    def _typed(self, value: Any) -> Any:
-        return value
+        return value if self.typed is None else self.typed(value)
 
 
-def _number(value: Any, least: float, most: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
-
-
-@dataclass(frozen=True)
-class Whole(Kind):
+def whole(least: int, most: int) -> Kind:
     """A whole number from ``least`` to ``most``; ``6.0`` is one, ``True`` and ``"6"`` are not."""
-
-    least: int
-    most: int
-
-    def _words(self) -> str:
-        return f"a whole number from {self.least} to {self.most}"
-
-    def _fits(self, value: Any) -> bool:
-        return _number(value, self.least, self.most) and value == math.floor(value)
-
-    def _typed(self, value: Any) -> int:
-        return int(value)
+    number = real(least, most)
+    words = f"a whole number from {least} to {most}"
+    return Kind(words, lambda value: number.fits(value) and value == math.floor(value), int)
 
 
-@dataclass(frozen=True)
-class Real(Kind):
+def real(least: float, most: float, inside: bool = False) -> Kind:
     """A number from ``least`` to ``most``, the ends included unless ``inside``; never nan or infinity."""
+    first, second = ("between", "and") if inside else ("from", "to")
 
-    least: float
-    most: float
-    inside: bool = False
+    def fits(value: Any) -> bool:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+        return number and not (inside and value in (least, most))
 
-    def _words(self) -> str:
-        first, second = ("between", "and") if self.inside else ("from", "to")
-        return f"a number {first} {self.least:g} {second} {self.most:g}"
-
-    def _fits(self, value: Any) -> bool:
-        return _number(value, self.least, self.most) and not (self.inside and value in (self.least, self.most))
-
-    def _typed(self, value: Any) -> float:
-        return float(value)
+    return Kind(f"a number {first} {least:g} {second} {most:g}", fits, float)
 
 
-@dataclass(frozen=True)
-class Choice(Kind):
+def choice(names: Sequence[str]) -> Kind:
     """One of some words."""
-
-    names: tuple[str, ...]
-
-    def _words(self) -> str:
-        return f"one of {', '.join(self.names)}"
-
-    def _fits(self, value: Any) -> bool:
-        return isinstance(value, str) and value in self.names
+    return Kind(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
 
 
-class Flag(Kind):
-    """True or False."""
-
-    def _words(self) -> str:
-        return "True or False"
-
-    def _fits(self, value: Any) -> bool:
-        return isinstance(value, bool)
-
-
-@dataclass(frozen=True)
-class Text(Kind):
+def line(most: int = 200) -> Kind:
     """A line of at most ``most`` characters, without unprintable ones; a number is read as its digits."""
 
-    most: int = 200
-
-    def _words(self) -> str:
-        return f"a text of at most {self.most} characters"
-
-    def _fits(self, value: Any) -> bool:
+    def fits(value: Any) -> bool:
         plain = value is not None and not isinstance(value, (bool, list, tuple, dict, set))
-        return plain and len(str(value)) <= self.most and str(value).isprintable()
+        return plain and len(str(value)) <= most and str(value).isprintable()
 
-    def _typed(self, value: Any) -> str:
-        return str(value)
-
-
-class Folder(Text):
-    """The name of a folder beside the file; it leads nowhere else."""
-
-    def _words(self) -> str:
-        return "the name of a folder beside this one"
-
-    def _fits(self, value: Any) -> bool:
-        return super()._fits(value) and str(value) not in ("", ".", "..") and not {"/", "\\"} & set(str(value))
+    return Kind(f"a text of at most {most} characters", fits, str)
 
 
-class Table(Kind):
-    """Values by name."""
-
-    def _words(self) -> str:
-        return "a mapping"
-
-    def _fits(self, value: Any) -> bool:
-        return isinstance(value, Mapping)
+def _names_folder(value: Any) -> bool:
+    return line().fits(value) and str(value) not in ("", ".", "..") and not {"/", "\\"} & set(str(value))
 
 
-class Chains(Kind):
-    """Lists of joints: ``[[0, 2, 5], [0, 1, 4]]``."""
+def _lists_joints(value: Any) -> bool:
+    def filled(node: Any) -> bool:
+        return isinstance(node, (list, tuple)) and 0 < len(node) <= 100
 
-    def _words(self) -> str:
-        return "lists of joint numbers, like [[0, 2, 5], [0, 1, 4]]"
+    return filled(value) and all(filled(chain) and all(map(whole(0, 999).fits, chain)) for chain in value)
 
-    def _fits(self, value: Any) -> bool:
-        def some(node: Any) -> bool:
-            return isinstance(node, (list, tuple)) and 0 < len(node) <= 100
 
-        joint = Whole(0, 999)
-        return some(value) and all(some(chain) and all(map(joint._fits, chain)) for chain in value)
-
-    def _typed(self, value: Any) -> list[list[int]]:
-        return [[int(joint) for joint in chain] for chain in value]
+FLAG = Kind("True or False", lambda value: isinstance(value, bool))
+TABLE = Kind("a mapping", lambda value: isinstance(value, Mapping))
+#: leads nowhere but to the folder beside the file
+FOLDER = Kind("the name of a folder beside this one", _names_folder, str)
+CHAINS = Kind(
+    "lists of joint numbers, like [[0, 2, 5], [0, 1, 4]]",
+    _lists_joints,
+    lambda value: [[int(joint) for joint in chain] for chain in value],
+)
 
 
 def check_values(
@@ -179,5 +112,5 @@ def check_fields(options: Any, section: str, kinds: Mapping[str, Kind]) -> None:
     """
     fitting = check_values({key: getattr(options, key) for key in kinds}, f"{section}.", kinds)
     for key, kind in kinds.items():
-        if isinstance(kind, Whole):
+        if kind.typed is int:
             object.__setattr__(options, key, fitting[key])  # the classes are frozen

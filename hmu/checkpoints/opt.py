@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hmu.checkpoints.kinds import Chains, Choice, Flag, Folder, Kind, Real, Text, Whole
+from hmu.checkpoints.kinds import CHAINS, FLAG, FOLDER, Kind, choice, line, real, whole
 from hmu.documents import read_text
 from hmu.errors import CheckpointError, shown
 
@@ -56,12 +56,12 @@ def read_opt(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     options: dict[str, Any] = {}
-    for number, line in enumerate(opt_lines(path), start=1):
-        if line.strip() in (HEADER, FOOTER, ""):
+    for number, content in enumerate(opt_lines(path), start=1):
+        if content.strip() in (HEADER, FOOTER, ""):
             continue
-        key, colon, value = line.partition(":")
+        key, colon, value = content.partition(":")
         if not colon or not key.strip() or value[:1] not in ("", " ", "\t"):
-            raise CheckpointError(f"{path}, line {number}: expected 'key: value', found '{shown(line)}'")
+            raise CheckpointError(f"{path}, line {number}: expected 'key: value', found '{shown(content)}'")
         key, fresh = key.strip(), parse_value(value)
         if options.get(key, fresh) != fresh:
             log.warning("%s, line %d: '%s' is there again; the last value counts", path, number, shown(key))
@@ -80,36 +80,35 @@ def opt_lines(path: Path) -> list[str]:
     return read_text(path, CheckpointError, LARGEST).replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-LOSSES = ("l1", "l1_smooth", "l2")
-_SHARE, _WEIGHT = Real(0, 1), Real(0, 1e6)
+_SHARE, _WEIGHT, _LOSS = real(0, 1), real(0, 1e6), choice(("l1", "l1_smooth", "l2"))
 
 #: what the networks and their generation need; a value that does not fit is refused
 NEEDED: dict[str, Kind] = {
-    "activation": Choice(("gelu", "relu", "silu")),
-    "beta_end": Real(0, 1, inside=True),
-    "beta_schedule": Choice(("linear", "scaled_linear", "squaredcos_cap_v2")),
-    "beta_start": Real(0, 1, inside=True),
-    "clip_version": Text(),
+    "activation": choice(("gelu", "relu", "silu")),
+    "beta_end": real(0, 1, inside=True),
+    "beta_schedule": choice(("linear", "scaled_linear", "squaredcos_cap_v2")),
+    "beta_start": real(0, 1, inside=True),
+    "clip_version": line(),
     "cond_drop_prob": _SHARE,
-    "cond_scale": Real(0, 1000),
-    "dataset_name": Text(),
-    "dilation_growth_rate": Whole(1, 10),
+    "cond_scale": real(0, 1000),
+    "dataset_name": line(),
+    "dilation_growth_rate": whole(1, 10),
     "dropout": _SHARE,
-    "fps": Real(1, 1000),
-    "kinematic_chain": Chains(),
-    "max_motion_length": Whole(40, 10_000),
+    "fps": real(1, 1000),
+    "kinematic_chain": CHAINS,
+    "max_motion_length": whole(40, 10_000),
     "mu": _SHARE,
-    "n_heads": Whole(1, 256),
-    "num_inference_timesteps": Whole(1, 10_000),
-    "num_train_timesteps": Whole(1, 10_000),
-    "prediction_type": Choice(("v_prediction", "epsilon", "sample")),
+    "n_heads": whole(1, 256),
+    "num_inference_timesteps": whole(1, 10_000),
+    "num_train_timesteps": whole(1, 10_000),
+    "prediction_type": choice(("v_prediction", "epsilon", "sample")),
     "quantize_dropout_prob": _SHARE,
-    "shared_codebook": Flag(),
-    "unit_length": Whole(1, 64),
-    "vae_name": Folder(),
-    "vq_act": Choice(("relu", "silu", "gelu")),
-    "vq_name": Folder(),
-    "vq_norm": Choice(("LN", "GN", "BN")),
+    "shared_codebook": FLAG,
+    "unit_length": whole(1, 64),
+    "vae_name": FOLDER,
+    "vq_act": choice(("relu", "silu", "gelu")),
+    "vq_name": FOLDER,
+    "vq_norm": choice(("LN", "GN", "BN")),
 }
 #: what only further training needs: a fork's own term is left out with a warning, the model still loads
 OBJECTIVE: dict[str, Kind] = {
@@ -118,8 +117,8 @@ OBJECTIVE: dict[str, Kind] = {
     "lambda_pos": _WEIGHT,
     "lambda_vel": _WEIGHT,
     "loss_vel": _WEIGHT,
-    "recon_loss": Choice(LOSSES),
-    "recons_loss": Choice(LOSSES),
+    "recon_loss": _LOSS,
+    "recons_loss": _LOSS,
 }
 #: terms of the authors' own programs (``lambda_…``) that nothing here trains with
 _OTHERS = "recon fake gan_l gan_mt gan_mv kld rec rec_init rec_mot rec_mov"
@@ -143,7 +142,7 @@ def read_options(path: Path | str) -> dict[str, Any]:
         try:
             given[key] = kind.read(given[key])
         except ValueError as error:
-            if key in OBJECTIVE and isinstance(kind, Choice) and isinstance(given[key], str):
+            if kind is _LOSS and isinstance(given[key], str):
                 foreign.append(f"{key}={shown(given.pop(key), 20)}")
                 continue
             value = shown(given[key])

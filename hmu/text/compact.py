@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hmu.checkpoints.kinds import Kind, Real, Whole, check_values
+from hmu.checkpoints.kinds import Kind, check_values, real, whole
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder
 
@@ -68,10 +68,10 @@ class _Block(nn.Module):
         return x
 
 
-_SHARE = Real(0, 1)
+_SHARE = real(0, 1)
 _KINDS: dict[str, Kind] = {
-    "width": Whole(1, 8192), "layers": Whole(0, 99), "heads": Whole(1, 256), "buckets": Whole(1, 10_000_000),
-    "max_tokens": Whole(1, 10_000), "dropout": _SHARE, "word_dropout": _SHARE, "token_dropout": _SHARE,
+    "width": whole(1, 8192), "layers": whole(0, 99), "heads": whole(1, 256), "buckets": whole(1, 10_000_000),
+    "max_tokens": whole(1, 10_000), "dropout": _SHARE, "word_dropout": _SHARE, "token_dropout": _SHARE,
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hmu.checkpoints.kinds import Text
+from hmu.checkpoints.kinds import line
 from hmu.errors import CheckpointError
 from hmu.evaluators.tmr.settings import authors_objective, authors_settings, our_settings, run_config, stated
 
@@ -72,12 +72,12 @@ def test_a_run_directory_may_keep_its_settings_in_yaml(tmp_path):
 
 def test_names_deep_in_the_settings():
     config = {"data": {"motion_loader": {"normalizer": None}, "text": 3, "list": [1]}}
-    assert stated(config, "c", "data.motion_loader.normalizer.base_dir", Text()) is None
-    assert stated(config, "c", "data.text", Text()) == "3"
+    assert stated(config, "c", "data.motion_loader.normalizer.base_dir", line()) is None
+    assert stated(config, "c", "data.text", line()) == "3"
     with pytest.raises(CheckpointError, match=r"data.list=\[1\], expected a mapping"):
-        stated(config, "c", "data.list.x", Text())
+        stated(config, "c", "data.list.x", line())
     with pytest.raises(CheckpointError, match="expected a text"):
-        stated(config, "c", "data.list", Text())
+        stated(config, "c", "data.list", line())
 
 
 def test_our_own_settings_are_checked_too(tmp_path):

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from hmu.backbones.options import require
 from hmu.backbones.tokens.options import TransformerOptions
-from hmu.checkpoints.kinds import Choice, Kind, Real, Whole, check_fields
+from hmu.checkpoints.kinds import Kind, check_fields, choice, real, whole
 
 BLOCKS = ("official", "t2mgpt")
 RANKINGS = ("confidence", "random", "tied")
-_SHARE, _HEAT = Real(0, 1), Real(0, 1e6)
+_SHARE, _HEAT = real(0, 1), real(0, 1e6)
 _MASKED: dict[str, Kind] = {
-    "blocks": Choice(BLOCKS),
-    "max_tokens": Whole(1, 1_000_000),
+    "blocks": choice(BLOCKS),
+    "max_tokens": whole(1, 1_000_000),
     **dict.fromkeys(("condition_chance", "condition_rate", "random_rate"), _SHARE),
 }
 _SAMPLING: dict[str, Kind] = {
-    "ranking": Choice(RANKINGS),
+    "ranking": choice(RANKINGS),
     **dict.fromkeys(("refine_share", "residual_thres"), _SHARE),
     **dict.fromkeys(("temperature", "residual_temperature"), _HEAT),
 }

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hmu.backbones.options import require
-from hmu.checkpoints.kinds import Kind, Real, Whole, check_fields
+from hmu.checkpoints.kinds import Kind, check_fields, real, whole
 from hmu.errors import shown
 
-_SHARE = Real(0, 1)
+_SHARE = real(0, 1)
 _SAMPLING: dict[str, Kind] = {
-    "steps": Whole(1, 100_000),
-    "guidance": Real(-1000, 1000),
-    "residual_guidance": Real(-1000, 1000),
-    **dict.fromkeys(("temperature", "residual_temperature"), Real(0, 1e6)),
+    "steps": whole(1, 100_000),
+    "guidance": real(-1000, 1000),
+    "residual_guidance": real(-1000, 1000),
+    **dict.fromkeys(("temperature", "residual_temperature"), real(0, 1e6)),
     **dict.fromkeys(("thres", "residual_thres"), _SHARE),
 }
 
@@ -32,9 +32,9 @@ class LengthOptions:
     dropout: float
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.length", {"classes": Whole(1, 10_000), "dropout": _SHARE})
+        check_fields(self, "backbone.length", {"classes": whole(1, 10_000), "dropout": _SHARE})
         try:
-            widths = tuple(Whole(1, 65_536).read(width) for width in self.hidden)
+            widths = tuple(whole(1, 65_536).read(width) for width in self.hidden)
         except (TypeError, ValueError):
             widths = ()
         said = shown(self.hidden)

@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hmu.backbones.options import require
-from hmu.checkpoints.kinds import Choice, Flag, Kind, Real, Whole, check_fields
+from hmu.checkpoints.kinds import FLAG, Kind, check_fields, choice, real, whole
 
 NORMS = ("none", "LN", "GN", "BN")
 ACTIVATIONS = ("relu", "silu", "gelu")
 LOSSES = ("l1", "l1_smooth", "l2")
-_SHARE, _WEIGHT = Real(0, 1), Real(0, 1e6)
+_SHARE, _WEIGHT = real(0, 1), real(0, 1e6)
 #: what each key may be; wider than any published model, narrow enough that no file asks for all memory
 _RVQ: dict[str, Kind] = {
-    "norm": Choice(NORMS),
-    "activation": Choice(ACTIVATIONS),
-    "recon_loss": Choice(LOSSES),
-    "codes": Whole(1, 65_536),
-    "code_dim": Whole(1, 8192),
-    "quantizers": Whole(1, 64),
-    "width": Whole(1, 8192),
-    "depth": Whole(1, 12),
-    "down": Whole(1, 6),
-    "stride": Whole(1, 16),
-    "dilation": Whole(1, 10),
-    "shared": Flag(),
+    "norm": choice(NORMS),
+    "activation": choice(ACTIVATIONS),
+    "recon_loss": choice(LOSSES),
+    "codes": whole(1, 65_536),
+    "code_dim": whole(1, 8192),
+    "quantizers": whole(1, 64),
+    "width": whole(1, 8192),
+    "depth": whole(1, 12),
+    "down": whole(1, 6),
+    "stride": whole(1, 16),
+    "dilation": whole(1, 10),
+    "shared": FLAG,
     "temperature": _WEIGHT,
     "reset_below": _WEIGHT,
     "loss_vel": _WEIGHT,
@@ -32,13 +32,13 @@ _RVQ: dict[str, Kind] = {
     **dict.fromkeys(("dropout", "quantize_dropout", "decay"), _SHARE),
 }
 _TRANSFORMER: dict[str, Kind] = {
-    "latent_dim": Whole(1, 8192),
-    "n_heads": Whole(1, 256),
-    "n_layers": Whole(1, 99),
-    "ff_size": Whole(1, 65_536),
+    "latent_dim": whole(1, 8192),
+    "n_heads": whole(1, 256),
+    "n_layers": whole(1, 99),
+    "ff_size": whole(1, 65_536),
     "dropout": _SHARE,
     "cond_drop": _SHARE,
-    "positions": Whole(1, 100_000),
+    "positions": whole(1, 100_000),
 }
 
 

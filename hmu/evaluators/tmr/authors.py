@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from hmu.checkpoints.folders import CONFIG
-from hmu.checkpoints.kinds import Text
+from hmu.checkpoints.kinds import line
 from hmu.checkpoints.pretrained import builds
 from hmu.checkpoints.safe import load_plain, load_tensors
 from hmu.errors import CheckpointError, ConfigError, DataError, HmuError, shown
@@ -119,9 +119,9 @@ def from_authors(
     config, path = run_config(run)
     settings, training = authors_settings(config, path), {**authors_objective(config, path), **options}
     if text is None:
-        text = _named_model(stated(config, path, "data.text_to_token_emb.modelname", Text()), path, run)
+        text = _named_model(stated(config, path, "data.text_to_token_emb.modelname", line()), path, run)
     evaluator = from_parts(load_parts(run), str(run), settings, text, **training)
-    base = stated(config, path, "data.motion_loader.normalizer.base_dir", Text())
+    base = stated(config, path, "data.motion_loader.normalizer.base_dir", line())
     folder = _statistics_folder(run, base, statistics)
     try:
         evaluator.set_statistics(*(_load_vector(folder / f"{name}.pt") for name in ("mean", "std")))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hmu.checkpoints.kinds import Choice, Kind, Real, Table, Whole, check_values
+from hmu.checkpoints.kinds import TABLE, Kind, check_values, choice, real, whole
 from hmu.documents import read_json, read_yaml
 from hmu.errors import CheckpointError, shown
 from hmu.evaluators.tmr.objectives import WEIGHTS
@@ -20,11 +20,11 @@ PARTS = ("motion_encoder", "text_encoder", "motion_decoder")
 CONFIGS = ("config.json", "config.yaml", ".hydra/config.yaml")
 #: of a network: the authors' names -> ours
 _PART: dict[str, tuple[str, Kind]] = {
-    "ff_size": ("ff", Whole(1, 65_536)),
-    "num_layers": ("layers", Whole(1, 99)),
-    "num_heads": ("heads", Whole(1, 256)),
-    "dropout": ("dropout", Real(0, 1)),
-    "activation": ("activation", Choice(("gelu", "relu"))),
+    "ff_size": ("ff", whole(1, 65_536)),
+    "num_layers": ("layers", whole(1, 99)),
+    "num_heads": ("heads", whole(1, 256)),
+    "dropout": ("dropout", real(0, 1)),
+    "activation": ("activation", choice(("gelu", "relu"))),
 }
 
 
@@ -85,7 +85,7 @@ def our_settings(settings: Any, path: Path, key: str = "parts") -> dict[str, dic
     kinds = dict(_PART.values())
     checked: dict[str, dict[str, Any]] = {}
     for part in PARTS:
-        values = stated({key: settings}, path, f"{key}.{part}", Table()) or {}
+        values = stated({key: settings}, path, f"{key}.{part}", TABLE) or {}
         unknown = sorted(set(map(str, values)) - set(kinds))
         if unknown:
             raise CheckpointError(f"{path}: {key}.{part} holds the unknown '{shown(unknown[0])}'; copy it again")
@@ -102,16 +102,16 @@ def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json
         CheckpointError: a value of another type or out of range.
     """
     objective: dict[str, Any] = {}
-    if (temperature := stated(config, path, "model.temperature", Real(1e-6, 1e6))) is not None:
+    if (temperature := stated(config, path, "model.temperature", real(1e-6, 1e6))) is not None:
         objective["temperature"] = temperature
-    threshold = stated(config, path, "model.threshold_selfsim", Real(0, 1))
+    threshold = stated(config, path, "model.threshold_selfsim", real(0, 1))
     if "threshold_selfsim" in (config.get("model") or {}):  # null turns the filter off
         objective["threshold"] = threshold
-    terms = stated(config, path, "model.lmd", Table()) or {}
+    terms = stated(config, path, "model.lmd", TABLE) or {}
     if foreign := [str(term) for term in terms if term not in WEIGHTS]:
         listed = shown(", ".join(foreign))
         log.warning("%s: terms of a loss that are not known here: %s; training on goes without", path, listed)
-    weights = {term: stated(config, path, f"model.lmd.{term}", Real(0, 1e6)) for term in WEIGHTS}
+    weights = {term: stated(config, path, f"model.lmd.{term}", real(0, 1e6)) for term in WEIGHTS}
     if terms:
         objective["weights"] = {term: weight for term, weight in weights.items() if weight is not None}
     return objective
