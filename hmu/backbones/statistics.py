@@ -32,15 +32,14 @@ class Statistics(nn.Module):
         """Use these, each ``(features,)``.
 
         Raises:
-            ConfigError: for a wrong shape, or a deviation that is not above 0.
+            ConfigError: for a wrong shape, a number that is not finite, or a deviation that is not above 0.
         """
         for name, value in (("mean", mean), ("std", std)):
-            given = torch.as_tensor(np.asarray(value), dtype=torch.float32)
-            own = getattr(self, name)
-            if given.shape != own.shape or (name == "std" and not bool((given > 0).all())):
-                raise ConfigError(
-                    f"statistics: {name} has shape {tuple(given.shape)}, expected {tuple(own.shape)} and std > 0"
-                )
+            given, own = torch.as_tensor(np.asarray(value), dtype=torch.float32), getattr(self, name)
+            sound = given.shape == own.shape and bool(torch.isfinite(given).all())
+            if not sound or (name == "std" and not bool((given > 0).all())):
+                expected = f"{tuple(own.shape)}, finite numbers and std > 0"
+                raise ConfigError(f"statistics: {name} has shape {tuple(given.shape)}, expected {expected}")
             own.copy_(given)
 
     def fit(self, mean: Any, std: Any, feat_bias: float) -> None:
@@ -61,6 +60,27 @@ class Statistics(nn.Module):
     def denormalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
         """Normalised features to real units ``(batch, frames, features)``, zero beyond each length."""
         return torch.where(length_mask(lengths, motion.shape[1])[..., None], motion * self.std + self.mean, 0.0)
+
+
+class OwnStatistics(nn.Module):
+    """A model that keeps :attr:`statistics` of its own, in its folder as ``mean`` and ``std``."""
+
+    statistics: Statistics
+
+    def start_statistics(self, features: int) -> None:
+        """Statistics of nothing yet; the states of interrupted trainings of version 0.1 can be loaded too."""
+        self.statistics = Statistics(features)
+        self.register_load_state_dict_pre_hook(rename_statistics)
+
+    @property
+    def mean(self) -> Tensor:
+        """Means of the motions it was trained on, ``(features,)``."""
+        return self.statistics.mean
+
+    @property
+    def std(self) -> Tensor:
+        """Their standard deviations, ``(features,)``."""
+        return self.statistics.std
 
 
 def rename_statistics(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -7,7 +7,8 @@ read from the shapes; ``opt.txt`` only supplies what no shape tells.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from hmu.checkpoints.opt import read_options
 from hmu.checkpoints.pretrained import check_names
 from hmu.checkpoints.safe import load_tensors
 from hmu.documents import sha256
-from hmu.errors import CheckpointError
+from hmu.errors import CheckpointError, HmuError, shown
 
 State = dict[str, Tensor]
 #: files looked for in ``model/``, in this order
@@ -171,11 +172,26 @@ def read_statistics(folder: Path, features: int) -> tuple[np.ndarray, np.ndarray
     for path in (folder / "mean.npy", folder / "std.npy"):
         if not path.is_file():
             raise CheckpointError(f"{path}: missing; the model normalises with its own mean and std, copy them")
-        array = load_array(path, CheckpointError)
+        try:
+            array = load_array(path, CheckpointError).astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"{path}: not an array of numbers; copy it again") from error
         if array.shape != (features,):
             raise CheckpointError(f"{path}: shape {array.shape}, but the model has {features} columns")
         arrays.append(array)
     return arrays[0], arrays[1]
+
+
+@contextmanager
+def naming(source: Path | str, what: str) -> Iterator[None]:
+    """What goes wrong inside is said in one line that names the file ``source``, which should hold ``what``."""
+    try:
+        yield
+    except HmuError as error:
+        raise type(error)(f"{source}: {error}") from error
+    except (RuntimeError, KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+        reason = shown(" ".join(str(error).split()), 120)
+        raise CheckpointError(f"{source}: not {what}: {type(error).__name__} {reason}") from error
 
 
 def check_text(width: int, text: Any, path: Path | str) -> None:

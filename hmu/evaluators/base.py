@@ -6,14 +6,13 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
+from hmu.backbones.statistics import OwnStatistics
 from hmu.backbones.trainable import Trainable
 from hmu.contract import Contract
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.errors import DataError
 from hmu.text.words_bag import BagOfWords
 
 
@@ -63,39 +62,20 @@ class Evaluator(Contract, nn.Module):
         """Identity of weights and statistics, for caches and ``metrics.json``."""
 
 
-class TrainedEvaluator(Trainable, Evaluator):
-    """An evaluator that is trained in stages, stored in a model folder, and has statistics of its own.
-
-    Attributes:
-        mean, std: of the motions it was trained on ``(features,)``.
-    """
+class TrainedEvaluator(OwnStatistics, Trainable, Evaluator):
+    """An evaluator that is trained in stages, stored in a model folder, and has statistics of its own."""
 
     group = "evaluator"
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
         self.features, self.width = features, width
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("std", torch.ones(features))
-
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Use these statistics, each ``(features,)``; DataError if the width or the values cannot be."""
-        mean, std = torch.as_tensor(mean), torch.as_tensor(std)
-        if mean.shape != (self.features,) or std.shape != (self.features,):
-            shapes = f"{tuple(mean.shape)}, {tuple(std.shape)}"
-            raise DataError(f"statistics of the evaluator '{self.name}' have shapes {shapes}, not ({self.features},)")
-        if not bool((std > 0).all() and torch.isfinite(std).all() and torch.isfinite(mean).all()):
-            faults = "every std must be finite and greater than 0, every mean finite"
-            raise DataError(f"statistics of the evaluator '{self.name}': {faults}")
-        self.mean.copy_(mean)
-        self.std.copy_(std)
+        self.start_statistics(features)
 
     def digest(self, heading: str, parts: Sequence[str]) -> str:
         """``<name>-<16 digits>``: SHA-256 of a heading and of the weights whose names begin with one of ``parts``."""
         digest = hashlib.sha256(heading.encode())
-        for name, tensor in sorted(self.state_dict().items()):
+        for name, tensor in sorted({**self.state_dict(), "mean": self.mean, "std": self.std}.items()):
             if name.startswith(tuple(parts)):
                 digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         return f"{self.name}-{digest.hexdigest()[:16]}"

@@ -72,7 +72,7 @@ def test_statistics_are_used_in_real_units() -> None:
     evaluator, data = small(), batch()
     expected = evaluator.embed_motion(data.motion, data.lengths)
     mean, std = torch.linspace(-1, 1, FEATURES), torch.linspace(0.5, 2, FEATURES)
-    evaluator.set_statistics(evaluator.mean * std + mean, evaluator.std * std)
+    evaluator.statistics.assign(evaluator.mean * std + mean, evaluator.std * std)
     assert torch.allclose(evaluator.embed_motion(data.motion * std + mean, data.lengths), expected, atol=1e-5)
 
 

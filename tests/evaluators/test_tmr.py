@@ -70,10 +70,10 @@ def test_statistics_are_used_in_real_units() -> None:
     evaluator, data = small(unit=False), batch()
     expected = evaluator.embed_motion(data.motion, data.lengths)
     mean, std = torch.linspace(-1, 1, FEATURES), torch.linspace(0.5, 2, FEATURES)
-    evaluator.set_statistics(mean, std)
+    evaluator.statistics.assign(mean, std)
     assert torch.allclose(evaluator.embed_motion(data.motion * std + mean, data.lengths), expected, atol=1e-5)
-    with pytest.raises(DataError, match="greater than 0"):
-        evaluator.set_statistics(mean, std * 0)
+    with pytest.raises(ConfigError, match="std > 0"):
+        evaluator.statistics.assign(mean, std * 0)
 
 
 def test_text_embedding_keeps_the_callers_order_and_reads_the_sentence() -> None:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.diffusion import betas
-from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, elementwise, weight_of
+from hmu.backbones.gaitdynamics.objectives import body_terms, column_terms, elementwise, weight_of
 from hmu.backbones.gaitdynamics.options import SamplingOptions
 from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ddim
 from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import FRAMES, Skeleton
-from tests.parity.ancestral import ancestral, posterior, step
+from tests.parity.ancestral import ancestral, posterior, step, tables
 from tests.parity.case import DOUBLE, Case, facts_of, published, read_arrays, strange
 from tests.parity.checks import Check, compare, deviation, exact, fewest_failures, nearest, unchecked
 from tests.parity.gait_models import (
@@ -53,7 +53,7 @@ def schedules(case: Case) -> Iterator[Check]:
             options = setting.process.options
             yield compare(name, betas(options), case.raw(name), DOUBLE)
             continue
-        value = setting.process.tables[table]
+        value = tables(setting.process)[table]
         if table == "p2_loss_weight" and bool((case.raw(name) == 1).all()):
             value = torch.ones_like(value)  # recorded with the weighting off
         yield compare(name, value, case.raw(name), FILE)
@@ -114,7 +114,7 @@ def loss_terms(case: Case, setting: Setting, net: Decoder, body: Skeleton) -> di
     normaliser = normaliser or nearest_normaliser(case.folder)
     terms = column_terms(objective, out, target)
     if normaliser is not None:
-        terms |= body_terms(objective, normaliser, out, target, Body(case["height_m"], body), variant="upstream")
+        terms |= body_terms(objective, normaliser, out, target, case["height_m"], body, variant="upstream")
     means = {theirs: (terms[ours] * weight).mean() for theirs, ours in TERMS.items() if ours in terms}
     weighted = [float(means["simple"]) if name == "simple" else 0.0 for name in ORDER]
     simple = elementwise(objective, out, target) * weight[:, None, None]

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hmu.backbones.gaitdynamics.adapters import acting, published_modules, read_adapter
-from hmu.backbones.gaitdynamics.authors import to_published
+from hmu.backbones.gaitdynamics.authors import LAYER, UNUSED, read_adapter, to_published
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.methods import adapters
@@ -26,6 +25,22 @@ from tests.published import backbone
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 ROUNDS, CLOSE = 40, 2e-8
+
+
+def published_modules(layers: int) -> list[str]:
+    """The linear layers on which the authors' injection puts adapters, in its order.
+
+    The two attention entries of every layer never act: torch's attention reads the weight and skips the adapter, and
+    the second block is not run at all.
+    """
+    per_layer = ("self_attn.out_proj", f"{UNUSED}.out_proj", "linear1", "linear2")
+    inner = [f"{LAYER}{index}.{name}" for index in range(layers) for name in per_layer]
+    return ["input_projection", *inner, "final_layer"]
+
+
+def acting(modules: list[str]) -> list[str]:
+    """Those of :func:`published_modules` whose adapter reaches the output."""
+    return [name for name in modules if not name.endswith(".out_proj")]
 
 
 class Adapted(NamedTuple):

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hmu.backbones.gaitdynamics.adapters import acting, published_modules, read_adapter
+from hmu.backbones.gaitdynamics.authors import read_adapter
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.gait import columns
 from hmu.gait.mot import read_table, write_table
@@ -22,6 +22,7 @@ from tests.parity.case import Case, facts_of, published, read_arrays, read_json,
 from tests.parity.checks import Check, compare, deviation, exact, unchecked
 from tests.parity.gait import decoder
 from tests.parity.gait_diffusion import diffusion, replay, sampling
+from tests.parity.gait_lora import acting, published_modules
 from tests.parity.gait_models import SAMPLING, nearest_normaliser, network
 from tests.parity.gait_setting import Setting
 

@@ -140,7 +140,7 @@ def forwards(folder: Path) -> Iterator[Check]:
     yield from width_checks(evaluator, case.facts)
     for path in sorted(folder.rglob("meta")):
         mean, std = (np.load(path / f"{name}.npy", allow_pickle=False) for name in ("mean", "std"))
-        evaluator.set_statistics(torch.from_numpy(mean), torch.from_numpy(std))
+        evaluator.statistics.assign(mean, std)
         yield compare(f"{path.parent.name} statistics", np.stack([evaluator.mean, evaluator.std]), [mean, std], 1e-6)
     with torch.no_grad():
         yield from case.table(evaluator, MODULE_ROWS, F32)

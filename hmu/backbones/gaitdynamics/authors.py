@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,44 +31,23 @@ SCHEDULE = ScheduleOptions(timesteps=1000, beta_schedule="linear", beta_start=1e
 OBJECTIVE = ObjectiveOptions(loss="l2", p2=False, simple=1.0, velocity=0.0, drift=0.0, fk=0.0, slide=0.0, height=1.7)
 SAMPLING = SamplingOptions(steps=50, guide_from=1000, guide_to=0, guide_steps=1, guide_rate=0.05)
 #: what no file of the authors' tells
-PUBLISHED: dict[str, Any] = {
-    "schedule": SCHEDULE,
-    "adapters": "all",
-    "min_frames": 20,
-    "max_frames": WINDOW,
-    "variant": "default",
-}
+PUBLISHED = {"schedule": SCHEDULE, "adapters": "all", "min_frames": 20, "max_frames": WINDOW, "variant": "default"}
 WHAT = "GaitDynamics network"
 LAYER = "seqTransDecoder.stack."
 UNUSED = "multihead_attn"  # the cross-attention block that is stored and never run
 _PART = re.compile(r"(.+)_part[123]\.pt")
 _TABLES = ("scale_", "min_", "data_min_", "data_max_", "data_range_")
 _SCALER = {"feature_range", "copy", "clip", "n_samples_seen_", *_TABLES}
-
-
+_MODULES = {"Normalizer": ("data.preprocess", "__main__"), "MinMaxScaler": ("data.scaler", "__main__")}
 #: empty classes that answer to these names in a pickle; their instances can only hold plain attributes
-_STUBS = [
-    type(name, (), {"__module__": module})
-    for module, name in (
-        ("data.preprocess", "Normalizer"),
-        ("data.scaler", "MinMaxScaler"),
-        ("__main__", "Normalizer"),
-        ("__main__", "MinMaxScaler"),
-    )
-]
+_STUBS = [type(name, (), {"__module__": module}) for name, modules in _MODULES.items() for module in modules]
 
 
-@dataclass(frozen=True)
-class Published:
-    """What a checkpoint or adapter file holds.
-
-    Attributes:
-        state: tensors under the authors' names.
-        normaliser: that of the training data; None in a file without one.
-    """
+class Published(NamedTuple):
+    """What a checkpoint holds: tensors under the authors' names, and the ranges of the training data."""
 
     state: State
-    normaliser: MinMax | None
+    normaliser: MinMax
 
 
 def read_top(path: Path, expected: Mapping[str, str]) -> dict[str, Any]:
@@ -149,6 +127,31 @@ def read_checkpoint(path: Path | str) -> Published:
     if normaliser is None:
         raise CheckpointError(f"{path}: 'normalizer' is missing, which no other file tells; copy the checkpoint again")
     return Published(state, normaliser)
+
+
+def read_adapter(path: Path | str) -> tuple[dict[str, tuple[Tensor, Tensor]], MinMax | None]:
+    """``{linear layer: (A, B)}`` by the authors' names, ``(rank, in)`` and ``(out, rank)``, and the normaliser.
+
+    An adapter file does not hold alpha, which the authors keep in ``config.json`` beside it.
+
+    Raises:
+        CheckpointError: as :func:`read_checkpoint`, or an incomplete pair.
+    """
+    path = Path(path)
+    content = read_top(path, {"lora_state_dict": "adapter weights", "normalizer": "ranges of the columns"})
+    if "lora_state_dict" not in content:
+        raise CheckpointError(f"{path}: 'lora_state_dict' is missing, expected an adapter file of GaitDynamics")
+    pairs: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors_of(path, "lora_state_dict", content["lora_state_dict"]).items():
+        layer, dot, leaf = name.removesuffix(".weight").rpartition(".")
+        if not dot or leaf not in ("lora_A", "lora_B") or value.dim() != 2:
+            raise CheckpointError(f"{path}: '{name}' is no adapter weight, expected <layer>.lora_A.weight or lora_B")
+        pairs.setdefault(layer, {})[leaf] = value
+    for layer, pair in pairs.items():
+        if len(pair) != 2 or pair["lora_A"].shape[0] != pair["lora_B"].shape[1]:
+            raise CheckpointError(f"{path}: the adapter of '{layer}' is not a pair of matrices that fit each other")
+    normaliser = normaliser_of(path, content["normalizer"]) if "normalizer" in content else None
+    return {layer: (pair["lora_A"], pair["lora_B"]) for layer, pair in pairs.items()}, normaliser
 
 
 def options_of(
@@ -241,22 +244,18 @@ def load_authors(
     """
     path = Path(path)
     content = read_checkpoint(path)
-    untold = {} if decoder is None else {name: _value(decoder, name) for name in ("heads", "dropout", "window")}
+    configured = decoder if isinstance(decoder, Mapping) else vars(decoder) if decoder else {}
+    untold = {name: configured.get(name) for name in ("heads", "dropout", "window")}
     sizes = options_of(content.state, path, **{name: value for name, value in untold.items() if value is not None})
     given = {key: value for key, value in options.items() if value is not None}
     given["objective"] = changed(OBJECTIVE, given.get("objective"))
     given["sampling"] = changed(SAMPLING, given.get("sampling"))
     model = GaitDynamics(**{**PUBLISHED, "decoder": sizes, **given})
-    assert content.normaliser is not None  # read_checkpoint has seen to it
     model.normaliser = content.normaliser
     load_into(model.decoder, content.state, path)
     files = {part.name: sha256(part) for part in parts_of(path)}
     model.origin = {"format": "gaitdynamics-authors", "model": {"file": str(path), "sha256": files}}
     return model.eval()
-
-
-def _value(options: DecoderOptions | Mapping[str, Any], name: str) -> Any:
-    return options.get(name) if isinstance(options, Mapping) else getattr(options, name)
 
 
 @builds(GaitDynamics)

@@ -45,24 +45,13 @@ class Diffusion:
 
     @cached_property
     def tables(self) -> dict[str, Tensor]:
-        """The published buffers by name, float32 ``(timesteps,)``; ``p2_loss_weight`` as if it were on."""
-        beta = torch.from_numpy(betas(self.options)).float()
-        product = torch.cumprod(1 - beta, 0)
-        before = torch.cat([torch.ones(1), product[:-1]])
-        variance = beta * (1 - before) / (1 - product)
+        """Those published buffers that are read here, float32 ``(timesteps,)``; ``p2_loss_weight`` as if it were on."""
+        product = torch.cumprod(1 - torch.from_numpy(betas(self.options)).float(), 0)
         return {
-            "betas": beta,
-            "alphas_cumprod": product,
-            "alphas_cumprod_prev": before,
             "sqrt_alphas_cumprod": product.sqrt(),
             "sqrt_one_minus_alphas_cumprod": (1 - product).sqrt(),
-            "log_one_minus_alphas_cumprod": (1 - product).log(),
             "sqrt_recip_alphas_cumprod": (1 / product).sqrt(),
             "sqrt_recipm1_alphas_cumprod": (1 / product - 1).sqrt(),
-            "posterior_variance": variance,
-            "posterior_log_variance_clipped": variance.clamp(min=1e-20).log(),
-            "posterior_mean_coef1": beta * before.sqrt() / (1 - product),
-            "posterior_mean_coef2": (1 - before) * (1 - beta).sqrt() / (1 - product),
             "p2_loss_weight": (1 + product / (1 - product)) ** -0.5,
         }
 

@@ -177,8 +177,10 @@ class GaitDynamics(MotionBackbone):
         if self.variant == "default":
             clean, true = (self.diffusion.to_clean(x, state.inputs, state.time) for x in (prediction, state.target))
         tall = self.objective.height
-        body = objectives.Body(clean.new_full((len(clean),), tall), Skeleton.generic(tall, clean.dtype))
-        return objectives.body_terms(self.objective, self.normaliser, clean, true, body, variant=self.variant)
+        heights, skeleton = clean.new_full((len(clean),), tall), Skeleton.generic(tall, clean.dtype)
+        return objectives.body_terms(
+            self.objective, self.normaliser, clean, true, heights, skeleton, variant=self.variant
+        )
 
     def stage_window(self, stage: str) -> int | None:
         """The window that the decoder was made for."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,18 +17,6 @@ TERMS = ("simple", "velocity", "drift", "fk", "slide")
 STANDING = 0.1  # m/s: a heel or toe that is slower stands
 STILL = 0.3  # m/s^2: what the authors take for standing; hardly any frame of a walking foot is below it
 FREE = len(columns.ROOT)  # columns after the root
-
-
-@dataclass(frozen=True)
-class Body:
-    """What the terms in metres need to know of the people in a batch.
-
-    Attributes:
-        height: metres ``(batch,)``. skeleton: frames ``(4, 4, 20)``, or ``(batch, 4, 4, 20)``.
-    """
-
-    height: Tensor
-    skeleton: Skeleton
 
 
 def elementwise(options: ObjectiveOptions, prediction: Tensor, answer: Tensor) -> Tensor:
@@ -72,19 +58,19 @@ def body_terms(
     normaliser: MinMax,
     prediction: Tensor,
     answer: Tensor,
-    body: Body,
+    height: Tensor,
+    skeleton: Skeleton,
     *,
     variant: str = "default",
 ) -> dict[str, Tensor]:
     """``fk`` and ``slide`` per item ``(batch,)``, of normalised *states* ``(batch, frames, 63)``.
 
+    ``height``: of the bodies, metres ``(batch,)``; ``skeleton``: frames ``(4, 4, 20)``, or ``(batch, 4, 4, 20)``.
     ``slide``: horizontal speed (m/s) of the predicted heels and toes in frames in which the true ones stand.
     ``upstream`` measures the true feet instead, by a mix-up of variables, so that its term has no gradient, and takes a
     foot to stand where its acceleration is below ``STILL``.
     """
-    ours, theirs = (
-        forward(states.to_osim(normaliser.denormalise(x), body.height), body.skeleton) for x in (prediction, answer)
-    )
+    ours, theirs = (forward(states.to_osim(normaliser.denormalise(x), height), skeleton) for x in (prediction, answer))
     speed, true = (pose.feet.diff(dim=1) * columns.FPS for pose in (ours, theirs))
     if variant == "upstream":
         standing = (true.diff(dim=1) * columns.FPS).norm(dim=-1, keepdim=True) < STILL

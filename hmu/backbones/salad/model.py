@@ -21,7 +21,7 @@ from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, Schedu
 from hmu.backbones.salad.sampling import Observer, branches, denoise
 from hmu.backbones.salad.topology import BODY_PARTS, Chains, Topology
 from hmu.backbones.salad.vae import Vae, sample_posterior
-from hmu.backbones.statistics import Statistics, rename_statistics
+from hmu.backbones.statistics import OwnStatistics
 from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
@@ -30,7 +30,7 @@ from hmu.text.base import TextCondition, TextEncoder
 WINDOW = 64  # frames of the windows that the VAE trains on
 
 
-class Salad(PromptedBackbone):
+class Salad(OwnStatistics, PromptedBackbone):
     """Skeleton-aware VAE, skeleton-temporal denoiser, text encoder, and this model's own motion statistics.
 
     Args:
@@ -89,23 +89,12 @@ class Salad(PromptedBackbone):
         self.diffusion = Diffusion(self.schedule)
         self.sampling = parse(SamplingOptions, sampling, "sampling")
         self.unit_length = self.vae.unit_length
-        self.statistics = Statistics(features)
-        self.register_load_state_dict_pre_hook(rename_statistics)
+        self.start_statistics(features)
 
     @classmethod
     def upgrade(cls, config: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Folders of version 0.1 did not state ``feat_bias``."""
         return {"feat_bias": 25.0, **config}
-
-    @property
-    def mean(self) -> Tensor:
-        """Means of the motions it was trained on, ``(features,)``; stored under this name."""
-        return self.statistics.mean
-
-    @property
-    def std(self) -> Tensor:
-        """Standard deviations, ``(features,)``; stored under this name."""
-        return self.statistics.std
 
     def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:
         """Statistics as :meth:`Statistics.fit` makes them, and words."""

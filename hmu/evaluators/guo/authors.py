@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from hmu.checkpoints.arrays import load_array
+from hmu.checkpoints.authors import naming, read_statistics
 from hmu.checkpoints.folders import CONFIG
 from hmu.checkpoints.pretrained import builds
 from hmu.checkpoints.safe import load_tensors
-from hmu.errors import CheckpointError, DataError, HmuError
+from hmu.errors import CheckpointError
 from hmu.evaluators.guo.evaluator import CONTACTS, PUBLISHED, GuoEvaluator
 from hmu.evaluators.guo.vocabulary import CLASSES
 
@@ -23,25 +21,21 @@ ENCODERS = ("movement_encoder", "text_encoder", "motion_encoder")
 
 
 def widths(encoders: Mapping[str, Mapping[str, Tensor]]) -> dict[str, int]:
-    """Layer widths from tensor shapes, which nothing else states; the CheckpointError does not name the file."""
-    try:
-        movement, text, motion = (encoders[name] for name in ENCODERS)
-        hidden, inputs, _ = movement["main.0.weight"].shape
-        word, classes = text["pos_emb.weight"].shape
-        sizes = {
-            "features": int(inputs) + CONTACTS,
-            "word": int(word),
-            "text_hidden": int(text["input_emb.weight"].shape[0]),
-            "motion_hidden": int(motion["input_emb.weight"].shape[0]),
-            "movement_hidden": int(hidden),
-            "movement_latent": int(movement["out_net.weight"].shape[0]),
-            "width": int(text["output_net.3.weight"].shape[0]),
-        }
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"not the HumanML3D evaluator: {type(error).__name__} {error}") from error
+    """Layer widths from tensor shapes, which nothing else states."""
+    movement, text, motion = (encoders[name] for name in ENCODERS)
+    hidden, inputs, _ = movement["main.0.weight"].shape
+    word, classes = text["pos_emb.weight"].shape
     if classes != len(CLASSES):
         raise CheckpointError(f"knows {classes} word classes, expected {len(CLASSES)}")
-    return sizes
+    return {
+        "features": int(inputs) + CONTACTS,
+        "word": int(word),
+        "text_hidden": int(text["input_emb.weight"].shape[0]),
+        "motion_hidden": int(motion["input_emb.weight"].shape[0]),
+        "movement_hidden": int(hidden),
+        "movement_latent": int(movement["out_net.weight"].shape[0]),
+        "width": int(text["output_net.3.weight"].shape[0]),
+    }
 
 
 def load_encoders(path: Path | str) -> dict[str, dict[str, Tensor]]:
@@ -57,14 +51,10 @@ def load_encoders(path: Path | str) -> dict[str, dict[str, Tensor]]:
 
 def from_encoders(encoders: Mapping[str, Mapping[str, Tensor]], source: str, **options: Any) -> GuoEvaluator:
     """An evaluator of the stored widths and these weights (any shape); ``source`` names the file in messages."""
-    try:
+    with naming(source, "the HumanML3D evaluator"):
         evaluator = GuoEvaluator(**{**PUBLISHED, **widths(encoders), **options})
         for name in ENCODERS:
             getattr(evaluator, name).load_state_dict(encoders[name])
-    except HmuError as error:
-        raise type(error)(f"{source}: {error}") from error
-    except RuntimeError as error:
-        raise CheckpointError(f"{source}: {' '.join(str(error).split())}") from error
     return evaluator.eval()
 
 
@@ -80,23 +70,8 @@ def from_authors(checkpoints: Path | str, glove: Path | str, **options: Any) -> 
     folder = Path(checkpoints)
     path = folder / MATCH / "model" / "finest.tar"
     evaluator = from_encoders(load_encoders(path), str(path), glove=glove, **options)
-    meta = folder / STATISTICS / "meta"
-    try:
-        evaluator.set_statistics(_load_array(meta / "mean.npy"), _load_array(meta / "std.npy"))
-    except DataError as error:
-        raise DataError(f"{meta}: {error}") from error
+    evaluator.statistics.assign(*read_statistics(folder / STATISTICS / "meta", evaluator.features))
     return evaluator
-
-
-def _load_array(path: Path) -> Tensor:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such file, expected the evaluator's statistics; they come with its checkpoint"
-        )
-    try:
-        return torch.from_numpy(load_array(path, CheckpointError).astype(np.float64))
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a plain .npy array of numbers; copy it again") from error
 
 
 @builds(GuoEvaluator)

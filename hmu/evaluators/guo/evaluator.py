@@ -128,9 +128,8 @@ class GuoEvaluator(TrainedEvaluator):
         if vectors is None:
             vectors = random_vectors(len(vocabulary), self.word, self.words_seed)
         if vectors.shape != (len(vocabulary), self.word):
-            raise DataError(
-                f"word vectors have shape {tuple(vectors.shape)}, expected ({len(vocabulary)}, {self.word})"
-            )
+            expected = f"({len(vocabulary)}, {self.word})"
+            raise DataError(f"word vectors have shape {tuple(vectors.shape)}, expected {expected}")
         self.vocabulary = vocabulary
         self.word_vectors = nn.Parameter(vectors.to(self.mean), requires_grad=self.learn_words)
 
@@ -143,7 +142,7 @@ class GuoEvaluator(TrainedEvaluator):
             for name, columns in FeatureLayout.of(self.features).groups:
                 strength = 1.0 if name in ("positions", "rotations", "velocities") else self.feat_bias
                 std[columns] = std[columns].mean() / strength
-        self.set_statistics(mean, std)
+        self.statistics.assign(mean, std)
         if self.has_own_words:
             self.set_vocabulary(Vocabulary.from_tokens(tagged(caption).tokens for caption in captions))
 

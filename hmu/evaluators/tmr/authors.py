@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
+from hmu.checkpoints.authors import naming
 from hmu.checkpoints.folders import CONFIG
 from hmu.checkpoints.kinds import line
 from hmu.checkpoints.pretrained import builds
 from hmu.checkpoints.safe import load_plain, load_tensors
-from hmu.errors import CheckpointError, ConfigError, DataError, HmuError, shown
+from hmu.errors import CheckpointError, ConfigError
 from hmu.evaluators.tmr.evaluator import PUBLISHED, TMREvaluator
 from hmu.evaluators.tmr.settings import PARTS, authors_objective, authors_settings, run_config, stated, widths
 from hmu.text.base import TextEncoder
@@ -74,9 +75,9 @@ def from_parts(
         settings: per network what shapes do not tell (``heads``, ``dropout``, ``activation``).
         text: reads captions; options: further arguments of :class:`TMREvaluator`.
     """
-    try:
+    with naming(source, "TMR's networks"):
         networks = {name: {**(settings or {}).get(name, {}), **part_sizes(state)} for name, state in parts.items()}
-        sizes = widths({f"{part}.{name}": value for part in ENCODERS for name, value in parts[part].items()}, source)
+        sizes = widths({f"{part}.{name}": value for part in ENCODERS for name, value in parts[part].items()})
         if text is not None and text.width != sizes["text_width"]:
             raise ConfigError(
                 f"its text encoder reads tokens of width {sizes['text_width']}, the given one has {text.width}: use "
@@ -88,12 +89,6 @@ def from_parts(
         evaluator = TMREvaluator(text=text, parts=networks, **{**PUBLISHED, **sizes, "heads": heads, **given})
         for name, state in parts.items():
             getattr(evaluator, name).load_state_dict(dict(state))
-    except HmuError as error:
-        raise type(error)(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
-    except (KeyError, ValueError, IndexError, AttributeError) as error:
-        raise CheckpointError(f"{source}: not TMR's networks: {type(error).__name__} {error}") from error
-    except RuntimeError as error:
-        raise CheckpointError(f"{source}: {shown(' '.join(str(error).split()), 120)}") from error
     return evaluator.eval()
 
 
@@ -123,10 +118,9 @@ def from_authors(
     evaluator = from_parts(load_parts(run), str(run), settings, text, **training)
     base = stated(config, path, "data.motion_loader.normalizer.base_dir", line())
     folder = _statistics_folder(run, base, statistics)
-    try:
-        evaluator.set_statistics(*(_load_vector(folder / f"{name}.pt") for name in ("mean", "std")))
-    except DataError as error:
-        raise DataError(f"{folder}: {error}") from error
+    mean, std = (_load_vector(folder / f"{name}.pt") for name in ("mean", "std"))
+    with naming(folder, "TMR's statistics"):
+        evaluator.statistics.assign(mean, std)
     return evaluator
 
 

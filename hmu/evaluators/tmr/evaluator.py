@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hmu.checkpoints.authors import naming
 from hmu.checkpoints.folders import CONFIG
 from hmu.checkpoints.pretrained import WEIGHTS as WEIGHTS_FILE
 from hmu.checkpoints.safe import load_safetensors
@@ -120,14 +120,15 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
         parts = our_settings(config.get(key), folder / CONFIG, key)
         if key == "parts":
             return {**config, "parts": parts}
-        weights = load_safetensors(folder / WEIGHTS_FILE)
-        sizes = {**widths(weights, str(folder / WEIGHTS_FILE)), **parts["motion_encoder"]}
+        tensors = load_safetensors(folder / WEIGHTS_FILE)
+        with naming(folder / WEIGHTS_FILE, "TMR's networks"):
+            sizes = {**widths(tensors), **parts["motion_encoder"]}
         return {**PUBLISHED, **sizes, "parts": parts, "text": config.get("text")}
 
     # -- what comes from data ----------------------------------------------------------------------------------------
     def prepare(self, mean: Any, std: Any, captions: Iterable[Caption] = ()) -> None:
         """Statistics ``(features,)`` as given, and a compact text encoder's vocabulary from the captions."""
-        self.set_statistics(*(torch.as_tensor(np.asarray(x), dtype=torch.float32).flatten() for x in (mean, std)))
+        self.statistics.assign(mean, std)
         self.fit_vocabulary(captions)
 
     # -- embedding ---------------------------------------------------------------------------------------------------

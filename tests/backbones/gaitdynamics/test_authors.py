@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from hmu.backbones.gaitdynamics import build, load_authors
-from hmu.backbones.gaitdynamics.adapters import published_modules, read_adapter
-from hmu.backbones.gaitdynamics.authors import read_checkpoint, to_published
+from hmu.backbones.gaitdynamics.authors import read_adapter, read_checkpoint, to_published
 from hmu.errors import CheckpointError
 from tests.backbones.gaitdynamics.conftest import SIZES, toy
+from tests.parity.gait_lora import published_modules
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hmu.backbones.base import MotionBackbone
 from hmu.backbones.gaitdynamics import GaitDynamics, build
 from hmu.backbones.gaitdynamics.complete import complete, unseen
 from hmu.backbones.gaitdynamics.diffusion import Diffusion
-from hmu.backbones.gaitdynamics.objectives import Body, body_terms, column_terms, total
+from hmu.backbones.gaitdynamics.objectives import body_terms, column_terms, total
 from hmu.backbones.gaitdynamics.options import ObjectiveOptions, SamplingOptions, ScheduleOptions
 from hmu.backbones.gaitdynamics.sampling import WindowMean
 from hmu.errors import CheckpointError, ConfigError
@@ -95,9 +95,9 @@ def test_all_terms_have_gradient_and_the_authors_slide_has_none():
     moving[..., 0] = 0.5
     moving.requires_grad_(True)
     plain = toy().normaliser.set_range(-10 * torch.ones(63), 10 * torch.ones(63))
-    body = Body(torch.tensor([1.7]), Skeleton.generic(1.7, torch.float32))
-    ours = body_terms(published.options(ObjectiveOptions), plain, moving, still, body)
-    theirs = body_terms(published.options(ObjectiveOptions), plain, moving, still, body, variant="upstream")
+    body = (torch.tensor([1.7]), Skeleton.generic(1.7, torch.float32))
+    ours = body_terms(published.options(ObjectiveOptions), plain, moving, still, *body)
+    theirs = body_terms(published.options(ObjectiveOptions), plain, moving, still, *body, variant="upstream")
     assert float(ours["slide"].detach()) > 0.1
     assert float(theirs["slide"].detach()) == 0.0
     assert not theirs["slide"].requires_grad

@@ -64,7 +64,7 @@ def test_noise_and_clean_states_are_recovered_from_each_other(schedule):
     assert torch.allclose(by_noise.to_clean(noise, noisy, time), clean, atol=1e-2)
     assert process.target(clean, noise) is clean
     assert by_noise.target(clean, noise) is noise
-    assert bool((process.tables["alphas_cumprod"].diff() < 0).all())
+    assert bool((process.tables["sqrt_alphas_cumprod"].diff() < 0).all())
 
 
 def test_the_last_ancestral_step_adds_no_noise():
