@@ -101,7 +101,7 @@ class Concept:
         if self.detector is not None:
             from hmu.motion import detectors  # whoever only reads word lists need not wait for it
 
-            detectors.check(str(self.detector))
+            detectors.rule_of(str(self.detector))
         if self.match == "substring":
             if self.exceptions:
                 raise ConfigError(f"{where}: exceptions need match: word; the published substring rule has none")

@@ -5,19 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hmu.errors import ConfigError, DataError, shown
-from hmu.motion.axes import UP
-from hmu.motion.bvh import Bvh
 from hmu.motion.features import face_forward
 from hmu.motion.skeleton import T2M
 
 Array = NDArray[np.float64]
+#: vertical axis of a file -> sign and axis that become x, y, z; rotations all of them, so that left stays left
+UP = {
+    "y": ((1, 0), (1, 1), (1, 2)),
+    "z": ((1, 0), (1, 2), (-1, 1)),
+    "x": ((-1, 1), (1, 0), (1, 2)),
+    "-y": ((1, 0), (-1, 1), (-1, 2)),
+    "-z": ((1, 0), (-1, 2), (1, 1)),
+    "-x": ((1, 1), (-1, 0), (1, 2)),
+}
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,6 @@ class JointMapping:
             for name, weight in ({source: 1.0} if isinstance(source, str) else source).items():
                 matrix[row, positions[name]] += weight
         return matrix
-
-    def apply(self, clip: Bvh, fps: Fraction | float = 20) -> Array:
-        """Joints ``(frames, 22, 3)`` of a clip at ``fps``: metres, y up, on the floor, at the origin, facing +z."""
-        return stand(self.weights(clip.names) @ clip.joints(fps), self.unit, self.up)
 
 
 def stand(joints: ArrayLike, unit: float, up: str) -> Array:

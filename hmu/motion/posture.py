@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hmu.errors import DataError
-from hmu.motion.axes import UP
+from hmu.motion.mapping import UP
 from hmu.motion.rest_frame import body_size
 from hmu.motion.skeleton import T2M
 
 Array = NDArray[np.float64]
+Direction = tuple[float, float, float]
 UNITS = (1.0, 0.01, 0.001, 0.0254, 0.0254 / 0.45, 0.3048, 0.1)  # m, cm, mm, inch, CMU's, foot, dm
 PERSON = (0.5, 2.6)  # metres that a body may measure
 _WALKS = 0.85  # metres of a child of two; shorter ones are believed where no other unit makes an adult
@@ -38,13 +39,13 @@ class Posture:
     Attributes:
         up: mean direction from the feet to the head ``(3,)``; short where the body turns over.
         rest: the same for the rest pose; zeros where that is no standing person.
-        floor: vertical axes (of :data:`hmu.motion.axes.UP`) along which the body's lowest point stays near zero.
+        floor: vertical axes (of :data:`hmu.motion.mapping.UP`) along which the body's lowest point stays near zero.
         height: height of the body from its bones, file units.
         mirrored: the toes point backwards, as in a file that left-handed axes have mirrored.
     """
 
-    up: tuple[float, float, float]
-    rest: tuple[float, float, float]
+    up: Direction
+    rest: Direction
     floor: frozenset[str]
     height: float
     mirrored: bool
@@ -68,8 +69,8 @@ def posture(joints: ArrayLike, rest: ArrayLike) -> Posture:
 
 def _upward(joints: Array) -> Array:
     """From the middle of the ankles to the head ``(frames, 3)``."""
-    found: Array = joints[:, _HEAD] - joints[:, _ANKLES].mean(axis=1)
-    return found
+    direction: Array = joints[:, _HEAD] - joints[:, _ANKLES].mean(axis=1)
+    return direction
 
 
 def _on_zero(lowest: Array, size: float) -> bool:
@@ -78,40 +79,36 @@ def _on_zero(lowest: Array, size: float) -> bool:
     return bool(-0.03 * size < low and high < 0.12 * size)
 
 
-def upright_axis(seen: Sequence[Posture], given: str) -> str | None:
+def upright_axis(bodies: Sequence[Posture], given: str) -> str | None:
     """The vertical axis of clips of one skeleton; None where it may be ``given`` or another, and nobody can tell.
 
     Args:
-        seen: the clips' postures.
+        bodies: the clips' postures.
         given: what the mapping says; kept unless the bodies clearly stand along another axis.
     """
-    mean = np.mean([p.up for p in seen], axis=0)
-    posed = _nearest(mean, _CLEAR)
-    if posed is None or posed == given or _share(mean, given) > _UNLIKE:
+    x, y, z = np.mean([body.up for body in bodies], axis=0).tolist()
+    posed = _along((x, y, z), _CLEAR)
+    if posed is None or posed == given or leaning((x, y, z), given) > _UNLIKE:
         return given
-    on_posed, on_given = (np.mean([name in p.floor for p in seen]) > 0.5 for name in (posed, given))
+    on_posed, on_given = (np.mean([name in body.floor for body in bodies]) > 0.5 for name in (posed, given))
     if on_posed != on_given:  # one of them has the floor
         return posed if on_posed else given
-    rest = [_nearest(np.array(p.rest), 0.9) for p in seen]
+    rest = [_along(body.rest, 0.9) for body in bodies]
     return posed if rest.count(posed) > len(rest) / 2 else None
 
 
-def _nearest(direction: Array, least: float) -> str | None:
-    best = max(UP, key=lambda name: _share(direction, name))
-    return best if _share(direction, best) >= least else None
+def along(direction: Direction) -> str:
+    """The vertical axis nearest to the direction from feet to head."""
+    return max(UP, key=lambda name: leaning(direction, name))
 
 
-def leaning(seen: Posture, up: str) -> float:
-    """Mean share of the vertical axis in the direction from feet to head: 1 upright, 0 lying, -1 upside down."""
-    return _share(np.array(seen.up), up)
+def _along(direction: Direction, least: float) -> str | None:
+    axis = along(direction)
+    return axis if leaning(direction, axis) >= least else None
 
 
-def along(seen: Posture) -> str:
-    """The axis nearest to the direction from feet to head."""
-    return max(UP, key=lambda name: leaning(seen, name))
-
-
-def _share(direction: Array, up: str) -> float:
+def leaning(direction: Direction, up: str) -> float:
+    """Share of a vertical axis in the direction from feet to head: 1 upright, 0 lying, -1 upside down."""
     sign, axis = UP[up][1]
     return float(sign * direction[axis])
 

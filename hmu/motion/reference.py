@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hmu.checkpoints.arrays import load_array
 from hmu.errors import DataError
 from hmu.motion.features import bone_offsets
-from hmu.motion.skeleton import T2M, Skeleton
+from hmu.motion.skeleton import T2M
 
 # Metres between each joint and its parent in every HumanML3D clip (all were given the bones of clip 000021).
 _HUMANML3D_BONES = (
@@ -25,8 +25,8 @@ def humanml3d_offsets() -> NDArray[np.float64]:
     return offsets
 
 
-def offsets_from_file(path: str | Path, skeleton: Skeleton = T2M) -> NDArray[np.float64]:
-    """Bone vectors of the first frame of an ``.npy`` file, a pose ``(joints, 3)`` or a clip ``(frames, joints, 3)``.
+def offsets_from_file(path: str | Path) -> NDArray[np.float64]:
+    """Bone vectors of the first frame of an ``.npy`` file, a pose ``(22, 3)`` or a clip ``(frames, 22, 3)``.
 
     Raises:
         DataError: missing or unreadable file, or another shape.
@@ -41,9 +41,9 @@ def offsets_from_file(path: str | Path, skeleton: Skeleton = T2M) -> NDArray[np.
         raise DataError(f"target skeleton '{path}' holds {pose.dtype}, expected numbers")
     if pose.ndim == 3 and len(pose):
         pose = pose[0]
-    if pose.ndim != 2 or len(pose) < skeleton.joints or pose.shape[1] != 3 or not np.isfinite(pose).all():
+    if pose.ndim != 2 or len(pose) < T2M.joints or pose.shape[1] != 3 or not np.isfinite(pose).all():
         raise DataError(
-            f"target skeleton '{path}': expected joints of shape ({skeleton.joints}, 3) or (frames, "
-            f"{skeleton.joints}, 3), got {pose.shape}"
+            f"target skeleton '{path}': expected joints of shape ({T2M.joints}, 3) or (frames, "
+            f"{T2M.joints}, 3), got {pose.shape}"
         )
-    return bone_offsets(pose, skeleton)
+    return bone_offsets(pose, T2M)

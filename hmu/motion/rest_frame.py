@@ -19,6 +19,10 @@ _NEXT = 5  # steps after the jump
 _SUDDEN = 2.5  # times the largest of these; motion that merely starts fast stays below 1.3
 _RARE, _LARGE = 99.0, 1.5  # times this percentile of all later steps: among other jumps it means nothing
 _SYMMETRIC = 0.03  # of the body's size: rest poses are mirror images of themselves, poses of a motion are not
+_LEG_AND_SPINE = [
+    T2M.index(name)
+    for name in ("left_ankle", "left_knee", "left_hip", "pelvis", "spine1", "spine2", "spine3", "neck", "head")
+]
 _TELEPORT, _FLIGHT = 0.7, 8.0  # body sizes of the pelvis in one frame, and per second: no motion, whatever the pose
 
 
@@ -75,8 +79,3 @@ def _unlike(pose: Array, other: Array) -> float:
     left, _, right = np.linalg.svd(a.T @ b)
     flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right)) or 1.0])
     return float(np.linalg.norm(a @ (left @ flip @ right) - b, axis=-1).max())
-
-
-_LEG_AND_SPINE = [T2M.index(name) for name in ("left_ankle", "left_knee", "left_hip", "pelvis")] + [
-    T2M.index(name) for name in ("spine1", "spine2", "spine3", "neck", "head")
-]

@@ -48,13 +48,8 @@ def motion_statistics(clips: Iterable[ArrayLike]) -> tuple[Array, Array]:
         count = total
     if count == 0:
         raise DataError("no usable clip to compute Mean and Std from")
-    return mean, group_average(np.sqrt(squares / count))
-
-
-def group_average(std: ArrayLike) -> Array:
-    """Replace each column's deviation by its group's mean; ``(features,)``."""
-    result = np.array(std, dtype=np.float64)
-    for _, columns in FeatureLayout.of(len(result)).groups:
-        average = float(result[columns].mean())
-        result[columns] = average if average > 0 else 1.0
-    return result
+    std = np.sqrt(squares / count)
+    for _, columns in FeatureLayout.of(len(std)).groups:
+        average = float(std[columns].mean())
+        std[columns] = average if average > 0 else 1.0
+    return mean, std

@@ -115,10 +115,12 @@ def demo_part(clips: int, seed: int, noise: Sequence[float]) -> str:
     truth = list(actions_of.values())
     random = np.random.default_rng(seed)
     with phase("detecting", 1 + len(noise), "passes") as done:
-        fired = {0.0: detectors.detect_all(joints, lengths)}
+        fired = {0.0: detectors.detect_each(detectors.names(), joints, lengths)}
         done.advance()
         for sigma in noise:
-            fired[sigma] = detectors.detect_all(joints + random.normal(0.0, sigma, joints.shape), lengths)
+            fired[sigma] = detectors.detect_each(
+                detectors.names(), joints + random.normal(0.0, sigma, joints.shape), lengths
+            )
             done.advance()
     single = [actions[0] if len(actions) == 1 else "" for actions in truth]
     contained = ", ".join(f"{action} -> {concept}" for action, concept in sorted(CONTAINED))
@@ -187,7 +189,7 @@ def real_part(joints_file: Path, labels_file: Path) -> str:
         raise DataError(f"{labels_file} has no label for clip '{unknown[0]}' of {joints_file} ({len(unknown)} such)")
     labels = [contents[name] for name in motions]
     with phase("detecting"):
-        fired = detectors.detect_all(*padded(list(motions.values())))
+        fired = detectors.detect_each(detectors.names(), *padded(list(motions.values())))
     return f"{len(labels)} clips, per cent found:\n\n" + confusion(labels, fired, sorted(set(labels)))
 
 

@@ -41,7 +41,7 @@ def few(demo):
 
 def label(joints, lengths=None):
     """The set of concepts found in each clip."""
-    found = detectors.detect_all(joints, lengths)
+    found = detectors.detect_each(detectors.names(), joints, lengths)
     return [{name for name, hits in found.items() if hits[i]} for i in range(len(joints) if joints.ndim == 4 else 1)]
 
 
@@ -82,8 +82,8 @@ def test_sides_are_told_apart(demo, name):
 )
 def test_heading_place_and_rigid_motion_do_not_matter(few, angle, shift, scale):
     joints, lengths, _ = few
-    plain = detectors.detect_all(joints, lengths)
-    moved = detectors.detect_all(rotated(joints, angle) * scale + np.array(shift), lengths)
+    plain = detectors.detect_each(detectors.names(), joints, lengths)
+    moved = detectors.detect_each(detectors.names(), rotated(joints, angle) * scale + np.array(shift), lengths)
     assert all(np.array_equal(plain[name], moved[name]) for name in plain)
 
 
@@ -100,8 +100,10 @@ def test_mirroring_swaps_the_sides(few):
 @given(seed=st.integers(0, 1000), sigma=st.sampled_from([0.005, 0.01, 0.015]))
 def test_small_noise_changes_little(few, seed, sigma):
     joints, lengths, actions = few
-    plain = detectors.detect_all(joints, lengths)
-    noisy = detectors.detect_all(joints + np.random.default_rng(seed).normal(0, sigma, joints.shape), lengths)
+    plain = detectors.detect_each(detectors.names(), joints, lengths)
+    noisy = detectors.detect_each(
+        detectors.names(), joints + np.random.default_rng(seed).normal(0, sigma, joints.shape), lengths
+    )
     flips = sum(int((plain[name] != noisy[name]).sum()) for name in plain)
     assert flips <= 0.01 * len(plain) * len(actions)
     assert noisy["kick"].tolist() == [action == "kick" for action in actions]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from hmu.errors import DataError
-from hmu.motion.axes import UP
 from hmu.motion.bvh import parse_bvh
-from hmu.motion.mapping import stand
+from hmu.motion.mapping import UP, stand
 from hmu.motion.posture import metres_per_unit, posture, upright_axis
 from hmu.tools.importing.mapping import load_mapping
 from tests.motion.figure import person_bvh, walk

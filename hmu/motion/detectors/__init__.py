@@ -24,7 +24,7 @@ from hmu.errors import ConfigError
 from hmu.motion.detectors._body import Body, Detector, Found
 from hmu.motion.kinematics import as_arrays
 
-__all__ = ["Body", "Detector", "Found", "check", "detect", "detect_all", "detect_each", "detector", "names"]
+__all__ = ["Body", "Detector", "Found", "detect", "detect_each", "detector", "names", "rule_of"]
 
 Bools = NDArray[np.bool_]
 _SIDES = ("left", "right", "both")
@@ -88,29 +88,20 @@ def detect(name: str, joints: Any, lengths: Any = None, fps: float = 20.0) -> Bo
 
 def detect_each(concepts: Iterable[str], joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
     """Several concepts at once, ``name -> bool (batch,)``; signals are computed once. Arguments: :func:`detect`."""
-    rules = {name: _rule(name) for name in concepts}
+    rules = {name: rule_of(name) for name in concepts}
     hits: dict[str, list[Bools]] = {name: [] for name in rules}
     for body in _bodies(joints, lengths, fps) if rules else ():
         for name, (rule, side) in rules.items():
-            found = rule(body)
-            if side and side not in found.sides:
-                sides = ", ".join(found.sides) or "no sides"
+            sight = rule(body)
+            if side and side not in sight.sides:
+                sides = ", ".join(sight.sides) or "no sides"
                 raise ConfigError(f"detector '{rule.name}' cannot tell '{side}': it tells {sides}")
-            hits[name].append(found.sides[side] if side else found.any)
+            hits[name].append(sight.sides[side] if side else sight.any)
     return {name: np.concatenate(parts) for name, parts in hits.items()}
 
 
-def check(name: str) -> None:
-    """Refuse a name that :func:`detect` would refuse.
-
-    Raises:
-        ConfigError: with the names there are.
-    """
-    _rule(name)
-
-
-def _rule(name: str) -> tuple[Detector, str]:
-    """The detector that a name means, and the side (or "")."""
+def rule_of(name: str) -> tuple[Detector, str]:
+    """The detector that a name means, and the side (or ""). ConfigError names those there are."""
     base, _, side = name.rpartition("_")
     plain = name in _known() or side not in _SIDES or base not in _known()
     return (detector(name), "") if plain else (detector(base), side)
@@ -123,8 +114,3 @@ def _bodies(joints: Any, lengths: Any, fps: float) -> Iterator[Body]:
         part = counts[start : start + _CHUNK]
         frames = int(part.max(initial=1))
         yield Body(points[start : start + _CHUNK, :frames], part, fps)
-
-
-def detect_all(joints: Any, lengths: Any = None, fps: float = 20.0) -> dict[str, Bools]:
-    """Every detector's answer, ``name -> bool (batch,)``; the signals are computed once. Arguments as in ``detect``."""
-    return detect_each(_known(), joints, lengths, fps)

@@ -130,7 +130,7 @@ def stance(take: Take, axis: str | None, mapping: JointMapping, up: str, unit: f
     """
     body = take.posture
     if axis is None:
-        posed = along(body)
+        posed = along(body.up)
         raise DataError(
             f"head and feet lie along {posed} in most frames, the mapping says {mapping.up}: give up={posed} if the "
             f"file stands so, up={mapping.up} if the person does lie (or stands on the hands)"
@@ -141,7 +141,7 @@ def stance(take: Take, axis: str | None, mapping: JointMapping, up: str, unit: f
         notes.append(f"{axis} is up, not {mapping.up}: turned (up={mapping.up} leaves it)")
     if unit is None and metres != mapping.unit:
         notes.append(f"a unit is {metres:.3g} m, not {mapping.unit:.3g}: scaled (unit=… says otherwise)")
-    if leaning(body, axis) < -0.5:
+    if leaning(body.up, axis) < -0.5:
         notes.append("the head is below the feet in most frames: is up= right?")
     if not _ORDINARY[0] <= body.height * metres <= _ORDINARY[1]:
         notes.append(f"a body below {_ORDINARY[0]} m or above {_ORDINARY[1]} m: is the unit {metres:.3g} m? (unit=…)")
