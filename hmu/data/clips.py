@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -41,9 +41,9 @@ class MotionClips:
 
     pack: Pack
     table: EntryTable
-    unit_length: int = 4
-    max_frames: int = 196
-    exact_tokens: bool = False
+    unit_length: int
+    max_frames: int
+    exact_tokens: bool
 
     def __len__(self) -> int:
         return len(self.table)
@@ -95,8 +95,7 @@ class MotionClips:
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> MotionClips:
         """The entries ``indices`` ``(n,)`` in that order, sharing the pack."""
-        rows = np.asarray(indices, dtype=np.int64)
-        return MotionClips(self.pack, self.table.take(rows), self.unit_length, self.max_frames, self.exact_tokens)
+        return replace(self, table=self.table.take(np.asarray(indices, dtype=np.int64)))
 
     def batch(
         self,
@@ -125,25 +124,18 @@ class MotionClips:
             which = _uniform(self.table.count[rows] - 1, generator)
         else:
             which = np.full(len(rows), 0 if caption == "first" else int(caption), dtype=np.int64)
-        return self._at(rows, start, lengths, which)
+        return self.windows(rows, start, lengths, which)
 
-    def windows(self, indices: Indices, start: Indices, lengths: Indices) -> MotionBatch:
-        """Frames ``start : start + length`` of each entry, all ``(batch,)``, as a batch with first captions."""
-        return self._at(indices, start, lengths, np.zeros_like(indices))
-
-    def _at(self, rows: Indices, start: Indices, lengths: Indices, which: Indices) -> MotionBatch:
-        captions = tuple(self.caption(int(i), int(k)) for i, k in zip(rows, which, strict=True))
-        ids = tuple(self.ids[int(i)] for i in rows)
-        return MotionBatch(self.cut(rows, start, lengths), torch.from_numpy(np.array(lengths)), captions, ids)
-
-    def cut(self, indices: Indices, start: Indices, lengths: Indices) -> Tensor:
-        """Frames ``start : start + length`` of each entry ``(batch,)``, zero padded ``(batch, longest, features)``."""
+    def windows(self, indices: Indices, start: Indices, lengths: Indices, which: Indices | None = None) -> MotionBatch:
+        """Frames ``start : start + length`` of each entry, with caption ``which`` (or the first), all ``(batch,)``."""
         frames = np.arange(int(lengths.max(initial=0)))[None, :]
         inside = frames < lengths[:, None]
-        rows = ((self._begin[indices] + start)[:, None] + frames)[inside]
         motion = np.zeros((*inside.shape, int(self.pack.motion.shape[1])), dtype=np.float32)
-        motion[inside] = self.pack.motion[rows]
-        return torch.from_numpy(motion)
+        motion[inside] = self.pack.motion[((self._begin[indices] + start)[:, None] + frames)[inside]]
+        rows = zip(indices.tolist(), np.zeros_like(indices) if which is None else which, strict=True)
+        captions = tuple(self.caption(i, int(k)) for i, k in rows)
+        ids = tuple(self.ids[i] for i in indices.tolist())
+        return MotionBatch(torch.from_numpy(motion), torch.from_numpy(np.array(lengths)), captions, ids)
 
     def _crop(self, rows: Indices, crop: Crop, generator: torch.Generator | None) -> tuple[Indices, Indices]:
         """First frame (within the entry) and length of each item, both ``(batch,)``."""

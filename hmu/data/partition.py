@@ -59,18 +59,6 @@ class Partition:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
         return f"{len(self.forget)} forget, {len(self.retain)} retain{skipped}"
 
-    def side(self, name: str) -> tuple[str, ...]:
-        """The ids of ``forget``, ``retain`` or ``neighbours``; ``all`` is forget and retain.
-
-        Raises:
-            DataError: for another name.
-        """
-        sides = {"forget": self.forget, "retain": self.retain, "neighbours": self.neighbours}
-        sides |= {"all": self.forget + self.retain}
-        if name not in sides:
-            raise DataError(f"a partition has no side '{name}'; expected one of {', '.join(sides)}")
-        return sides[name]
-
     def to_json(self) -> dict[str, Any]:
         """Everything but the audit lines, with the hash."""
         return {

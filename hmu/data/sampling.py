@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from hmu.errors import DataError
 from hmu.processes import group
 
 BUCKETED_BATCHES = 50  # entries are sorted by length within so many batches: little padding, still well shuffled
@@ -24,11 +23,6 @@ class Request(NamedTuple):
 
     indices: Indices
     seed: int
-
-    @property
-    def generator(self) -> torch.Generator:
-        """A fresh one for the random choices inside the batch."""
-        return torch.Generator().manual_seed(self.seed)
 
 
 def share(indices: Indices) -> Indices:
@@ -43,10 +37,11 @@ def _seeds(*key: int) -> np.random.SeedSequence:
     return np.random.SeedSequence([k & 0xFFFFFFFF for k in key])
 
 
+@dataclass(eq=False)
 class EpochSampler(Sampler[Request]):
     """Batches of one pass over the entries.
 
-    Args:
+    Attributes:
         lengths: frames per entry ``(entries,)``; used to put entries of like length into one batch.
         batch_size: entries per batch over all processes together; each process gets its share.
         shuffle: a new order every epoch; otherwise in order.
@@ -56,23 +51,19 @@ class EpochSampler(Sampler[Request]):
         repeats: how often each entry is drawn per epoch ``(entries,)``; None = once.
     """
 
-    def __init__(
-        self,
-        lengths: Indices,
-        batch_size: int,
-        *,
-        shuffle: bool,
-        bucket: bool = True,
-        drop_last: bool = False,
-        seed: int = 0,
-        repeats: Indices | None = None,
-    ) -> None:
-        if batch_size < 1:
-            raise DataError(f"batch_size is {batch_size}; expected at least 1")
-        self.lengths, self.batch_size, self.shuffle, self.bucket = lengths, batch_size, shuffle, bucket
-        self.drop_last, self.seed, self.epoch = drop_last, seed, 0
-        items = np.arange(len(lengths))
-        self.items = items if repeats is None else np.repeat(items, repeats)
+    lengths: Indices
+    batch_size: int
+    _: KW_ONLY
+    shuffle: bool
+    bucket: bool = True
+    drop_last: bool = False
+    seed: int = 0
+    repeats: Indices | None = None
+
+    def __post_init__(self) -> None:
+        self.epoch = 0
+        items = np.arange(len(self.lengths))
+        self.items = items if self.repeats is None else np.repeat(items, self.repeats)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order; Lightning calls it. Without a call each pass advances by itself."""
@@ -109,17 +100,13 @@ class EpochSampler(Sampler[Request]):
                 yield Request(share(indices), int(seed))
 
 
+@dataclass(eq=False)
 class Stream(Sampler[Request]):
-    """The passes of an :class:`EpochSampler` one after the other, as one long pass that may begin anywhere.
+    """``batches`` of an :class:`EpochSampler`, pass after pass, one long pass that begins after ``start`` of them."""
 
-    Args:
-        passes: whose batches.
-        batches: how many altogether.
-        start: how many of them have been given before.
-    """
-
-    def __init__(self, passes: EpochSampler, batches: int, start: int = 0) -> None:
-        self.passes, self.batches, self.start = passes, batches, start
+    passes: EpochSampler
+    batches: int
+    start: int = 0
 
     def __len__(self) -> int:
         return self.batches

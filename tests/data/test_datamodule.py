@@ -72,7 +72,6 @@ def test_loaders(make_source) -> None:
     assert [b.ids for b in first] == [b.ids for b in again]
     assert torch.equal(first[0].motion, again[0].motion)
     assert [b.ids for b in module.val_dataloader()] == [("e",)]
-    assert [b.ids for b in module.test_dataloader()] == [("f",)]
 
 
 def test_workers_give_the_same_batches(make_source) -> None:

@@ -76,7 +76,7 @@ def item_motion(
     clips: MotionClips, index: int, start: int, length: int, statistics: tuple[Array, Array], to: int
 ) -> Array:
     """One normalised item ``(to, features)``, zero after its end, as the published readers deliver it."""
-    motion = clips.cut(np.array([index]), np.array([start]), np.array([length]))[0].numpy()
+    motion = clips.windows(np.array([index]), np.array([start]), np.array([length])).motion[0].numpy()
     padded = np.zeros((to, motion.shape[1]))
     padded[:length] = (motion - statistics[0]) / statistics[1]
     return padded

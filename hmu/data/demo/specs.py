@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ ACTIONS: tuple[str, ...] = (
     *("walk", "run", "jump", "hop", "kick", "punch", "throw", "wave", "clap", "squat", "bow", "sit", "turn"),
     *("raise_arms", "step_sideways", "stand", "march", "crouch_walk", "walk_backwards"),
 )
+TRAVELS = ("walk", "run", "jump", "hop", "turn", "step_sideways", "march", "crouch_walk", "walk_backwards")
 FAST_FACTOR = {"slow": 1.3, "normal": 1.0, "fast": 0.76}
 
 
@@ -57,10 +58,12 @@ def sample_spec(action: str, rng: np.random.Generator, *, short: bool = False) -
     few = 1 if short else int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
     if few == 3 and speed == "slow":
         speed = "normal"
-    if action in ("walk", "run", "crouch_walk", "walk_backwards"):
-        steps = int(rng.integers(3, 5)) if short else int(rng.integers(4, 8))
-        ways = "forward forward left right" if action in ("walk", "run") else "forward"
-        return Spec(action, "", speed, "normal", "back" if action == "walk_backwards" else _pick(rng, ways), steps)
+    drawn = Spec(action, hand, speed, size, "", few)  # for every action, whatever it needs of them
+    return (_travel if action in TRAVELS else _gesture)(drawn, rng, short)
+
+
+def _travel(drawn: Spec, rng: np.random.Generator, short: bool) -> Spec:
+    action, hand, speed, size, few = drawn.action, drawn.side, drawn.speed, drawn.amplitude, drawn.count
     if action == "march":
         steps = 4 if short else int(rng.integers(4, 8))
         return Spec(action, "", speed, size, _pick(rng, "spot forward"), steps)
@@ -73,26 +76,33 @@ def sample_spec(action: str, rng: np.random.Generator, *, short: bool = False) -
         return Spec(action, "", "normal", size, _pick(rng, "spot forward forward"), few)
     if action == "hop":
         return Spec(action, hand, "normal", size, _pick(rng, "spot forward"), 2 if short else int(rng.integers(2, 5)))
+    steps = int(rng.integers(3, 5)) if short else int(rng.integers(4, 8))
+    ways = "forward forward left right" if action in ("walk", "run") else "forward"
+    return Spec(action, "", speed, "normal", "back" if action == "walk_backwards" else _pick(rng, ways), steps)
+
+
+def _gesture(drawn: Spec, rng: np.random.Generator, short: bool) -> Spec:
+    action, hand, few = drawn.action, drawn.side, drawn.count
     if action == "kick":
         way = _pick(rng, "forward left right back", (0.74, 0.09, 0.09, 0.08))
-        side = way if way in ("left", "right") else hand
-        return Spec(action, side, speed, "high" if way == "back" else size, "side" if way == side else way, few)
+        if way in ("left", "right"):
+            return replace(drawn, side=way, direction="side")
+        return replace(drawn, amplitude="high" if way == "back" else drawn.amplitude, direction=way)
     if action == "punch":
-        side = "both" if few >= 2 and rng.random() < 0.4 else hand
-        return Spec(action, side, speed, size, "forward", few)
+        return replace(drawn, side="both" if few >= 2 and rng.random() < 0.4 else hand, direction="forward")
     if action == "throw":
-        return Spec(action, hand, speed, size, "forward", 1)
+        return replace(drawn, direction="forward", count=1)
     if action in ("wave", "raise_arms"):
         side = _pick(rng, "left right both", (0.4, 0.4, 0.2) if action == "wave" else (0.2, 0.2, 0.6))
         way = _pick(rng, "forward side") if action == "raise_arms" else ""
         repeats = int(rng.integers(2, 4 if short else 6)) if action == "wave" else 1
-        return Spec(action, side, speed, size, way, repeats)
+        return replace(drawn, side=side, direction=way, count=repeats)
     if action == "clap":
-        return Spec(action, "both", speed, size, "", int(rng.integers(2, 4 if short else 7)))
+        return replace(drawn, side="both", count=int(rng.integers(2, 4 if short else 7)))
     if action in ("squat", "bow"):
-        return Spec(action, "", speed, size, "", min(few, 2 if action == "bow" else 3))
+        return replace(drawn, side="", count=min(few, 2 if action == "bow" else 3))
     if action == "sit":
-        return Spec(action, "", speed, "normal", "up" if short or rng.random() < 0.5 else "down", 1)
+        return Spec(action, "", drawn.speed, "normal", "up" if short or rng.random() < 0.5 else "down", 1)
     return Spec("stand")
 
 
