@@ -40,10 +40,6 @@ class Report:
         """Runs without numbers; ``problem`` says why."""
         return [run for run in self.runs if run.results is None]
 
-    def lines_of(self, front: Front) -> list[Line]:
-        """The lines of a task."""
-        return [line for line in self.lines if line.first.task == front.task]
-
 
 def build_report(
     folders: Sequence[Path],
@@ -89,19 +85,10 @@ def columns_of(runs: Sequence[Run], more: Sequence[str] = ()) -> tuple[Key, ...]
     return tuple(dict.fromkeys([*ordered, *added]))
 
 
-def marks(front: Front, line: Line | None) -> str:
-    """``★`` for the knee, ``●`` for the others that no run beats."""
-    point = None if line is None else front.point_of(line)
-    if point is None:
-        return ""
-    return "★" if point is front.knee else "●" if point in front.best else ""
-
-
 # -- tables ------------------------------------------------------------------------------------------------------------
 def task_table(report: Report, front: Front) -> Table:
     """Base, reference if there is one, then the lines from most to least forgotten."""
-    lines = report.lines_of(front)
-    runs = [run for line in lines for run in line.runs]
+    runs = [run for line in front.lines for run in line.runs]
     columns = [Column("run", numeric=False), Column("", numeric=False), *(_column(key, runs) for key in report.columns)]
     rows = []
     for model in ("base", "reference"):
@@ -110,10 +97,10 @@ def task_table(report: Report, front: Front) -> Table:
             rows.append(TableLine((Cell(model), Cell(), *cells, Cell()), "anchor"))
     ruled = len(rows)
     place = {id(point.line): -point.forget for point in front.points}
-    for line in sorted(lines, key=lambda entry: (place.get(id(entry), 1.0), entry.first.name)):
+    for line in sorted(front.lines, key=lambda entry: (place.get(id(entry), 1.0), entry.first.name)):
         cells = [_cell(line.row("unlearned", key)) for key in report.columns]
         if any(cell.text != "–" for cell in cells):
-            mark = marks(front, line)
+            mark = front.mark(line)
             head = (Cell(line.first.name, links=_links(line)), Cell(mark, look="sign"))
             seconds = "" if line.seconds is None else f"{line.seconds:.0f}"
             rows.append(TableLine((*head, *cells, Cell(seconds)), "knee" if mark == "★" else ""))
@@ -176,7 +163,8 @@ def verdict(front: Front) -> str:
     point = front.knee
     other = unlike([run for point in front.points for run in point.line.runs])
     warned = f" Not measured alike: {', '.join(other)} differ; scores are against each run's own base." if other else ""
-    rest = f" {len(front.unplaced)} run(s) without both scores are not in the plane." if front.unplaced else ""
+    unplaced = len(front.lines) - len(front.points)
+    rest = f" {unplaced} run(s) without both scores are not in the plane." if unplaced else ""
     measured = [run.results for run in point.line.runs if run.results is not None]
     against = next(((results, reasons) for results in measured if (reasons := objections(results))), None)
     small = next((f" Of few prompts: {shown_rates(results)}." for results in measured if few(results)), "")

@@ -9,7 +9,7 @@ from pathlib import Path
 from hmu.documents import write_text
 from hmu.escaping import markdown_text
 from hmu.evaluation.claims import objections
-from hmu.report.comparison import Report, build_report, how_to_read, marks, task_table, unmeasured_table, verdict
+from hmu.report.comparison import Report, build_report, how_to_read, task_table, unmeasured_table, verdict
 from hmu.report.page.comparison import page
 from hmu.report.published import published_tables, source_of
 from hmu.report.runs import row_of
@@ -30,9 +30,9 @@ def runs_csv(report: Report) -> str:
         record |= {"seconds": run.seconds, "megabytes": run.megabytes, "problem": run.problem}
         record |= dict.fromkeys(("forget", "keep", "front"), "")
         record["no claim because"] = "" if run.results is None else "; ".join(objections(run.results))
-        front, point = spots.get(id(run), (None, None))
-        if front is not None and point is not None:
-            record |= {"forget": point.forget, "keep": point.keep, "front": marks(front, point.line)}
+        if spot := spots.get(id(run)):
+            front, point = spot
+            record |= {"forget": point.forget, "keep": point.keep, "front": front.mark(point.line)}
         for model in ("base", "unlearned", "reference"):
             for key in report.columns:
                 row = row_of(run, model, key)
@@ -78,10 +78,9 @@ def latex(report: Report) -> str:
 
 def write_report(report: Report, out: Path) -> Path:
     """Write ``report.html``, ``runs.csv``, ``rows.csv``, ``table.md``, ``table.tex`` into ``out``, each atomically."""
-    write_text(out / "runs.csv", runs_csv(report))
-    write_text(out / "rows.csv", rows_csv(report))
-    write_text(out / "table.md", markdown(report))
-    write_text(out / "table.tex", latex(report))
+    texts = {"runs.csv": runs_csv, "rows.csv": rows_csv, "table.md": markdown, "table.tex": latex}
+    for name, text in texts.items():
+        write_text(out / name, text(report))
     write_text(out / "report.html", page(report, out))
     return out
 

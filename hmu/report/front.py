@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
 
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
@@ -33,17 +35,30 @@ class Point:
 
 @dataclass(frozen=True)
 class Front:
-    """One task (data set, backbone, concept): its points, those that are not beaten, the knee among them."""
+    """One task (data set, backbone, concept): the lines of its table, and points of those whose scores are known."""
 
     task: tuple[str, str, str]
+    lines: tuple[Line, ...]
     points: tuple[Point, ...]
-    best: tuple[Point, ...]
-    knee: Point | None
-    unplaced: tuple[Line, ...]
+
+    @cached_property
+    def best(self) -> list[Point]:
+        """Points that are not beaten."""
+        return not_beaten(self.points)
+
+    @cached_property
+    def knee(self) -> Point | None:
+        """The one among them to take."""
+        return knee(self.best)
 
     def point_of(self, line: Line) -> Point | None:
         """Where a line of the table is, None where its scores are not known."""
         return next((point for point in self.points if point.line is line), None)
+
+    def mark(self, line: Line) -> str:
+        """``★`` for the knee, ``●`` for the others that no run beats."""
+        point = self.point_of(line)
+        return "" if point not in self.best else "★" if point is self.knee else "●"
 
 
 def forget_score(results: Results, axis: str) -> float | None:
@@ -120,21 +135,19 @@ def fronts(lines: Sequence[Line], forget: str, keep: str) -> list[Front]:
     """
     result = []
     for task in dict.fromkeys(line.first.task for line in lines):
-        ours = [line for line in lines if line.first.task == task]
-        points = [point for line in ours if (point := _point(line, forget, keep)) is not None]
-        best, placed = not_beaten(points), {id(point.line) for point in points}
-        rest = tuple(line for line in ours if id(line) not in placed)
-        result.append(Front(task, tuple(points), tuple(best), knee(best), rest))
+        own = tuple(line for line in lines if line.first.task == task)
+        points = (_point(line, forget, keep) for line in own)
+        result.append(Front(task, own, tuple(point for point in points if point is not None)))
     return result
 
 
 def _point(line: Line, forget: str, keep: str) -> Point | None:
     """Mean scores over the seeds; None where a seed's are not known."""
-    pairs = [(forget_score(r, forget), keep_score(r, keep)) for run in line.runs if (r := run.results) is not None]
-    gone, kept = [f for f, _ in pairs if f is not None], [k for _, k in pairs if k is not None]
-    if not pairs or len(gone) < len(pairs) or len(kept) < len(pairs):
+    scores = [(forget_score(r, forget), keep_score(r, keep)) for run in line.runs if (r := run.results) is not None]
+    known = [(gone, stays) for gone, stays in scores if gone is not None and stays is not None]
+    if not known or len(known) < len(scores):
         return None
-    return Point(line, math.fsum(gone) / len(gone), math.fsum(kept) / len(kept))
+    return Point(line, *map(fmean, zip(*known, strict=True)))
 
 
 def not_beaten(points: Sequence[Point]) -> list[Point]:

@@ -36,7 +36,7 @@ def write_pages(
     if judge is not None:  # windows of the concept come first
         order = torch.argsort(~judge(base, torch.full((len(base),), base.shape[1])), stable=True)
     shown = [("equal noise", {name: states[i] for name, states in models.items()}) for i in order.tolist()]
-    write_animations(samples, shown, GAIT, **VIEW)
+    write_animations(samples, shown, GAIT, GAIT.fps, **VIEW)
     for style, members in RULES.items():
         groups = {name: gait_cycles(states[members(states)]) for name, states in windows.items()}
         if any(map(len, groups.values())):

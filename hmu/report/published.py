@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hmu.errors import ConfigError
-from hmu.report.runs import Line, row_of
+from hmu.report.runs import Line, mean_of, row_of
 from hmu.report.table import Cell, Column, Table, TableLine
 
 FIELDS = ("title", "source", "dataset", "concept", "backbone", "names", "arrows", "rows")
@@ -131,13 +130,8 @@ def _side(table: Published, lines: Sequence[Line], side: str) -> Table:
 def _ours(row: PublishedRow, line: Line | None, side: str, metric: str) -> tuple[float | None, float | None]:
     """Our value and its recovery, means over seeds, None where there is none."""
     runs = () if line is None else line.runs
-    rows = [found for run in runs if (found := row_of(run, row.model, (side, metric, None))) is not None]
-    return _mean(entry.value for entry in rows), _mean(entry.recovery for entry in rows)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return math.fsum(known) / len(known) if known else None
+    rows = [entry for run in runs if (entry := row_of(run, row.model, (side, metric, None))) is not None]
+    return mean_of(entry.value for entry in rows), mean_of(entry.recovery for entry in rows)
 
 
 def _decimals(value: float) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,8 @@ class Run:
     @property
     def report(self) -> Path | None:
         """The run's own report, to be linked."""
-        found = (self.path / name for name in ("report.html", "report.md"))
-        return next((path for path in found if path.is_file()), None)
+        paths = (self.path / name for name in ("report.html", "report.md"))
+        return next((path for path in paths if path.is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ class Line:
     @property
     def seconds(self) -> float | None:
         """Mean over the runs that know it."""
-        known = [run.seconds for run in self.runs if run.seconds is not None]
-        return math.fsum(known) / len(known) if known else None
+        return mean_of(run.seconds for run in self.runs)
 
     def row(self, model: str, key: Key) -> Row | None:
         """A number of one model: of one run with its 95 % interval, of several as mean with the range over them.
@@ -106,6 +105,12 @@ class Line:
         return replace(rows[0], value=mean, low=min(values), high=max(values), repeats=len(values), interval=SEEDS)
 
 
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """Mean of those that are known and finite; None without any."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else None
+
+
 # -- finding and reading -----------------------------------------------------------------------------------------------
 def find_runs(folders: Iterable[Path]) -> list[Path]:
     """Run folders at or below ``folders``, in order, each once. A run has ``run.json`` or ``.hydra/``.
@@ -113,7 +118,7 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
     Raises:
         DataError: a folder that does not exist.
     """
-    found: dict[Path, Path] = {}
+    paths: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"'{folder}' is no folder: give run folders, sweep folders, or a folder above them")
@@ -121,8 +126,8 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
             below.sort()
             if "run.json" in files or ".hydra" in below:
                 below.clear()  # what a run holds is not looked through
-                found.setdefault(Path(place).resolve(), Path(place))
-    return list(found.values())
+                paths.setdefault(Path(place).resolve(), Path(place))
+    return list(paths.values())
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
@@ -137,7 +142,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     if not runs:
         hint = f"{len(paths)} training runs, which measure nothing" if paths else "no run.json at any depth"
         raise DataError(f"no run of unlearn.py or evaluate.py in {', '.join(map(str, folders))}: {hint}")
-    return list(with_settings(runs))
+    return [replace(run, settings=_settings(run, runs)) for run in runs]
 
 
 def read_run(path: Path) -> Run | None:
@@ -195,20 +200,20 @@ def _choices(path: Path, config: Mapping[str, Any], results: Results | None) -> 
     """Names of data set, backbone, concept and method: as chosen, as configured, else as measured."""
     chosen = recorded_choices(path)
     context = {} if results is None else dict(results.context)
-    found = {}
+    names = {}
     for key in ("dataset", "concept"):
         node = config.get(key) if isinstance(config.get(key), dict) else {}
-        found[key] = str(context.get(key) or (node or {}).get("name") or chosen.get(key) or "–")
+        names[key] = str(context.get(key) or (node or {}).get("name") or chosen.get(key) or "–")
     if config.get("ckpt") is not None:  # evaluate.py: its own choices are not those of what it measured
         measured = Path(str(config["ckpt"]))
         chosen = chosen_by(measured) | dict(context.get("made_with") or {})
         alone = results is not None and all(row.model == "base" for row in results.rows)
         # kept apart by name: which method made it is not known
-        found["method"] = "base" if alone else str(chosen.get("method") or f"unknown ({'/'.join(measured.parts[-2:])})")
+        names["method"] = "base" if alone else str(chosen.get("method") or f"unknown ({'/'.join(measured.parts[-2:])})")
     else:
-        found["method"] = str(chosen.get("method") or _target_name(config.get("method")) or "–")
-    found["backbone"] = str(chosen.get("backbone") or context.get("backbone") or "–")
-    return found
+        names["method"] = str(chosen.get("method") or _target_name(config.get("method")) or "–")
+    names["backbone"] = str(chosen.get("backbone") or context.get("backbone") or "–")
+    return names
 
 
 def _target_name(node: object) -> str | None:
@@ -226,16 +231,14 @@ def _overrides(path: Path) -> dict[str, str]:
     return {key: value for key, value in pairs if key not in ASIDE and key.split(".")[0] not in ASIDE_NODES}
 
 
-def with_settings(runs: Sequence[Run]) -> Iterator[Run]:
-    """The runs with ``settings``: overrides of the method, and others that vary among runs of the same kind."""
-    for run in runs:
-        alike = [other for other in runs if other.choices == run.choices]
-        settings = {
-            key: value
-            for key, value in run.overrides.items()
-            if key.startswith("method.") or any(other.overrides.get(key) != value for other in alike)
-        }
-        yield replace(run, settings=settings)
+def _settings(run: Run, runs: Sequence[Run]) -> dict[str, str]:
+    """Overrides of the method, and others that vary among runs of the same kind."""
+    alike = [other.overrides for other in runs if other.choices == run.choices]
+    return {
+        key: value
+        for key, value in run.overrides.items()
+        if key.startswith("method.") or any(other.get(key) != value for other in alike)
+    }
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------

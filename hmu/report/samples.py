@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -40,31 +41,33 @@ def write_samples(
     """Animate the first forget prompts, models side by side, and plot the rates at which actions are detected."""
     forget = next((prompts for prompts in sets if prompts.name == "forget"), None)
     if forget is not None and forget.representation.captioned:
+        motions = {model: of_model["forget"].motions[0] for model, of_model in generated.items()}
         shown = [
-            (
-                forget.captions[i].text,
-                {m: found["forget"].motions[0][i, : forget.lengths[i]] for m, found in generated.items()},
-            )
+            (forget.captions[i].text, {model: motion[i, : forget.lengths[i]] for model, motion in motions.items()})
             for i in plain_first(forget)[:ANIMATIONS].tolist()
         ]
-        write_animations(folder, shown, forget.representation, fps=fps)
+        write_animations(folder, shown, forget.representation, fps)
     rates = rates_of(results.rows, concept.name)
     if rates:
         detector_bars(rates, folder / "detector_rates.png", concept=concept.name)
 
 
 def write_animations(
-    folder: Path, shown: Sequence[tuple[str, Mapping[str, Tensor]]], representation: Representation, **view: float
+    folder: Path,
+    shown: Sequence[tuple[str, Mapping[str, Tensor]]],
+    representation: Representation,
+    fps: float,
+    **view: float,
 ) -> None:
     """Write ``before_after.gif``, ``before_after_2.gif`` … of the first of ``shown``; nothing where nobody can draw it.
 
     Args:
-        folder: where. shown: caption and motions ``(frames, features)`` in real units by model.
-        representation: of the motions. view: of :func:`hmu.viz.animate.render_frames`.
+        shown: caption and motions ``(frames, features)`` in real units by model.
+        view: of :func:`hmu.viz.animate.render_frames`.
     """
-    stick = representation.stick
-    if stick is None:
+    if representation.stick is None:
         return
+    stick = replace(representation.stick, fps=fps)
     for number, (caption, motions) in enumerate(islice(shown, ANIMATIONS), start=1):
         panels = [(name, representation.figure(motion)) for name, motion in motions.items()]
         name = "before_after.gif" if number == 1 else f"before_after_{number}.gif"

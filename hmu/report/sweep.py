@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,7 @@ class SweepTable(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before the first job."""
         folder = Path(config.hydra.sweep.dir).absolute()
-        try:
-            _refuse_foreign(folder)
-        except ConfigError as error:  # Hydra would only warn of it, and go on
-            sys.stderr.write(f"error: {error}\n")
-            sys.exit(2)
-        begin(folder)
+        begin(folder, lambda: _refuse_foreign(folder))
         begin_sweep(config.hydra.overrides.task)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -49,9 +45,14 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def begin(folder: Path) -> None:
-    """A sweep into ``folder`` begins: how its jobs ended is looked at when it has ended."""
+def begin(folder: Path, check: Callable[[], None]) -> None:
+    """A sweep into ``folder`` begins, unless ``check`` refuses it; how its jobs ended is looked at in the end."""
     global _running
+    try:
+        check()
+    except ConfigError as error:  # Hydra would only warn of it, and go on
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
     _running = folder.absolute()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,8 +85,8 @@ def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, c
 
         drawn = backbone.representation
         assert drawn.stick is not None
-        panel = ("", drawn.figure(torch.from_numpy(features)))
-        render([panel], out / files["animation"], drawn.stick, backbone.fps, caption=job.item.prompt)
+        panel, stick = ("", drawn.figure(torch.from_numpy(features))), replace(drawn.stick, fps=backbone.fps)
+        render([panel], out / files["animation"], stick, caption=job.item.prompt)
     return files
 
 

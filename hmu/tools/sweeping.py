@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from hmu.app import EXIT_USER_ERROR
 from hmu.errors import ConfigError
 from hmu.outputs import NOTHING, Output, check_place, claim_folder
 from hmu.overrides import in_sweep, running
@@ -35,12 +33,8 @@ class ClaimSweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before the first job; ends the program where ``out`` is somebody else's."""
-        try:
-            claim_sweep(Path(config.out), overwrite=config.overwrite is True)
-            sweep.begin(Path(config.out))
-        except ConfigError as error:  # Hydra would only warn of it, and go on
-            sys.stderr.write(f"error: {error}\n")
-            sys.exit(EXIT_USER_ERROR)
+        out = Path(config.out)
+        sweep.begin(out, lambda: claim_sweep(out, overwrite=config.overwrite is True))
 
 
 def claim_sweep(out: Path, *, overwrite: bool) -> None:

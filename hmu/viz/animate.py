@@ -24,9 +24,9 @@ SMOOTH = 25.0  # frames per second that are enough for the eye
 _TITLE, _CAPTION_LINE, _MARGIN = 30, 20, 10
 
 
-def steps(fps: float) -> int:
+def steps(stick: Stick) -> int:
     """Every how many-th frame is shown: about 25 a second, all of slower motions."""
-    return max(1, round(fps / SMOOTH))
+    return max(1, round(stick.fps / SMOOTH))
 
 
 def render_frames(
@@ -34,7 +34,6 @@ def render_frames(
     stick: Stick,
     *,
     caption: str = "",
-    fps: float = 0.0,
     size: tuple[int, int] = (300, 320),
     azimuth: float = 32.0,
     elevation: float = 16.0,
@@ -42,11 +41,8 @@ def render_frames(
     """Pictures of all panels side by side, every :func:`steps`-th frame; who ends earlier holds the last pose.
 
     Args:
-        panels: title and motion ``(frames, joints, 3)``, metres, each.
-        stick: how the joints are joined.
-        caption: one text below all (the prompt).
-        fps: frames per second of the motions; 0 = the stick's.
-        size: width and height of one panel's scene in pixels.
+        panels: title and motion ``(frames, joints, 3)``, metres, each; stick: how the joints are joined.
+        caption: one text below all (the prompt); size: width and height of one panel's scene in pixels.
         azimuth, elevation: degrees from which the scene is seen, 0 = from the front, at the height of the person.
 
     Raises:
@@ -54,9 +50,8 @@ def render_frames(
     """
     if not panels:
         raise DataError("nothing to draw: give at least one (title, figure) panel")
-    step = steps(fps or stick.fps)
     camera = Camera(size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING, azimuth, elevation)
-    drawings = [Drawing(figure, stick, camera, fps or stick.fps, step) for _, figure in panels]
+    drawings = [Drawing(figure, stick, camera, steps(stick)) for _, figure in panels]
     frame_image, corner = _frame([title for title, _ in panels], caption, size)
     for index in range(max(map(len, drawings))):
         image = frame_image.copy()
@@ -95,17 +90,16 @@ def _progress(pen: ImageDraw.ImageDraw, x: int, y: int, width: int, share: float
     pen.line([left, y, left + round((right - left) * min(1.0, share)), y], fill=scene.FAINT, width=2)
 
 
-def render_gif(panels: Sequence[Panel], path: Path | str, stick: Stick, fps: float = 0.0, **options: Any) -> Path:
+def render_gif(panels: Sequence[Panel], path: Path | str, stick: Stick, **options: Any) -> Path:
     """Write :func:`render_frames` as an endless GIF, atomically. ``options`` as there.
 
     A GIF counts hundredths of a second: the frame time is rounded to them (20 fps is exact).
     """
-    frames = list(render_frames(panels, stick, fps=fps, **options))
+    frames = list(render_frames(panels, stick, **options))
     palette = _palette(frames)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
-    fps = fps or stick.fps
-    duration = max(2, round(100 * steps(fps) / fps)) * 10
+    duration = max(2, round(100 * steps(stick) / stick.fps)) * 10
     flat[0].save(buffer, "GIF", save_all=True, append_images=flat[1:], duration=duration, loop=0, optimize=False)
     write_bytes(path, buffer.getvalue())
     return Path(path)
@@ -121,7 +115,7 @@ def _palette(frames: list[Image.Image]) -> Image.Image:
     return sample.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def render_mp4(panels: Sequence[Panel], path: Path | str, stick: Stick, fps: float = 0.0, **options: Any) -> Path:
+def render_mp4(panels: Sequence[Panel], path: Path | str, stick: Stick, **options: Any) -> Path:
     """Write :func:`render_frames` as an MP4 (H.264), atomically; needs the extra ``video``.
 
     Raises:
@@ -133,8 +127,8 @@ def render_mp4(panels: Sequence[Panel], path: Path | str, stick: Stick, fps: flo
         raise MissingExtra("imageio-ffmpeg", "video", "Writing MP4 videos") from error
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = render_frames(panels, stick, fps=fps, **options)
-    first, rate = next(frames), (fps or stick.fps) / steps(fps or stick.fps)
+    frames = render_frames(panels, stick, **options)
+    first, rate = next(frames), stick.fps / steps(stick)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
     writer = imageio_ffmpeg.write_frames(
         str(temporary), first.size, fps=rate, quality=8, macro_block_size=2, ffmpeg_log_level="error"
@@ -152,10 +146,9 @@ def render_mp4(panels: Sequence[Panel], path: Path | str, stick: Stick, fps: flo
     return path
 
 
-def render(panels: Sequence[Panel], path: Path | str, stick: Stick, fps: float = 0.0, **options: Any) -> Path:
+def render(panels: Sequence[Panel], path: Path | str, stick: Stick, **options: Any) -> Path:
     """GIF or MP4 by the file's ending. Raises :class:`DataError` for another one."""
-    writers = {".gif": render_gif, ".mp4": render_mp4}
-    suffix = Path(path).suffix.lower()
-    if suffix not in writers:
+    write = {".gif": render_gif, ".mp4": render_mp4}.get(Path(path).suffix.lower())
+    if write is None:
         raise DataError(f"{path}: animations end in .gif or .mp4")
-    return writers[suffix](panels, path, stick, fps, **options)
+    return write(panels, path, stick, **options)

@@ -47,27 +47,24 @@ class Drawing:
     """A motion prepared for drawing: everything that does not depend on the pixel canvas is projected at once.
 
     Args:
-        figure: one motion, ``(frames, joints, 3)`` metres.
-        stick: how its joints are joined.
-        camera: size and view, in supersampled pixels.
-        fps: frames per second (smoothing of the camera's path). step: every how many-th frame is drawn.
+        figure: one motion, ``(frames, joints, 3)`` metres; stick: how its joints are joined.
+        camera: size and view, in supersampled pixels; step: every how many-th frame is drawn.
 
     Raises:
         DataError: several motions, joints that are not the stick's, or NaN.
     """
 
-    def __init__(self, figure: Figure, stick: Stick, camera: Camera, fps: float, step: int = 1) -> None:
+    def __init__(self, figure: Figure, stick: Stick, camera: Camera, step: int) -> None:
         self.joints, arrows = (part[::step] for part in scene.points_of(figure, stick))
         self.camera, self.stick = camera, stick
-        self.targets = scene.camera_targets(self.joints, fps / step)
+        self.targets = scene.camera_targets(self.joints, stick.fps / step)
         self.pixels, self.scales = camera.project(self.joints, self.targets[:, None])
         self.shadows, _ = camera.project(self.joints * ON_GROUND, self.targets[:, None])
         self.arrows, _ = camera.project(arrows, self.targets[:, None, None])
         bones = range(len(stick.bones))
         self.widths = stick.widths or (THIN,) * len(stick.bones)
         chains, sides = stick.chains or (None,) * len(stick.bones), stick.sides or (0,) * len(stick.bones)
-        colours = [scene.SIDE_COLOURS[sides[i]] if (c := chains[i]) is None else CHAIN_COLOURS[c] for i in bones]
-        self.colours = colours
+        self.colours = [scene.SIDE_COLOURS[sides[i]] if (c := chains[i]) is None else CHAIN_COLOURS[c] for i in bones]
 
     def __len__(self) -> int:
         return len(self.joints)

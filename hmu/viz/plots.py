@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,20 +17,12 @@ BASE, UNLEARNED, REFERENCE = "#9aa3b2", "#d04c42", "#2c70b2"
 _CYCLE = (UNLEARNED, REFERENCE, "#eb8c46", "#42a5be", "#6b7f3a", "#7a5ba6", BASE)
 
 
-@dataclass(frozen=True)
-class Rate:
-    """A share in 0..1 with its 95 % interval (``low == high == value`` when unknown)."""
+class Rate(NamedTuple):
+    """A share in 0 … 1 with its 95 % interval, None where it is not known."""
 
     value: float
     low: float | None = None
     high: float | None = None
-
-    @property
-    def errors(self) -> tuple[float, float]:
-        """Distances from the value down to ``low`` and up to ``high``, never negative."""
-        low = self.value if self.low is None else self.low
-        high = self.value if self.high is None else self.high
-        return max(0.0, self.value - low), max(0.0, high - self.value)
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -70,9 +61,7 @@ def write_png(figure: Any, path: Path | str) -> Path:
 def detector_bars(rates: Mapping[str, Mapping[str, Rate]], path: Path | str, *, concept: str = "") -> Path:
     """Detection rate per action, one bar per model.
 
-    Args:
-        rates: action -> model (``base``, ``unlearned``, ``reference`` ...) -> rate. A missing model leaves a gap.
-        concept: this action comes first and is marked.
+    ``rates``: by action and model, a missing one leaves a gap; ``concept``: this action comes first and is marked.
     """
     if not rates:
         raise DataError("nothing to plot: no detector rates were measured")
@@ -88,7 +77,9 @@ def detector_bars(rates: Mapping[str, Mapping[str, Rate]], path: Path | str, *, 
         shown = [rates[actions[i]][model] for i in at]
         x = np.array(at, dtype=float) + (index - (len(models) - 1) / 2) * width
         colour = colours.get(model, _CYCLE[index % len(_CYCLE)])
-        values, errors = [rate.value for rate in shown], np.array([rate.errors for rate in shown]).reshape(-1, 2).T
+        values = [rate.value for rate in shown]
+        ends = np.array([[v if low is None else low, v if high is None else high] for v, low, high in shown]).T
+        errors = np.maximum([values - ends[0], ends[1] - values], 0)  # never the wrong way
         axes.bar(x, values, width * 0.92, color=colour, label=model)
         axes.errorbar(x, values, yerr=errors, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
         # A bar of height 0 is a finding, not a gap: write it.

@@ -182,7 +182,7 @@ def test_an_axis_that_does_not_exist_is_named(sweep, axis):
 def test_runs_without_scores_are_not_in_the_plane(sweep):
     lines = lines_of(read_runs([sweep]))
     (front,) = fronts(lines, "forget/fid", "retain/fid")  # no reference: no recovery
-    assert (front.points, front.knee, len(front.unplaced)) == ((), None, 3)
+    assert (front.points, front.knee, len(front.lines)) == ((), None, 3)
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------

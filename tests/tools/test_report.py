@@ -17,7 +17,7 @@ def report(monkeypatch, *words: str) -> int:
     monkeypatch.delitem(sys.modules, "hmu.tools.report", raising=False)
     GlobalHydra.instance().clear()
     try:
-        runpy.run_module("hmu.tools.report", run_name="__main__")
+        runpy.run_module("hmu.tools.report", run_name="__main__", alter_sys=True)
     except SystemExit as left:
         return int(left.code or 0)
     return 0

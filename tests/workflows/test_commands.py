@@ -61,7 +61,7 @@ def execute(target: str, arguments: list[str], monkeypatch) -> Outcome:
         if target.endswith(".py"):
             runpy.run_path(str(REPOSITORY / target), run_name="__main__")
         else:
-            runpy.run_module(target, run_name="__main__")
+            runpy.run_module(target, run_name="__main__", alter_sys=True)
     except SystemExit as left:
         outcome.code = left.code
     finally:
