@@ -16,11 +16,10 @@ class MotionBatch:
     """Motions with their captions, in real units.
 
     Attributes:
-        motion: features in real units (metres, radians; *not* normalised), shape ``(batch, frames, features)``,
-            zero beyond each clip's length. Whoever consumes it normalises with *its own* statistics and masks after.
-        lengths: true number of frames per clip, shape ``(batch,)``, int64.
-        captions: one caption per clip.
-        ids: one clip id per clip (a line of a split file, plus ``#k`` for the k-th entry of a clip).
+        motion: metres, radians, *not* normalised ``(batch, frames, features)``, zero beyond each clip's length. Whoever
+            consumes it normalises with *its own* statistics and masks after.
+        lengths: true number of frames per clip ``(batch,)``, int64.
+        ids: clip ids (a line of a split file, plus ``#k`` for the k-th entry of a clip).
     """
 
     motion: Tensor

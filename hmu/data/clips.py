@@ -32,10 +32,7 @@ class MotionClips:
     processes costs a few arrays of one number per entry.
 
     Attributes:
-        pack: the packed data set.
-        table: the entries.
-        unit_length: lengths handed out are multiples of this many frames.
-        max_frames: the longest length handed out.
+        unit_length, max_frames: lengths handed out are multiples of so many frames; the longest of them.
         exact_tokens: published token splitting, see :class:`hmu.data.reading.Rule`.
     """
 

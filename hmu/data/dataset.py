@@ -1,6 +1,6 @@
 """A folder in HumanML3D layout: what ``configs/dataset/*.yaml`` instantiates.
 
-Layout: ``new_joint_vecs/<id>.npy``, ``texts/<id>.txt``, ``Mean.npy``, ``Std.npy``, and one list of ids per split
+``new_joint_vecs/<id>.npy``, ``texts/<id>.txt``, ``Mean.npy``, ``Std.npy``, and one list of ids per split
 (``train.txt`` ...). Ids that start with ``M`` are mirrored clips; they are ordinary clips with files of their own.
 """
 
@@ -36,19 +36,14 @@ class DatasetSource:
 
     Args:
         name: used in messages, run folders and concept overrides.
-        root: the folder; None = where ``generator`` puts it, inside ``cache_dir``.
-        fps: frames per second.
+        root: the folder; None = inside ``cache_dir``, where ``generator`` is called with it.
         features: columns of a motion (263; KIT 251).
-        min_frames: shorter clips are never used.
-        max_frames: longest length handed out; clips of 200 frames and more are never used (published rule).
-        unit_length: lengths handed out are multiples of this.
-        cache_dir: where packed motions and generated data go.
-        generator: called with the target folder when the data set is procedural and not there yet.
-        motion_dir, text_dir: sub-folders of ``root``.
+        min_frames: shorter clips are never used, nor those of 200 frames and more (published rule).
+        max_frames, unit_length: longest length handed out; all are multiples of ``unit_length``.
         splits: split files that must exist; all clips they list are packed.
         rule: reading rule, see :data:`hmu.data.reading.RULES`.
         strict: any missing or broken file is an error (all are listed at once); otherwise they are skipped and counted.
-        requirements: what ``python -m hmu.tools.doctor`` checks; not used here.
+        requirements: what ``python -m hmu.tools.doctor`` checks.
         representation: what the columns are; None = HumanML3D's or KIT's, by their number.
 
     Raises:

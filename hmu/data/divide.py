@@ -30,8 +30,6 @@ def partition_by_concept(
     """Divide ``split`` (or several, ``a+b``) by the captions.
 
     Args:
-        source: the data set.
-        split: which clips.
         concept: as it is on this data set (:meth:`Concept.for_dataset`).
         neighbours: full concepts for neighbour names, where known; other names are taken as keywords.
 

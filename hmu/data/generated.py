@@ -34,12 +34,9 @@ def recipe_key(generator: Callable[[Path], object] | None) -> str:
 
 @dataclass
 class Generated:
-    """The folder of a procedural data set; a damaged one is made again.
+    """The folder of a procedural data set ``name``; a damaged one is made again.
 
-    Attributes:
-        name: of the data set, for messages.
-        root: the folder; its name changes with what is generated.
-        generator: fills an empty folder, each time with the same bytes.
+    The name of ``root`` changes with what is generated; ``generator`` fills an empty folder, each time with equal bytes.
     """
 
     name: str
@@ -48,21 +45,13 @@ class Generated:
     _seal: Seal | None = None
 
     def ready(self) -> Seal:
-        """Make the folder where it is missing or damaged. Looks once, at all sizes and at lists and statistics.
-
-        Raises:
-            DataError: it cannot be written.
-        """
+        """Make the folder where it is missing or damaged. Looks once, at all sizes and at lists and statistics."""
         if self._seal is None:
             self._seal = sealed_folder(self.root, self._generate, lambda name: "/" not in name)
         return self._seal
 
     def check(self) -> None:
-        """As :meth:`ready`, for readers of motions and captions: looks at the content of every file.
-
-        Raises:
-            DataError: it cannot be written.
-        """
+        """As :meth:`ready`, for readers of motions and captions: looks at the content of every file."""
         self._seal = sealed_folder(self.root, self._generate, everything)
 
     def _generate(self, folder: Path) -> None:

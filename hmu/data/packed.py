@@ -32,8 +32,6 @@ class Pack:
     """A packed data set; pickled by path, so worker processes reopen the files instead of copying them.
 
     Attributes:
-        folder: where the files are.
-        ids: clip ids.
         offsets: the frames of clip ``i`` are rows ``offsets[i]:offsets[i + 1]`` of ``motion``, ``(clips + 1,)``.
         motion: real units, memory-mapped float32 ``(all frames, features)``, checked as it is read.
         text_offsets, text: the clips' raw caption files, concatenated bytes ``(clips + 1,)``, ``(bytes,)``.
@@ -120,9 +118,6 @@ def pack(
 
     Args:
         target: folder of the pack (its name holds :func:`source_key`).
-        ids: clip ids.
-        motion_file, text_file: from an id to its ``.npy`` and caption file.
-        features: expected columns of a motion.
         before: called before the files are read, if they need a check of their own.
 
     Raises:

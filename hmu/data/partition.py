@@ -23,8 +23,6 @@ class Partition:
     """The two sides of a data set for one concept.
 
     Attributes:
-        concept: the concept's name.
-        dataset: the data set's name.
         split: which split(s) were divided, e.g. ``train`` or ``train+val``.
         forget, retain: clip ids in the order of the split file; disjoint.
         reasons: why a clip is on its side; retain clips without an entry simply do not match.

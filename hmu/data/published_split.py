@@ -32,11 +32,7 @@ def keyword_split(
 ) -> tuple[list[str], list[str]]:
     """Split the ids of ``listing`` (a split file's bytes) into (forget, retain), order and repetitions kept.
 
-    Args:
-        listing: content of the split file.
-        read_text: an id's caption file, or None if there is none.
-        pattern: the keywords joined with ``|``.
-        min_occurrence: lines that must match.
+    ``read_text`` gives an id's caption file, or None; ``min_occurrence`` of its lines must match.
     """
     forget: list[str] = []
     retain: list[str] = []

@@ -30,8 +30,8 @@ class Rule:
     Attributes:
         per_line: every line is an entry of its own; otherwise the lines of the whole clip share one.
         open_end: a missing end tag means the clip's end; otherwise the slice is empty and dropped.
-        faulty: what a faulty line costs: itself (``line``), the rest of its file (``rest``), or the file's whole-clip
-            entry as well (``clip``).
+        faulty: what a faulty line costs: itself (``line``), the rest of its file (``rest``), or its whole-clip entry too
+            (``clip``).
         by_length: entries are sorted by length (stable).
         tag_fps: frames per second of the time tags; None = the data set's.
         exact_tokens: split tokens on every single space, as published (empty tokens stay).
@@ -103,14 +103,13 @@ def line_problems(lines: NDArray[np.void]) -> Iterator[tuple[str, np.void]]:
 
 @dataclass(frozen=True)
 class EntryTable:
-    """Entries as plain arrays (cheap to share with worker processes).
+    """Entries as plain arrays (cheap to share with worker processes), each ``(entries,)`` but ``lines``.
 
     Attributes:
-        clip: which clip, ``(entries,)``.
-        start, stop: frames within that clip, ``(entries,)``.
-        first, count: the entry's lines are ``lines[first : first + count]`` of :attr:`lines`, ``(entries,)``.
+        start, stop: frames within the clip.
+        first, count: the entry's lines are ``lines[first : first + count]``.
         lines: rows of the line table.
-        number: line number of the entry's first line in its file, -1 for a whole-clip entry, ``(entries,)``.
+        number: line number of the entry's first line in its file, -1 for a whole-clip entry.
     """
 
     clip: NDArray[np.int64]
@@ -176,9 +175,7 @@ def build_entries(
     Args:
         lines: line table of all clips ``(lines,)``, sorted by clip.
         frames: frames per clip ``(clips,)``.
-        rule: the reading rule.
         fps: frames per second of the data (time tags are in seconds).
-        min_frames: of the shortest entry.
     """
     keep = range(min_frames, MAX_KEPT)
     tag_fps = rule.tag_fps or fps

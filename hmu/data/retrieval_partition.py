@@ -22,16 +22,14 @@ def namer(concept: Concept) -> Callable[[str], object]:
 def refine_by_retrieval(
     partition: Partition, records: Sequence[Mapping[str, Any]], names: Callable[[str], object], least: int = 8
 ) -> Partition:
-    """Keep on the forget side the clips of which at least ``least`` motions are answered with the concept.
+    """Keep on the forget side clips of which at least ``least`` motions are answered with the concept (published 8).
 
     A motion counts if any description retrieved for it is named. The other keyword clips are appended to the retain
     side, those without any counting motion too (the published script loses them); the reasons tell the counts.
 
     Args:
-        partition: by keywords.
         records: each with ``name`` (a clip of the forget side) and ``retrieval`` (``[{"description": ...}, ...]``).
         names: see :func:`namer`.
-        least: counting motions that a clip needs; published 8.
 
     Raises:
         DataError: a record of a clip that is not on the forget side, or no clip is left there.

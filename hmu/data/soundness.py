@@ -80,10 +80,7 @@ def check_shape(name: str, splits: Sequence[str], fps: float, features: int) -> 
 def unused(pack: Pack, used: NDArray[np.int64], min_frames: int) -> dict[str, list[str]]:
     """Sound clips of which no entry is ever made, by kind; those without a usable caption are listed elsewhere.
 
-    Args:
-        pack: all clips.
-        used: numbers of those that have an entry ``(used,)``.
-        min_frames: the shortest entry.
+    ``used`` are the numbers of those that have an entry ``(used,)``.
     """
     captioned = set(pack.lines["clip"][pack.lines["state"] == GOOD].tolist())
     reasons: dict[str, str] = {}

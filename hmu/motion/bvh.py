@@ -30,11 +30,9 @@ class Bvh:
     """One BVH file: ``J`` joints, ``T`` frames, all ``C`` channels.
 
     Attributes:
-        names: joint names, parents before children.
-        parents: parent of each joint, -1 for a root.
+        parents: parent of each joint, -1 for a root; parents come before children.
         offsets: rest offset from the parent, file units, ``(J, 3)``.
         channels: per joint, lower-case channel names in file order (``xposition`` .. ``yrotation``).
-        fps: frames per second, exact.
         values: channel values as written (file units, degrees), ``(T, C)``.
         notes: what a person should know about the file, in words.
     """
@@ -88,10 +86,9 @@ class Bvh:
         return local_to_world(still, self.offsets[None], self.parents)[1][0]
 
     def joints(self, fps: Fraction | float | None = None) -> Array:
-        """World positions of all joints in file units, ``(frames, J, 3)``.
+        """World positions of all joints in file units, ``(frames, J, 3)``, as filmed or resampled to ``fps``.
 
-        Args:
-            fps: rate to resample to (rotations by slerp, positions linearly, *before* the kinematics); None: as filmed.
+        Resampling (rotations by slerp, positions linearly) comes *before* the kinematics.
         """
         rotations, positions = self.local_rotations(), self.local_positions()
         if fps is not None:
@@ -111,15 +108,12 @@ def local_to_world(rotations: ArrayLike, positions: ArrayLike, parents: Sequence
 
 
 def parse_bvh(content: str | bytes, name: str = "<text>", fps: Fraction | float | None = None) -> Bvh:
-    """Read the content of a BVH file.
+    """Read the content of a BVH file; ``fps`` is for files whose own ``Frame Time`` is wrong.
 
-    Args:
-        content: text, or bytes; names in unknown encodings become unreadable, not the file: nothing hangs on them.
-        name: of the file, for messages.
-        fps: its frame rate, where the file's own ``Frame Time`` is wrong; None believes the file.
+    Names in unknown encodings become unreadable, not the file: nothing hangs on them.
 
     Raises:
-        DataError: it is malformed; the message names the file and what is wrong.
+        DataError: it is malformed; the message names the file (``name``) and what is wrong.
     """
     if isinstance(content, bytes):
         encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"

@@ -39,20 +39,16 @@ def matrix_to_euler_zyx(matrix: ArrayLike) -> Array:
 def fit_rotations(
     joints: ArrayLike, parents: Sequence[int], offsets: ArrayLike, root: ArrayLike | None = None, iterations: int = 10
 ) -> Array:
-    """Local rotations with which a skeleton of fixed bones follows ``joints`` as well as it can.
+    """Local rotations ``(frames, J, 4)`` with which a skeleton of fixed bones follows ``joints`` as well as it can.
 
     Sweeps over the joints from the root outwards; each is turned so that its bones point to where the children should
     be, several bones by the mean of their rotation vectors (Holden's Jacobian-free inverse kinematics).
 
     Args:
         joints: world positions to follow ``(frames, J, 3)``, parents before children.
-        parents: parent of each joint, -1 for the root.
         offsets: bone of each joint in its parent's frame ``(J, 3)``; the root's is not used.
         root: world position of the root ``(frames, 3)``; None = that of ``joints``.
         iterations: sweeps; one is enough where no joint has several children.
-
-    Returns:
-        quaternions ``(frames, J, 4)``.
     """
     target = np.asarray(joints, dtype=np.float64)
     rotations = np.zeros((*target.shape[:2], 4))
@@ -88,13 +84,10 @@ def _towards(now: Array, target: Array, turn: Array) -> Array:
 
 
 def joints_to_bvh(joints: ArrayLike, skeleton: Skeleton, fps: float, positions: str = "all") -> Bvh:
-    """A BVH of our own skeleton that shows ``joints``.
+    """A BVH of our own skeleton that shows ``joints`` ``(frames, J, 3)``, in the skeleton's unit, y up.
 
-    Args:
-        joints: ``(frames, J, 3)``, in the skeleton's unit, Y up.
-        fps: frames per second.
-        positions: ``all``: position channels on every joint, so that reading gives ``joints`` again to the printed
-            digits; ``root``: fixed bones (their median lengths), so that every program can read it.
+    ``positions="all"`` puts position channels on every joint, so that reading gives ``joints`` again (to six decimals);
+    ``"root"`` has fixed bones (their median lengths), so that every program can read it.
 
     Raises:
         DataError: for another number of joints, NaN, or an unknown ``positions``.

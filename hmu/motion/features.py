@@ -40,7 +40,6 @@ def joints_to_features(
     Args:
         joints: world positions in the skeleton's unit, y up, ``(frames, joints, 3)``, at least 2 frames; extra joints
             (hands) after the skeleton's are ignored.
-        skeleton: which joints these are.
         target_offsets: bone vectors ``(joints, 3)`` (see ``bone_offsets``) every bone is resized to; None keeps the
             clip's own bones (published data are retargeted to one reference person).
         facing: see the module's text.
@@ -103,10 +102,8 @@ def facing_quaternions(
 def local_rotations(joints: ArrayLike, skeleton: Skeleton, turn: ArrayLike) -> Array:
     """Rotation of each joint's bone relative to the previous joint of its chain, ``(frames, joints, 4)``.
 
-    Args:
-        joints: world positions ``(frames, joints, 3)``.
-        skeleton: whose chains these are; the first bone of every chain is relative to the root (arms too).
-        turn: world-to-body rotation of the root, ``(frames, 4)``; it is joint 0 of the result.
+    The first bone of every chain is relative to the root (arms too), whose world-to-body rotation ``turn``
+    ``(frames, 4)`` is joint 0 of the result; ``joints`` are world positions ``(frames, joints, 3)``.
     """
     rotations = _world_rotations(np.asarray(joints, dtype=np.float64), skeleton, np.asarray(turn, dtype=np.float64))
     previous = np.array(skeleton.chain_previous)
@@ -120,7 +117,6 @@ def retarget(joints: ArrayLike, skeleton: Skeleton, target_offsets: ArrayLike) -
 
     Args:
         joints: ``(frames, joints, 3)``; the source's bone lengths are read from its first frame.
-        skeleton: whose bones these are.
         target_offsets: bone vectors ``(joints, 3)``.
 
     Returns:

@@ -22,7 +22,7 @@ def lock_feet(joints: ArrayLike, feet: Sequence[int], blend: int = 5, on_floor: 
     """Joints without foot skating, floor at y = 0.
 
     Args:
-        joints: ``(frames, J, 3)``, metres, Y up, at least 2 frames.
+        joints: ``(frames, J, 3)``, metres, y up, at least 2 frames.
         feet: ankle, toe, ankle, toe.
         blend: frames before and after a contact over which the foot moves into and out of it.
         on_floor: contacts touch y = 0; else they keep their mean height.

@@ -26,7 +26,7 @@ def as_arrays(joints: Any, lengths: Any = None) -> tuple[Array, NDArray[np.int64
     """Check and widen joints.
 
     Args:
-        joints: ``(frames, 22, 3)`` or ``(batch, frames, 22, 3)``, metres, Y up; numpy or torch.
+        joints: ``(frames, 22, 3)`` or ``(batch, frames, 22, 3)``, metres, y up; numpy or torch.
         lengths: true frames per clip ``(batch,)``; ``None`` = all frames of every clip count.
 
     Returns:

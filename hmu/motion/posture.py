@@ -82,9 +82,7 @@ def _on_zero(lowest: Array, size: float) -> bool:
 def upright_axis(bodies: Sequence[Posture], given: str) -> str | None:
     """The vertical axis of clips of one skeleton; None where it may be ``given`` or another, and nobody can tell.
 
-    Args:
-        bodies: the clips' postures.
-        given: what the mapping says; kept unless the bodies clearly stand along another axis.
+    ``given`` is what the mapping says; kept unless the bodies clearly stand along another axis.
     """
     x, y, z = np.mean([body.up for body in bodies], axis=0).tolist()
     posed = _along((x, y, z), _CLEAR)

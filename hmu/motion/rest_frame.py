@@ -34,9 +34,8 @@ def rest_frames(joints: ArrayLike, rest: ArrayLike, fps: float) -> int:
     goes on fast, and its first pose is no rest pose.
 
     Args:
-        joints: the 22 joints of the first frames as filmed ``(frames, 22, 3)``, any unit, any vertical axis.
-        rest: the 22 joints when nothing is turned ``(22, 3)``.
-        fps: frames per second of ``joints``.
+        joints: the first frames as filmed ``(frames, 22, 3)``, any unit, any vertical axis.
+        rest: the joints when nothing is turned ``(22, 3)``.
     """
     world = np.asarray(joints, dtype=np.float64)[:LOOKED_AT]
     size = body_size(world)

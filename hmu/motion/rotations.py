@@ -121,12 +121,10 @@ def axis_quat(axis: str, angle: ArrayLike) -> Array:
 def euler_to_quat(angles: ArrayLike, order: str) -> Array:
     """Intrinsic Euler angles to quaternions: ``order="zxy"`` means ``R = Rz Rx Ry`` acting on column vectors.
 
-    Args:
-        angles: radians, ``(..., len(order))``, in the order of ``order``.
-        order: one to three letters out of x, y, z in any order (repeats allowed, as in ``zxz``).
+    ``angles`` are radians ``(..., len(order))`` in that order; letters may repeat, as in ``zxz``.
 
     Raises:
-        DataError: for other letters, or angles of another width.
+        DataError: for other letters than x, y, z, or angles of another width.
     """
     values = np.asarray(angles, dtype=np.float64)
     letters = order.lower()

@@ -19,7 +19,6 @@ class Skeleton:
     """A fixed skeleton. World axes: x = the person's left, y = up, z = the direction faced at the first frame.
 
     Attributes:
-        name: short name (``t2m``, ``kit``).
         joint_names: one per joint, joint 0 is the root.
         chains: kinematic chains of joint indices, parents before children.
         axes: raw unit direction of the bone ending at each joint, as words (``+x`` .. ``-z``; ``0`` for the root).
@@ -27,8 +26,7 @@ class Skeleton:
         contacts: left ankle, left toe, right ankle, right toe: order of the four contact columns.
         retarget_bones: the two leg bones (their end joints) whose summed length scales the root when retargeting.
         mirror_pairs: (right, left) joints exchanged by mirroring.
-        fps: frames per second of the published data.
-        units_to_metres: factor from the stored unit to metres (1 or 0.001).
+        fps, units_to_metres: of the published data; the stored unit is a metre or a millimetre.
         contact_threshold: squared displacement per frame, in squared stored units, below which a foot is in contact.
     """
 

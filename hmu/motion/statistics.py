@@ -16,16 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def motion_statistics(clips: Iterable[ArrayLike]) -> tuple[Array, Array]:
-    """Mean per column, and Std per column averaged inside each of the seven groups of ``FeatureLayout.groups``.
+    """Mean and Std per column ``(features,)`` of clips ``(frames, features)``, Std averaged inside each column group.
 
     Clips are read once and not kept, whatever the size of the data set. A clip with NaN or infinite numbers is left
     out, as published. A group that never varies gets 1 instead of 0, so that nobody divides by zero.
-
-    Args:
-        clips: feature rows, each ``(frames, features)``, all of one width.
-
-    Returns:
-        ``(Mean, Std)``, float64 ``(features,)`` each.
 
     Raises:
         DataError: without any usable clip, or for clips of different widths.

@@ -22,10 +22,9 @@ class Stick:
     Attributes:
         joints: number of joints; joint 0 is the root, which the camera follows and whose path is drawn.
         bones: pairs of joints.
-        fps: frames per second of the motions.
         widths: thickness per bone in metres; empty = thin everywhere.
         sides: per bone 1 (right), -1 (left) or 0, which gives it its shade; empty = all 0.
-        head: joint that gets a ball, or None; head_radius: of the ball in metres.
+        head: joint that gets a ball of ``head_radius`` metres, or None.
         chains: per bone the chain of its skeleton, which gives it its colour in animations; empty = by side.
         torso: corners of the trunk in animations; empty = none.
     """

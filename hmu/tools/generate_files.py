@@ -25,10 +25,7 @@ BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
 
 
 def check_room(config: DictConfig, lengths: Sequence[int], backbone: MotionBackbone) -> None:
-    """Refuse more motions than the disk holds.
-
-    Args:
-        lengths: frames of each prompt, of which ``config.repeats`` motions are asked.
+    """Refuse more motions than the disk holds, ``config.repeats`` of each of ``lengths`` frames.
 
     Raises:
         ConfigError: naming ``repeats``.

@@ -25,13 +25,7 @@ _LENGTH = re.compile(r"\s*(?:(\d{1,9})|(\d{1,9}(?:\.\d{1,30})?)\s*s)\s*", re.ASC
 
 @dataclass(frozen=True)
 class Item:
-    """One prompt to generate.
-
-    Attributes:
-        name: stable name (clip id, or the prompt's number).
-        prompt: the text.
-        frames: asked length in frames, not yet checked; None where nothing was asked.
-    """
+    """One prompt to generate: its name (clip id, or number), and the frames asked for (not yet checked), if any."""
 
     name: str
     prompt: str

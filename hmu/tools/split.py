@@ -82,8 +82,7 @@ def divide(
 ) -> list[str]:
     """Write the lists of one split into the empty folder ``work``, with partition and audit.
 
-    Returns:
-        a line about each file for a person, by its later place in ``folder``.
+    Returns a line about each file for a person, by its later place in ``folder``.
 
     Raises:
         DataError: an empty side, or a broken data set.

@@ -52,13 +52,8 @@ def generate(root: Path, *, seed: int = 0, clips: int) -> None:
     Mean and Std come from the training clips. ``labels.csv`` holds the ground truth (several values joined by ``;``
     in two-action clips). The folder appears complete or not at all.
 
-    Args:
-        root: folder to make; may exist if it is empty.
-        seed: which people and wordings.
-        clips: how many, at least three per action.
-
     Raises:
-        DataError: too few clips, or ``root`` holds something already.
+        DataError: fewer than three clips per action, or ``root`` holds something already.
     """
     root = Path(root)
     if clips < 3 * len(ACTIONS):

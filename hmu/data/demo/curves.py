@@ -16,7 +16,6 @@ def keys(frames: int, times: Sequence[float], values: ArrayLike) -> Array:
     """Monotone cubic (Fritsch-Carlson) through key poses, at rest at both ends and at every extremum.
 
     Args:
-        frames: number of frames to evaluate (0, 1, ...).
         times: key times in frames, increasing, ``(keys,)``; keys closer than half a frame are pushed apart.
         values: ``(keys,)`` or ``(keys, d)``.
 

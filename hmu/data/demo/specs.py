@@ -19,10 +19,8 @@ class Spec:
     """One action of a clip.
 
     Attributes:
-        action: one of ``ACTIONS``.
         side: ``left``, ``right``, ``both`` or empty: the limb (or, for turns and side steps, the way).
-        speed: ``slow``, ``normal`` or ``fast``.
-        amplitude: ``low``, ``normal`` or ``high``.
+        speed, amplitude: ``slow``, ``normal`` or ``fast``; ``low``, ``normal`` or ``high``.
         direction: ``forward``, ``left``, ``right``, ``back``, ``spot`` or empty.
         count: repetitions (kicks, waves, steps); for a turn the angle in degrees.
     """

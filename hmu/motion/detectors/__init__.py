@@ -75,9 +75,8 @@ def detector(name: str, **thresholds: float) -> Detector:
 def detect(name: str, joints: Any, lengths: Any = None, fps: float = 20.0) -> Bools:
     """Which clips contain the concept, bool ``(batch,)``.
 
-    Args:
-        name: a detector's name, or one with a side it can tell apart: ``kick_left``, ``wave_both``.
-        joints, lengths, fps: as :func:`hmu.motion.kinematics.as_arrays` takes them.
+    ``name`` may have a side that the detector can tell apart: ``kick_left``, ``wave_both``. The other arguments are as
+    :func:`hmu.motion.kinematics.as_arrays` takes them.
 
     Raises:
         ConfigError: unknown name or side.

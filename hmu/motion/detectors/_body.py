@@ -144,11 +144,9 @@ class Body:
 
 @dataclass(frozen=True)
 class Found:
-    """What a detector saw in a batch of clips.
+    """What a detector saw in a batch of clips: whether the concept is in it, bool ``(batch,)``.
 
-    Attributes:
-        any: the concept is in the clip, bool ``(batch,)``. sides: the same for each variant the rule can tell apart
-        (``left``, ``right``, ``both``), bool ``(batch,)`` each.
+    ``sides`` has the same for each variant the rule can tell apart (``left``, ``right``, ``both``).
     """
 
     any: Bools

@@ -13,13 +13,7 @@ Ints = NDArray[np.int64]
 
 
 def smooth(values: Array, lengths: Ints, sigma: float) -> Array:
-    """Gaussian smoothing along axis 1 that keeps the slope at both ends of each clip.
-
-    Args:
-        values: ``(batch, frames, ...)``.
-        lengths: true frames ``(batch,)``.
-        sigma: standard deviation in frames; 0 = unchanged.
-    """
+    """Gaussian (``sigma`` frames; 0 = none) along axis 1 of ``(batch, frames, ...)``; keeps the slope at clips' ends."""
     reach = int(np.ceil(3 * sigma))
     if reach == 0:
         return values.copy()

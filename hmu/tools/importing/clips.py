@@ -58,10 +58,8 @@ class Reader:
     """Reads the bytes of one BVH file; travels to worker processes.
 
     Attributes:
-        mapping: from the file's joints to ours.
         others: the packaged mappings, to be named where they fit and ``mapping`` does not.
-        fps: frames per second of the result.
-        source_fps: rate of the files; None = as they say.
+        fps: frames per second of the result. source_fps: of the files; None = as they say.
         first_frame: ``auto`` (leave out a rest pose in front), ``keep`` or ``drop``.
     """
 

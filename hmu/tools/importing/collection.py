@@ -238,14 +238,8 @@ def windows(frames: int, lines: Sequence[Caption], fps: float, stride: int | Non
 
     A caption with time tags describes its part of the take: that part becomes a clip of its own (windows, where it is
     too long as well), with those captions alone. Captions without tags describe the whole take, so windows over all of
-    it get them.
-
-    Args:
-        frames: frames of the take.
-        lines: its captions; times count from its first frame.
-        fps: frames per second of the take.
-        stride: frames from the start of a window to the next; None = as few windows of equal length as hold all
-            frames once.
+    it get them. ``stride`` is frames from the start of a window to the next; None = as few windows of equal length as
+    hold all frames once.
     """
     if frames < MAX_KEPT:
         return [Window(0, frames, tuple(lines))] if lines else []

@@ -61,19 +61,14 @@ class _Member(tarfile.TarInfo):
 
 
 def archive_members(source: Path, suffix: str, largest: int) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Every regular file with a suffix, in the archive's order: its name, and what reads it.
+    """Every regular file with a ``suffix`` (small letters, with its dot), in the archive's order: name and reader.
 
-    What reads is to be called before the next file is asked for.
-    Links, pipes and devices are no files, so that nothing outside the archive is read. A name may hold any folders and
-    signs: it is no path of this machine.
-
-    Args:
-        source: ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz``.
-        suffix: in small letters, with its dot.
-        largest: bytes of one such file.
+    A reader is to be called before the next file is asked for. Links, pipes and devices are no files, so that nothing
+    outside the archive is read. A name may hold any folders and signs: it is no path of this machine.
 
     Raises:
-        DataError: no archive, a broken one, or one that is mostly air (a bomb); from what reads: too large, or broken.
+        DataError: no archive, a broken one, or one that is mostly air (a bomb); from a reader: a broken file, or one
+            of more than ``largest`` bytes.
     """
     disk, total = source.stat(), 0
     if not stat.S_ISREG(disk.st_mode):
@@ -148,13 +143,10 @@ def _short(name: str) -> str:
 def matched(
     given: Mapping[str, list[T]], ids: Mapping[PurePosixPath, str]
 ) -> tuple[dict[PurePosixPath, list[T]], dict[str, str]]:
-    """Which file each caption belongs to.
+    """The captions of each file, and the ``file`` entries that fit no file or several, with the reason.
 
     A caption's ``file`` may be a path, the end of a path, an id, a longer path than the source's (it began above), or
     a path in another tree. The last two fit only where no other file, and no other caption, fits as well.
-
-    Returns:
-        the caption lines by file, and the ``file`` entries that fit no file or several, with the reason.
     """
     same_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     for path, name in ids.items():

@@ -55,13 +55,10 @@ class Collection:
 
 
 def read_captions(path: Path) -> dict[str, list[Caption]]:
-    """Captions per clip from a table with a header: a column ``file`` (or ``id``, ``name``) and columns ``caption…``.
+    """Captions by file, not tagged, from a table with a column ``file`` (or ``id``, ``name``) and columns ``caption…``.
 
     Commas, semicolons or tabs separate the columns. Columns ``start`` and ``end`` (seconds) limit the row's captions
     to a part of a long take; a caption may say the same itself: ``a person waves#12.5#15``.
-
-    Returns:
-        captions, not tagged yet, by what stands in the column ``file`` (without ``.bvh``).
 
     Raises:
         DataError: unreadable, without such columns, without a caption, or a row that does not fit its header (an
@@ -187,9 +184,7 @@ def _text_line(line: str, where: str) -> Caption:
 def read_splits(folder: Path, clips: Mapping[str, list[str]]) -> tuple[dict[str, list[str]], int]:
     """The imported clips of given ``train/val/test.txt``, and how many listed names were not imported.
 
-    Args:
-        folder: where the lists are.
-        clips: the clips that a listed name stands for (the windows of a take).
+    ``clips`` are those that a listed name stands for (the windows of a take).
 
     Raises:
         DataError: no list at all, or a clip in two lists.
