@@ -36,7 +36,7 @@ def recipe_key(generator: Callable[[Path], object] | None) -> str:
 class Generated:
     """The folder of a procedural data set ``name``; a damaged one is made again.
 
-    The name of ``root`` changes with what is generated; ``generator`` fills an empty folder, each time with equal bytes.
+    The name of ``root`` changes with what is generated; ``generator`` fills an empty folder, always with equal bytes.
     """
 
     name: str

@@ -30,8 +30,8 @@ class Rule:
     Attributes:
         per_line: every line is an entry of its own; otherwise the lines of the whole clip share one.
         open_end: a missing end tag means the clip's end; otherwise the slice is empty and dropped.
-        faulty: what a faulty line costs: itself (``line``), the rest of its file (``rest``), or its whole-clip entry too
-            (``clip``).
+        faulty: what a faulty line costs: itself (``line``), the rest of its file (``rest``), or the whole-clip entry
+            as well (``clip``).
         by_length: entries are sorted by length (stable).
         tag_fps: frames per second of the time tags; None = the data set's.
         exact_tokens: split tokens on every single space, as published (empty tokens stay).

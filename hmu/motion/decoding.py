@@ -18,8 +18,9 @@ Motion = TypeVar("Motion", NDArray, Tensor)
 def features_to_joints(features: Motion, skeleton: Skeleton) -> Motion:
     """World joints ``(..., frames, joints, 3)`` from the root and position columns (published ``recover_from_ric``).
 
-    In the skeleton's unit and in the type and dtype of ``features`` ``(..., frames, features)`` (real units, numpy or
-    torch, differentiable); computed in float64 (float32 on devices without it). The last row's root velocities are never used.
+    In the skeleton's unit, in the type and dtype of ``features`` ``(..., frames, features)`` (real units, numpy or
+    torch, differentiable); computed in float64 (float32 on devices without it). The last row's root velocities are
+    never used.
 
     Raises:
         DataError: if the width is not the skeleton's.

@@ -13,7 +13,7 @@ Ints = NDArray[np.int64]
 
 
 def smooth(values: Array, lengths: Ints, sigma: float) -> Array:
-    """Gaussian (``sigma`` frames; 0 = none) along axis 1 of ``(batch, frames, ...)``; keeps the slope at clips' ends."""
+    """Gaussian (``sigma`` frames; 0 = none) along axis 1 of ``(batch, frames, ...)``; keeps slopes at clips' ends."""
     reach = int(np.ceil(3 * sigma))
     if reach == 0:
         return values.copy()
