@@ -19,7 +19,7 @@ import hydra.utils
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hmu.documents import read_text, read_yaml
+from hmu.documents import read_text, read_yaml, walk
 from hmu.errors import CheckpointError, ConfigError, HmuError, shown
 from hmu.tree import is_group as is_group
 from hmu.tree import options as options
@@ -75,7 +75,7 @@ def completed(config: Any, changes: Collection[str] = ()) -> Any:
     if not isinstance(config, DictConfig):
         return config
     whole: Any = None
-    for path, call in _calls(OmegaConf.to_container(config, throw_on_missing=False), ()):
+    for path, call in _calls(OmegaConf.to_container(config, throw_on_missing=False)):
         if "_target_" not in call or call.get("_partial_"):
             continue
         for name in _needed(str(call["_target_"])) - set(call) - (set() if path else set(changes)):
@@ -103,7 +103,7 @@ def _values(folders: tuple[Path, ...], target: str, name: str) -> list[Any]:
     """What the files of the first folder that names ``target`` give its argument ``name``."""
     for folder in folders:
         files = [path for path in sorted(folder.rglob("*.yaml")) if target in read_text(path, ConfigError)]
-        calls = [call for path in files for _, call in _calls(_content(path), ()) if call.get("_target_") == target]
+        calls = [call for path in files for _, call in _calls(_content(path)) if call.get("_target_") == target]
         if calls:
             return [call[name] for call in calls if name in call]
     return []
@@ -152,12 +152,13 @@ def check_received(
     folders = [trust] if isinstance(trust, str) else list(trust or ())
     if any(source.resolve().is_relative_to(Path(folder).expanduser().resolve()) for folder in folders):
         return
-    for path, found in _calls(node, tuple(place.split("."))):
+    for inside, call in _calls(node):
+        path = (*place.split("."), *inside)
         where = ".".join(path)
         if {f"{where}._target_", *(".".join(path[: n + 1]) for n in range(len(path)))} & set(given):
             continue
-        if not _named(path, found):
-            what = " ".join(f"{key}={shown(found[key])}" for key in CALLS if key in found)
+        if not _named(path, call):
+            what = " ".join(f"{key}={shown(call[key])}" for key in CALLS if key in call)
             raise error(
                 f"{source}: '{where}' calls {shown(what, 100)}, which configs/{path[0]} does not name there: refused. "
                 + remedy.format(group=path[0])
@@ -170,37 +171,20 @@ def check_plain(node: Any, source: Path, error: type[HmuError] = CheckpointError
     Raises:
         error: one line that names the place.
     """
-    for path, value in _leaves(node, ()):
-        if isinstance(value, str) and "${" in value:
-            raise error(
-                f"{source}: '{shown('.'.join(path), 80)}' holds {shown(value)}: received files are plain values, "
-                "nothing in them is looked up; write the value itself"
-            )
+    for path, value in walk(node):
+        for text in (*path[-1:], value):
+            if isinstance(text, str) and "${" in text:
+                raise error(
+                    f"{source}: '{shown('.'.join(path), 80)}' holds {shown(text)}: received files are plain values, "
+                    "nothing in them is looked up; write the value itself"
+                )
 
 
-def _calls(node: Any, path: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+def _calls(node: Any) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """Every mapping at or below ``node`` that tells Hydra to call something, with its place."""
-    if isinstance(node, Mapping):
-        if any(key in node for key in CALLS):
-            yield path, node
-        for key, value in node.items():
-            yield from _calls(value, (*path, str(key)))
-    elif isinstance(node, (list, tuple)):
-        for number, value in enumerate(node):
-            yield from _calls(value, (*path, str(number)))
-
-
-def _leaves(node: Any, path: Place) -> Iterator[tuple[Place, Any]]:
-    """Every key and every value below ``node``, with its place."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield path, key
-            yield from _leaves(value, (*path, str(key)))
-    elif isinstance(node, (list, tuple)):
-        for number, value in enumerate(node):
-            yield from _leaves(value, (*path, str(number)))
-    else:
-        yield path, node
+    for path, value in walk(node):
+        if isinstance(value, Mapping) and not value.keys().isdisjoint(CALLS):
+            yield path, value
 
 
 # -- what the tree names ----------------------------------------------------------------------------------------------

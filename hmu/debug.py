@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from omegaconf import DictConfig, OmegaConf
 
+from hmu.documents import walk
 from hmu.errors import ConfigError, shown
 
 #: the largest value of each key, and whether ``null`` (no limit, or as many as there are) is replaced by it too
@@ -62,20 +62,13 @@ def cut(config: DictConfig) -> None:
     """Cut ``config`` where ``HMU_DEBUG`` asks for it."""
     if not fast():
         return
+    keys = [path for path, _ in walk(OmegaConf.to_container(config)) if path]
     for pattern, (most, always) in CUTS.items():
-        for key in list(_matching(config, pattern.split("."), "")):
+        for key in (".".join(path) for path in keys if _matches(path, pattern.split("."))):
             value = OmegaConf.select(config, key)
             if (value is None and always) or (isinstance(value, int) and not isinstance(value, bool) and value > most):
                 OmegaConf.update(config, key, most)
 
 
-def _matching(node: object, pattern: list[str], prefix: str) -> Iterator[str]:
-    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
-        return
-    for name in map(str, node):
-        if not fnmatchcase(name, pattern[0]) or OmegaConf.is_missing(node, name):
-            continue
-        if len(pattern) == 1:
-            yield f"{prefix}{name}"
-        else:
-            yield from _matching(node._get_node(name), pattern[1:], f"{prefix}{name}.")
+def _matches(path: tuple[str, ...], pattern: list[str]) -> bool:
+    return len(path) == len(pattern) and all(map(fnmatchcase, path, pattern))

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,14 @@ def _size(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
         known[key] = 1 + sum(_size(part, known, above) for part in parts)
         above.discard(key)
     return known[key]
+
+
+def walk(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """A plain value and all that it holds, the outer before the inner, each with the keys that lead there."""
+    yield place, value
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        yield from walk(inner, (*place, str(key)))
 
 
 def write_bytes(path: Path | str, data: bytes | memoryview) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hmu.documents import walk
 from hmu.errors import HmuError, offered, shown
 from hmu.escaping import terminal_text
 
@@ -81,19 +82,11 @@ def _no_key(match: re.Match[str], error: BaseException) -> str:
     leaf = key.rpartition(".")[2]
     if not isinstance(node, DictConfig):
         return f"{typed}: there is no key '{key}'; {_HELP}"
-    elsewhere = [name for name in _keys(node._get_root()) if name.rpartition(".")[2] == leaf and name != key]
+    every = (".".join(path) for path, _ in walk(OmegaConf.to_container(node._get_root())) if path[-1:] == (leaf,))
+    elsewhere = [name for name in every if name != key and not name.startswith("hydra.")]
     if elsewhere:
         return f"{typed}: there is no key '{key}'; did you mean {offered(elsewhere, key, ' or ')}?"
     return f"{typed}: unknown key '{key}'; known here: {offered([str(k) for k in node], leaf)}"
-
-
-def _keys(node: object, prefix: str = "") -> Iterator[str]:
-    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
-        return
-    for name in map(str, node):
-        if name != "hydra":
-            yield f"{prefix}{name}"
-            yield from _keys(node._get_node(name), f"{prefix}{name}.")
 
 
 def _elsewhere(match: re.Match[str], error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from hmu.checkpoints.safe import load_tensors
+from hmu.documents import walk
 from hmu.errors import CheckpointError, ConfigError, shown
 from hmu.run import load_config, read_record
 from hmu.training.pretraining import NOISE
@@ -83,8 +84,8 @@ def interrupted(config: DictConfig) -> Interrupted | None:
 def _check_same(config: DictConfig, ran: DictConfig, folder: Path) -> None:
     plain: Any = OmegaConf.to_container(settle_concept(ran), resolve=True)
     recorded = relocation(ran, config, {"paths.root"})(plain)
-    theirs = dict(_leaves({group: completed(config, str(group), node, folder) for group, node in recorded.items()}))
-    ours = dict(_leaves(OmegaConf.to_container(config, resolve=True)))
+    theirs = _leaves({group: completed(config, str(group), node, folder) for group, node in recorded.items()})
+    ours = _leaves(OmegaConf.to_container(config, resolve=True))
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         if not _decides(key, config) or ours.get(key) == theirs.get(key):
             continue
@@ -109,14 +110,9 @@ def _decides(key: str, config: DictConfig) -> bool:
     return not key.endswith(CACHES)
 
 
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every plain value with its dotted key; empty lists and mappings too."""
-    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
-    if inside is None or not node:
-        yield path, node
-        return
-    for key, value in inside:
-        yield from _leaves(value, f"{path}.{key}" if path else str(key))
+def _leaves(node: Any) -> dict[str, Any]:
+    """Every plain value by its dotted key; empty lists and mappings too."""
+    return {".".join(path): value for path, value in walk(node) if not (isinstance(value, (dict, list)) and value)}
 
 
 def check_data(run: Interrupted, fingerprint: str, name: str) -> None:
