@@ -10,11 +10,11 @@ import os
 from typing import Annotated, Any, Literal
 
 from hmu.config_types import misfit
+from hmu.durations import YEAR, about
 from hmu.errors import ConfigError, shown
 from hmu.values import Share, annotated
 
 Shuffles = Annotated[int, ">= 1, <= 100000"]  #: of prompts into pools; each costs a pass over all of them
-MINUTE, DAY, YEAR = 60.0, 86_400.0, 31_557_600.0
 
 
 def require(key: str, value: Any, hint: Any) -> None:
@@ -69,7 +69,7 @@ def require_time(key: str, value: object, count: float, each: float, what: str, 
     """
     if count * each > limit:
         raise ConfigError(
-            f"{key}={shown(value)}: {count:,.3g} {what} take about {duration(count * each)} even at "
+            f"{key}={shown(value)}: {count:,.3g} {what} take {about(count * each)} even at "
             f"{each * 1000:g} ms each; give a smaller number"
         )
 
@@ -94,12 +94,3 @@ def memory() -> float | None:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
         return None
-
-
-def duration(seconds: float) -> str:
-    """A length of time in words, one number: ``3 years``, ``5 days``, ``20 minutes``."""
-    for unit, size in (("year", YEAR), ("day", DAY), ("hour", 3600.0), ("minute", MINUTE)):
-        if seconds >= size:
-            number = f"{seconds / size:,.0f}" if seconds < 1e6 * size else f"{seconds / size:.1g}"
-            return f"{number} {unit}{'' if number == '1' else 's'}"
-    return f"{seconds:.0f} seconds"

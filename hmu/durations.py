@@ -9,11 +9,12 @@ from hmu.documents import read_json, write_json
 from hmu.errors import HmuError
 
 FILE = "seconds.json"  #: in ``paths.cache``; safe to delete
+DAY, YEAR = 86_400.0, 31_557_600.0
 MOST = 1000  # entries; the oldest go first
 
 
 def about(seconds: float) -> str:
-    """A length of time as one would guess it: ``a few seconds``, ``about 40 seconds``, ``about 3 minutes``."""
+    """A length of time as one would guess it: ``a few seconds``, ``about 40 seconds``, ``about 2 years``."""
     if seconds < 8:
         return "a few seconds"
     if seconds < 55:
@@ -24,7 +25,9 @@ def about(seconds: float) -> str:
     hours = max(1.0, round(seconds / 1800) / 2)
     if hours < 48:
         return f"about {hours:g} hour{'s' * (hours > 1)}"
-    return f"about {round(hours / 24)} days"
+    if seconds < 2 * YEAR:
+        return f"about {round(hours / 24)} days"
+    return f"about {seconds / YEAR:,.0f} years" if seconds < 1e6 * YEAR else f"about {seconds / YEAR:.1g} years"
 
 
 def exact(seconds: float) -> str:

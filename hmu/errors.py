@@ -6,9 +6,14 @@ import difflib
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    """Text on one line of a terminal: signs that would move the cursor, or colour anything, are spelled out."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
 def shown(value: object, most: int = 60) -> str:
     """What a file or a user gave, fit for a message of one line: cut to ``most`` characters, nothing unprintable."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value)[: most + 1])
+    text = printable(str(value)[: most + 1])
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from hmu.errors import printable
+
 _FORMULA = re.compile(r"'*(?:[\t\r]|\s*[=+\-@＝＋－＠])")  # spreadsheets compute cells that begin so, wide signs too
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     "<": r"\textless{}", ">": r"\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}
@@ -38,16 +40,7 @@ def markdown_text(text: object) -> str:
 
 def latex_text(text: object) -> str:
     """Text that LaTeX prints as it is, on one line; arrows and marks as mathematics."""
-    return "".join(_LATEX.get(sign, _SIGNS.get(sign, sign)) for sign in _printable(" ".join(str(text).split())))
-
-
-def terminal_text(text: object) -> str:
-    """Text on one line of a terminal: signs that would move the cursor, or colour anything, are spelled out."""
-    return _printable(str(text))
-
-
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return "".join(_LATEX.get(sign, _SIGNS.get(sign, sign)) for sign in printable(" ".join(str(text).split())))
 
 
 def _is_number(text: str) -> bool:

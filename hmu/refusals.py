@@ -12,8 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hmu.documents import walk
-from hmu.errors import HmuError, offered, shown
-from hmu.escaping import terminal_text
+from hmu.errors import HmuError, offered, printable, shown
 
 _ELSEWHERE = "free space or choose another folder (paths.output=…)"
 _FULL = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
@@ -47,10 +46,10 @@ def _words(error: BaseException) -> str:
     if isinstance(cause, HmuError):
         error = cause
     if words := _in_our_words(error):
-        return terminal_text(words)
+        return printable(words)
     lines = [line.strip() for line in str(error).split("Config search path:")[0].splitlines()]
     advice = re.compile("full_key:|object_type=|.*HYDRA_FULL_ERROR")
-    return terminal_text(" ".join(line for line in lines if line and not advice.match(line))) or type(error).__name__
+    return printable(" ".join(line for line in lines if line and not advice.match(line))) or type(error).__name__
 
 
 def _in_our_words(error: BaseException) -> str | None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import pytest
 
-from hmu.checks import DAY, YEAR, check_variant, duration, require, require_memory, require_pair, require_time
+from hmu.checks import check_variant, require, require_memory, require_pair, require_time
+from hmu.durations import DAY
 from hmu.errors import ConfigError
 from hmu.values import Count, Place, Positive, Share, Weight
 
@@ -68,21 +69,6 @@ def test_estimates_of_time_and_memory():
     require_memory("draws", 1, 1e9, "the draws", available=2e9)
     with pytest.raises(ConfigError, match=r"draws=9: the draws would need 3 GB of memory, this machine has 2 GB"):
         require_memory("draws", 9, 3e9, "the draws", available=2e9)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (1, "1 seconds"),
-        (60, "1 minute"),
-        (7200, "2 hours"),
-        (DAY, "1 day"),
-        (3 * YEAR, "3 years"),
-        (1e20 * YEAR, "1e+20 years"),
-    ],
-)
-def test_durations_in_words(seconds, said):
-    assert duration(seconds) == said
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hmu.durations import FILE, MOST, Seconds, about, clock, exact
+from hmu.durations import FILE, MOST, YEAR, Seconds, about, clock, exact
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ from hmu.durations import FILE, MOST, Seconds, about, clock, exact
         (59 * 60, "about 1 hour"),
         (2.4 * 3600, "about 2.5 hours"),
         (3.1 * 86400, "about 3 days"),
+        (7.1 * YEAR, "about 7 years"),
+        (1e20 * YEAR, "about 1e+20 years"),
     ],
 )
 def test_a_guess_in_words(seconds, words):

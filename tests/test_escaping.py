@@ -9,7 +9,8 @@ import subprocess
 
 import pytest
 
-from hmu.escaping import csv_cell, csv_text, latex_text, markdown_text, terminal_text
+from hmu.errors import printable
+from hmu.escaping import csv_cell, csv_text, latex_text, markdown_text
 
 FORMULAS = [
     "=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", " =1", "\n@x", "=cmd|' /C calc'!A0", "＝1", "'=1", "-", "=", "@",
@@ -84,4 +85,4 @@ def test_latex_typesets_it(tmp_path):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_terminal_is_not_steered(text):
-    assert terminal_text(text).isprintable()
+    assert printable(text).isprintable()

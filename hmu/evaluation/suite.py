@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from hmu.checkpoints.store import Store
-from hmu.checks import DAY, check_fields, require_memory, require_time
+from hmu.checks import check_fields, require_memory, require_time
 from hmu.data.concepts import Concept
+from hmu.durations import DAY
 from hmu.errors import ConfigError
 from hmu.evaluation.counting import Measured, Resampling, check_distinct, count
 from hmu.evaluation.detecting import look, rates

@@ -16,10 +16,11 @@ import yaml
 from numpy.typing import NDArray
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import DAY, require_time
+from hmu.checks import require_time
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.documents import write_bytes, write_json
+from hmu.durations import DAY
 from hmu.errors import ConfigError, DataError, shown
 from hmu.methods.base import offers
 from hmu.methods.codebook.encoding import encode

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
-from hmu.checks import DAY, require_time
+from hmu.checks import require_time
+from hmu.durations import DAY
 from hmu.errors import ConfigError
 from hmu.methods.closed_form import Group, adversarial_map, solve
 from hmu.methods.uce import Uce
