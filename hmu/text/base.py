@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from hmu.contract import Contract
 
 
 @dataclass(frozen=True)
@@ -28,20 +32,31 @@ class TextCondition:
 
     def select(self, index: Tensor | Sequence[int] | slice) -> TextCondition:
         """The rows ``index`` ``(rows,)`` as a new condition."""
-        if not isinstance(index, slice):
-            index = torch.as_tensor(index, device=self.tokens.device)
-        pooled = None if self.pooled is None else self.pooled[index]
-        return TextCondition(self.tokens[index], self.mask[index], pooled)
+        rows = index if isinstance(index, slice) else torch.as_tensor(index, device=self.tokens.device)
+        return self._each(lambda values: values[rows])
 
     def expand(self, batch: int) -> TextCondition:
         """Repeat a single prompt ``batch`` times (a view, no copy)."""
-        pooled = None if self.pooled is None else self.pooled.expand(batch, -1)
-        return TextCondition(self.tokens.expand(batch, -1, -1), self.mask.expand(batch, -1), pooled)
+        return self._each(lambda values: values.expand(batch, *values.shape[1:]))
 
     def to(self, device: torch.device | str) -> TextCondition:
         """The same condition on ``device``."""
-        pooled = None if self.pooled is None else self.pooled.to(device)
-        return TextCondition(self.tokens.to(device), self.mask.to(device), pooled)
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TextCondition:
+        pooled = None if self.pooled is None else change(self.pooled)
+        return TextCondition(change(self.tokens), change(self.mask), pooled)
+
+
+def stack_prompts(tokens: Sequence[Tensor], pooled: Sequence[Tensor] | None) -> TextCondition:
+    """A condition of single prompts: their tokens, each ``(tokens, width)``, and vectors ``(width,)`` if there are any.
+
+    Gradients pass through.
+    """
+    stacked = pad_sequence(list(tokens), batch_first=True)
+    lengths = torch.tensor([len(prompt) for prompt in tokens], device=stacked.device)
+    mask = torch.arange(stacked.shape[1], device=stacked.device)[None, :] < lengths[:, None]
+    return TextCondition(stacked, mask, torch.stack(list(pooled)) if pooled else None)
 
 
 def concat_conditions(conditions: Sequence[TextCondition]) -> TextCondition:
@@ -59,21 +74,21 @@ def concat_conditions(conditions: Sequence[TextCondition]) -> TextCondition:
     return TextCondition(tokens, mask, pooled)
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(Contract, nn.Module):
     """Turns prompts into a :class:`TextCondition`. Frozen unless its owner trains it.
 
     Attributes:
         width: size of one token embedding.
-        fingerprint: a string that changes whenever the embeddings would (name + weights hash); keys the disk cache.
     """
 
+    noun = "text encoder"
     width: int
 
     @property
+    @abstractmethod
     def fingerprint(self) -> str:
-        """Identity of weights and tokeniser, for the embedding cache."""
-        raise NotImplementedError
+        """Identity of all that decides about embeddings (weights, tokeniser); keys the disk cache."""
 
+    @abstractmethod
     def encode(self, texts: Sequence[str]) -> TextCondition:
         """Encode prompts in order; ``""`` is the unconditional prompt. Padded to the longest of ``texts`` only."""
-        raise NotImplementedError

@@ -11,7 +11,7 @@ import torch
 from hmu.checkpoints.store import Row, Store, content_key
 from hmu.errors import DataError
 from hmu.progress import batches
-from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.base import TextCondition, TextEncoder, stack_prompts
 
 log = logging.getLogger(__name__)
 IN_MEMORY = 8192  # embeddings kept in memory beside the disk; where there is none, all are
@@ -69,7 +69,9 @@ class CachedTextEncoder(TextEncoder):
             self._store = Store(None)
         if self._store.folder is None or len(self._memory) + len(rows) <= IN_MEMORY:
             self._memory |= rows
-        return self._collate([rows[text] for text in texts])
+        asked = [rows[text] for text in texts]
+        pooled = [row["pooled"] for row in asked if "pooled" in row]
+        return stack_prompts([row["tokens"] for row in asked], pooled).to(self._device)
 
     def forget(self) -> None:
         """Encode anew what is in memory alone: last bits depend on which texts were encoded together."""
@@ -105,10 +107,3 @@ class CachedTextEncoder(TextEncoder):
     def _device(self) -> torch.device:
         parameter = next(self.encoder.parameters(), None)
         return torch.device("cpu") if parameter is None else parameter.device
-
-    def _collate(self, rows: list[Row]) -> TextCondition:
-        tokens = torch.nn.utils.rnn.pad_sequence([row["tokens"] for row in rows], batch_first=True)
-        lengths = torch.tensor([len(row["tokens"]) for row in rows])
-        mask = torch.arange(tokens.shape[1])[None, :] < lengths[:, None]
-        pooled = [row["pooled"] for row in rows if "pooled" in row]
-        return TextCondition(tokens, mask, torch.stack(pooled) if pooled else None).to(self._device)

@@ -85,20 +85,11 @@ def build(name_or_folder: str | Path, output: str, trust_network: bool, cache: s
 
 def _tower(name: str, network: bool) -> tuple[nn.Module, Any]:
     source = name if Path(name).is_dir() else HUB_NAMES.get(name, name)
-    (model, info), tokenizer = load(source, network, "CLIP's text tower", _read)
+    classes = ("CLIPTextModelWithProjection", "CLIPTokenizerFast")
+    (model, info), tokenizer = load(source, network, "CLIP's text tower", *classes, output_loading_info=True)
     missing = sorted(info["missing_keys"])
     if missing:
         raise CheckpointError(
             f"{source}: CLIP's text tower lacks '{missing[0]}' ({len(missing)} tensors missing); get it again"
         )
     return model, tokenizer
-
-
-def _read(transformers: Any, source: str, local_only: bool) -> tuple[Any, Any]:
-    tokenizer = transformers.CLIPTokenizerFast.from_pretrained(
-        source, local_files_only=local_only, trust_remote_code=False
-    )
-    loaded = transformers.CLIPTextModelWithProjection.from_pretrained(
-        source, local_files_only=local_only, output_loading_info=True, trust_remote_code=False
-    )
-    return loaded, tokenizer

@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
@@ -20,7 +20,6 @@ from hmu.documents import read_json
 from hmu.errors import CheckpointError, MissingExtra, shown
 from hmu.text.base import TextEncoder
 
-T = TypeVar("T")
 _LIMIT = 16 << 20  # bytes of config.json
 BATCH = 256  # prompts per forward pass: bounds memory, changes no number
 
@@ -78,14 +77,15 @@ def _tokenizer_rules(tokenizer: Any) -> str:
     return json.dumps({name: rules[name] for name in sorted(rules.keys() - {"padding", "truncation"})})
 
 
-def load(name: str, network: bool, what: str, read: Callable[[Any, str, bool], T]) -> T:
-    """What ``read`` makes of a folder, of the hub's local cache, or of the hub itself, tried in this order.
+def load(name: str, network: bool, what: str, model: str, tokenizer: str, **options: Any) -> tuple[Any, Any]:
+    """A model and its tokeniser from a folder, the hub's local cache, or the hub itself, tried in this order.
 
     Args:
         name: a folder in the Hugging Face layout, or a name on the hub.
         network: whether the hub may be asked.
         what: is loaded, for messages.
-        read: is given ``transformers``, the name, and whether only local files may be used.
+        model, tokenizer: names of their classes in ``transformers``.
+        options: of the model's ``from_pretrained``.
 
     Raises:
         MissingExtra: ``transformers`` is not installed.
@@ -95,6 +95,13 @@ def load(name: str, network: bool, what: str, read: Callable[[Any, str, bool], T
         import transformers
     except ImportError as error:
         raise MissingExtra("transformers", "clip", what[0].upper() + what[1:]) from error
+
+    def read(local_only: bool) -> tuple[Any, Any]:
+        given = {"local_files_only": local_only, "trust_remote_code": False}
+        with _quiet(transformers):
+            reader = getattr(transformers, tokenizer).from_pretrained(name, **given)
+            return getattr(transformers, model).from_pretrained(name, **given, **options), reader
+
     local = Path(name).is_dir()
     # A path that does not exist must not be looked up on the hub, where it would end in a riddle.
     if not local and (name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1):
@@ -105,8 +112,7 @@ def load(name: str, network: bool, what: str, read: Callable[[Any, str, bool], T
     if local:
         check_language_model(Path(name))
     try:
-        with _quiet(transformers):
-            return read(transformers, name, True)
+        return read(local_only=True)
     except Exception as first:  # transformers raises many kinds for missing files, names and networks
         if local:
             raise CheckpointError(
@@ -117,8 +123,7 @@ def load(name: str, network: bool, what: str, read: Callable[[Any, str, bool], T
             why = "the hub cannot be reached" if network else "text.trust_network is false"
             raise CheckpointError(f"{name}: not in the hub's local cache and {why}; {remedy}") from first
         try:
-            with _quiet(transformers):
-                return read(transformers, name, False)
+            return read(local_only=False)
         except Exception as error:
             raise CheckpointError(f"{name}: cannot be loaded from the hub; check the name, or {remedy}") from error
 
@@ -172,11 +177,9 @@ def check_language_model(folder: Path) -> None:
 
 def _implementations(node: Any) -> list[tuple[str, Any]]:
     """The settings, at any depth, that choose an implementation."""
-    found = []
-    if isinstance(node, dict):
-        for key, value in node.items():
-            found += [(key, value)] if "implementation" in key or "kernel" in key else []
-            found += _implementations(value)
-    elif isinstance(node, list):
-        found = [pair for entry in node for pair in _implementations(entry)]
-    return found
+    below = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    settings: list[tuple[str, Any]] = []
+    for key, value in below:
+        settings += [(str(key), value)] if "implementation" in str(key) or "kernel" in str(key) else []
+        settings += _implementations(value)
+    return settings

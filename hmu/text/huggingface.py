@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,8 @@ class TransformerTextEncoder(FrozenTransformer):
     """
 
     def __init__(self, name_or_folder: str | Path, trust_network: bool = True) -> None:
-        model, tokenizer = load(str(name_or_folder), trust_network, "a language model", _read)
+        name, classes = str(name_or_folder), ("AutoModel", "AutoTokenizer")
+        model, tokenizer = load(name, trust_network, "a language model", *classes, use_safetensors=True)
         most = min(int(tokenizer.model_max_length), 512)
         super().__init__(model, tokenizer, int(model.config.hidden_size), most, "transformer")
 
@@ -57,11 +57,3 @@ def build(name_or_folder: str | Path, trust_network: bool, cache: str | Path | N
     """
     encoder = TransformerTextEncoder(name_or_folder, trust_network)
     return encoder if cache is None else CachedTextEncoder(encoder, cache)
-
-
-def _read(transformers: Any, source: str, local_only: bool) -> tuple[Any, Any]:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local_only, trust_remote_code=False)
-    model = transformers.AutoModel.from_pretrained(
-        source, local_files_only=local_only, use_safetensors=True, trust_remote_code=False
-    )
-    return model, tokenizer

@@ -1,34 +1,14 @@
-"""Conditions from raw embeddings: stored features, optimised prompts, parity vectors."""
+"""Prompts whose embeddings somebody has computed beforehand."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from hmu.errors import DataError
-from hmu.text.base import TextCondition, TextEncoder, concat_conditions
-
-
-def condition_from_embeddings(
-    tokens: Tensor, mask: Tensor | None = None, pooled: Tensor | None = None
-) -> TextCondition:
-    """Wrap raw token embeddings ``(batch, tokens, width)``; gradients pass through, nothing is copied.
-
-    ``mask`` ``(batch, tokens)`` is True at real tokens and defaults to all real. A single prompt may be given as
-    ``(tokens, width)``. Raises ``ValueError`` on shapes that do not belong together.
-    """
-    if tokens.dim() == 2:
-        tokens = tokens[None]
-        mask = None if mask is None else mask.reshape(1, -1)
-        pooled = None if pooled is None else pooled.reshape(1, -1)
-    if mask is None:
-        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    if tokens.dim() != 3 or mask.shape != tokens.shape[:2] or (pooled is not None and len(pooled) != len(tokens)):
-        raise ValueError(f"tokens {tuple(tokens.shape)} and mask {tuple(mask.shape)} do not belong together")
-    return TextCondition(tokens, mask.bool(), pooled)
+from hmu.text.base import TextCondition, TextEncoder, stack_prompts
 
 
 class PrecomputedTextEncoder(TextEncoder):
@@ -60,9 +40,5 @@ class PrecomputedTextEncoder(TextEncoder):
         unknown = [text for text in texts if text not in self.embeddings]
         if unknown:
             raise DataError(f"no stored embedding for the prompt {unknown[0]!r} ({len(self.embeddings)} are stored)")
-        return concat_conditions(
-            [
-                condition_from_embeddings(self.embeddings[t], None, None if self.pooled is None else self.pooled[t])
-                for t in texts
-            ]
-        )
+        pooled = None if self.pooled is None else [self.pooled[text] for text in texts]
+        return stack_prompts([self.embeddings[text] for text in texts], pooled)

@@ -7,7 +7,7 @@ from hmu.checkpoints.store import Store, content_key
 from hmu.text import cache
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.cache import CachedTextEncoder
-from hmu.text.precomputed import PrecomputedTextEncoder, condition_from_embeddings
+from hmu.text.precomputed import PrecomputedTextEncoder
 from tests.compact import compact
 
 TEXTS = ["a b", "", "a b c d", "a b", "kick"]
@@ -138,11 +138,8 @@ def test_precomputed():
 
 def test_raw_embeddings_carry_gradient():
     raw = torch.randn(3, 4, requires_grad=True)
-    condition = condition_from_embeddings(raw)
-    condition.tokens.sum().backward()
-    assert torch.equal(raw.grad, torch.ones(3, 4))
-    with pytest.raises(ValueError, match="do not belong together"):
-        condition_from_embeddings(torch.zeros(2, 3, 4), torch.ones(2, 5))
+    PrecomputedTextEncoder({"": raw, "kick": raw + 1}).encode(["", "kick"]).tokens.sum().backward()
+    assert torch.equal(raw.grad, torch.full((3, 4), 2.0))
 
 
 def test_a_flipped_bit_is_noticed(tmp_path, caplog):
