@@ -28,11 +28,6 @@ _ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, KeyEr
 def load_array(path: Path | str, error: type[HmuError] = DataError, limit: int = LIMIT) -> NDArray[Any]:
     """The array of a ``.npy`` file, of any shape; numbers, truth values or texts, never Python objects.
 
-    Args:
-        path: the file.
-        error: what to raise.
-        limit: the most bytes that it may take.
-
     Raises:
         FileNotFoundError: there is nothing.
         error: one line that names the file: no regular file, an archive under this name, Python objects, a header that
@@ -72,18 +67,17 @@ def load_arrays(path: Path | str, error: type[HmuError] = DataError, limit: int 
     Raises:
         error: as :func:`load_member`, or no archive.
     """
-    path, found = Path(path), dict[str, NDArray[Any]]()
+    path, arrays = Path(path), dict[str, NDArray[Any]]()
     try:
         if not path.is_file():
             raise error(f"{path}: no such file, expected an archive of arrays (.npz)")
         with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            for name in names:
-                room = limit - sum(array.nbytes for array in found.values())
-                found[name] = load_member(archive, name, str(path), error, room)
+            for name in [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]:
+                room = limit - sum(array.nbytes for array in arrays.values())
+                arrays[name] = load_member(archive, name, str(path), error, room)
     except (*_ZIP, *_BROKEN) as problem:
         raise error(f"{path}: no readable archive of arrays ({shown(problem)}); copy it again") from problem
-    return found
+    return arrays
 
 
 def _read(stream: IO[bytes], size: int, name: str, error: type[HmuError], limit: int) -> NDArray[Any]:

@@ -1,7 +1,8 @@
 """What the authors' checkpoint folders have in common.
 
 Layout: ``<checkpoints>/<dataset>/<name>/{opt.txt, model/*.tar, meta/}``. Nothing that they contain is run. Sizes are
-read from the shapes; ``opt.txt`` only supplies what no shape tells.
+read from the shapes; ``opt.txt`` only supplies what no shape tells. All faults are a :class:`CheckpointError`, one line
+that names the file and what was expected.
 """
 
 from __future__ import annotations
@@ -59,11 +60,7 @@ def locate(path: Path) -> Located | None:
 
 
 def weight_file(folder: Path, name: str | None = None, candidates: Sequence[str] = WEIGHT_FILES) -> Path:
-    """The weight file of a model folder: the named one, else the first of ``candidates``, else the only one.
-
-    Raises:
-        CheckpointError: there is none.
-    """
+    """The weight file of a model folder: the named one, else the first of ``candidates``, else the only one."""
     for candidate in [name] if name else candidates:
         if (folder / "model" / candidate).is_file():
             return folder / "model" / candidate
@@ -84,8 +81,8 @@ def read_state(path: Path | str, keys: Sequence[str], what: str) -> State:
     key = next((key for key in keys if key in content), None)
     if key is None:
         family = next((name for other, name in FAMILIES.items() if other in content), None)
-        held = family or f"the keys {', '.join(map(str, content))}"
-        raise CheckpointError(f"{path}: holds {held}, expected {what}; name the folder of that")
+        stored = family or f"the keys {', '.join(map(str, content))}"
+        raise CheckpointError(f"{path}: holds {stored}, expected {what}; name the folder of that")
     state = content[key]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: '{key}' is not a mapping of names to tensors")
@@ -93,11 +90,7 @@ def read_state(path: Path | str, keys: Sequence[str], what: str) -> State:
 
 
 def take(state: Mapping[str, Tensor], name: str, path: Path | str, what: str) -> Tensor:
-    """A parameter, of any shape, that must be there.
-
-    Raises:
-        CheckpointError: it is not.
-    """
+    """A parameter, of any shape; CheckpointError where it is missing."""
     if name not in state:
         raise CheckpointError(f"{path}: parameter '{name}' is missing, this is no {what}")
     return state[name]
@@ -113,11 +106,7 @@ class Part(NamedTuple):
 
     @classmethod
     def read(cls, folder: Path | str, file: str | None, keys: tuple[str, ...], what: str) -> Self:
-        """The part of a folder, its weights under one of ``keys``; ``file``: in its ``model/``.
-
-        Raises:
-            CheckpointError: one line naming the file and what was expected.
-        """
+        """The part of a folder, its weights under one of ``keys``; ``file``: in its ``model/``."""
         folder = Path(folder)
         opt, path = read_options(folder / "opt.txt"), weight_file(folder, file)
         return cls(opt, read_state(path, keys, f"a {what}"), path, what)
@@ -127,11 +116,7 @@ class Part(NamedTuple):
         return take(self.state, name, self.path, self.what).shape[axis]
 
     def heads(self) -> int:
-        """The attention heads, which no shape tells.
-
-        Raises:
-            CheckpointError: ``opt.txt`` does not say.
-        """
+        """The attention heads, which no shape tells; CheckpointError where ``opt.txt`` does not either."""
         if "n_heads" not in self.opt:
             raise CheckpointError(
                 f"{self.path}: opt.txt lacks n_heads, which no weight tells; copy the trained model's opt.txt"
@@ -147,11 +132,7 @@ def count(state: Mapping[str, Tensor], pattern: str) -> int:
 def load_strictly(
     module: nn.Module, state: Mapping[str, Tensor], path: Path | str, optional: Sequence[str] = ()
 ) -> None:
-    """Load every name, in our shapes; those that match a pattern of ``optional`` may be missing and stay as they are.
-
-    Raises:
-        CheckpointError: missing, unknown or misshapen names, in one line.
-    """
+    """Load every name, in our shapes; those that match a pattern of ``optional`` may be missing and stay as is."""
     own = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     check_names(own, state, path, "its opt.txt", optional)
     module.load_state_dict({**own, **state})
@@ -163,11 +144,7 @@ def source(path: Path) -> dict[str, Any]:
 
 
 def read_statistics(folder: Path, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """``mean.npy`` and ``std.npy`` of a folder, each ``(features,)``.
-
-    Raises:
-        CheckpointError: missing, broken, or of another size.
-    """
+    """``mean.npy`` and ``std.npy`` of a folder, each ``(features,)``."""
     arrays = []
     for path in (folder / "mean.npy", folder / "std.npy"):
         if not path.is_file():
@@ -195,10 +172,6 @@ def naming(source: Path | str, what: str) -> Iterator[None]:
 
 
 def check_text(width: int, text: Any, path: Path | str) -> None:
-    """Refuse a text encoder of another width than the weights at ``path`` read.
-
-    Raises:
-        CheckpointError: naming both widths.
-    """
+    """Refuse a text encoder of another width than the weights at ``path`` read."""
     if text is not None and text.width != width:
         raise CheckpointError(f"{path}: reads text of width {width}, the text encoder has {text.width}")

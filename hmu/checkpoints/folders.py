@@ -18,11 +18,7 @@ _OLD, _PREFIX = "format", "hmu-evaluator-"  # evaluators stated their family so 
 
 
 def read_model_config(folder: Path | str, family: str, group: str = "backbone") -> dict[str, Any]:
-    """The settings in a model folder's ``config.json``, without its family.
-
-    Args:
-        folder: the model folder.
-        family: what it has to hold. group: the configuration group of that family, for the message.
+    """The settings in a model folder's ``config.json``, without its ``family``, which belongs to the ``group``.
 
     Raises:
         CheckpointError: missing, broken, no settings, or another family's (which is named).
@@ -36,11 +32,7 @@ def read_model_config(folder: Path | str, family: str, group: str = "backbone") 
 
 
 def family_of(folder: Path | str) -> str:
-    """The family that a model folder states.
-
-    Raises:
-        CheckpointError: missing or broken settings, or settings that state none.
-    """
+    """The family that a model folder states; CheckpointError where it states none."""
     config = _read(folder)
     stated = config.get("family") or str(config.get(_OLD, "")).removeprefix(_PREFIX)
     if not isinstance(stated, str) or not stated:
@@ -80,10 +72,7 @@ _MAY_BE_NULL = {"text_width", "latent_scale", "chains"}
 
 
 def check_model(config: Mapping[str, Any], path: Path, weights: Path) -> None:
-    """Refuse settings of another type, and sizes that the weights cannot have.
-
-    Args:
-        config: of ``path``. weights: the file of tensors beside it; only its header is read.
+    """Refuse settings (of ``path``) of another type, and sizes that ``weights`` cannot have; only its header is read.
 
     Raises:
         CheckpointError: naming the file, the setting and what was expected.

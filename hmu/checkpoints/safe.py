@@ -25,10 +25,10 @@ def _require_file(path: Path, what: str) -> None:
 
 
 def load_tensors(path: Path | str) -> dict[str, Any]:
-    """Read a ``torch.save`` file (``.tar``, ``.pt`` ...) on the CPU with the restricted unpickler.
+    """The mapping in a ``torch.save`` file (``.tar``, ``.pt`` …), read on the CPU with the restricted unpickler.
 
-    Returns the mapping as stored (values may be nested state dicts). Raises :class:`CheckpointError` in one line when
-    the file is missing, truncated, holds objects other than tensors and plain values, or is not a mapping.
+    Raises:
+        CheckpointError: missing, truncated, no mapping, or objects other than tensors and plain values in it.
     """
     content = load_plain(path)
     if not isinstance(content, Mapping):
@@ -78,18 +78,18 @@ def save_safetensors(
 ) -> None:
     """Write tensors of any shapes as one safetensors file, atomically.
 
-    Tensors may be views, shared or on any device: each is stored as its own contiguous copy. ``metadata`` holds text
-    only. Raises :class:`CheckpointError` as :func:`write_bytes` does.
+    Tensors may be views, shared or on any device: each is stored as its own contiguous copy. Raises as
+    :func:`write_bytes` does.
     """
     plain: dict[str, Tensor] = {}
-    seen: set[int] = set()
+    storages: set[int] = set()
     for name, tensor in tensors.items():
         value = tensor.detach().to("cpu").contiguous()
         # The format refuses two names for one storage, and would store the whole storage of a view.
         storage = value.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() != value.numel() * value.element_size():
+        if storage.data_ptr() in storages or storage.nbytes() != value.numel() * value.element_size():
             value = value.clone()
-        seen.add(value.untyped_storage().data_ptr())
+        storages.add(value.untyped_storage().data_ptr())
         plain[name] = value
     write_bytes(path, safetensors.torch.save(plain, dict(metadata) if metadata else None))
 
@@ -131,8 +131,8 @@ def refuse_nonfinite(tensors: Mapping[str, Any], what: str) -> None:
     Raises:
         CheckpointError: naming the first of them.
     """
-    bad = first_nonfinite(tensors)
-    if bad is not None:
+    name = first_nonfinite(tensors)
+    if name is not None:
         raise CheckpointError(
-            f"{what}: '{bad}' holds NaN or infinite numbers (a training that diverged?); make or copy it again"
+            f"{what}: '{name}' holds NaN or infinite numbers (a training that diverged?); make or copy it again"
         )

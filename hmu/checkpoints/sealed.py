@@ -31,12 +31,7 @@ _TRIES = 8  # how often a folder is put in place while other processes do the sa
 
 
 class Damaged(DataError):
-    """A cache holds something else than was written. Its owner makes it again; one that cannot ends with this line.
-
-    Args:
-        path: the file or folder to delete.
-        reason: what was found.
-    """
+    """A cache holds something else than was written. Its owner makes it again; one that cannot ends with this line."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: damaged ({reason}); delete it and start again, it is then made anew")
@@ -78,11 +73,9 @@ def set_aside(path: Path) -> None:
 
 
 def check_place(folder: Path, written: bool = True) -> None:
-    """Whether caches can be kept below ``folder``, which need not exist yet; nothing is written.
+    """Whether caches can be kept below ``folder`` (``paths.cache``), which need not exist yet; nothing is written.
 
-    Args:
-        folder: ``paths.cache``.
-        written: new ones must be possible, not only reading what is there.
+    ``written``: new ones must be possible, not only reading what is there.
 
     Raises:
         DataError: it lies below a file, or may not be written.
@@ -118,11 +111,12 @@ class Seal:
         Raises:
             Damaged: naming the first difference.
         """
-        found = dict(_files(self.folder))
+        present = dict(_files(self.folder))
         for name, size in self.sizes.items():
-            if found.get(name) != size:
-                state = "missing" if name not in found else f"has {found[name]} bytes, {size} were written"
-                raise Damaged(self.folder, f"{name} {'is ' if name not in found else ''}{state}")
+            if name not in present:
+                raise Damaged(self.folder, f"{name} is missing")
+            if present[name] != size:
+                raise Damaged(self.folder, f"{name} has {present[name]} bytes, {size} were written")
         for name, sums in self.sums.items():
             if contents(name) and _sums(self.folder / name) != sums:
                 raise Damaged(self.folder, f"{name} is not what was written")
@@ -197,8 +191,7 @@ def sealed_folder(target: Path, build: Callable[[Path], object], contents: Calla
     into it is copied along.
 
     Args:
-        target: the folder.
-        build: fills an empty folder; equal calls must give equal content.
+        target: the folder. build: fills an empty folder; equal calls must give equal content.
         contents: as in :func:`checked`.
 
     Raises:
@@ -245,19 +238,15 @@ def _copy_foreign(old: Path, new: Path) -> None:
             shutil.copy2(old / name, new / name)
 
 
-def remove_leftovers(folder: Path, prefix: str = "", older_than: float = DAY) -> list[Path]:
+def remove_leftovers(folder: Path, prefix: str = "") -> list[Path]:
     """Delete temporary files and folders (``*.tmp``) of a cache folder whose writer must be long dead.
 
     Writers build under such a name and rename at the end, so one that was killed leaves it behind. What cannot be
-    looked at or deleted is left alone: a cache is no reason to fail.
+    looked at or deleted is left alone: a cache is no reason to fail. Returns what was removed.
 
     Args:
         folder: one that only hmu writes to, unless ``prefix`` says which names are its own; need not exist.
         prefix: only names that start with it (dots in front of a name do not count).
-        older_than: seconds since the last change; a folder counts as changed when an entry of it was.
-
-    Returns:
-        what was removed.
     """
     removed = []
     for path in sorted(folder.glob("*.tmp")) if folder.is_dir() else []:
@@ -265,12 +254,11 @@ def remove_leftovers(folder: Path, prefix: str = "", older_than: float = DAY) ->
             continue
         try:
             parts = [path, *path.iterdir()] if path.is_dir() else [path]
-            if time.time() - max(part.stat().st_mtime for part in parts) < older_than:
+            if (
+                time.time() - max(part.stat().st_mtime for part in parts) < DAY
+            ):  # a folder is changed when an entry of it is
                 continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            (shutil.rmtree if path.is_dir() else os.unlink)(path)
         except OSError as error:  # another process was faster, or the file is not ours
             log.debug("left %s as it is: %s", path, error)
             continue

@@ -85,11 +85,9 @@ class Store:
         return value
 
     def check_room(self, sizes: Mapping[str, int], what: str) -> None:
-        """Refuse to start what the disk cannot hold.
+        """Refuse to start ``what`` the disk cannot hold.
 
-        Args:
-            sizes: bytes to be kept, by key; what is there already takes no more room.
-            what: they are, for the message.
+        ``sizes``: bytes to be kept, by key; what is there already takes no more room.
 
         Raises:
             DataError: there is too little space, or the folder cannot be written.
@@ -110,12 +108,7 @@ class Store:
     def get_rows(self, keys: Sequence[str], make: Callable[[list[int]], Sequence[Row]]) -> list[Row]:
         """The tensors (by name, any shapes) of every key, in order.
 
-        Args:
-            keys: of what is asked for.
-            make: the tensors for the positions among ``keys`` that are not kept yet.
-
-        Raises:
-            DataError: what was made cannot be written.
+        ``make`` gives those for the positions among ``keys`` that are not kept yet. Raises as :meth:`save_rows` does.
         """
         rows = self.load_rows(keys)
         missing = [position for position, key in enumerate(keys) if key not in rows]

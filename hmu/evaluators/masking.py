@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,13 +40,10 @@ def mask_caption(caption: Caption, concept: Concept) -> tuple[Caption, bool]:
     """
     words = [token.rpartition("/")[0] or token for token in caption.tokens]
     tokens, text = list(caption.tokens), concept.mask(caption.text)
-    starts, position = [], 0
-    for word in words:
-        starts.append(position)
-        position += len(word) + 1
-    for found in concept.find(" ".join(words)):
+    starts = [0, *itertools.accumulate(len(word) + 1 for word in words)][: len(words)]
+    for span in concept.find(" ".join(words)):
         for i, (start, word) in enumerate(zip(starts, words, strict=True)):
-            if start < found.stop and found.start < start + len(word):
+            if start < span.stop and span.start < start + len(word):
                 tokens[i] = UNKNOWN
     changed = bool(concept.find(caption.text)) or tokens != list(caption.tokens)
     return (replace(caption, text=text, tokens=tuple(tokens)), True) if changed else (caption, False)

@@ -96,7 +96,7 @@ def decoded(case: Case, evaluator: TMREvaluator, second: str = "") -> Tensor:
 def _sampled(case: Case, evaluator: TMREvaluator, factor: str | None) -> Tensor:
     order = case.raw("motion_mu_logvar_order") if "motion_mu_logvar_order" in case else np.arange(2)
     mean, logvar = (encoded(case, evaluator, "motion")[:, int(place)] for place in order)
-    return sample_latent(mean, logvar, case["motion_eps"], float((factor or "1").replace("p", ".")))
+    return sample_latent(mean, logvar, case["motion_eps"] * float((factor or "1").replace("p", ".")))
 
 
 def similarity(case: Case, evaluator: TMREvaluator) -> Tensor:

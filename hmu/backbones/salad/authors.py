@@ -115,7 +115,6 @@ def load_authors(
     vae_name: str | None = None,
     *,
     denoiser_file: str | None = None,
-    vae_file: str | None = None,
     text: TextEncoder | None = None,
     sampling: SamplingOptions | Mapping[str, Any] | None = None,
     lora_alpha: float | None = None,
@@ -127,7 +126,7 @@ def load_authors(
     Args:
         folder: ``<checkpoints>/<dataset>``, which holds the model folders and ``Comp_v6_KLD005/meta``.
         denoiser_name, vae_name: model folders; the VAE's name is in the denoiser's ``opt.txt`` unless given.
-        denoiser_file, vae_file: file in ``model/``; None = ``net_best_fid.tar``, else ``latest.tar``.
+        denoiser_file: in ``model/``; None = ``net_best_fid.tar``, else ``latest.tar``.
         text: prompt encoder (the published model: CLIP ViT-B/32); None = only ready-made conditions.
         sampling: None = steps and guidance of ``opt.txt`` with DDIM.
         lora_alpha: of a LoRA checkpoint, see :func:`merge_lora`.
@@ -148,7 +147,7 @@ def load_authors(
         raise CheckpointError(
             f"{folder / vae_name}: no such VAE folder (vae_name of {denoiser_name}/opt.txt); copy it there"
         )
-    vae = Part.read(folder / vae_name, vae_file, ("vae",), "SALAD VAE")
+    vae = Part.read(folder / vae_name, None, ("vae",), "SALAD VAE")
     model = _model(vae, denoiser, text, sampling, posterior, variant)
     model.statistics.assign(*read_statistics(folder / STATISTICS, model.features))
     load_strictly(model.vae, vae.state, vae.path)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from hmu.backbones.salad.attention import Attention, key_bias
 from hmu.backbones.salad.joint_maps import ACTIVATIONS
 from hmu.backbones.salad.options import DenoiserOptions
-from hmu.backbones.salad.topology import BODY_PARTS
 
 
 @dataclass(frozen=True)
@@ -170,11 +169,6 @@ class Denoiser(nn.Module):
         self.word_emb = nn.Linear(text_width, width)
         self.pos_emb = Positions(width, options.max_positions, options.dropout)
         self.transformer = SkipTransformer(options)
-
-    @property
-    def max_frames(self) -> int:
-        """Longest latent clip that the table of positions allows."""
-        return int(self.options.max_positions // len(BODY_PARTS))
 
     def attention_linears(self) -> list[str]:
         """Names of all query, key, value and output projections, in order of the modules (12 per layer)."""

@@ -44,17 +44,17 @@ class Diffusion:
         Raises:
             ConfigError: for an unknown class or argument.
         """
-        kind, mine = _scheduler_class(name), self.options
+        kind, own = _scheduler_class(name), self.options
         known = set(inspect.signature(kind).parameters)
         unknown = sorted(set(options or {}) - known)
         if unknown:
             raise ConfigError(f"backbone.sampling.options: {name} has no argument {', '.join(unknown)}")
         settings = {
-            "num_train_timesteps": mine.timesteps,
-            "beta_start": mine.beta_start,
-            "beta_end": mine.beta_end,
-            "beta_schedule": mine.beta_schedule,
-            "prediction_type": mine.prediction_type,
+            "num_train_timesteps": own.timesteps,
+            "beta_start": own.beta_start,
+            "beta_end": own.beta_end,
+            "beta_schedule": own.beta_schedule,
+            "prediction_type": own.prediction_type,
             "clip_sample": False,
             "set_alpha_to_one": True,
             "steps_offset": 0,
@@ -73,14 +73,13 @@ class Diffusion:
         """``sqrt(a) x0 + sqrt(1 - a) e`` at timesteps ``(batch,)``."""
         return self._process.add_noise(clean, noise, time)
 
-    def velocity(self, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-        """``sqrt(a) e - sqrt(1 - a) x0`` (Salimans & Ho, 2022)."""
-        return self._process.get_velocity(clean, noise, time)
-
     def target(self, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-        """What the network should predict, in the shape of ``clean``."""
+        """What the network should predict, in the shape of ``clean``.
+
+        A velocity is ``sqrt(a) e - sqrt(1 - a) x0`` (Salimans & Ho, 2022).
+        """
         if self.options.prediction_type == "v_prediction":
-            return self.velocity(clean, noise, time)
+            return self._process.get_velocity(clean, noise, time)
         return noise if self.options.prediction_type == "epsilon" else clean
 
     def _roots(self, time: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -83,15 +83,10 @@ class Vocabulary:
         return len(self.words)
 
     @classmethod
-    def from_tokens(cls, captions: Iterable[Sequence[str]], least: int = 1) -> Vocabulary:
-        """The markers, then every word that occurs at least ``least`` times among ``word/POS`` tokens, sorted."""
-        counts: dict[str, int] = {}
-        for tokens in captions:
-            for token in tokens:
-                word = split_token(token)[0]
-                counts[word] = counts.get(word, 0) + 1
-        kept = sorted(word for word, count in counts.items() if count >= least and word not in (SOS, EOS, UNK, ""))
-        return cls((SOS, EOS, UNK, *kept))
+    def from_tokens(cls, captions: Iterable[Sequence[str]]) -> Vocabulary:
+        """The markers, then every word among ``word/POS`` tokens, sorted."""
+        words = {split_token(token)[0] for tokens in captions for token in tokens}
+        return cls((SOS, EOS, UNK, *sorted(words - {SOS, EOS, UNK, ""})))
 
     def lookup(self, token: str) -> tuple[int, int]:
         """``word/POS`` -> (row of the word vector, class index).

@@ -33,24 +33,12 @@ def positions(count: int, width: int) -> Tensor:
 class Encoder(nn.Module):
     """Learned tokens in front of the projected sequence; their outputs are the mean and log-variance of the latent.
 
-    Args:
-        features: width of the input.
-        width, ff, layers, heads, dropout, activation: of the transformer (``activation``: ``gelu`` or ``relu``).
-        vae: two tokens (mean, log-variance); False: one token, the latent itself.
-
+    ``vae``: two tokens (mean, log-variance); False: one token, the latent itself.
     Source: TMR ``ACTORStyleEncoder``; the positions count the tokens too, so frame ``t`` has position ``t + 2``.
     """
 
     def __init__(
-        self,
-        features: int,
-        width: int,
-        ff: int,
-        layers: int,
-        heads: int,
-        dropout: float = 0.1,
-        activation: str = "gelu",
-        vae: bool = True,
+        self, features: int, width: int, ff: int, layers: int, heads: int, dropout: float, activation: str, vae: bool
     ) -> None:
         super().__init__()
         self.projection = nn.Linear(features, width)
@@ -73,14 +61,7 @@ class Decoder(nn.Module):
     """A motion of a given length from one latent (TMR ``ACTORStyleDecoder``)."""
 
     def __init__(
-        self,
-        features: int,
-        width: int,
-        ff: int,
-        layers: int,
-        heads: int,
-        dropout: float = 0.1,
-        activation: str = "gelu",
+        self, features: int, width: int, ff: int, layers: int, heads: int, dropout: float, activation: str
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
@@ -89,9 +70,8 @@ class Decoder(nn.Module):
         self.final_layer = nn.Linear(width, features)
 
     def forward(self, latent: Tensor, mask: Tensor) -> Tensor:
-        """Latents ``(batch, width)``, True at wanted frames ``(batch, frames)`` -> ``(batch, frames, features)``.
-
-        Frames that are not wanted are zero.
+        """Latents ``(batch, width)``, True at real frames ``(batch, frames)`` -> ``(batch, frames, features)``; zero at
+        the others.
         """
         queries = positions(mask.shape[1], latent.shape[1]).to(latent).expand(len(latent), -1, -1)
         hidden = self.seqTransDecoder(self.dropout(queries), latent[:, None], tgt_key_padding_mask=~mask)

@@ -26,9 +26,9 @@ def term_weights(weights: Mapping[str, float]) -> dict[str, float]:
     return {**WEIGHTS, **{name: float(value) for name, value in weights.items()}}
 
 
-def sample_latent(mean: Tensor, logvar: Tensor | None, noise: Tensor, factor: float = 1.0) -> Tensor:
-    """``mean + factor * noise * exp(logvar / 2)``, all ``(batch, width)``; the mean where there is no variance."""
-    return mean if logvar is None else mean + factor * noise * torch.exp(logvar / 2)
+def sample_latent(mean: Tensor, logvar: Tensor | None, noise: Tensor) -> Tensor:
+    """``mean + noise * exp(logvar / 2)``, all ``(batch, width)``; the mean where there is no variance."""
+    return mean if logvar is None else mean + noise * torch.exp(logvar / 2)
 
 
 def gaussian_kl(mean: Tensor, logvar: Tensor, other_mean: Tensor, other_logvar: Tensor) -> Tensor:
