@@ -77,12 +77,12 @@ def _tokenizer_rules(tokenizer: Any) -> str:
     return json.dumps({name: rules[name] for name in sorted(rules.keys() - {"padding", "truncation"})})
 
 
-def load(name: str, network: bool, what: str, model: str, tokenizer: str, **options: Any) -> tuple[Any, Any]:
+def load(name: str, trust_network: bool, what: str, model: str, tokenizer: str, **options: Any) -> tuple[Any, Any]:
     """A model and its tokeniser from a folder, the hub's local cache, or the hub itself, tried in this order.
 
     Args:
         name: a folder in the Hugging Face layout, or a name on the hub.
-        network: whether the hub may be asked.
+        trust_network: whether the hub may be asked.
         what: is loaded, for messages.
         model, tokenizer: names of their classes in ``transformers``.
         options: of the model's ``from_pretrained``.
@@ -97,10 +97,14 @@ def load(name: str, network: bool, what: str, model: str, tokenizer: str, **opti
         raise MissingExtra("transformers", "clip", what[0].upper() + what[1:]) from error
 
     def read(local_only: bool) -> tuple[Any, Any]:
-        given = {"local_files_only": local_only, "trust_remote_code": False}
         with _quiet(transformers):
-            reader = getattr(transformers, tokenizer).from_pretrained(name, **given)
-            return getattr(transformers, model).from_pretrained(name, **given, **options), reader
+            words = getattr(transformers, tokenizer).from_pretrained(
+                name, local_files_only=local_only, trust_remote_code=False
+            )
+            network = getattr(transformers, model).from_pretrained(
+                name, local_files_only=local_only, trust_remote_code=False, **options
+            )
+        return network, words
 
     local = Path(name).is_dir()
     # A path that does not exist must not be looked up on the hub, where it would end in a riddle.
@@ -119,8 +123,8 @@ def load(name: str, network: bool, what: str, model: str, tokenizer: str, **opti
                 f"{name}: cannot load {what}; the folder needs config.json, model.safetensors and the tokenizer files"
             ) from first
         remedy = "download it where there is a network and give the folder (text.name_or_folder=path)"
-        if not network or not _hub_answers():
-            why = "the hub cannot be reached" if network else "text.trust_network is false"
+        if not trust_network or not _hub_answers():
+            why = "the hub cannot be reached" if trust_network else "text.trust_network is false"
             raise CheckpointError(f"{name}: not in the hub's local cache and {why}; {remedy}") from first
         try:
             return read(local_only=False)
