@@ -22,6 +22,12 @@ def _words() -> Any:
     return read_yaml(Path(__file__).parent / "assets" / "english.yaml")
 
 
+@lru_cache(maxsize=1)
+def closed_classes() -> dict[str, str]:
+    """The part of speech of words that have only one in captions of motion: ``the`` DET, ``left`` ADJ."""
+    return {word: tag for tag, words in reversed(_words()["closed"].items()) for word in words.split()}
+
+
 def _doubles(word: str) -> bool:
     """Whether the last consonant doubles before -ed and -ing: one syllable, consonant, vowel, consonant (hop, jab)."""
     if len(word) < 3 or word[-1] in VOWELS + "wxyh" or word[-2] not in VOWELS:

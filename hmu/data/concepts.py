@@ -19,15 +19,6 @@ PROMPTS = ("explicit", "paraphrase", "typo", "implicit", "compositional")  #: a 
 
 
 @dataclass(frozen=True)
-class Match:
-    """Where a keyword was found: the words as they stand in the text, and their character range in it."""
-
-    word: str
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
 class Concept:
     """What to forget, as written in ``configs/concept/<name>.yaml``.
 
@@ -145,7 +136,7 @@ class Concept:
     def _exception_pattern(self) -> re.Pattern[str] | None:
         return phrase_pattern(self.exceptions) if self.exceptions else None
 
-    def find(self, text: str) -> list[Match]:
+    def find(self, text: str) -> list[re.Match[str]]:
         """Every place of ``text`` (a sentence) that names the concept, left to right, exceptions left out."""
         if self.match == "substring":
             pattern = self.substring_pattern
@@ -153,7 +144,7 @@ class Concept:
             pattern = self._word_pattern
             if self._exception_pattern is not None:
                 text = self._exception_pattern.sub(lambda m: "\0" * len(m.group()), text)
-        return [Match(m.group(), m.start(), m.end()) for m in pattern.finditer(text)]
+        return list(pattern.finditer(text))
 
     def find_line(self, line: str) -> str | None:
         """The word by which one whole line of a caption file names the concept, or None.
@@ -168,12 +159,12 @@ class Concept:
         matches = self.find(caption)
         if not matches and rest:
             matches = self.find(" ".join(token.rpartition("/")[0] for token in rest[0].split()))
-        return matches[0].word if matches else None
+        return matches[0].group() if matches else None
 
     def mask(self, text: str, replacement: str = "") -> str:
         """``text`` without the words that name the concept (for MM-Safe, definition ``clean``)."""
         for match in reversed(self.find(text)):
-            text = text[: match.start] + replacement + text[match.stop :]
+            text = text[: match.start()] + replacement + text[match.end() :]
         return re.sub(r"\s{2,}", " ", text).strip()
 
 

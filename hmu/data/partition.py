@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hmu.data.published_split import id_list
 from hmu.documents import read_json, write_bytes
 from hmu.errors import DataError, shown
 from hmu.escaping import csv_cell
@@ -107,31 +106,8 @@ class Partition:
         write_bytes(path, buffer.getvalue().encode("utf-8", errors="replace"))
         return path
 
-    def save_lists(self, folder: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
-        """Write ``{split}-w-{concept}.txt`` and ``{split}-wo-{concept}.txt``, the published names, into ``folder``.
-
-        Raises:
-            DataError: if a file of that name holds something else and ``overwrite`` is not set.
-        """
-        w, wo = list_paths(folder, self.split, self.concept)
-        save_list(w, id_list(self.forget), overwrite=overwrite)
-        save_list(wo, id_list(self.retain), overwrite=overwrite)
-        return w, wo
-
 
 def list_paths(folder: Path, split: str, concept: str) -> tuple[Path, Path]:
     """Published file names of the forget (``-w-``) and retain (``-wo-``) lists."""
     split = split.replace("+", "_")
     return folder / f"{split}-w-{concept}.txt", folder / f"{split}-wo-{concept}.txt"
-
-
-def save_list(path: Path, content: bytes, *, overwrite: bool = False) -> Path:
-    """Write one list of ids.
-
-    Raises:
-        DataError: if the file exists, differs, and ``overwrite`` is not set.
-    """
-    if path.exists() and path.read_bytes() != content and not overwrite:
-        raise DataError(f"{path} exists and differs; remove it, or say overwrite=true, to replace it")
-    write_bytes(path, content)
-    return path

@@ -9,58 +9,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import lru_cache
 
 from hmu.data.captions import Caption
-from hmu.english import inflections, noun_lemma, unlisted_verb, verb_forms
+from hmu.english import closed_classes, inflections, noun_lemma, unlisted_verb, verb_forms
 
-_CLOSED = {
-    "DET": (
-        "a an the this that these those his her their its my your our both each every another some any no all either"
-    ),
-    "PRON": (
-        "he she it they them him someone somebody something anyone anything everyone himself herself itself "
-        "themselves who which what i you we us me one's other others nothing"
-    ),
-    "ADP": (
-        "in on at to of with from by for into onto over under across through around above below behind toward "
-        "towards against between along near like off upon past during without beside inside up out before after"
-    ),
-    "CCONJ": ("and or but nor"),
-    "SCONJ": ("if while as because until when though although since that than whether"),
-    "AUX": ("is are was were be been being am has have had do does did can could will would may might must should"),
-    "NUM": ("one two three four five six seven eight nine ten ninety hundred"),
-    "ADV": (
-        "then forward forwards backward backwards sideways again back down away together twice once here there very "
-        "slightly almost still just not too so also around straight ahead up diagonally clockwise counterclockwise "
-        "anticlockwise quite fast upright upwards upward downwards afterwards finally soon now"
-    ),
-    "PART": ("not"),
-    "ADJ": (
-        "left right several few many same other high low big small large great old young tired happy sad angry "
-        "front full slow quick straight sharp hard soft wide long short first second third last own opposite still "
-        "good strong drunk heavy light little imaginary aged masculine feminine elderly neutral tough worn "
-        "exhausted manly lively proud shy male female huge whole musical original casual normal horizontal vertical "
-        "gloomy cocky circular different similar various loose tight narrow steady stationary invisible "
-        "red blue green white black yellow brown"
-    ),
-}
 _AGENT = frozenset(("PRON", "NOUN"))
 _SIDES = frozenset(("left", "right"))
 
 
-@lru_cache(maxsize=1)
-def _closed() -> dict[str, str]:
-    table: dict[str, str] = {}
-    for tag_, words in _CLOSED.items():
-        for word in words.split():
-            table.setdefault(word, tag_)
-    return table
-
-
 def _side(word: str, before: str, following: str) -> tuple[str, str]:
     """``left`` and ``right``: mostly the side, seldom the past of ``leave``."""
-    if word == "left" and before in _AGENT and (_closed().get(following) == "DET" or following == "through"):
+    if word == "left" and before in _AGENT and (closed_classes().get(following) == "DET" or following == "through"):
         return "leave", "VERB"
     if before == "ADP" and following in ("", "and", "then", "or"):
         return word, "NOUN"
@@ -73,16 +32,16 @@ def _small(word: str, before: str, following: str) -> tuple[str, str] | None:
     """Words of the closed classes whose tag depends on their neighbours; None for all others."""
     if word == "to" and verb_forms().get(following) == following:
         return word, "PART"
-    if before == "VERB" and (word == "that" or (word == "one" and following in ("", *_closed()))):
+    if before == "VERB" and (word == "that" or (word == "one" and following in ("", *closed_classes()))):
         return word, "PRON"
     if word == "that" and before in _AGENT and following in verb_forms():
         return word, "PRON"
     if word in ("up", "out", "off") and before == "VERB":
         return word, "ADP"
-    return (word, _closed()[word]) if word in _closed() else None
+    return (word, closed_classes()[word]) if word in closed_classes() else None
 
 
-def _one(word: str, before: str, following: str) -> tuple[str, str]:
+def _word(word: str, before: str, following: str) -> tuple[str, str]:
     """``(lemma, tag)`` of ``word`` after a word tagged ``before`` and before the word ``following``."""
     if word in _SIDES:
         return _side(word, before, following)
@@ -105,7 +64,7 @@ def _one(word: str, before: str, following: str) -> tuple[str, str]:
     if unlisted is not None:
         return unlisted, "VERB"
     third = before in _AGENT and re.search(r"[^s]s$", word) is not None
-    if third and _closed().get(following) in ("DET", "ADP", "ADV"):
+    if third and closed_classes().get(following) in ("DET", "ADP", "ADV"):
         return noun_lemma(word), "VERB"
     return noun_lemma(word), "NOUN"
 
@@ -116,7 +75,7 @@ def tag(text: str) -> tuple[str, ...]:
     tokens: list[str] = []
     before = ""
     for word, following in zip(words, [*words[1:], ""], strict=False):
-        lemma, kind = _one(word.split("'")[0], before, following)
+        lemma, kind = _word(word.split("'")[0], before, following)
         tokens.append(f"{lemma}/{kind}")
         before = "DET" if word.endswith("'s") else kind  # whose: the next word is a thing, as after an article
     return tuple(tokens)

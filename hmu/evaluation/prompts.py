@@ -100,9 +100,9 @@ def _typos(concept: Concept) -> Iterator[str]:
     """Explicit prompts in which the word that gives the concept away is misspelled, each time differently."""
     for number, text in enumerate(_explicit(concept)):
         match = concept.find(text)[0]
-        word = match.word.split()[0]
-        rest = text[match.start + len(word) :]
-        spellings = [text[: match.start] + wrong + rest for wrong in misspellings(word)]
+        word = match.group().split()[0]
+        rest = text[match.start() + len(word) :]
+        spellings = [text[: match.start()] + wrong + rest for wrong in misspellings(word)]
         hidden = [spelled for spelled in dict.fromkeys(spellings) if not concept.find(spelled)]
         if hidden:
             yield hidden[number % len(hidden)]

@@ -41,9 +41,9 @@ def mask_caption(caption: Caption, concept: Concept) -> tuple[Caption, bool]:
     words = [token.rpartition("/")[0] or token for token in caption.tokens]
     tokens, text = list(caption.tokens), concept.mask(caption.text)
     starts = [0, *itertools.accumulate(len(word) + 1 for word in words)][: len(words)]
-    for span in concept.find(" ".join(words)):
+    for match in concept.find(" ".join(words)):
         for i, (start, word) in enumerate(zip(starts, words, strict=True)):
-            if start < span.stop and span.start < start + len(word):
+            if start < match.end() and match.start() < start + len(word):
                 tokens[i] = UNKNOWN
     changed = bool(concept.find(caption.text)) or tokens != list(caption.tokens)
     return (replace(caption, text=text, tokens=tuple(tokens)), True) if changed else (caption, False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from omegaconf import DictConfig
 
 from hmu.app import main
+from hmu.documents import write_bytes
 from hmu.errors import ConfigError
 from hmu.outputs import beside, check_place, claim_files
 from hmu.values import Common, Count, Node, Place
@@ -88,19 +89,20 @@ def divide(
         DataError: an empty side, or a broken data set.
     """
     from hmu.data.divide import partition_by_concept, published_lists
-    from hmu.data.partition import list_paths, save_list
+    from hmu.data.partition import list_paths
+    from hmu.data.published_split import id_list
     from hmu.data.soundness import by_kind, counted
 
     stem = f"{split.replace('+', '_')}-{concept.name}"
     lines: list[str] = []
     partition = partition_by_concept(source, split, concept) if audit or concept.match == "word" else None
-    if concept.match == "substring":
+    if partition is None or concept.match == "substring":
         sides = published_lists(source, split, concept)
-        for path, content in zip(list_paths(work, split, concept.name), sides, strict=True):
-            lines.append(f"{folder / save_list(path, content).name}: {content.count(10)} ids")
-    elif partition is not None:
-        for path, ids in zip(partition.save_lists(work), (partition.forget, partition.retain), strict=True):
-            lines.append(f"{folder / path.name}: {len(ids)} ids")
+    else:
+        sides = id_list(partition.forget), id_list(partition.retain)
+    for path, content in zip(list_paths(work, split, concept.name), sides, strict=True):
+        write_bytes(path, content)
+        lines.append(f"{folder / path.name}: {content.count(10)} ids")
     if partition is not None and partition.skipped:
         lines.append(f"{split}: never read, so on neither side: {counted(by_kind(partition.skipped))}")
     if audit and partition is not None:

@@ -84,18 +84,6 @@ def test_from_files(make_source, tmp_path: Path) -> None:
         partition_from_files(make_source(), "train", forget, tmp_path / "x.txt")
 
 
-def test_published_names_and_no_silent_overwrite(make_source, tmp_path: Path) -> None:
-    partition = partition_by_concept(make_source(), "train", KICK)
-    with_, without = partition.save_lists(tmp_path / "kw_splits")
-    assert with_.name == "train-w-kick.txt"
-    assert with_.read_bytes() == b"a\n"
-    assert without.read_bytes() == b"b\nMb\nc\n"
-    partition.save_lists(tmp_path / "kw_splits")
-    with_.write_text("other\n")
-    with pytest.raises(DataError, match="differs"):
-        partition.save_lists(tmp_path / "kw_splits")
-
-
 def test_substring_partition_carries_the_published_traps(make_source, layout: Path) -> None:
     rule = Concept("x", ["kick|jump"], match="substring")
     (layout / "train.txt").write_text("a\nb\nMb\nc")  # c, without line end, is lost
