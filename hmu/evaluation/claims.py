@@ -7,7 +7,7 @@ base answers the other prompts too, and all of that was measured on data that ar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from hmu.evaluation.results import Results, Row
 from hmu.metrics.detector_rate import RATE
@@ -41,9 +41,7 @@ def _strange(results: Results) -> Iterator[str]:
     fid, spread = results.get("base", "retain", "fid"), results.get("base", "retain", "diversity_real")
     if fid is None or spread is None or fid.n < MANY or not spread.value:
         return
-    share = fid.value / (
-        spread.value**2 / 2
-    )  # of the variance: two draws of a Gaussian lie the square root of twice its trace apart
+    share = 2 * fid.value / spread.value**2  # two draws of a Gaussian lie the square root of twice its trace apart
     if share > ASTRAY:
         yield f"the base's motions are far from these data (retain FID {fid.value:.3g}, {share:.0%} of their spread)"
 
@@ -92,13 +90,9 @@ def offer(results: Results) -> str:
 
 def few(results: Results) -> bool:
     """Whether the concept's prompts, or the others, are too few for shares without intervals."""
-    return any(row.n < FEW for row in _judged(results))
-
-
-def _judged(results: Results) -> Iterable[Row]:
-    rows = [_concept_rate(results, model) for model in ("base", "unlearned")]
-    rows += [results.get(model, "retain", RATE) for model in ("base", "unlearned")]
-    return [row for row in rows if row is not None]
+    models = ("base", "unlearned")
+    rows = [row for m in models for row in (_concept_rate(results, m), results.get(m, "retain", RATE))]
+    return any(row.n < FEW for row in rows if row is not None)
 
 
 def rate(row: Row) -> str:

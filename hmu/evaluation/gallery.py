@@ -1,9 +1,11 @@
-"""Real clips as a retrieval gallery: embedded once per data and evaluator, kept on disk."""
+"""Real clips as a retrieval gallery: embedded once, and what it says about generated motions (NCS, ranks, records)."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +13,18 @@ from torch import Tensor
 
 from hmu.checkpoints.store import Store, content_key
 from hmu.data.clips import MotionClips
+from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError
+from hmu.evaluation.counting import Measured, Resampling, share
+from hmu.evaluation.results import summarise
+from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
-from hmu.metrics.motion_search import Gallery
+from hmu.metrics.motion_search import Gallery, Hit, first_ranks, search
+from hmu.metrics.ncs import KS
 from hmu.progress import phase
 
-log = logging.getLogger(__name__)
+STORED = 10  # hits per motion that records keep
 
 
 def searched_by(evaluator: Evaluator) -> Evaluator:
@@ -68,3 +75,66 @@ def _embeddings(clips: MotionClips, evaluator: Evaluator) -> Tensor:
             latents[torch.from_numpy(rows)] = evaluator.embed_motion(batch.motion, batch.lengths).float().cpu()
             done.advance(len(rows))
     return latents
+
+
+@dataclass
+class NcsGallery:
+    """Searches the gallery for every motion that was generated for a set that asks for the concept.
+
+    Attributes:
+        gallery: real clips; evaluator: embeds motions in the gallery's space.
+        exclude_self: leave the clip that a prompt was taken from (and its mirror image) out of its own answer.
+        top: later ranks count as ``top + 1`` (published: 100).
+        hits: what was found, by model and set, per repeat and prompt.
+    """
+
+    gallery: Gallery
+    evaluator: Evaluator
+    exclude_self: bool = True
+    top: int = 100
+    hits: dict[tuple[str, str], list[list[list[Hit]]]] = field(default_factory=dict)
+
+    def measured(
+        self, model: str, prompts: PromptSet, embeddings: Sequence[Tensor], concept: Concept, resampling: Resampling
+    ) -> Iterator[Measured]:
+        """``ncs@k``, mean and median first rank per repeat, and the same of the best rank over repeats.
+
+        ``embeddings``: of every repeat ``(prompts, width)``. Nothing for sets that do not ask for the concept, or
+        where no caption of the gallery names it.
+        """
+        named = torch.tensor([bool(concept.find(text)) for text in self.gallery.descriptions])
+        if not prompts.asks or not bool(named.any()):
+            return
+        own = list(prompts.real.ids) if self.exclude_self and prompts.real is not None else None
+        self.hits[model, prompts.name] = [search(e, self.gallery, STORED, own) for e in embeddings]
+        ranks = torch.stack([first_ranks(e, self.gallery, named, self.top, own) for e in embeddings])
+        yield from rank_rows(model, prompts.name, ranks, "", resampling)
+        if len(ranks) > 1:
+            yield from rank_rows(model, prompts.name, ranks.amin(0, keepdim=True), "min_", resampling)
+
+    def records(self, model: str, prompts: PromptSet) -> list[dict[str, Any]]:
+        """The published records of what was found for one model and set."""
+        names = [str(i) for i in range(len(prompts))] if prompts.real is None else list(prompts.real.ids)
+        return [
+            {
+                "caption": prompts.captions[i].text,
+                "name": names[i],
+                "length": int(prompts.lengths[i]),
+                "repeat": repeat,
+                "retrieval": [hit.to_json() for hit in hits],
+            }
+            for repeat, of_repeat in enumerate(self.hits.get((model, prompts.name), ()))
+            for i, hits in enumerate(of_repeat)
+        ]
+
+
+def rank_rows(model: str, set_: str, ranks: Tensor, prefix: str, resampling: Resampling) -> Iterator[Measured]:
+    """Rows of 1-based first ranks ``(repeats, prompts)``: shares should fall, ranks have no goal of their own."""
+    for k in KS:
+        hits = [(line <= k).double() for line in ranks]
+        yield share(model, set_, f"{prefix}ncs@{k}", hits, resampling, direction="lower")
+    lines, count = list(ranks.double()), ranks.shape[1]
+    means, medians = ([float(line.mean()) for line in lines], [float(line.quantile(0.5)) for line in lines])
+    mean = summarise(model, set_, f"{prefix}mean_rank", means, count, direction="reference")
+    yield resampling.measured(mean, lines)
+    yield Measured(summarise(model, set_, f"{prefix}median_rank", medians, count, direction="reference"))

@@ -28,48 +28,6 @@ def length_batches(lengths: Tensor, most: int) -> Iterator[Tensor]:
     yield from order.split(most)
 
 
-def generate(
-    backbone: MotionBackbone,
-    prompts: PromptSet,
-    *,
-    seed: int,
-    batch_size: int = 64,
-    guidance: float | None = None,
-    steps: int | None = None,
-    condition: TextCondition | None = None,
-    done: Callable[[int], object] | None = None,
-) -> Tensor:
-    """Motions in real units ``(prompts, frames, features)``, zero beyond each length, in the prompts' order.
-
-    The noise depends on ``seed``, the prompts and ``batch_size`` only, so two models are compared on equal noise.
-    Several processes share the batches among them and gather; each gets what one alone would, bit for bit.
-
-    Args:
-        backbone: the generator, on the device it shall run on; prompts: texts and lengths; seed: of the noise.
-        batch_size: prompts of similar length per forward.
-        guidance, steps: of sampling; None = the backbone's own.
-        condition: of every prompt, as :func:`encode` gives it; None encodes here.
-        done: called after every batch with its number of motions.
-    """
-    rank, world = group()
-    device = next(backbone.parameters()).device
-    out = torch.zeros(len(prompts), int(prompts.lengths.max()), backbone.features)
-    with torch.inference_mode():
-        condition = encode(backbone, prompts) if condition is None else condition
-        for number, index in enumerate(length_batches(prompts.lengths, batch_size)):
-            if number % world == rank:
-                generator = torch.Generator().manual_seed(seed * 100_003 + number)
-                lengths = prompts.lengths[index]
-                rows = condition.select(index.to(condition.tokens.device))
-                motion = backbone.sample(rows, lengths.to(device), guidance=guidance, generator=generator, steps=steps)
-                out[index, : motion.shape[1]] = checked(motion, backbone)
-            if done is not None:
-                done(len(index))
-    if world > 1:
-        distributed.all_reduce(out)  # each row is zero in all processes but one
-    return out
-
-
 def checked(motion: Tensor, backbone: MotionBackbone) -> Tensor:
     """Generated motions, any shape, in float32 on the CPU; NaN and infinity are refused."""
     motion = motion.float().cpu()
@@ -157,21 +115,49 @@ class Plan:
             motion = everywhere(self.cache.load(key))
             if motion is None:
                 condition = encode(model.backbone, prompts) if condition is None else condition
-                motion = generate(
-                    model.backbone,
-                    prompts,
-                    seed=self.seed + repeat,
-                    batch_size=self.batch_size,
-                    guidance=self.guidance,
-                    steps=self.steps,
-                    condition=condition,
-                    done=done.advance,
-                )
+                motion = self.generate(model.backbone, prompts, condition, repeat, done.advance)
                 if group()[0] == 0:
                     motion = self.cache.save(key, motion)
             else:
                 done.skip(len(prompts))
             yield motion
+
+    def generate(
+        self,
+        backbone: MotionBackbone,
+        prompts: PromptSet,
+        condition: TextCondition,
+        repeat: int,
+        done: Callable[[int], object],
+    ) -> Tensor:
+        """Motions in real units ``(prompts, frames, features)``, zero beyond each length, in the prompts' order.
+
+        The noise depends on the seed, the prompts and ``batch_size`` only, so two models are compared on equal noise.
+        Several processes share the batches among them and gather; each gets what one alone would, bit for bit.
+
+        Args:
+            backbone: the generator, on the device it shall run on. condition: of every prompt, see :func:`encode`.
+            done: called after every batch with its number of motions.
+        """
+        rank, world = group()
+        device = next(backbone.parameters()).device
+        out = torch.zeros(len(prompts), int(prompts.lengths.max()), backbone.features)
+        with torch.inference_mode():
+            for number, index in enumerate(length_batches(prompts.lengths, self.batch_size)):
+                if number % world == rank:
+                    generator = torch.Generator().manual_seed((self.seed + repeat) * 100_003 + number)
+                    lengths, rows = (
+                        prompts.lengths[index].to(device),
+                        condition.select(index.to(condition.tokens.device)),
+                    )
+                    motion = backbone.sample(
+                        rows, lengths, guidance=self.guidance, generator=generator, steps=self.steps
+                    )
+                    out[index, : motion.shape[1]] = checked(motion, backbone)
+                done(len(index))
+        if world > 1:
+            distributed.all_reduce(out)  # each row is zero in all processes but one
+        return out
 
     def kept(self, models: Sequence[Model], sets: Sequence[PromptSet]) -> int:
         """How many of the motions the cache holds already."""

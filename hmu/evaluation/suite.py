@@ -16,9 +16,9 @@ from hmu.errors import ConfigError
 from hmu.evaluation.counting import Measured, Resampling, check_distinct, count
 from hmu.evaluation.detecting import look, rates
 from hmu.evaluation.embedding import EmbeddingStore
+from hmu.evaluation.gallery import NcsGallery
 from hmu.evaluation.generation import NUMBER, Generated, Model, Plan
 from hmu.evaluation.inputs import KNOWN, OF_REPEAT, OF_SET
-from hmu.evaluation.ncs import NcsGallery
 from hmu.evaluation.recovery import compare
 from hmu.evaluation.results import Row
 from hmu.evaluation.sets import PromptSet

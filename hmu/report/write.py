@@ -13,8 +13,7 @@ from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Suite
 from hmu.report.confusion import confusion_markdown, write_confusions
 from hmu.report.page import page
-from hmu.report.samples import write_samples
-from hmu.report.takes import first_takes
+from hmu.report.samples import first_takes, write_samples
 from hmu.report.text import markdown
 
 

@@ -9,7 +9,9 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Annotated
 
 import numpy as np
@@ -77,7 +79,7 @@ def page_of(config: DictConfig) -> Path:
 
 
 def fill(text: str, name: str, part: str) -> str:
-    """``text`` with what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` replaced.
+    """``text`` with ``part``, wrapped, between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 
     Raises:
         DataError: the markers are missing.
@@ -86,7 +88,14 @@ def fill(text: str, name: str, part: str) -> str:
     if text.count(begin) != 1 or text.count(end) != 1:
         raise DataError(f"document: it needs the lines '{begin}' and '{end}' once each; give docs/detectors.md")
     head, rest = text.split(begin)
-    return f"{head}{begin}\n{part.strip()}\n{end}{rest.split(end)[1]}"
+    return f"{head}{begin}\n{wrapped(part.strip())}\n{end}{rest.split(end)[1]}"
+
+
+def wrapped(text: str, width: int = 110) -> str:
+    """Paragraphs broken at ``width`` as in all pages; headings and tables stay as they are."""
+    wrapper = TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    blocks = groupby(text.splitlines(), key=lambda line: bool(line) and line[0] not in "#|")
+    return "\n".join(wrapper.fill(" ".join(lines)) if plain else "\n".join(lines) for plain, lines in blocks)
 
 
 def rules() -> str:

@@ -12,9 +12,8 @@ from typing import Any
 
 from hmu import processes
 from hmu.devices import of_module
-from hmu.evaluation.gallery import build_gallery, searched_by
+from hmu.evaluation.gallery import NcsGallery, build_gallery, searched_by
 from hmu.evaluation.generation import Model
-from hmu.evaluation.ncs import NcsGallery
 from hmu.evaluation.results import Results
 from hmu.evaluation.scoreboard import scoreboard
 from hmu.methods.applying import applied

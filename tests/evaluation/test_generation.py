@@ -12,7 +12,7 @@ import torch
 from hmu.checkpoints.store import Store
 from hmu.errors import DataError
 from hmu.evaluation.embedding import EmbeddingStore
-from hmu.evaluation.generation import Model, encode, generate, length_batches
+from hmu.evaluation.generation import Model, Plan, encode, length_batches
 from hmu.processes import everywhere, group
 from tests.evaluation.toy import KICKS, TEXTS, Generating, Words, prompts, suite
 
@@ -29,13 +29,15 @@ def test_each_distinct_text_is_encoded_once_for_all_repeats(tmp_path):
     assert len(backbone.calls) == 9
 
 
-def test_conditions_made_before_give_the_same_motions():
-    backbone, told = Generating(), []
-    whole = generate(backbone, prompts(), seed=3, batch_size=2)
+def test_motions_depend_on_seed_and_batches_only_and_end_with_their_prompt():
+    backbone, done = Generating(), []
     condition = encode(backbone, prompts())
-    again = generate(backbone, prompts(), seed=3, batch_size=2, condition=condition, done=told.append)
+    whole, again = (
+        Plan(2, seed, 2, None, None, Store(None)).generate(backbone, prompts(), condition, repeat, done.append)
+        for seed, repeat in ((3, 0), (2, 1))
+    )
     assert torch.equal(whole, again)
-    assert told == [2, 2, 1]
+    assert done == [2, 2, 1] * 2
     assert bool((whole[0, 8:] == 0).all())
 
 

@@ -25,7 +25,7 @@ from hmu.motion.features import joints_to_features
 from hmu.motion.representation import HUMANML3D, KIT_ML, Representation, skeleton_representation
 from hmu.motion.skeleton import KIT, T2M
 from hmu.motion.stick import Figure, Stick
-from hmu.report.takes import first_takes
+from hmu.report.samples import first_takes
 from tests.data.conftest import write_layout
 from tests.datasets import dataset
 from tests.motion.walker import walker

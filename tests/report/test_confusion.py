@@ -7,7 +7,7 @@ import torch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.evaluation.counting import Resampling
-from hmu.evaluation.ncs import NcsGallery, rank_rows
+from hmu.evaluation.gallery import NcsGallery, rank_rows
 from hmu.evaluation.sets import PromptSet
 from hmu.metrics.motion_search import Gallery, Hit
 from hmu.motion.representation import HUMANML3D, Representation, skeleton_representation

@@ -21,7 +21,7 @@ from hmu.motion.features import joints_to_features
 from hmu.motion.representation import skeleton_representation
 from hmu.motion.skeleton import KIT, T2M
 from hmu.report.page import page
-from hmu.report.takes import first_takes, shares
+from hmu.report.samples import first_takes, shares
 from tests.motion.walker import walker
 from tests.report.page.web_sample import rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LEFT, TOP, RIGHT, BOTTOM = 50.0, 26.0, 32.0, 46.0  # around the plane, in its own units
+LEFT, TOP = 50.0, 26.0  # beside and above the plane, in its own units
 LETTER, LINE = 6.7, 13.0  # width of a letter and height of a line of names
 BESIDE = (0, *(line for k in range(2, 10) for line in (k, 1 - k)))  # lines that a name tries, from above its mark
 HUES = (6, 212, 150, 272, 36, 186, 330, 96)  # of kinds, which differ by shape too
@@ -117,16 +117,6 @@ class Plane:
     left, top = LEFT, TOP
 
     @property
-    def width(self) -> float:
-        """Of the drawing."""
-        return LEFT + self.wide + RIGHT
-
-    @property
-    def height(self) -> float:
-        """Of the drawing."""
-        return TOP + self.high + BOTTOM
-
-    @property
     def right(self) -> float:
         """Edge of the plane."""
         return LEFT + self.wide
@@ -143,11 +133,6 @@ class Plane:
     def y(self, value: float) -> float:
         """Where a value stands, at most at the edge."""
         return round(TOP + self.high * (1 - _share(self.y_axis, value)), 1)
-
-    @property
-    def line(self) -> str:
-        """The front as ``x,y x,y …``."""
-        return " ".join(f"{self.x(mark.x)},{self.y(mark.y)}" for mark in self.front)
 
     @property
     def names(self) -> list[Name]:
