@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 
 from hmu.documents import write_bytes, write_json, write_text
 from hmu.gait.columns import FPS
-from hmu.gait.windows import Run, Tree, labels, read_tree
+from hmu.gait.windows import Reading, Run, read_tree
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
@@ -22,45 +23,29 @@ FEWEST = 3  # people (or trials) that can be divided into three splits
 UNLABELLED = "unlabelled"
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How a folder of trials is read; part of its identity in the cache.
-
-    Attributes:
-        window: frames that a usable run must have. strict: see :func:`hmu.gait.windows.read_tree`.
-        root, treadmill: see there. shares: of people in train, val and test.
-    """
-
-    window: int
-    strict: bool
-    root: str
-    treadmill: bool | None
-    shares: tuple[float, ...]
-
-
-def convert_tree(folder: Path, *, trials: Path | str, reading: Reading) -> Tree:
-    """Write ``folder`` from the trials below ``trials``; returns what was read.
+def convert_tree(folder: Path, *, trials: Path | str, reading: Reading) -> None:
+    """Write ``folder`` from the trials below ``trials``.
 
     Raises:
         DataError: faulty trials (``strict``), or no usable window.
     """
-    tree = read_tree(
-        Path(trials), window=reading.window, strict=reading.strict, root=reading.root, treadmill=reading.treadmill
-    )
+    tree = read_tree(Path(trials), reading)
     for run in tree.runs:
         write_bytes(folder / MOTION / f"{run.id}.npy", _npy(run.states.astype(np.float32)))
         write_text(folder / TEXT / f"{run.id}.txt", caption(run.trial.label))
     divided = divide(tree.runs, reading.shares)
-    for split, chosen in divided.items():
-        write_text(folder / f"{split}.txt", "".join(f"{run.id}\n" for run in chosen))
+    for split, runs in divided.items():
+        write_text(folder / f"{split}.txt", "".join(f"{run.id}\n" for run in runs))
     frames = np.concatenate([run.states for run in divided["train"]])
     write_bytes(folder / "Mean.npy", _npy(frames.mean(0).astype(np.float32)))
     write_bytes(folder / "Std.npy", _npy(np.maximum(frames.std(0), 1e-8).astype(np.float32)))
     write_json(folder / PEOPLE, {run.id: _facts(run) for run in tree.runs})
     write_text(folder / TABLE, tree.table())
-    seconds = ", ".join(f"{name or UNLABELLED} {count / FPS:.0f} s" for name, count in labels(tree.runs).items())
+    frames_of: Counter[str] = Counter()
+    for run in tree.runs:
+        frames_of[run.trial.label or UNLABELLED] += len(run)
+    seconds = ", ".join(f"{label} {count / FPS:.0f} s" for label, count in frames_of.most_common())
     log.info("gait trials: %s; what was dropped and why is in %s beside them", seconds, TABLE)
-    return tree
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -70,15 +55,8 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def _facts(run: Run) -> dict[str, object]:
-    trial = run.trial
-    return {
-        "subject": trial.subject,
-        "label": trial.label,
-        "height": trial.height,
-        "mass": trial.mass,
-        "trial": trial.name,
-        "start": run.start,
-    }
+    facts = {key: getattr(run.trial, key) for key in ("subject", "label", "height", "mass")}
+    return facts | {"trial": run.trial.name, "start": run.start}
 
 
 def caption(label: str) -> str:
@@ -94,14 +72,10 @@ def divide(runs: Sequence[Run], shares: Sequence[float]) -> dict[str, list[Run]]
     Fewer than three trials all go into training.
     """
     people = {run.trial.subject for run in runs}
-    trials = {run.trial.name for run in runs}
-
-    def unit(run: Run) -> str:
-        return run.trial.subject if len(people) >= FEWEST else run.trial.name
-
-    units = sorted(people if len(people) >= FEWEST else trials, key=_place)
+    unit = attrgetter("trial.subject" if len(people) >= FEWEST else "trial.name")
+    units = sorted({unit(run) for run in runs}, key=_place)
     if len(units) < FEWEST:
-        log.warning("%d trials of %d people cannot be divided: all are training data", len(trials), len(people))
+        log.warning("%d trials of %d people cannot be divided: all are training data", len(units), len(people))
         return {"train": list(runs), "val": [], "test": []}
     if len(people) < FEWEST:
         log.warning("%d people cannot be divided into training and test data: their trials are", len(people))

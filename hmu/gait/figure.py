@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -17,17 +19,9 @@ ARROW = 0.6  # metres that one body weight is drawn
 HEIGHT = 1.7  # metres of a body that nobody has measured
 
 NAMES = (*JOINTS, "lumbar", "neck", "head")
-EDGES: tuple[tuple[int, int], ...] = tuple(
-    (NAMES.index(parent), NAMES.index(child))
-    for side in "rl"
-    for parent, child in (
-        ("pelvis", f"hip_{side}"),
-        (f"hip_{side}", f"knee_{side}"),
-        (f"knee_{side}", f"ankle_{side}"),
-        (f"ankle_{side}", f"calcn_{side}"),
-        (f"calcn_{side}", f"mtp_{side}"),
-    )
-) + tuple((NAMES.index(a), NAMES.index(b)) for a, b in (("pelvis", "lumbar"), ("lumbar", "neck"), ("neck", "head")))
+_LEGS = [("pelvis", *(f"{joint}_{side}" for joint in ("hip", "knee", "ankle", "calcn", "mtp"))) for side in "rl"]
+_CHAINS = [*_LEGS, ("pelvis", "lumbar", "neck", "head")]
+EDGES = tuple((NAMES.index(a), NAMES.index(b)) for chain in _CHAINS for a, b in pairwise(chain))
 #: per edge 1 (right), -1 (left) or 0
 SIDES = (1,) * 5 + (-1,) * 5 + (0,) * 3
 

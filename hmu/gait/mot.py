@@ -111,9 +111,8 @@ def _numbers(
     path: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]], gaps: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Values ``(rows, columns)`` and the line of each row."""
-    if len(set(names)) != len(names):
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
         raise DataError(f"{path}: column '{shown(twice)}' is there twice")
     if len(rows) < 2:
         raise DataError(f"{path}: holds {len(rows)} rows of numbers, expected at least 2")
@@ -161,12 +160,12 @@ def _without_repeats(
 
 def _header(lines: Sequence[str]) -> dict[str, str]:
     """``key=value`` and ``key value`` lines, keys in lower case."""
-    found: dict[str, str] = {}
+    header: dict[str, str] = {}
     for line in lines:
         match = re.fullmatch(r"(\w+)\s*(?:=|\s)\s*(.*)", line.strip())
         if match:
-            found.setdefault(match.group(1).lower(), match.group(2).strip())
-    return found
+            header.setdefault(match[1].lower(), match[2].strip())
+    return header
 
 
 def _check_counts(path: Path, header: Mapping[str, str], rows: int, columns: int) -> None:

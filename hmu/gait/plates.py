@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,15 +33,6 @@ class Plate(NamedTuple):
     cop: Array
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Names of a plate's columns: force and centre of pressure, each along x, y, z."""
-
-    name: str
-    force: tuple[str, str, str]
-    cop: tuple[str, str, str]
-
-
 def plates_of(table: Table, times: Array) -> list[Plate]:
     """Every force plate of a table, interpolated at ``times`` ``(frames,)``, seconds.
 
@@ -51,32 +41,32 @@ def plates_of(table: Table, times: Array) -> list[Plate]:
     Raises:
         DataError: when no three columns ``…vx …vy …vz`` with ``…px …py …pz`` are there, or a value is NaN elsewhere.
     """
-    found = _columns(table)
+    stems = _columns(table)
     unused = [n for n in table.names if "torque" in n.lower() or "moment" in n.lower()]
     if unused:
         listed = shown(", ".join(unused), 200)
         log.info("%s: free moments are left out, model states hold none: %s", table.path.name, listed)
     plates = []
-    for names in found:
-        table.require(names.force)
-        force, cop = (np.stack([table[name] for name in chosen], 1) for chosen in (names.force, names.cop))
+    for name, parts in stems:
+        table.require([parts[f"v{axis}"] for axis in "xyz"])
+        force, cop = (np.stack([table[parts[f"{kind}{axis}"]] for axis in "xyz"], 1) for kind in "vp")
         none: NDArray[np.bool_] = np.asarray(np.isnan(cop).any(1))
         pressed = np.flatnonzero(none & (force[:, 1] >= CONTACT))
         if len(pressed):
             row = int(pressed[0])
-            carried = f"plate '{shown(names.name)}' carries {force[row, 1]:.0f} N"
+            carried = f"plate '{shown(name)}' carries {force[row, 1]:.0f} N"
             raise DataError(
                 f"{table.path}, line {table.lines[row]}: {carried}, but its centre of pressure is not a number; mend "
                 "or cut these rows"
             )
         cop = fill_gaps(np.where(none[:, None], np.nan, cop))
         at_times = [np.stack([np.interp(times, table.time, x) for x in part.T], 1) for part in (force, cop)]
-        plates.append(Plate(names.name, *at_times))
+        plates.append(Plate(name, *at_times))
     return plates
 
 
-def _columns(table: Table) -> list[_Columns]:
-    """The plates of a table, in the order of their columns."""
+def _columns(table: Table) -> list[tuple[str, dict[str, str]]]:
+    """The plates of a table in the order of their columns: name, and the columns of ``vx`` … ``pz``."""
     parts: dict[tuple[str, str], dict[str, str]] = {}
     for name in table.names:
         match = _PART.fullmatch(name)
@@ -92,14 +82,7 @@ def _columns(table: Table) -> list[_Columns]:
         partial = next((named for named in parts.values() if {"vx", "vy", "vz"} <= set(named)), None)
         why = f"no centre of pressure beside '{shown(partial['vy'])}'" if partial else "no force plate"
         raise DataError(f"{table.path}: {why}: expected columns like ground_force_vx … vz and ground_force_px … pz")
-    return [
-        _Columns(
-            f"{before.rstrip('_')}{after}",
-            (named["vx"], named["vy"], named["vz"]),
-            (named["px"], named["py"], named["pz"]),
-        )
-        for (before, after), named in whole.items()
-    ]
+    return [(f"{before.rstrip('_')}{after}", named) for (before, after), named in whole.items()]
 
 
 def in_metres(plates: Sequence[Plate], heels: Array, path: Path) -> list[Plate]:

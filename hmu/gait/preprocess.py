@@ -14,9 +14,8 @@ from torch import Tensor
 from hmu.errors import DataError
 from hmu.gait import columns
 from hmu.gait.filters import Array, fill_gaps, lowpass, slope
-from hmu.gait.rotations import about, angular_velocity, from_euler, to_euler
+from hmu.gait.rotations import about, angular_velocity, from_euler, to_6d, to_euler
 from hmu.gait.skeleton import FEET, Skeleton, forward
-from hmu.gait.states import pack
 
 POSE_CUTOFF, ROOT_CUTOFF = 15.0, 10.0  # Hz
 CONTACT = 20.0  # N: below it a centre of pressure means nothing
@@ -80,12 +79,6 @@ def headings(pelvis: Tensor, variant: str = "default") -> Array:
 
 def _lower_median(values: Array) -> float:
     return float(np.sort(values)[(len(values) - 1) // 2])
-
-
-def rates(matrices: Tensor, angles: Array, fps: float = columns.FPS) -> tuple[Tensor, Array]:
-    """Angular velocities ``(frames, 4, 3)`` and velocities of the six angles ``(frames, 6)``, as states hold them."""
-    turning = lowpass(angular_velocity(matrices, fps).numpy(), POSE_CUTOFF, fps)
-    return torch.from_numpy(turning), slope(lowpass(angles, POSE_CUTOFF, fps))
 
 
 def low_feet(heels: Array, toes: Array) -> NDArray[np.bool_]:
@@ -153,11 +146,17 @@ def pose_matrices(poses: Array) -> Tensor:
 
 
 def assemble(matrices: Tensor, angles: Array, kinetics: Array, root: Array, fps: float = columns.FPS) -> Array:
-    """Model states ``(frames, 63)``, their rates computed; kinetics ``(frames, 12)`` in the order of the columns."""
-    turning, speeds = rates(matrices, angles, fps)
-    parts = [torch.from_numpy(np.ascontiguousarray(x)) for x in (angles, kinetics, root, speeds)]
-    states = pack(matrices, parts[0], parts[1], parts[2], turning, parts[3])
-    return states.numpy()
+    """Model states ``(frames, 63)``, their rates computed.
+
+    Args:
+        matrices: of the four joints ``(frames, 4, 3, 3)``. angles: the six scalar ones ``(frames, 6)``, radians.
+        kinetics: ``(frames, 12)`` in the order of the columns. root: ``(frames, 3)``.
+    """
+    turning = lowpass(angular_velocity(matrices, fps).numpy(), POSE_CUTOFF, fps)
+    speeds = slope(lowpass(angles, POSE_CUTOFF, fps))
+    rotations, frames = to_6d(matrices).numpy(), len(matrices)
+    parts = [root, angles, kinetics, rotations.reshape(frames, -1), turning.reshape(frames, -1), speeds]
+    return np.concatenate(parts, 1)
 
 
 def states_of(poses: Array, kinetics: Array, fps: float = columns.FPS) -> Array:

@@ -64,10 +64,6 @@ def angular_velocity(matrix: Tensor, fps: float = FPS) -> Tensor:
     velocity's and it is no body rate for large angles; a pretrained normaliser expects it.
     """
     change = matrix[:-1] - matrix[1:]
-    rate = 0.5 * fps * _vee(change - change.mT)
+    skew = change - change.mT
+    rate = 0.5 * fps * torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1)
     return torch.cat([rate, rate[-1:]])
-
-
-def _vee(skew: Tensor) -> Tensor:
-    """The vector ``(..., 3)`` of skew matrices ``(..., 3, 3)``."""
-    return torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1)

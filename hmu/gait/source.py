@@ -21,9 +21,9 @@ from hmu.data.generated import recipe_key
 from hmu.data.reading import EntryTable
 from hmu.errors import ConfigError, DataError
 from hmu.gait.columns import FEATURES, FPS
-from hmu.gait.convert import MOTION, PEOPLE, SPLITS, TEXT, Reading, convert_tree
+from hmu.gait.convert import MOTION, PEOPLE, SPLITS, TEXT, convert_tree
 from hmu.gait.representation import GAIT
-from hmu.gait.windows import trial_files
+from hmu.gait.windows import Reading, trial_files
 
 log = logging.getLogger(__name__)
 

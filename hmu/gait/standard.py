@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -43,7 +45,7 @@ def standard(trial: Trial, *, treadmill: bool | None = None) -> tuple[Trial, lis
         states, belt = _with_velocity(states, trial, treadmill)
         moved = f", relative to a belt of {-belt:.2f} m/s" if belt else ""
         said.append(f"root positions in metres turned into velocity / height{moved}")
-    return trial.with_states(states, missing=missing, fps=columns.FPS, root="velocity"), said
+    return replace(trial, states=states, missing=missing, fps=columns.FPS, root="velocity"), said
 
 
 def refresh(states: Array) -> Array:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from hmu.gait import columns
-from hmu.gait.rotations import from_6d, to_6d, to_euler
+from hmu.gait.rotations import from_6d, to_euler
 
-_EULER = {joint: columns.osim(names) for joint, names in columns.JOINTS_3D.items()}
+_EULER = [columns.osim(names) for names in columns.JOINTS_3D.values()]
 _SCALARS = columns.osim(columns.ANGLES)
 _ROOT = columns.osim(columns.ROOT)
 _KINETICS = columns.osim(columns.KINETICS)
@@ -39,20 +39,9 @@ def to_osim(states: Tensor, height: Tensor | float) -> Tensor:
     """
     result = states.new_zeros(*states.shape[:-1], len(columns.OSIM))
     angles = to_euler(joint_matrices(states))
-    for number, where in enumerate(_EULER.values()):
+    for number, where in enumerate(_EULER):
         result[..., where] = angles[..., number, :]
     result[..., _ROOT] = positions(states[..., columns.ROOT_COLUMNS], height)
     result[..., _SCALARS] = states[..., columns.ANGLE_COLUMNS]
     result[..., _KINETICS] = states[..., columns.KINETIC_COLUMNS]
     return result
-
-
-def pack(matrices: Tensor, angles: Tensor, kinetics: Tensor, root: Tensor, turning: Tensor, rates: Tensor) -> Tensor:
-    """Assemble model states ``(..., 63)``.
-
-    Args:
-        matrices: of the four joints ``(..., 4, 3, 3)``. angles: six scalar angles ``(..., 6)``, radians.
-        kinetics: ``(..., 12)``. root: ``(..., 3)``. turning: angular velocities ``(..., 4, 3)``. rates: ``(..., 6)``.
-    """
-    parts = [root, angles, kinetics, to_6d(matrices).flatten(-2), turning.flatten(-2), rates]
-    return torch.cat(parts, -1)

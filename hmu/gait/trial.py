@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from hmu.errors import DataError, shown
 from hmu.gait.columns import FEATURES, KINETIC_COLUMNS, ROOT_COLUMNS, STATES
 from hmu.gait.npz import TrialFile
 
-KEYS = ("model_states", "model_states_columns", "probably_missing", "height_m", "weight_kg", "sampling_rate", "pos_vec")
 RATES = (40.0, 2000.0)  # Hz: slower is too coarse for a foot's contact, faster is a wrong unit
 HEIGHTS, MASSES = (0.5, 2.5), (10.0, 250.0)
 STANDING_HIP = (0.3, 1.6)  # metres: where a pelvis is, if the column is an absolute height
@@ -54,10 +53,6 @@ class Trial:
     def __len__(self) -> int:
         return len(self.states)
 
-    def with_states(self, states: NDArray[np.float64], **changes: object) -> Trial:
-        """The same trial with other states ``(frames, 63)`` (and other ``changes``)."""
-        return replace(self, states=states, **changes)  # type: ignore[arg-type]
-
 
 def place(path: Path, base: Path | None) -> tuple[str, str, str]:
     """``(name, subject, label)`` of a file below ``base``: first folder = subject, last folder = label.
@@ -73,7 +68,7 @@ def read_trial(path: Path | str, base: Path | str | None = None, root: str = "au
     """Read one trial; columns may be in any order.
 
     Args:
-        path: the file. base: the data folder, for its name, subject and label.
+        base: the data folder, for name, subject and label.
         root: what the root columns of the file hold: ``velocity``, ``position`` or ``auto`` (:func:`root_unit`).
 
     Raises:
@@ -188,7 +183,7 @@ def write_trial(path: Path | str, trial: Trial) -> Path:
         CheckpointError: when the file cannot be written.
     """
     path = Path(path)
-    notes = {**trial.notes, **({"label": trial.label} if trial.label else {})}
+    notes = {**trial.notes} | ({"label": trial.label} if trial.label else {})
     arrays: dict[str, NDArray] = {
         "model_states": trial.states.astype(np.float32),
         "model_states_columns": np.array(STATES),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,25 @@ SHOWN = 5  # how many faulty files a message lists
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """Frames that no window can use.
+class Reading:
+    """How a folder of trials is read; part of its identity in the cache.
 
     Attributes:
-        trial: its name. start, stop: frames at 100 Hz. reason: in words.
+        window: frames that a usable run must have.
+        strict: the first faulty trial is an error; otherwise faulty ones are skipped and said in one summary.
+        root: see :func:`hmu.gait.trial.read_trial`. treadmill: see :func:`hmu.gait.preprocess.belt_speed`.
+        shares: of people in train, val and test.
     """
+
+    window: int
+    strict: bool
+    root: str
+    treadmill: bool | None
+    shares: tuple[float, ...]
+
+
+class Dropped(NamedTuple):
+    """Frames ``start`` to ``stop`` (100 Hz) of a trial that no window can use, and the reason in words."""
 
     trial: str
     start: int
@@ -43,7 +57,7 @@ class Run:
     """Consecutive clean frames of one trial, long enough for a window.
 
     Attributes:
-        trial: the trial at 100 Hz. start, stop: frames in it. number: which run of the trial it is.
+        trial: at 100 Hz. start, stop: frames in it. number: which run of the trial it is.
     """
 
     trial: Trial
@@ -117,20 +131,8 @@ def trial_files(folder: Path) -> list[Path]:
     return files
 
 
-def read_tree(
-    folder: Path,
-    *,
-    window: int = WINDOW,
-    strict: bool = True,
-    root: str = "auto",
-    treadmill: bool | None = None,
-) -> Tree:
+def read_tree(folder: Path, reading: Reading) -> Tree:
     """Read, convert and cut all trials below ``folder``.
-
-    Args:
-        window: frames that a usable run must have.
-        strict: the first faulty trial is an error; otherwise faulty ones are skipped and said in one summary.
-        root: see :func:`hmu.gait.trial.read_trial`. treadmill: see :func:`hmu.gait.preprocess.belt_speed`.
 
     Raises:
         DataError: a faulty trial (``strict``), or no usable window at all.
@@ -144,18 +146,18 @@ def read_tree(
         for path in files:
             done.advance()
             try:
-                trial, notes = standard(read_trial(path, folder, root), treadmill=treadmill)
+                trial, notes = standard(read_trial(path, folder, reading.root), treadmill=reading.treadmill)
             except DataError as error:
-                if strict:
+                if reading.strict:
                     raise
                 refused[path.relative_to(folder).as_posix()] = str(error)
                 continue
             said[trial.name] = notes
-            usable, rest = clean_runs(trial, window)
+            usable, rest = clean_runs(trial, reading.window)
             kept.extend(usable)
             dropped.extend(rest)
     tree = Tree(tuple(kept), tuple(dropped), said, refused)
-    _report(folder, files, tree, window)
+    _report(folder, files, tree, reading.window)
     return tree
 
 
@@ -179,11 +181,3 @@ def _report(folder: Path, files: Sequence[Path], tree: Tree, window: int) -> Non
     log.info(
         "%d runs of clean frames in %d trials; %d of %d frames dropped", len(tree.runs), len(files), lost, lost + used
     )
-
-
-def labels(runs_: Iterable[Run]) -> dict[str, int]:
-    """Frames per label, most first."""
-    counts: dict[str, int] = {}
-    for run in runs_:
-        counts[run.trial.label] = counts.get(run.trial.label, 0) + len(run)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -9,6 +9,9 @@ from hmu.gait.columns import STATES
 from hmu.gait.demo.build import make, person
 from hmu.gait.demo.curves import STYLES
 from hmu.gait.trial import Trial, npz_bytes
+from hmu.gait.windows import Reading
+
+READING = Reading(window=150, strict=True, root="auto", treadmill=None, shares=(0.7, 0.15, 0.15))
 
 
 def demo_trial(style: str = "walk", share: float = 0.5, seconds: float = 3.0, seed: int = 0) -> Trial:

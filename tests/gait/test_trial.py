@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hmu.gait.columns import STATES
 from hmu.gait.npz import strings_from_pickle
 from hmu.gait.trial import read_trial, root_unit, write_trial
 from hmu.gait.windows import read_tree
-from tests.gait.conftest import raw
+from tests.gait.conftest import READING, raw
 
 
 class Evil:
@@ -115,9 +116,9 @@ def test_not_strict_skips_bad_trials_with_a_summary(tmp_path, write_raw, caplog)
     for number, (changes, _, _) in enumerate(BAD.values()):
         write_raw(tmp_path / "S2" / "deep" / "deeper" / f"bad_{number}.npz", **changes)
     with pytest.raises(DataError):
-        read_tree(tmp_path)
+        read_tree(tmp_path, READING)
     with caplog.at_level("WARNING"):
-        tree = read_tree(tmp_path, strict=False)
+        tree = read_tree(tmp_path, replace(READING, strict=False))
     assert [run.trial.name for run in tree.runs] == ["S1/walk/good"]
     assert len(tree.refused) == len(BAD)
     assert f"{len(BAD)} of {len(BAD) + 1} trials skipped" in caplog.text

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from hmu.gait.rotations import about
 from hmu.gait.standard import standard
 from hmu.gait.trial import write_trial
 from hmu.gait.windows import clean_runs, read_tree, trial_files
-from tests.gait.conftest import demo_trial
+from tests.gait.conftest import READING, demo_trial
 from tests.parity.gait_recording import padded, starts, tile
 
 
@@ -54,7 +56,7 @@ def test_a_trial_at_250_hz_is_resampled_by_its_own_rate(walking):
     from hmu.gait.filters import resample
 
     ready, _ = standard(walking)
-    fast = walking.with_states(resample(walking.states, 100, 250), fps=250.0, missing=np.zeros(748, bool))
+    fast = replace(walking, states=resample(walking.states, 100, 250), fps=250.0, missing=np.zeros(748, bool))
     slow, said = standard(fast)
     assert said[0] == "resampled from 250 to 100 Hz"
     assert abs(len(slow) - len(ready)) <= 1
@@ -69,11 +71,11 @@ def test_a_treadmill_is_found_by_its_stance_feet(walking):
     still = walking.states.copy()
     frames = np.arange(len(still))
     still[:, 0] -= walking.states[-1, 0] * frames / frames[-1]
-    belt, said = standard(walking.with_states(still))
+    belt, said = standard(replace(walking, states=still))
     ground, _ = standard(walking)
     assert "belt" in said[-1]
     assert belt.states[:, 0].mean() == pytest.approx(ground.states[:, 0].mean(), rel=0.1)
-    assert abs(standard(walking.with_states(still), treadmill=False)[0].states[:, 0].mean()) < 0.05
+    assert abs(standard(replace(walking, states=still), treadmill=False)[0].states[:, 0].mean()) < 0.05
 
 
 def test_walking_towards_minus_180_degrees_is_no_turn():
@@ -103,4 +105,4 @@ def test_folders_without_trials_and_names_that_collide_are_said(tmp_path, walkin
     write_trial(tmp_path / "a" / "b__c.npz", walking)
     write_trial(tmp_path / "a__b" / "c.npz", walking)
     with pytest.raises(DataError, match="two trials would both be called 'a__b__c__0'"):
-        read_tree(tmp_path)
+        read_tree(tmp_path, READING)

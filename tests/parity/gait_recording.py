@@ -187,7 +187,7 @@ def _with_velocities(parts: Sequence[Converted], treadmill: bool | None) -> list
         states = part.trial.states.copy()
         positions = states[:, columns.ROOT_COLUMNS]
         states[:, columns.ROOT_COLUMNS] = root_velocity(positions, belt, part.trial.height, columns.FPS)
-        done.append(replace(part, trial=part.trial.with_states(states, root="velocity")))
+        done.append(replace(part, trial=replace(part.trial, states=states, root="velocity")))
     return done
 
 
@@ -220,7 +220,7 @@ def cut_at_jumps(whole: Converted, window: int) -> list[Converted]:
     for start, stop in bounds:
         missing = whole.trial.missing[start : max(stop, start)]
         if any(b - a >= window for a, b in runs(~missing)):
-            trial = whole.trial.with_states(whole.trial.states[start:stop], missing=missing)
+            trial = replace(whole.trial, states=whole.trial.states[start:stop], missing=missing)
             parts.append(replace(whole, trial=trial, toes=whole.toes[start:stop]))
     return parts
 
