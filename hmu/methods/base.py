@@ -25,12 +25,7 @@ PLANNED = 16  # bytes that planning takes per item of a batch and step: which cl
 
 @dataclass(frozen=True)
 class Side:
-    """One side (forget or retain) of a training step: cached targets and text conditions of the same clips.
-
-    Attributes:
-        target: clean targets ``(batch, ...)``.
-        condition: encoded captions ``(batch, tokens, width)``.
-    """
+    """One side (forget or retain) of a training step: clean targets ``(batch, ...)`` and their encoded captions."""
 
     target: Target
     condition: TextCondition
@@ -90,9 +85,9 @@ class EditMethod(Contract, Method):
         concept: Concept,
         generator: torch.Generator | None = None,
     ) -> Edit:
-        """Compute the edit from both sides of the training split; ``backbone`` is only read.
+        """Compute the edit from the training clips of both sides; ``backbone`` is only read.
 
-        The concept's name goes into the edit; ``generator`` draws whatever is random, on the CPU.
+        ``generator`` draws whatever is random, on the CPU.
         """
 
     def save_findings(self, folder: Path) -> list[Path]:
@@ -102,10 +97,7 @@ class EditMethod(Contract, Method):
 
 @dataclass(kw_only=True)
 class TrainedMethod(Optimisation, Method):
-    """A method that learns by gradient. One generic LightningModule runs every subclass.
-
-    Life cycle: ``setup`` marks the trainable weights (or injects adapters) and keeps a frozen teacher if it needs one;
-    ``loss`` is called once a step; ``to_edit`` extracts the small artefact; the base is restored by the caller.
+    """A method that learns by gradient: ``setup``, ``loss`` once a step, ``to_edit``; the caller restores the base.
 
     Args:
         stop_window: steps that the running averages of the loss terms cover, which ``should_stop`` is handed.
@@ -133,10 +125,7 @@ class TrainedMethod(Optimisation, Method):
         require_memory(f"method.{key}", getattr(self, key), needed, "the plan of all batches")
 
     def setup(self, backbone: MotionBackbone) -> dict[str, nn.Parameter]:
-        """Prepare ``backbone`` in place and return the parameters to optimise, by a name without meaning to others.
-
-        Here: everything is frozen, and nothing trains yet.
-        """
+        """Prepare ``backbone`` in place (here: freeze it) and return the parameters to optimise, by name."""
         backbone.requires_grad_(False)
         return {}
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,8 +25,7 @@ from hmu.backbones.base import MotionBackbone
 from hmu.methods.prompt_rows import aims, input_groups, prompt_rows, side_rows
 
 
-@dataclass(frozen=True)
-class Scales:
+class Scales(NamedTuple):
     """Weights of the three sums of the formula."""
 
     erase: float
@@ -96,9 +95,8 @@ def erased_output(concept: Tensor, aim: Tensor, weight: Tensor, bias: Tensor | N
     """What the layer should output for the concept's rows, bias included ``(rows, out)``.
 
     Args:
-        concept: rows of the concept ``(rows, in)``.
-        aim: what each should become ``(rows, in)``.
-        weight, bias: of the layer, ``(out, in)`` and ``(out,)``.
+        concept, aim: rows of the concept, and what each should become ``(rows, in)``.
+        weight, bias: ``(out, in)`` and ``(out,)``.
         target: ``anchor``: the output for ``aim``; ``projection``: without its part along the concept's own.
     """
     offset = 0.0 if bias is None else bias
@@ -122,7 +120,8 @@ def solve(
     """The new weight ``(out, in)`` of one layer.
 
     Args:
-        group, name: the layer; scales: weights of the terms; target: see :func:`erased_output`.
+        group, name: the layer.
+        target: see :func:`erased_output`.
         concept: rows to erase ``(rows, in)`` in place of the group's own (an adversarial embedding).
         current: the layer's weight now, where rounds have already changed it: what is to be kept is what it outputs
             now, so that nothing erased before comes back; anchors keep what the original outputs.

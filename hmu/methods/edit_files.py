@@ -104,11 +104,7 @@ def _check_facts(meta: dict[str, Any], path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        CheckpointError: missing, or not a JSON object.
-    """
+    """A JSON object from a file; :class:`CheckpointError` where it is missing or something else."""
     if not path.exists():
         raise CheckpointError(f"'{path}' is missing: the edit is incomplete, make it again")
     value = documents.read_json(path, CheckpointError)

@@ -70,12 +70,7 @@ def erase_target(anchor: Tensor, concept: Tensor, null: Tensor, eta: float) -> T
 
 @dataclass(frozen=True)
 class Query:
-    """A target that a training step needs: what the teacher must predict for it, and what is made of that.
-
-    Attributes:
-        requests: states and captions the teacher is asked about.
-        combine: the target ``(batch, frames, ...)``, made of one output per request.
-    """
+    """A target that a step needs: what the teacher is asked, and how one output per request becomes the target."""
 
     requests: tuple[Request, ...]
     combine: Callable[..., Tensor]
@@ -89,9 +84,7 @@ def given(target: Callable[[], Tensor]) -> Query:
 class Teacher:
     """The frozen original with the prompts it is asked.
 
-    Args:
-        backbone: the base, before anything in it changes.
-        anchor: prompt that takes the concept's place; empty = unconditional.
+    ``backbone`` is the base before anything in it changes; an empty ``anchor`` is the unconditional prompt.
     """
 
     def __init__(self, backbone: MotionBackbone, anchor: str) -> None:

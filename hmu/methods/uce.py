@@ -158,16 +158,10 @@ def captions_of(clips: MotionClips) -> list[str]:
 
 
 def prompt_list(key: str, texts: Sequence[str] | None) -> list[str] | None:
-    """A list of prompts from the configuration.
-
-    Raises:
-        ConfigError: an empty list.
-    """
-    if texts is None:
-        return None
-    if not list(texts):
+    """A list of prompts from the configuration; an empty one is refused."""
+    if texts is not None and not list(texts):
         raise ConfigError(f"method.{key}={texts}: expected a list of prompts, or null for the captions of that side")
-    return [str(text) for text in texts]
+    return None if texts is None else [str(text) for text in texts]
 
 
 def pick_layers(backbone: MotionBackbone, parts: Sequence[str] | None) -> list[str]:

@@ -3,78 +3,66 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from hmu.gait.trial import Trial
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hmu.gait import columns
+from hmu.gait.rules import styles
+from hmu.gait.states import to_osim
+from hmu.gait.statistics import GRAVITY, statistics
+from hmu.gait.trial import Trial
+from hmu.metrics.gait_consistency import stance_speed
 
 log = logging.getLogger(__name__)
 
-Group = tuple[str, "float | None", "list[Trial]"]  #: name, asked speed, its windows
+Group = tuple[str, float | None, list[Trial]]  #: name, asked speed, its windows
 
 
-def quality(trial: Trial, states: Any, known: str) -> dict[str, float]:
+def quality(trial: Trial, states: NDArray[np.float64], known: str) -> dict[str, float]:
     """Errors of generated columns ``(frames, 63)`` against a recording, over its frames that are not missing.
 
     ``kinematics`` known: root mean square and correlation of vertical and forward forces (body weights) of both feet.
     ``forces`` known: root mean square of hip, knee and ankle flexion (degrees), error of the mean speed (m/s).
     """
-    import numpy as np
-    import torch
-
-    from hmu.gait import columns
-    from hmu.gait.states import to_osim
-    from hmu.gait.statistics import GRAVITY
-
     keep = ~trial.missing
-    found: dict[str, float] = {}
+    errors: dict[str, float] = {}
     if not keep.any():
-        return found
+        return errors
     if known == "kinematics":
         for name, axis in (("vertical force", "y"), ("forward force", "x")):
-            chosen = columns.states([f"calcn_{side}_force_v{axis}" for side in "rl"])
-            ours, true = (x[keep][:, chosen].ravel() / GRAVITY for x in (states, trial.states))
-            found[f"{name} error (body weights)"] = float(np.sqrt(((ours - true) ** 2).mean()))
+            picks = columns.states([f"calcn_{side}_force_v{axis}" for side in "rl"])
+            ours, true = (x[keep][:, picks].ravel() / GRAVITY for x in (states, trial.states))
+            errors[f"{name} error (body weights)"] = float(np.sqrt(((ours - true) ** 2).mean()))
             if ours.std() > 0 and true.std() > 0:
-                found[f"{name} correlation"] = float(np.corrcoef(ours, true)[0, 1])
-        return found
+                errors[f"{name} correlation"] = float(np.corrcoef(ours, true)[0, 1])
+        return errors
     ours, true = (to_osim(torch.from_numpy(x), trial.height).numpy()[keep] for x in (states, trial.states))
     for name in ("hip_flexion", "knee_angle", "ankle_angle"):
-        chosen = columns.osim([f"{name}_{side}" for side in "rl"])
-        found[f"{name} error (degrees)"] = float(np.rad2deg(np.sqrt(((ours - true)[:, chosen] ** 2).mean())))
+        picks = columns.osim([f"{name}_{side}" for side in "rl"])
+        errors[f"{name} error (degrees)"] = float(np.rad2deg(np.sqrt(((ours - true)[:, picks] ** 2).mean())))
     forward = columns.ROOT_COLUMNS[0]
-    found["speed error (m/s)"] = float((states[keep, forward] - trial.states[keep, forward]).mean() * trial.height)
-    return found
+    errors["speed error (m/s)"] = float((states[keep, forward] - trial.states[keep, forward]).mean() * trial.height)
+    return errors
 
 
 def measured(trial: Trial) -> dict[str, float | None]:
     """Statistics of a trial; None where it has none (cadence without two strikes)."""
-    import math
-
-    import torch
-
-    from hmu.gait.statistics import statistics
-    from hmu.metrics.gait_consistency import stance_speed
-
     states = torch.from_numpy(trial.states)[None]
-    found = statistics(states, trial.height) | {"stance_speed": stance_speed(states, trial.height)}
-    return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
+    numbers = statistics(states, trial.height) | {"stance_speed": stance_speed(states, trial.height)}
+    return {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def style_of(trial: Trial) -> str:
     """The style that the kinematic rules see."""
-    import torch
-
-    from hmu.gait.rules import styles
-
     return next(name for name, seen in styles(torch.from_numpy(trial.states)[None]).items() if bool(seen))
 
 
 def log_speeds(groups: Sequence[Group]) -> None:
     """Log how well asked speeds were met, by the pelvis' path and by standing feet; slope and error of a sweep."""
-    import numpy as np
-
     of_speed = [(speed, [measured(trial) for trial in trials]) for _, speed, trials in groups if speed is not None]
     if not of_speed:
         return

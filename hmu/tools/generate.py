@@ -17,9 +17,8 @@ from omegaconf import DictConfig
 from hmu.app import main
 from hmu.documents import read_json
 from hmu.errors import ConfigError, HmuError
-from hmu.tools import generate_gait, generate_text
+from hmu.tools import generate_text
 from hmu.tools.generate_files import RECORDS
-from hmu.tools.generate_text import check_asked
 from hmu.tools.prompts import ASKED
 from hmu.tools.sweeping import claim_out
 from hmu.values import Common, Count, Device, Node, Place, Positive, Seed, Text, Threads
@@ -72,7 +71,7 @@ class Keys(Common):
 def run(config: DictConfig) -> list[dict[str, Any]]:
     """Generate what ``config`` (``configs/generate.yaml``) asks for; returns the records."""
     if any(config[key] is not None for key in ASKED) or reads_text(config):
-        check_asked(config)
+        generate_text.check_asked(config)
     place = claim_out(config, "generate", listed)
 
     import torch
@@ -93,8 +92,12 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
     backbone = backbone.to(device_of(str(config.device))).eval()
     backbone.check_steps(config.steps, "steps")
     facts, change = _edit_facts(entries, edits), applied(backbone, edits, strict=config.strict)
-    kind = generate_text if backbone.reads_text else generate_gait
-    records = kind.run(config, backbone, change, facts, place)
+    if backbone.reads_text:
+        records = generate_text.run(config, backbone, change, facts, place)
+    else:
+        from hmu.tools import generate_gait
+
+        records = generate_gait.run(config, backbone, change, facts, place)
     place.finish()
     return records
 

@@ -12,24 +12,36 @@ import io
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import torch
 from omegaconf import DictConfig, ListConfig
+from torch import Tensor
 
+from hmu.backbones.base import MotionBackbone
+from hmu.backbones.gaitdynamics import GaitDynamics
+from hmu.backbones.gaitdynamics.complete import complete as fill
+from hmu.backbones.gaitdynamics.complete import unseen
+from hmu.documents import write_bytes, write_json
 from hmu.errors import ConfigError
+from hmu.evaluation.generation import checked
+from hmu.gait import columns
+from hmu.gait.cycles import gait_cycles
+from hmu.gait.export import export_coordinates, export_forces, forces_of, poses_from
+from hmu.gait.figure import gait_stick_figure
+from hmu.gait.representation import GAIT
+from hmu.gait.standard import standard
+from hmu.gait.trial import Trial, read_trial, write_trial
+from hmu.outputs import Output
 from hmu.progress import phase
 from hmu.tools.gait_numbers import Group, log_speeds, measured, quality, style_of
 from hmu.tools.generate_files import RECORDS
 from hmu.tools.prompts import ASKED, Limits, asked_frames
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from hmu.backbones.base import MotionBackbone
-    from hmu.backbones.gaitdynamics import GaitDynamics
-    from hmu.gait.trial import Trial
-    from hmu.outputs import Output
+from hmu.viz.animate import render_gif
+from hmu.viz.gait import VIEW, cycle_plot, pressure_plot
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +87,6 @@ def run(
     Args:
         change: edits on the backbone, entered while it is asked. edits: what they are, for the records.
     """
-    from hmu.backbones.gaitdynamics import GaitDynamics
-    from hmu.documents import write_json
-
     (speeds, frames), out = asked(config, backbone), place.folder
     if not isinstance(backbone, GaitDynamics):
         raise ConfigError(f"{backbone.name} reads no text: of such backbones this tool asks those of gait only")
@@ -107,10 +116,6 @@ def run(
 
 def sweep(backbone: GaitDynamics, speeds: Sequence[float | None], frames: int, config: DictConfig) -> Iterator[Group]:
     """A group of windows per speed; equal noise for every speed."""
-    import torch
-
-    from hmu.evaluation.generation import checked
-
     windows, size = int(config.gait.windows), int(config.batch_size)
     for speed in speeds:
         guide = None if speed is None else backbone.mean_speed(speed, float(config.gait.height))
@@ -126,31 +131,16 @@ def sweep(backbone: GaitDynamics, speeds: Sequence[float | None], frames: int, c
 
 def as_trial(window: Tensor, config: DictConfig) -> Trial:
     """A generated window ``(frames, 63)`` as a trial of the configured body, standing on the floor."""
-    import numpy as np
-
-    from hmu.gait.columns import FPS
-    from hmu.gait.figure import gait_stick_figure
-    from hmu.gait.trial import Trial
-
     height, mass = float(config.gait.height), float(config.gait.mass)
     pelvis = float(gait_stick_figure(window, height).positions[0, 0, 1])
     states, missing = window.double().numpy(), np.zeros(len(window), dtype=bool)
-    return Trial(states, missing, height, mass, FPS, np.array([0.0, pelvis, 0.0]), "velocity", label="generated")
+    return Trial(
+        states, missing, height, mass, columns.FPS, np.array([0.0, pelvis, 0.0]), "velocity", label="generated"
+    )
 
 
 def complete(backbone: GaitDynamics, path: Path, config: DictConfig) -> Group:
     """The recording with what it does not give generated, and how far that is from what it does hold."""
-    from dataclasses import replace
-
-    import torch
-
-    from hmu.backbones.gaitdynamics.complete import complete as fill
-    from hmu.backbones.gaitdynamics.complete import unseen
-    from hmu.evaluation.generation import checked
-    from hmu.gait import columns
-    from hmu.gait.standard import standard
-    from hmu.gait.trial import read_trial
-
     given = str(config.gait.known)
     trial, notes = standard(read_trial(path))
     for note in notes:
@@ -188,23 +178,12 @@ def files_of(stem: str, *, animate: bool) -> dict[str, str]:
 
 def write(out: Path, stem: str, trial: Trial, *, animate: bool) -> dict[str, str]:
     """Write one trial in all forms; returns the files relative to ``out``."""
-    import torch
-
-    from hmu.documents import write_bytes
-    from hmu.gait.export import export_coordinates, export_forces
-    from hmu.gait.figure import gait_stick_figure
-    from hmu.gait.trial import write_trial
-
     files = files_of(stem, animate=animate)
     write_trial(out / files["trial"], trial)
     export_coordinates(out / files["kinematics"], trial)
     export_forces(out / files["forces"], trial)
     write_bytes(out / files["table"], table(trial).encode())
     if animate:
-        from hmu.gait.representation import GAIT
-        from hmu.viz.animate import render_gif
-        from hmu.viz.gait import VIEW
-
         panel = ("", gait_stick_figure(torch.from_numpy(trial.states), trial.height))
         render_gif([panel], out / files["animation"], GAIT.stick, **VIEW)
     return files
@@ -212,17 +191,12 @@ def write(out: Path, stem: str, trial: Trial, *, animate: bool) -> dict[str, str
 
 def table(trial: Trial) -> str:
     """Time, the 23 coordinates (radians, metres), forces (N) and centres of pressure (m) of both feet, as CSV."""
-    import numpy as np
-
-    from hmu.gait.columns import COORDINATES
-    from hmu.gait.export import forces_of, poses_from
-
     force, pressure = forces_of(trial)
     names = [f"{side}_{kind}_{axis}" for kind in ("force", "cop") for side in ("right", "left") for axis in "xyz"]
     time = np.arange(len(trial))[:, None] / trial.fps
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["time", *COORDINATES, *names])
+    writer.writerow(["time", *columns.COORDINATES, *names])
     rows = np.concatenate([time, poses_from(trial), force, pressure], 1)
     writer.writerows([f"{value:.6g}" for value in row] for row in rows.tolist())
     return buffer.getvalue()
@@ -230,12 +204,6 @@ def table(trial: Trial) -> str:
 
 def plot(out: Path, groups: Sequence[Group]) -> dict[str, str]:
     """Curves over the gait cycle and paths of pressure, a group each; returns the files relative to ``out``."""
-    import torch
-
-    from hmu.gait.cycles import gait_cycles
-    from hmu.gait.figure import gait_stick_figure
-    from hmu.viz.gait import cycle_plot, pressure_plot
-
     files = {}
     windows = {name: torch.stack([torch.from_numpy(trial.states) for trial in trials]) for name, _, trials in groups}
     cycles = {name: gait_cycles(states) for name, states in windows.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 from hmu.backbones.trainable import Trainable
 from hmu.data.batch import MotionBatch
 from hmu.errors import CheckpointError, ConfigError
-from hmu.training.divergence import LOOK, Diverged, LossWatch
+from hmu.training.divergence import LOOK, Diverged
 from hmu.training.recipe import Recipe
 from hmu.training.resumable import noise_state, of_all_processes, set_noise_state
 from hmu.training.trainer import adamw
@@ -58,7 +58,7 @@ class PretrainingModule(L.LightningModule):
         self.total_steps = total_steps
         self.seed, self.where, self.prompts = seed, where, prompts
         self._generator: torch.Generator | None = None
-        self._losses = LossWatch()
+        self._first_bad: Tensor | None = None  # step, infinite where there is none; on the device, so that nobody waits
         self._resumed: list[dict[str, Any]] | None = None
 
     @property
@@ -71,10 +71,15 @@ class PretrainingModule(L.LightningModule):
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
         """One step of the stage's published objective, a scalar."""
         terms = self.model.stage_loss(self.stage, batch, self.generator)
-        self._losses.see(terms["loss"], self.global_step + 1)
+        self._note(terms["loss"].detach(), self.global_step + 1)
         self.log_dict({f"train/{k}": v.detach() for k, v in terms.items()}, batch_size=len(batch), prog_bar=False)
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return terms["loss"]
+
+    def _note(self, loss: Tensor, step: int) -> None:
+        """Remember the first step whose loss is not finite, without waiting for the device."""
+        bad = torch.where(torch.isfinite(loss), torch.inf, float(step)).float()
+        self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Look now and then whether the loss is still a number."""
@@ -87,7 +92,7 @@ class PretrainingModule(L.LightningModule):
         Raises:
             Diverged: with the first such step.
         """
-        step = self._losses.first
+        step = torch.tensor(torch.inf) if self._first_bad is None else self._first_bad
         first = float(step if self.trainer.world_size == 1 else torch.as_tensor(self.all_gather(step)).min())
         if first != float("inf"):
             raise self.diverged("the loss", int(first))

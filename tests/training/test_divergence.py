@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from hmu.backbones.trainable import Trainable
 from hmu.errors import CheckpointError, ConfigError
 from hmu.methods.edit import DeltaEdit, load_edit
-from hmu.training.divergence import LOOK, Diverged, LossWatch
+from hmu.training.divergence import LOOK, Diverged
 from hmu.training.pretraining import PretrainingModule
 from hmu.training.resumable import KeepLatest, WholeFiles
 from hmu.training.unlearning import run_method
@@ -24,14 +24,6 @@ QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "e
 
 def clips() -> tuple[FakeClips, FakeClips]:
     return FakeClips(["kicks"], 5, seed=1), FakeClips(["walks", "waves", "stands"], 24, seed=2)
-
-
-def test_the_first_bad_step_is_remembered_whenever_it_is_asked_for():
-    watch = LossWatch()
-    assert float(watch.first) == float("inf")
-    for step, loss in enumerate([1.0, 2.0, float("nan"), 3.0, float("inf")], start=1):
-        watch.see(torch.tensor(loss), step)
-    assert float(watch.first) == 3
 
 
 class Breaking(Trainable):

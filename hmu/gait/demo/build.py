@@ -13,10 +13,10 @@ from hmu.gait.columns import FPS
 from hmu.gait.demo.curves import STYLES, Array, Style, curve, joint_curves, vertical_shape
 from hmu.gait.preprocess import heels_and_toes, normed_cops, per_foot, states_of
 from hmu.gait.skeleton import Skeleton
+from hmu.gait.statistics import GRAVITY
 from hmu.gait.trial import Trial, write_trial
 from hmu.progress import phase
 
-GRAVITY = 9.81
 TOE_OFF_REACH = 0.8  # how far towards the toe the centre of pressure has moved at the end of a stance
 _COLUMN = {name: index for index, name in enumerate(columns.COORDINATES)}
 
@@ -45,20 +45,15 @@ def person(rng: np.random.Generator) -> Person:
 
 
 def generate(folder: Path, *, seed: int = 0, subjects: int, trials: int, seconds: float) -> None:
-    """Write ``subjects * 4 styles * trials`` trials of ``seconds`` at 100 Hz into ``folder``; equal seeds, equal bytes.
-
-    Args:
-        folder: created if absent. seed: of everything random.
-        subjects, trials: people, and trials of each style per person. seconds: length of a trial.
-    """
+    """Write ``trials`` trials of ``seconds`` per style and person into ``folder``; equal seeds, equal bytes."""
     with phase("demo data", subjects * len(STYLES) * trials, "trials") as done:
         for number in range(subjects):
             rng = np.random.default_rng([seed, number])
             who = person(rng)
             for style, trial in itertools.product(STYLES, range(trials)):
                 share = (trial + float(rng.random())) / trials  # speeds are spread evenly over a person's trials
-                made = make(style, who, share, seconds, rng)
-                write_trial(folder / f"S{number + 1:02d}" / style.name / f"trial_{trial + 1:02d}.npz", made)
+                path = folder / f"S{number + 1:02d}" / style.name / f"trial_{trial + 1:02d}.npz"
+                write_trial(path, make(style, who, share, seconds, rng))
                 done.advance()
 
 
@@ -125,9 +120,8 @@ def _poses(style: Style, who: Person, phases: Array, rng: np.random.Generator) -
     poses[:, _COLUMN["pelvis_tilt"]] = -np.deg2rad(style.lean) + np.deg2rad(1.2) * np.sin(4 * np.pi * right)
     poses[:, _COLUMN["pelvis_list"]] = np.deg2rad(4.0) * np.sin(2 * np.pi * (right - 0.02)) + hike
     poses[:, _COLUMN["pelvis_rotation"]] = turn
-    poses[:, _COLUMN["lumbar_extension"]] = -np.deg2rad(4.0 + style.lean / 2) + np.deg2rad(1.5) * np.sin(
-        4 * np.pi * right
-    )
+    sway = np.deg2rad(1.5) * np.sin(4 * np.pi * right)
+    poses[:, _COLUMN["lumbar_extension"]] = -np.deg2rad(4.0 + style.lean / 2) + sway
     poses[:, _COLUMN["lumbar_bending"]] = -0.6 * poses[:, _COLUMN["pelvis_list"]]
     poses[:, _COLUMN["lumbar_rotation"]] = -1.4 * turn
     return poses

@@ -17,33 +17,20 @@ HARMONICS = 5
 Array = NDArray[np.float64]
 Knots = tuple[tuple[float, ...], tuple[float, ...]]
 
+#: phases of the knots: of the hip and of the leg below it in walking, of all three joints in running
+_HIP = (0.0, 0.08, 0.16, 0.24, 0.32, 0.40, 0.48, 0.54, 0.62, 0.70, 0.78, 0.86, 0.94)
+_LEG = (0.0, 0.07, 0.14, 0.22, 0.30, 0.38, 0.46, 0.54, 0.62, 0.70, 0.78, 0.86, 0.94)
+_RUN = (0.0, 0.08, 0.16, 0.24, 0.32, 0.40, 0.48, 0.56, 0.64, 0.72, 0.80, 0.88, 0.95)
+
 WALK: dict[str, Knots] = {
-    "hip": (
-        (0.0, 0.08, 0.16, 0.24, 0.32, 0.40, 0.48, 0.54, 0.62, 0.70, 0.78, 0.86, 0.94),
-        (29, 26, 20, 12, 4, -3, -9, -10, -3, 11, 23, 31, 31),
-    ),
-    "knee": (
-        (0.0, 0.07, 0.14, 0.22, 0.30, 0.38, 0.46, 0.54, 0.62, 0.70, 0.78, 0.86, 0.94),
-        (5, 13, 17, 14, 9, 6, 7, 17, 38, 59, 56, 31, 6),
-    ),
-    "ankle": (
-        (0.0, 0.07, 0.14, 0.22, 0.30, 0.38, 0.46, 0.54, 0.62, 0.70, 0.78, 0.86, 0.94),
-        (0, -4, 0, 4, 7, 9, 10, 3, -13, -9, -2, 1, 1),
-    ),
+    "hip": (_HIP, (29, 26, 20, 12, 4, -3, -9, -10, -3, 11, 23, 31, 31)),
+    "knee": (_LEG, (5, 13, 17, 14, 9, 6, 7, 17, 38, 59, 56, 31, 6)),
+    "ankle": (_LEG, (0, -4, 0, 4, 7, 9, 10, 3, -13, -9, -2, 1, 1)),
 }
 RUN: dict[str, Knots] = {
-    "hip": (
-        (0.0, 0.08, 0.16, 0.24, 0.32, 0.40, 0.48, 0.56, 0.64, 0.72, 0.80, 0.88, 0.95),
-        (34, 31, 23, 10, -3, -7, 1, 16, 31, 42, 46, 42, 37),
-    ),
-    "knee": (
-        (0.0, 0.08, 0.16, 0.24, 0.32, 0.40, 0.48, 0.56, 0.64, 0.72, 0.80, 0.88, 0.95),
-        (17, 34, 41, 35, 24, 28, 54, 83, 97, 91, 66, 32, 15),
-    ),
-    "ankle": (
-        (0.0, 0.08, 0.16, 0.24, 0.32, 0.40, 0.48, 0.56, 0.64, 0.72, 0.80, 0.88, 0.95),
-        (7, 16, 22, 13, -10, -22, -14, -5, 1, 4, 6, 7, 7),
-    ),
+    "hip": (_RUN, (34, 31, 23, 10, -3, -7, 1, 16, 31, 42, 46, 42, 37)),
+    "knee": (_RUN, (17, 34, 41, 35, 24, 28, 54, 83, 97, 91, 66, 32, 15)),
+    "ankle": (_RUN, (7, 16, 22, 13, -10, -22, -14, -5, 1, 4, 6, 7, 7)),
 }
 
 
@@ -118,14 +105,14 @@ def curve(mean: float, amplitudes: Array, phase: Array) -> Array:
     return result
 
 
-def joint_curves(style: Style, severity: float = 1.0) -> dict[str, tuple[float, Array]]:
+def joint_curves(style: Style, severity: float) -> dict[str, tuple[float, Array]]:
     """Mean and amplitudes ``(harmonics,)`` by joint, radians; ``severity`` multiplies the style's shifts."""
-    found = {}
+    curves = {}
     for joint, knots in style.base.items():
         mean, amplitudes = fourier(knots)
         shift = severity * float(np.deg2rad(style.shift.get(joint, 0.0)))
-        found[joint] = (mean + shift, amplitudes * style.scale.get(joint, 1.0))
-    return found
+        curves[joint] = (mean + shift, amplitudes * style.scale.get(joint, 1.0))
+    return curves
 
 
 def vertical_shape(progress: Array, valley: float) -> Array:

@@ -34,13 +34,11 @@ def encode(
 
     Args:
         backbone: has codebooks.
-        clips: which clips.
         batch_size: windows per forward.
         layers: only the first so many of the quantiser, which is all that most rankings look at; None = all.
         crops: 0: each clip once, whole units from its first frame on. Above: so many rows per clip, each of a random
             window as published (:func:`windows`); windows that are drawn twice are encoded once.
-        folder: cache; clips that this data set and these weights have been encoded for, in whatever selection, are read
-            back.
+        folder: cache; what these weights have encoded of this data set before is read back.
     """
     times = max(1, crops)
     if folder is None:

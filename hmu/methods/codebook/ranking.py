@@ -51,9 +51,9 @@ def usage(codes: Codes, forget: NDArray[np.bool_], count: int) -> Usage:
         forget: which rows are of the forget side ``(rows,)``; the others are of the retain side.
         count: codes of the codebook.
     """
-    one, other = codes[forget], codes[~forget]
-    rows, others = (int((side != NONE).any(1).sum()) for side in (one, other))
-    return Usage(presence(one, count), presence(other, count), rows, others, tokens(one, count), tokens(other, count))
+    ours, rest = codes[forget], codes[~forget]
+    rows, others = (int((side != NONE).any(1).sum()) for side in (ours, rest))
+    return Usage(presence(ours, count), presence(rest, count), rows, others, tokens(ours, count), tokens(rest, count))
 
 
 def presence(codes: Codes, count: int) -> Counts:

@@ -72,10 +72,7 @@ class Rewriting(EditMethod):
     ) -> dict[str, Tensor]:
         """Changes of the codebooks ``(codes, width)`` and of the noise ``(codes,)`` by weight name, float32 on the CPU.
 
-        Args:
-            backbone: the base; its layers share one codebook, or have one each.
-            choices: by layer.
-            generator: of the noise and of a random destination, on the CPU.
+        ``choices`` are by layer (all may share one codebook); ``generator`` draws noise and a random destination.
 
         Raises:
             ConfigError: no code can be a destination.

@@ -72,8 +72,7 @@ class CodeTable:
         """Write ``.csv`` or ``.parquet``, atomically.
 
         Raises:
-            DataError: another kind of file.
-            MissingExtra: Parquet without pyarrow.
+            DataError: another ending. MissingExtra: Parquet without pyarrow.
         """
         path = Path(path)
         if path.suffix == ".parquet":

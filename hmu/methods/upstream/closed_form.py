@@ -72,7 +72,6 @@ def mean_words(network: Any, tokens: Tensor, mask: Tensor | None = None) -> Tens
     """Mean over prompts of the mean over positions of the projected words ``(width,)``.
 
     Args:
-        network: has the projection ``word_emb``.
         tokens: ``(prompts, positions, text width)``.
         mask: True at positions that count ``(prompts, positions)``; None = all, padding included, as the fork does.
     """

@@ -23,14 +23,9 @@ def destination(first: Sequence[int], codes: int, code: int, generator: torch.Ge
 
 
 def replaced(codebook: Tensor, listed: Sequence[int], code: int, alpha: float, noise: Tensor) -> Tensor:
-    """Listed rows become row ``code`` plus ``alpha`` times the codebook's standard deviation times ``noise``.
+    """Listed rows of a codebook ``(codes, width)`` become row ``code`` plus noise of ``alpha`` standard deviations.
 
-    Args:
-        codebook: ``(codes, width)``.
-        listed: rows, duplicates count one after the other.
-        code: destination.
-        alpha: strength of the noise.
-        noise: standard normal ``(listed, width)``.
+    ``noise`` is standard normal ``(listed, width)``; of a row that is listed twice the last noise stays.
     """
     result = codebook.clone()
     rows = codebook[code] + alpha * codebook.std() * noise
