@@ -13,6 +13,7 @@ from hmu.checkpoints.sealed import check_place
 from hmu.config_source import arguments as arguments
 from hmu.config_source import is_ours
 from hmu.config_types import keys_misfit, misfit
+from hmu.documents import walk
 from hmu.errors import ConfigError, offered, shown
 from hmu.tree import CONFIGS as CONFIGS
 from hmu.tree import is_group
@@ -73,11 +74,10 @@ def check_targets(config: DictConfig | ListConfig) -> None:
     Raises:
         ConfigError: naming the key, the target and its arguments, or the type; or a target that does not exist.
     """
+    for path, value in walk(OmegaConf.to_container(config)):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{'.'.join(path)}={value}: expected a number (not nan or inf)")
     nodes = list(_nodes(config, ""))
-    for prefix, node in nodes:
-        for key, value in _plain(node):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{prefix}{key}={value}: expected a number (not nan or inf)")
     for ours in (True, False):
         for prefix, node in nodes:
             if isinstance(node, ListConfig) or OmegaConf.is_missing(node, "_target_"):
@@ -92,24 +92,13 @@ def check_targets(config: DictConfig | ListConfig) -> None:
 def _nodes(node: DictConfig | ListConfig, prefix: str) -> Iterator[tuple[str, DictConfig | ListConfig]]:
     """A node and all below it, with what comes before their keys."""
     yield prefix, node
-    for key in _keys(node):
+    keys: Iterable[Any] = range(len(node)) if isinstance(node, ListConfig) else node
+    for key in keys:
         inner = node._get_node(key)
         if isinstance(inner, (DictConfig, ListConfig)) and not (
             inner._is_none() or inner._is_missing() or inner._is_interpolation()
         ):
             yield from _nodes(inner, f"{prefix}{key}.")
-
-
-def _keys(node: DictConfig | ListConfig) -> list[Any]:
-    return list(range(len(node))) if isinstance(node, ListConfig) else list(node)
-
-
-def _plain(node: DictConfig | ListConfig) -> Iterator[tuple[Any, Any]]:
-    """Keys and values that are written in the node itself."""
-    for key in _keys(node):
-        inner = node._get_node(key)
-        if inner is not None and not isinstance(inner, (DictConfig, ListConfig, list)):
-            yield key, inner._value()
 
 
 def _check_arguments(target: str, given: Mapping[str, Any], prefix: str) -> None:

@@ -36,12 +36,12 @@ def read_bytes(path: Path | str, error: type[HmuError] = DataError, limit: int =
     """
     path = Path(path)
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file (a pipe or a device)"
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "no regular file (a pipe or a device)"
             raise error(f"{path}: is {kind}, expected a file")
-        if found.st_size > limit:
-            raise error(f"{path}: has {found.st_size} bytes, expected at most {limit}; is it the right file?")
+        if facts.st_size > limit:
+            raise error(f"{path}: has {facts.st_size} bytes, expected at most {limit}; is it the right file?")
         return path.read_bytes()
     except (OSError, ValueError) as problem:  # ValueError: a path with a NUL
         why = os.strerror(problem.errno) if isinstance(problem, OSError) and problem.errno else problem
@@ -116,8 +116,8 @@ def read_yaml(path: Path | str, error: type[HmuError] = DataError, limit: int = 
 def _depth(text: str) -> int:
     """How deep brackets nest at most; told beforehand, because the parser looks a thousand of them ahead at each."""
     deepest = depth = 0
-    for found in re.finditer(r"[\[\]{}]", text):
-        depth += 1 if found[0] in "[{" else -1
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)
     return deepest
 

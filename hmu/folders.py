@@ -70,12 +70,12 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def end(status: str, problem: str, made: Path | None = None) -> None:
+def end(status: str, problem: str, fresh: Path | None = None) -> None:
     """The job did not end well: its record says how, or nothing of it stays where it had not begun.
 
-    ``made``: a folder that was made for the job, which it need not have claimed yet.
+    ``fresh``: the folder that was made for the job, which it need not have claimed yet.
     """
-    folder, own = _claimed or made, _claimed is not None
+    folder, own = _claimed or fresh, _claimed is not None
     done()
     if folder is None or (not own and (folder / RECORD).exists()):  # another process has claimed it
         return

@@ -103,10 +103,10 @@ def choices(config: DictConfig) -> dict[str, str]:
     ours = running()
     if ours is None:
         return {}
-    chosen = {str(group): str(name) for group, name in ours.runtime.choices.items() if name is not None}
+    own = {str(group): str(name) for group, name in ours.runtime.choices.items() if name is not None}
     ckpt, given = OmegaConf.select(config, "ckpt", throw_on_missing=False), keys(typed())
     theirs = {} if ckpt is None else chosen_by(Path(str(ckpt)))
-    return chosen | {group: name for group, name in theirs.items() if group not in given}
+    return own | {group: name for group, name in theirs.items() if group not in given}
 
 
 def choice(group: str, config: DictConfig) -> str | None:
@@ -123,10 +123,10 @@ def chosen_by(path: Path) -> dict[str, str]:
 
 def recorded_choices(home: Path) -> dict[str, str]:
     """Options by group as Hydra has noted them in a run folder; empty where it has not."""
-    chosen: Any = mapping(home / ".hydra" / "hydra.yaml")
+    node: Any = mapping(home / ".hydra" / "hydra.yaml")
     for key in ("hydra", "runtime", "choices"):
-        chosen = chosen.get(key) if isinstance(chosen, dict) else None
-    return {str(k): str(v) for k, v in chosen.items() if v is not None} if isinstance(chosen, dict) else {}
+        node = node.get(key) if isinstance(node, dict) else None
+    return {str(k): str(v) for k, v in node.items() if v is not None} if isinstance(node, dict) else {}
 
 
 def mapping(path: Path) -> dict[str, Any]:

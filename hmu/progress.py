@@ -85,7 +85,7 @@ def job(memory: Seconds, number: int | None = None, silent: bool = False) -> Ite
     own = Job(memory, place, max(0, total - (number or 0) - 1), usual)
     outer, _job = _job, own
     try:
-        own.visible = wanted() and not silent
+        own.visible = _on_terminal() and not silent
         with Bar(own.line, on=own.visible):
             yield own
     finally:
@@ -105,7 +105,7 @@ def shown() -> bool:
     return _job is not None and _job.visible
 
 
-def wanted() -> bool:
-    """Whether a bar is shown: on a terminal, unless ``HMU_PROGRESS=0``."""
-    shown = os.environ.get("HMU_PROGRESS", "1").lower() not in ("0", "false", "no", "off")
-    return shown and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+def _on_terminal() -> bool:
+    """Whether there is a terminal to show a bar on; ``HMU_PROGRESS=0`` shows none."""
+    asked = os.environ.get("HMU_PROGRESS", "1").lower() not in ("0", "false", "no", "off")
+    return asked and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -89,8 +89,6 @@ class Pretraining(Job):
         """The concept's partition, of which one side is for training and validation; None where all clips are."""
         if self.config.partition == "all":
             return None
-        if self.config.partition not in ("retain", "forget"):
-            raise ConfigError(f"partition '{self.config.partition}': expected all, retain or forget")
         return partition_by_concept(self.source, "train+val", self.concept)
 
     @cached_property

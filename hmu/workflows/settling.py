@@ -128,13 +128,13 @@ def take_over(config: DictConfig, ran: DictConfig, groups: Sequence[str], folder
         ConfigError: the command line gives a key that the recorded node does not take.
     """
     places = [(place_of(override), override) for override in parsed(typed())]
-    chosen = {place for place, override in places if chooses(override)}
+    replaced = {place for place, override in places if chooses(override)}
     given = {path for place, override in places for path in leaves(place, override.value())}
     rewritten = relocation(ran, config, given)
     taken = config.copy()
     OmegaConf.set_struct(taken, False)
     for group in groups:
-        if group in chosen or not ran.get(group):
+        if group in replaced or not ran.get(group):
             continue
         recorded = OmegaConf.to_container(ran[group])
         check_received(recorded, group, folder / "config.yaml", given, config.get("trust"))
@@ -196,11 +196,11 @@ def completed(config: DictConfig, group: str, recorded: Any, home: Path) -> Any:
     What is built has no numbers of its own: they live in the files. Only nodes that build the same thing (``_target_``)
     in both get keys. A concept describes itself: what it lacks is absent.
     """
-    chosen = recorded_choices(home)
+    choices = recorded_choices(home)
 
     def today(group: str, node: Any) -> Any:
         target = node.get("_target_") if isinstance(node, dict) else None
-        names = [name for name in options(group) if name == chosen.get(group)] or list(options(group))
+        names = [name for name in options(group) if name == choices.get(group)] or list(options(group))
         files = [_as_composed(config, group, name) for name in names] if target else []
         return nearest([file for file in files if file.get("_target_") == target], node)
 
@@ -225,11 +225,11 @@ def completed(config: DictConfig, group: str, recorded: Any, home: Path) -> Any:
     return recorded if group == "concept" else filled(recorded, today(group, recorded))
 
 
-def _agreement(one: Any, other: Any) -> int:
-    """How many values two nodes share."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return sum(_agreement(value, other.get(key)) for key, value in one.items())
-    return int(one == other)
+def _agreement(node: Any, file: Any) -> int:
+    """How many values the two share."""
+    if isinstance(node, dict) and isinstance(file, dict):
+        return sum(_agreement(value, file.get(key)) for key, value in node.items())
+    return int(node == file)
 
 
 def _as_composed(config: DictConfig, group: str, name: str) -> dict[str, Any]:
