@@ -33,11 +33,8 @@ def main(config_name: str, task: Task, keys: type[Keys] = Keys, *, sweeps: bool 
     """Run ``task(config)`` under Hydra with the house's habits.
 
     User mistakes (:class:`~hmu.errors.HmuError`, Hydra's and OmegaConf's own errors, a full disk) end in one line on
-    stderr and exit code 2; bugs keep their stack trace.
-
-    Args:
-        config_name: a root file in ``configs/``; task: receives it composed and checked, and does the heavy imports.
-        keys: declares what the task reads at the top of its configuration; sweeps: whether ``-m`` makes sense.
+    stderr and exit code 2; bugs keep their stack trace. ``task`` does the heavy imports; ``keys`` declares what it
+    reads, ``sweeps`` whether ``-m`` makes sense.
     """
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors to us; we print them in one line

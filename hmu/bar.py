@@ -11,16 +11,12 @@ from tqdm import tqdm
 
 EVERY = 0.25  # seconds between two pictures
 
+#: what is done, how much, of how much (None: unknown), and the words behind it
 Line = Callable[[], tuple[str, int, int | None, str]]
 
 
 class Bar:
-    """Draws ``line()`` a few times a second from a thread of its own, so that whoever works only counts.
-
-    Args:
-        line: gives what is done, how much, of how much (None: unknown), and the words behind it.
-        on: False draws nothing.
-    """
+    """Draws ``line()`` a few times a second from a thread of its own, so that whoever works only counts."""
 
     def __init__(self, line: Line, on: bool = True) -> None:
         self._line, self._on = line, on

@@ -46,9 +46,7 @@ def asset(name: str) -> str:
 def option(group: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """``configs/<group>/<name>.yaml`` with everything that it takes in; ``${…}`` that look elsewhere stay as they are.
 
-    Args:
-        group: ``method``; name: ``esd``.
-        overrides: as on the command line, ``("method.lr=1e-3",)``.
+    ``overrides``: as on the command line, ``("method.lr=1e-3",)``.
     """
     register_resolvers()
     with _initialised():

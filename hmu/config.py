@@ -25,11 +25,7 @@ _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 def check_config(config: DictConfig, overrides: Iterable[str] = (), keys: type[Keys] = Keys) -> None:
     """Refuse keys that nothing would read, missing mandatory values, and values of a wrong type.
 
-    Args:
-        config: the composed configuration.
-        overrides: the command line's overrides; an added key (``+typo=1``) must be an argument of its node's
-            ``_target_``.
-        keys: what the script declares to read.
+    A key that the command line adds (``+typo=1``) must be an argument of its node's ``_target_``.
 
     Raises:
         ConfigError: names the key, and the keys that exist or the type that is expected.

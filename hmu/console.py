@@ -143,9 +143,7 @@ class LogFile(logging.FileHandler):
 def perform(task: Callable[[DictConfig], object], config: DictConfig) -> object:
     """Do ``task(config)`` as a job: phases are shown, warnings said in words, and at the end where to look.
 
-    Args:
-        task: a workflow or a tool; of one that returns its run folder the last line names the page or the folder.
-        config: of the job; ``paths.cache`` remembers how long things take.
+    Of a task that returns its run folder the last line names the page or the folder.
     """
     began = time.perf_counter()
     for name, value in SILENT.items():
@@ -207,9 +205,7 @@ def _package(filename: str) -> str:
 def begin_sweep(overrides: Sequence[str]) -> None:
     """A multirun begins: how many jobs it has, and which keys differ between them.
 
-    Args:
-        overrides: as typed. Of choices that only Hydra can count (``glob``) and of other sweepers the number of jobs is
-            unknown.
+    Of choices that only Hydra can count (``glob``) and of other sweepers the number of jobs is unknown.
     """
     global _swept
     swept = [override for override in parsed(overrides) if override.is_sweep_override()]

@@ -1,9 +1,7 @@
 """``HMU_DEBUG=fast``: any command as printed, in seconds, with steps and limits cut and nothing else.
 
-Its figures mean nothing.
-
-Folders, files and every path through the code stay what they are without it, so that a command which ends well with
-it is one that works. The documentation's commands are tested so (``tests/test_printed.py``).
+Its figures mean nothing. Folders, files and every path through the code stay what they are, so that a command which
+ends well with it is one that works. The documentation's commands are tested so (``tests/test_printed.py``).
 """
 
 from __future__ import annotations

@@ -53,9 +53,7 @@ class Seconds:
     """Seconds per unit of work by what they depend on, kept in ``<folder>/seconds.json``.
 
     A file that cannot be read or written is as good as none: these numbers only tell how long something may take.
-
-    Args:
-        folder: of caches; None remembers nothing beyond this process.
+    Without a folder nothing is remembered beyond this process.
     """
 
     def __init__(self, folder: Path | None) -> None:

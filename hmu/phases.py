@@ -70,8 +70,6 @@ class Part:
     """A phase that a job is going to have.
 
     Attributes:
-        phase: its name.
-        amount: how much will be done; unit: of what.
         what: what its speed depends on (a backbone, a device …); with the phase's name the key of what is remembered.
     """
 
@@ -91,11 +89,9 @@ class Job:
     """Phases under way and phases planned.
 
     Attributes:
-        memory: seconds per unit of earlier jobs.
         place: ``job 2 of 9`` in a sweep, else empty.
         after: how many jobs follow this one; each is taken to be as long as ``usual`` or, without it, as this one.
         usual: mean seconds of the jobs before this one.
-        visible: whether a bar shows it.
         open: the phases under way, the outermost first.
         parts: those planned; over: how many of them have ended.
     """

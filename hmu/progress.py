@@ -29,10 +29,7 @@ _sweep = {"total": 0, "ended": 0, "seconds": 0.0}
 def phase(name: str, total: int | None = None, unit: str = "") -> Iterator[Phase]:
     """Work that a person may wait for; ``with phase("packing", len(ids), "clips") as done: … done.advance()``.
 
-    Phases may be nested: the innermost is shown, the outermost counts for the time left.
-
-    Args:
-        name: what is being done; total: how much there is to do, None if nobody knows; unit: what is counted.
+    Phases may be nested: the innermost is shown, the outermost counts for the time left. ``total``: None if unknown.
     """
     own, running, finished = Phase(name, total, unit), _job, False
     if running is not None:
@@ -60,9 +57,7 @@ def batches(items: Sequence[T], size: int, name: str, unit: str) -> Iterator[Seq
 def plan(parts: Sequence[Part], words: str) -> None:
     """Say once what the job is going to do, and how long that may take as far as earlier jobs tell.
 
-    Args:
-        parts: the phases to come, in order.
-        words: the same for a person: ``120 steps, 197 prompts × 2 models × 2 seeds``.
+    ``words`` say the same for a person: ``120 steps, 197 prompts × 2 models × 2 seeds``.
     """
     if _job is not None:
         _job.parts, _job.over = list(parts), 0
@@ -71,13 +66,7 @@ def plan(parts: Sequence[Part], words: str) -> None:
 
 @contextmanager
 def job(memory: Seconds, number: int | None = None, silent: bool = False) -> Iterator[Job]:
-    """Show phases until the end of the block.
-
-    Args:
-        memory: seconds per unit of earlier jobs.
-        number: which job of a sweep this is, from 0; None where there is no sweep.
-        silent: no bar in any case (a process that only helps).
-    """
+    """Show phases until the end of the block; ``number``: of a sweep's job; ``silent``: a process that only helps."""
     global _job
     total, ended = int(_sweep["total"]), int(_sweep["ended"])
     place = "" if number is None else f"job {number + 1}" + (f" of {total}" if total else "")

@@ -144,10 +144,7 @@ def _git() -> dict[str, Any]:
 
 
 def continued_folder(composed: DictConfig, config: DictConfig) -> Path:
-    """The run folder; one whose run was killed is taken up again if it is asked to do exactly the same.
-
-    Args:
-        composed: the configuration as Hydra composed it; config: with what the measured run decides.
+    """The run folder; one whose run was killed is taken up again if it is asked to do exactly the same (``config``).
 
     Raises:
         ConfigError: the folder holds a finished run, one that is running, or one with another configuration.

@@ -38,11 +38,7 @@ log = logging.getLogger(__name__)
 class Training:
     """One stage, ready to be trained; a batch that is far larger than the data is refused.
 
-    Attributes:
-        config: of the job; model: what is trained.
-        stage, recipe: which of its stages, and how.
-        source, ids: the data set, and which of its clips (None = all).
-        kind: ``backbone`` or ``evaluator``, for messages.
+    ``ids``: which clips (None = all); ``kind``: ``backbone`` or ``evaluator``, for messages.
     """
 
     config: DictConfig
