@@ -74,17 +74,17 @@ def require_time(key: str, value: object, count: float, each: float, what: str, 
         )
 
 
-def require_memory(key: str, value: object, needed: float, what: str, available: float | None = None) -> None:
+def require_memory(key: str, value: object, needed: float, what: str) -> None:
     """Refuse what needs more bytes than this machine has memory.
 
     Raises:
         ConfigError: with both numbers.
     """
-    there = memory() if available is None else available
-    if there is not None and needed > there:
+    available = memory()
+    if available is not None and needed > available:
         raise ConfigError(
             f"{key}={shown(value)}: {what} would need {needed / 1e9:,.3g} GB of memory, this machine has "
-            f"{there / 1e9:,.3g} GB; give a smaller number"
+            f"{available / 1e9:,.3g} GB; give a smaller number"
         )
 
 

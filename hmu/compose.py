@@ -19,7 +19,7 @@ from hmu.command_line import understood
 from hmu.config import CONFIGS, check_config
 from hmu.errors import ConfigError
 from hmu.folders import job_name
-from hmu.overrides import choice, running, standing_in
+from hmu.overrides import choice, running, standing_in, typed
 from hmu.processes import run_stamp, started
 from hmu.refusals import one_line
 from hmu.values import Keys
@@ -35,7 +35,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("hmu.asset", asset)
     OmegaConf.register_new_resolver("hmu.choice", lambda group, *, _root_: choice(group, _root_))
     OmegaConf.register_new_resolver("hmu.root", lambda: os.path.abspath(os.environ.get("HMU_ROOT") or os.getcwd()))
-    OmegaConf.register_new_resolver("hmu.job", job_name)
+    OmegaConf.register_new_resolver("hmu.job", lambda: job_name(typed(), int(running().job.num)))
 
 
 def asset(name: str) -> str:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmu.documents import write_json
 from hmu.errors import ConfigError
-from hmu.overrides import mapping, running, split, typed
+from hmu.overrides import mapping, running, split
 from hmu.processes import rank
 from hmu.tree import is_group
 
@@ -168,14 +168,12 @@ def runs_now(record: dict[str, Any]) -> bool:
     return True
 
 
-def job_name(overrides: Sequence[str] | None = None, number: int | None = None) -> str:
-    """The folder of a sweep's job (the running one): its number and what is readable of its overrides.
+def job_name(overrides: Sequence[str], number: int) -> str:
+    """The folder of a sweep's job: its number and what is readable of its overrides.
 
     ``003-lora-kick-rank_8``: letters, digits, ``.``, ``_`` and ``-``, as ``ckpt=`` and ``edits=`` take them, and never
     too long for a disk. The number alone makes it unique.
     """
-    overrides = typed() if overrides is None else overrides
-    number = int(running().job.num) if number is None else number
     parts = []
     for key, value in map(split, overrides):
         key, value = key.split("@")[0], re.sub(r"[^A-Za-z0-9.]+", "_", Path(value).name).strip("_.")

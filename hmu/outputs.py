@@ -154,12 +154,12 @@ def check_place(path: Path, key: str) -> Path:
 
 
 def claim_folder(
-    folder: Path, key: str, tool: str, *, overwrite: bool, older: Callable[[], Iterable[str] | None] = lambda: None
+    folder: Path, key: str, tool: str, *, overwrite: bool, older: Callable[[Path], Iterable[str]] = lambda folder: ()
 ) -> Output:
     """A folder for one call: new, empty, or (with ``overwrite``) that of an earlier call of the same tool.
 
     Args:
-        key: names the folder in messages. older: files of calls before there was a list; None where nothing tells.
+        key: names the folder in messages. older: files of calls before there was a list.
 
     Raises:
         ConfigError: the folder is a file or below one, holds anything without ``overwrite``, holds nothing of the
@@ -176,7 +176,7 @@ def claim_folder(
             f"{key}={shown(folder, 120)} is not empty: choose another folder or add overwrite=true; {NOTHING}"
         )
     listed = (folder / LIST).is_file()
-    output.files = read_list(folder) if listed else {name: {"by": tool} for name in older() or ()}
+    output.files = read_list(folder) if listed else {name: {"by": tool} for name in older(folder)}
     if not any(facts["by"] == tool for facts in output.files.values()):
         raise ConfigError(
             f"{key}={shown(folder, 120)} holds files that this tool did not write (none is in {LIST}): "

@@ -103,11 +103,11 @@ _WORDS: tuple[tuple[str, Callable[[re.Match[str], BaseException], str] | str], .
     (r"Could not override '(?P<key>[^\n]*)'\.\s+Did you mean to override (one of )?(?P<places>[^?]*)\?", _elsewhere),
     (
         r"Could not override '(?P<key>[^\n]*)'\. No match.*default list use \+(?P<typed>.*)",
-        "{typed}: this command has no '{key}' to choose; --help lists what there is, --cfg job every key",
+        "{typed}: this command has no '{key}' to choose; " + _HELP,
     ),
     (
         r"Could not delete (from config\. )?'(?P<key>[^\n]*?)'",
-        "~{key}: there is no such key to take out; --help lists what there is, --cfg job every key",
+        "~{key}: there is no such key to take out; " + _HELP,
     ),
     (
         r"Could not append to config\. An item is already at '(?P<key>[^\n]*?)'",

@@ -98,7 +98,7 @@ def test_a_list_that_is_damaged_or_points_outside_is_refused(tmp_path):
 
 def test_older_calls_tell_their_files_themselves(tmp_path):
     fill(tmp_path, a="1", b="mine")
-    output = claim_folder(tmp_path, "out", "tool", overwrite=True, older=lambda: ["a"])
+    output = claim_folder(tmp_path, "out", "tool", overwrite=True, older=lambda folder: ["a"])
     output.begin(["c"])
     assert content(tmp_path) == {"b"}
 

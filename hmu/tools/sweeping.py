@@ -25,7 +25,7 @@ def claim_out(config: DictConfig, tool: str, older: Callable[[Path], Iterable[st
     """
     out = Path(config.out)
     folder = out / str(running().job.num) if in_sweep() else out
-    return claim_folder(folder, "out", tool, overwrite=config.overwrite, older=lambda: older(folder))
+    return claim_folder(folder, "out", tool, overwrite=config.overwrite, older=older)
 
 
 class ClaimSweep(Callback):

@@ -92,7 +92,7 @@ def _alike(name: object) -> str:
     return str(name).lower().replace("-", "_")
 
 
-def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluator")) -> DictConfig:
+def settle_suite(config: DictConfig) -> DictConfig:
     """The suite and the evaluator that the data need (``measured_by``), unless the command line chooses others.
 
     Single keys of the command line (``suite.repeats=1``, ``suite.limits={forget:4}``) are kept.
@@ -103,7 +103,7 @@ def settle_suite(config: DictConfig, groups: Sequence[str] = ("suite", "evaluato
     given = [key for override in parsed(typed()) for key in leaves(place_of(override), override.value())]
     changed = config.copy()
     OmegaConf.set_struct(changed, False)
-    for group in groups:
+    for group in ("suite", "evaluator"):
         if group in given:
             continue
         changed[group] = option(group, name)
