@@ -59,8 +59,8 @@ def _steps(case: Case, _: None, name: str, kind: str, which: str) -> Tensor:
 
 
 def _process(case: Case, _: None, name: str, what: str) -> Tensor:
-    process = Diffusion(_options(case, name))
-    return (process.add if what == "add_noise" else process.velocity)(case["x0"], case["noise"], case["timesteps"])
+    process = Diffusion(replace(_options(case, name), prediction_type="v_prediction"))
+    return (process.add if what == "add_noise" else process.target)(case["x0"], case["noise"], case["timesteps"])
 
 
 TABLES: Table = {
