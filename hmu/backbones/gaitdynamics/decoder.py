@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmu.backbones.gaitdynamics.options import DecoderOptions
+from hmu.backbones.positions import Positions
 
 MAX_POSITIONS = 500  # rows of the absolute table; the published size
 BASE = 10000.0
@@ -53,25 +54,6 @@ class Rotary(nn.Module):
         cos, sin = angle.cos(), angle.sin()
         even, odd = x[..., 0::2], x[..., 1::2]
         return torch.stack([even * cos - odd * sin, odd * cos + even * sin], -1).flatten(-2)
-
-
-class AbsolutePositions(nn.Module):
-    """A table of sinusoids, added; ``pe`` ``(500, 1, width)`` as in the file."""
-
-    pe: Tensor
-
-    def __init__(self, width: int, dropout: float) -> None:
-        super().__init__()
-        position = torch.arange(MAX_POSITIONS).float()[:, None]
-        rates = torch.exp(torch.arange(0, width, 2).float() * (-math.log(BASE) / width))
-        table = torch.zeros(MAX_POSITIONS, width)
-        table[:, 0::2], table[:, 1::2] = torch.sin(position * rates), torch.cos(position * rates)
-        self.register_buffer("pe", table[:, None])
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` ``(batch, frames, width)`` plus the first rows of the table."""
-        return self.dropout(x + self.pe[: x.shape[1], 0])
 
 
 class SelfAttention(nn.Module):
@@ -161,7 +143,7 @@ class Decoder(nn.Module):
             self.rotary: Rotary | None = Rotary(width)
         else:
             self.rotary = None
-            self.abs_pos_encoding = AbsolutePositions(width, options.dropout)
+            self.abs_pos_encoding = Positions(width, MAX_POSITIONS, options.dropout)
         self.time_mlp = nn.ModuleList([TimeSinusoids(width), nn.Linear(width, 4 * width)])
         self.to_time_cond = nn.ModuleList([nn.Linear(4 * width, width)])
         self.input_projection = nn.Linear(options.features, width)

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from hmu.backbones.positions import sinusoids
 from hmu.backbones.salad.attention import Attention, key_bias
 from hmu.backbones.salad.joint_maps import ACTIVATIONS
 from hmu.backbones.salad.options import DenoiserOptions
@@ -25,16 +26,6 @@ class Memory:
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     bias: Tensor
-
-
-def sinusoid(positions: int, width: int) -> Tensor:
-    """Table ``(1, positions, width)``: sine in even, cosine in odd channels, base 10000."""
-    position = torch.arange(positions, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
-    table = torch.zeros(positions, width)
-    table[:, 0::2] = torch.sin(position * rate)
-    table[:, 1::2] = torch.cos(position * rate)[:, : width // 2]
-    return table[None]
 
 
 class Mlp(nn.Module):
@@ -70,7 +61,7 @@ class Positions(nn.Module):
 
     def __init__(self, width: int, positions: int, dropout: float) -> None:
         super().__init__()
-        self.register_buffer("pe", sinusoid(positions, width))
+        self.register_buffer("pe", sinusoids(positions, width)[None])
         self.dropout = nn.Dropout(dropout)
 
     pe: Tensor

@@ -116,24 +116,6 @@ class Stack(nn.Module):
         return x
 
 
-class Positions(nn.Module):
-    """Sinusoids, sine in even and cosine in odd channels; the table is part of the checkpoints."""
-
-    pe: Tensor
-
-    def __init__(self, width: int, positions: int, dropout: float) -> None:
-        super().__init__()
-        place = torch.arange(positions, dtype=torch.float32)[:, None]
-        rate = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10000.0) / width))
-        table = torch.stack([torch.sin(place * rate), torch.cos(place * rate)], -1).flatten(1)
-        self.register_buffer("pe", table[:, None])
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add positions to ``x`` ``(batch, tokens, width)``."""
-        return self.dropout(x + self.pe[: x.shape[1], 0].to(x.dtype))
-
-
 class InputProcess(nn.Module):
     """Code width to transformer width."""
 

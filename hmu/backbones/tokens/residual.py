@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hmu.backbones.positions import Positions
 from hmu.backbones.tokens.encoder import (
     InputProcess,
     OutputProcess,
-    Positions,
     Stack,
     combine_branches,
     guidance_branches,

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hmu.backbones.positions import Positions
 from hmu.backbones.tokens.encoder import (
     InputProcess,
     OutputProcess,
-    Positions,
     Stack,
     combine_branches,
     guidance_branches,

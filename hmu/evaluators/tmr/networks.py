@@ -5,24 +5,16 @@ Post-norm transformers over ``(batch, frames, width)``; what lies beyond a seque
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hmu.backbones.positions import sinusoids
+
 MAX_POSITIONS = 5000  # rows of the published table
-
-
-@lru_cache(maxsize=16)
-def _table(rows: int, width: int) -> Tensor:
-    position = torch.arange(rows, dtype=torch.float32)[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
-    table = torch.zeros(rows, width)
-    table[:, 0::2] = torch.sin(position * frequency)
-    table[:, 1::2] = torch.cos(position * frequency)[:, : width // 2]
-    return table
+_table = lru_cache(maxsize=16)(sinusoids)
 
 
 def positions(count: int, width: int) -> Tensor:
