@@ -75,9 +75,7 @@ class ClipTextEncoder(FrozenTransformer):
 def build(name_or_folder: str | Path, output: str, trust_network: bool, cache: str | Path | None) -> TextEncoder:
     """The Hydra target of ``configs/text/clip.yaml``: a :class:`ClipTextEncoder` that remembers what it has encoded.
 
-    Args:
-        name_or_folder, output, trust_network: of :class:`ClipTextEncoder`.
-        cache: folder where embeddings are kept between runs, by encoder and prompt; None encodes anew in every run.
+    ``cache``: folder where embeddings are kept between runs, by encoder and prompt; None encodes anew in every run.
     """
     encoder = ClipTextEncoder(name_or_folder, output, trust_network)
     return encoder if cache is None else CachedTextEncoder(encoder, cache)

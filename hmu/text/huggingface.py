@@ -18,13 +18,7 @@ class TransformerTextEncoder(FrozenTransformer):
 
     ``pooled`` is their mean over real tokens, of unit length (what ``sentence-transformers`` computes for mpnet).
 
-    Args:
-        name_or_folder: a folder in the Hugging Face layout, or a name on the hub.
-        trust_network: whether the hub may be asked when the files are not in its local cache.
-
-    Raises:
-        MissingExtra: ``transformers`` is not installed.
-        CheckpointError: no such folder or name, incomplete files, or no network.
+    Folder or name, and what is raised, as in :func:`hmu.text.hub.load`.
     """
 
     def __init__(self, name_or_folder: str | Path, trust_network: bool = True) -> None:
@@ -51,9 +45,7 @@ class TransformerTextEncoder(FrozenTransformer):
 def build(name_or_folder: str | Path, trust_network: bool, cache: str | Path | None) -> TextEncoder:
     """The Hydra target of ``configs/text/distilbert.yaml``: the encoder, remembering what it has encoded.
 
-    Args:
-        name_or_folder, trust_network: of :class:`TransformerTextEncoder`.
-        cache: folder where embeddings are kept between runs, by encoder and text; None encodes anew in every run.
+    ``cache``: as in :func:`hmu.text.clip.build`.
     """
     encoder = TransformerTextEncoder(name_or_folder, trust_network)
     return encoder if cache is None else CachedTextEncoder(encoder, cache)

@@ -39,11 +39,7 @@ def text_to_config(text: TextEncoder | None) -> dict[str, Any] | None:
 
 
 def text_from_config(config: Any, source: Path | str) -> TextEncoder:
-    """Inverse of :func:`text_to_config`; weights are fresh.
-
-    Args:
-        config: the entry of a received ``config.json``.
-        source: names the file in errors.
+    """Inverse of :func:`text_to_config` for the entry of a received ``config.json`` (``source``); weights are fresh.
 
     Raises:
         CheckpointError: a kind that is none of this package's text encoders that can be stored, or options that it does

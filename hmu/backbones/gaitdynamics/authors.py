@@ -91,11 +91,7 @@ def normaliser_of(path: Path, stored: Any) -> MinMax:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The files of a checkpoint: itself, or all three parts where one of them (or their common name) is given.
-
-    Raises:
-        CheckpointError: when a part is missing.
-    """
+    """The files of a checkpoint: itself, or all three parts where one of them (or their common name) is given."""
     match = _PART.fullmatch(path.name)
     stem = match.group(1) if match else path.name.removesuffix(".pt")
     parts = [path.with_name(f"{stem}_part{number}.pt") for number in (1, 2, 3)]
@@ -157,11 +153,7 @@ def read_adapter(path: Path | str) -> tuple[dict[str, tuple[Tensor, Tensor]], Mi
 def options_of(
     state: Mapping[str, Tensor], path: Path | str, heads: int = 4, dropout: float = 0.1, window: int = WINDOW
 ) -> DecoderOptions:
-    """Sizes of a network from its shapes; heads, window and dropout are in no shape.
-
-    Raises:
-        CheckpointError: when the tensors are not those of a GaitDynamics network.
-    """
+    """Sizes of a network from its shapes; heads, window and dropout are in no shape."""
     latent, features = take(state, "input_projection.weight", path, WHAT).shape
     return DecoderOptions(
         features=features,
@@ -220,11 +212,7 @@ def to_published(decoder: Decoder) -> State:
 
 
 def load_into(decoder: Decoder, state: Mapping[str, Tensor], path: Path | str) -> None:
-    """Load the authors' tensors, whose shapes must be ours; missing and unknown ones are refused too.
-
-    Raises:
-        CheckpointError: naming the tensor.
-    """
+    """Load the authors' tensors, whose shapes must be ours; missing and unknown ones are refused too."""
     check_names(to_published(decoder), state, path, "the published layout")
     decoder.load_state_dict(to_ours(state))
 
@@ -232,15 +220,11 @@ def load_into(decoder: Decoder, state: Mapping[str, Tensor], path: Path | str) -
 def load_authors(
     path: Path | str, *, decoder: DecoderOptions | Mapping[str, Any] | None = None, **options: Any
 ) -> GaitDynamics:
-    """A model from the authors' file: the trainer's ``.pt``, the published one, or its three parts (name any).
+    """A model from the authors' file, as :func:`read_checkpoint` reads it; what is not given is as published.
 
     Args:
-        path: the file.
-        decoder: heads, dropout and window of the network, which no shape tells; None = the published values.
-        options: further arguments of :class:`GaitDynamics`; what is not given is as published.
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected.
+        decoder: heads, dropout and window of the network, which no shape tells.
+        options: further arguments of :class:`GaitDynamics`.
     """
     path = Path(path)
     content = read_checkpoint(path)

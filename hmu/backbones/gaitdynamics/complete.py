@@ -43,7 +43,6 @@ def complete(
 
     Args:
         states: one recording at 100 Hz; values of unknown columns are not read.
-        known: columns to keep.
         overlap: share of a window that the next one covers again, 0 to below 1.
         hide_unseen: do not show the model known columns outside what it was trained on (:func:`unseen`): they would
             mislead it. They come back as given all the same.
@@ -67,10 +66,10 @@ def complete(
     for first in range(0, len(cuts), BATCH):
         chunk = values[first : first + BATCH]
         lengths = torch.full((len(chunk),), length)
-        made = model.generate(
+        answers = model.generate(
             lengths, known=chunk.float(), mask=mask.expand_as(chunk), generator=generator, steps=steps
         ).to(states)
-        for (a, b), answer in zip(cuts[first : first + BATCH], made, strict=True):
+        for (a, b), answer in zip(cuts[first : first + BATCH], answers, strict=True):
             total[a:b] += answer * ramp[:, None]
             weight[a:b] += ramp[:, None]
     return torch.where(given, states, total / weight)

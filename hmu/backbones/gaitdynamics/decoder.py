@@ -151,12 +151,9 @@ class Decoder(nn.Module):
         self.final_layer = nn.Linear(width, options.features)
 
     def forward(self, x: Tensor, time: Tensor, valid: Tensor | None = None) -> Tensor:
-        """The answer ``(batch, frames, features)``.
+        """The answer to noisy normalised states ``x``, both ``(batch, frames, features)``, at timesteps ``(batch,)``.
 
-        Args:
-            x: noisy normalised states ``(batch, frames, features)``.
-            time: timesteps ``(batch,)``, int64.
-            valid: True at frames that may be attended to ``(batch, frames)``; None = all.
+        ``valid``: True at frames that may be attended to ``(batch, frames)``; None = all.
         """
         condition = self.to_time_cond[0](F.mish(self.time_mlp[1](self.time_mlp[0](time, x.dtype))))
         projected = self.input_projection(x)

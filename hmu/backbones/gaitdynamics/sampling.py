@@ -145,10 +145,7 @@ def ddim(
 
     Args:
         network: ``(x, time)`` to the model's answer.
-        diffusion: the process.
-        x: noise.
-        options: number of steps, and when and how hard guidance acts.
-        steps: instead of the options'.
+        options: number of steps (unless ``steps`` says it), and when and how hard guidance acts.
         known: values that are put back, noised, after every step, and exactly at the end.
         noises: noise for the known values, one tensor per step but the last; needed with ``known``.
         guidance: columns to pull, or to meet a mean.

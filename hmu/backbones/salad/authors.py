@@ -1,8 +1,6 @@
-"""Reading the authors' checkpoint folders, and those of their unlearning fork, without running what they contain.
+"""SALAD from the authors' checkpoint folders, and those of their unlearning fork (:mod:`hmu.checkpoints.authors`).
 
-Layout: ``<checkpoints>/<dataset>/<name>/{opt.txt, model/*.tar}`` and ``<dataset>/Comp_v6_KLD005/meta/{mean,std}.npy``.
-Sizes are read from the shapes; ``opt.txt`` only supplies what no shape tells (heads, activation, schedule). What it
-lacks takes the authors' own default, which is stated here.
+What ``opt.txt`` lacks takes the authors' own default, which is stated here.
 """
 
 from __future__ import annotations
@@ -126,14 +124,9 @@ def load_authors(
     Args:
         folder: ``<checkpoints>/<dataset>``, which holds the model folders and ``Comp_v6_KLD005/meta``.
         denoiser_name, vae_name: model folders; the VAE's name is in the denoiser's ``opt.txt`` unless given.
-        denoiser_file: in ``model/``; None = ``net_best_fid.tar``, else ``latest.tar``.
-        text: prompt encoder (the published model: CLIP ViT-B/32); None = only ready-made conditions.
-        sampling: None = steps and guidance of ``opt.txt`` with DDIM.
-        lora_alpha: of a LoRA checkpoint, see :func:`merge_lora`.
-        posterior, variant: passed to :class:`Salad`; ``upstream`` also evaluates LoRA as the fork's script does.
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected.
+        denoiser_file: in ``model/``; None = the first of :data:`hmu.checkpoints.authors.WEIGHT_FILES`.
+        sampling: what differs from steps and guidance of ``opt.txt`` with DDIM.
+        lora_alpha: of a LoRA checkpoint, see :func:`merge_lora`; ``variant=upstream`` evaluates it as the fork does.
     """
     folder = Path(folder)
     if not (folder / denoiser_name).is_dir():

@@ -36,13 +36,10 @@ class Diffusion:
         return self.scheduler("DDIMScheduler")
 
     def scheduler(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
-        """A ``diffusers`` scheduler for this noise schedule.
+        """A ``diffusers`` scheduler for this noise schedule; ConfigError for an unknown class or argument.
 
         Defaults are the published ones where the class knows the argument (no clipping, ``set_alpha_to_one``,
         leading spacing without offset).
-
-        Raises:
-            ConfigError: for an unknown class or argument.
         """
         kind, own = _scheduler_class(name), self.options
         known = set(inspect.signature(kind).parameters)

@@ -43,11 +43,9 @@ def vae_terms(
     """``recon + 0.5 pos + 0.5 vel + 0.02 KL`` (weights of the options) and its terms, as means.
 
     Args:
-        vae: the network.
         motion: normalised features ``(batch, frames, features)``.
         lengths: frames ``(batch,)``; padding is neither read nor counted. None = no padding, or the authors' way.
         noise: standard normal, of the posterior's shape ``(batch, latent frames, 7, latent)``; None = drawn.
-        generator: draws it.
     """
     mean, logvar = vae.encode(motion, lengths)
     noise = Draws(generator).normal(tuple(mean.shape), mean) if noise is None else noise
@@ -78,11 +76,7 @@ def drop_prompts(
 def unit_variance_scale(posteriors: Iterable[tuple[Tensor, Tensor, Tensor]]) -> float:
     """``1 / deviation`` of latents sampled from posteriors, over their valid positions.
 
-    Args:
-        posteriors: mean and log-variance, each ``(batch, frames, 7, latent)``, and valid positions ``(batch, frames)``.
-
-    Raises:
-        ConfigError: there are none.
+    Of each: mean and log-variance ``(batch, frames, 7, latent)``, and valid positions ``(batch, frames)``.
     """
     total, square, count = 0.0, 0.0, 0
     for means, logvars, valid in posteriors:

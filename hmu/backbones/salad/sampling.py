@@ -34,9 +34,7 @@ def denoise(
     """Denoise ``noise`` ``(batch, frames, 7, latent)``; both guidance branches share each forward pass.
 
     Args:
-        denoiser: the network.
-        scheduler: of diffusers, its timesteps set.
-        noise: initial noise, before the scheduler's own scale.
+        scheduler: of diffusers, its timesteps set. noise: before the scheduler's own scale.
         prompts: one per clip; two per clip, the empty ones first, for guidance.
         valid: True at latent frames that belong to a clip ``(batch, frames)``; the others are zeroed after every step.
             None = no mask at all.

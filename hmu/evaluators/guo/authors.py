@@ -63,9 +63,6 @@ def from_authors(checkpoints: Path | str, glove: Path | str, **options: Any) -> 
 
     ``checkpoints`` is the authors' folder of one data set (``checkpoints/t2m``), ``glove`` that of ``our_vab_data.npy``
     and ``our_vab_idx.pkl``.
-
-    Raises:
-        CheckpointError, DataError: a file is missing, broken, unsafe, or of another width.
     """
     folder = Path(checkpoints)
     path = folder / MATCH / "model" / "finest.tar"

@@ -120,9 +120,7 @@ class Vocabulary:
 
 
 def load_glove(folder: Path | str) -> tuple[Vocabulary, Tensor]:
-    """Read ``our_vab_data.npy`` and ``our_vab_idx.pkl``; the index file says which row belongs to which word.
-
-    Returns the vocabulary and its vectors ``(words, word)`` float32, rows in the vocabulary's order.
+    """The words of ``our_vab_idx.pkl`` and their vectors in ``our_vab_data.npy``, ``(words, word)`` float32 in order.
 
     Raises:
         DataError, CheckpointError: a file is missing or broken, or rows and words do not fit.

@@ -1,4 +1,7 @@
-"""The settings of TMR in somebody's files, each with its type and range: forks write anything."""
+"""The settings of TMR in somebody's files, each with its type and range: forks write anything.
+
+What does not fit is a :class:`CheckpointError` that names file, setting, value and what was expected.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,7 @@ _PART: dict[str, tuple[str, Kind]] = {
 
 
 def run_config(run: Path) -> tuple[dict[str, Any], Path]:
-    """The settings of a run directory, and the file that holds them.
-
-    Raises:
-        CheckpointError: there is none, or it is broken or no mapping.
-    """
+    """The settings of a run directory, and the file that holds them."""
     path = next((run / name for name in CONFIGS if (run / name).is_file()), None)
     if path is None:
         raise CheckpointError(f"{run / CONFIGS[0]}: no such file, expected a folder of TMR (theirs or ours)")
@@ -64,11 +63,7 @@ def stated(config: Mapping[str, Any], path: Path | str, name: str, kind: Kind) -
 
 
 def authors_settings(config: Mapping[str, Any], path: Path | str = "config.json") -> dict[str, dict[str, Any]]:
-    """Per network the settings in our names; what is missing or null keeps its default.
-
-    Raises:
-        CheckpointError: a value of another type or out of range.
-    """
+    """Per network the settings in our names; what is missing or null keeps its default."""
     settings: dict[str, dict[str, Any]] = {}
     for part in PARTS:
         read = {ours: stated(config, path, f"model.{part}.{key}", kind) for key, (ours, kind) in _PART.items()}
@@ -77,11 +72,7 @@ def authors_settings(config: Mapping[str, Any], path: Path | str = "config.json"
 
 
 def our_settings(settings: Any, path: Path, key: str = "parts") -> dict[str, dict[str, Any]]:
-    """As :func:`authors_settings`, from a model folder of ours, whose names are ours; ``key`` is where they stand.
-
-    Raises:
-        CheckpointError: a value of another type or out of range, or an unknown one.
-    """
+    """As :func:`authors_settings`, from a model folder of ours, whose names are ours; ``key`` is where they stand."""
     kinds = dict(_PART.values())
     checked: dict[str, dict[str, Any]] = {}
     for part in PARTS:
@@ -97,9 +88,6 @@ def authors_objective(config: Mapping[str, Any], path: Path | str = "config.json
     """Temperature, threshold and weights of the training objective, where they are stated.
 
     Terms that are not known here are left out with a warning: only further training would need them.
-
-    Raises:
-        CheckpointError: a value of another type or out of range.
     """
     objective: dict[str, Any] = {}
     if (temperature := stated(config, path, "model.temperature", real(1e-6, 1e6))) is not None:

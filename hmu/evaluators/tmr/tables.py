@@ -17,14 +17,9 @@ _LIMIT = 64 << 30  # bytes; HumanML3D's token embeddings are several GB
 
 
 def token_table(folder: str | Path, model: str) -> PrecomputedTextEncoder:
-    """Token embeddings of exactly the stored texts; any other text is an error.
+    """Token embeddings of exactly the stored texts, by the language ``model``; any other text is an error.
 
-    Args:
-        folder: ``datasets/annotations/<data>``, which holds ``token_embeddings/<model>{.npy,_slice.npy,_index.json}``.
-        model: name of the language model.
-
-    Raises:
-        DataError: a file is missing or broken.
+    ``folder``: ``datasets/annotations/<data>``, with ``token_embeddings/<model>{.npy,_slice.npy,_index.json}``.
     """
     stem = Path(folder) / "token_embeddings" / model
     table, slices = torch.from_numpy(stored_array(f"{stem}.npy")), stored_array(f"{stem}_slice.npy")
