@@ -108,14 +108,18 @@ def _in_class(node: ast.ClassDef, module: ast.Module, names: list[str]) -> Argum
     methods = {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
     if names:
         return _signature(methods[names[0]], method=True) if names[0] in methods and len(names) == 1 else None
-    if "__init__" in methods:
-        return _signature(methods["__init__"], method=True)
-    bases = [_in_module(module, ast.unparse(base).split(".")) for base in node.bases]
+    own = _signature(methods["__init__"], method=True) if "__init__" in methods else None
+    if own is not None and "**" not in own:
+        return own
+    named = [ast.unparse(base).partition("[")[0] for base in node.bases]
+    bases = [_in_module(module, name.split(".")) for name in named if name != "Generic"]
     if None in bases:
-        return None
+        return own
     taken: Arguments = {}
     for base in reversed(bases):
         taken |= base or {}
+    if own is not None:  # ``**shared`` are its bases' arguments
+        return taken | {name: hint for name, hint in own.items() if name != "**"}
     if any(ast.unparse(d).split("(")[0] in ("dataclass", "dataclasses.dataclass") for d in node.decorator_list):
         fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
         return taken | {n.target.id: n.annotation for n in fields if not _no_argument(n)}  # type: ignore[union-attr]

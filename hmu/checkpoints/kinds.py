@@ -102,15 +102,3 @@ def check_values(
         except ValueError as problem:
             raise error(f"{section}{key}={shown(values[key])}: expected {kind.words}") from problem
     return fitting
-
-
-def check_fields(options: Any, section: str, kinds: Mapping[str, Kind]) -> None:
-    """Refuse a field of a dataclass that does not fit its kind; a whole number written ``6.0`` becomes ``6``.
-
-    Raises:
-        ConfigError: naming ``section.field``, its value and what was expected.
-    """
-    fitting = check_values({key: getattr(options, key) for key in kinds}, f"{section}.", kinds)
-    for key, kind in kinds.items():
-        if kind.typed is int:
-            object.__setattr__(options, key, fitting[key])  # the classes are frozen

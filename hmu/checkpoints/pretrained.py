@@ -190,8 +190,15 @@ def builds(kind: type) -> Callable[[F], F]:
 
 
 def arguments_of(kind: type) -> dict[str, Parameter]:
-    """The arguments of a constructor by name."""
-    return dict(list(signature(kind.__init__).parameters.items())[1:])  # type: ignore[misc]
+    """The arguments of a constructor by name; where it takes ``**shared``, those of its bases before its own."""
+    taken: dict[str, Parameter] = {}
+    for constructor in (vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)):
+        parameters = list(signature(constructor).parameters.values())[1:]
+        named = {p.name: p for p in parameters if p.kind is not Parameter.VAR_KEYWORD}
+        taken = named | taken
+        if len(named) == len(parameters):
+            break
+    return taken
 
 
 def plain(value: Any) -> Any:

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 
 import pytest
 
-from hmu.checkpoints.kinds import CHAINS, FLAG, FOLDER, check_fields, check_values, choice, line, real, whole
-from hmu.errors import CheckpointError, ConfigError
+from hmu.checkpoints.kinds import CHAINS, FLAG, FOLDER, check_values, choice, line, real, whole
+from hmu.errors import CheckpointError
 
 GOOD = [
     (whole(1, 8), 8, 8),
@@ -50,18 +49,3 @@ def test_values_are_checked_by_name_and_long_ones_are_cut():
     assert check_values({"a": 2.0, "b": "x"}, "file: ", {"a": whole(1, 3), "c": FLAG}) == {"a": 2}
     with pytest.raises(CheckpointError, match=r"^file: a=9{59}…: expected a whole number from 1 to 3$"):
         check_values({"a": "9" * 5000}, "file: ", {"a": whole(1, 3)}, CheckpointError)
-
-
-def test_fields_of_a_dataclass():
-    @dataclass(frozen=True)
-    class Options:
-        heads: int = 4
-        dropout: float = 0.1
-
-        def __post_init__(self):
-            check_fields(self, "backbone.x", {"heads": whole(1, 8), "dropout": real(0, 1)})
-
-    assert type(Options(heads=6.0).heads) is int  # type: ignore[arg-type]
-    assert type(Options(dropout=0).dropout) is int  # what is written stays as it is
-    with pytest.raises(ConfigError, match=r"backbone\.x\.heads=0: expected a whole number from 1 to 8"):
-        Options(heads=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise, starmap
 from typing import Any
@@ -28,7 +28,7 @@ from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.rvq import Rvq
 from hmu.backbones.tokens.sampling import ClipStreams
 from hmu.data.batch import MotionBatch, length_mask
-from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.base import TextCondition
 
 NEVER = -1e4  # logit of END in the residual layers, which have no such class; finite, so that differences stay numbers
 
@@ -42,8 +42,7 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
             tie and known tokens are overwritten on the way; a motion may end at once; editing ignores the text.
         borrowed: tokenizer, residual transformer and text encoder come from another model; the text encoder, which the
             residual transformer was trained with, then stays frozen in training.
-
-    The others are those of :class:`~hmu.backbones.tokens.base.TokenBackbone`.
+        shared: see :class:`~hmu.backbones.tokens.base.TokenBackbone`.
 
     Raises:
         ConfigError: for an unknown option or an impossible value.
@@ -54,27 +53,8 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
     stored = ("statistics", "rvq", "masked", "residual", "text")
     transformer, options = BidirectionalTransformer, (BidirectionalOptions, SamplingOptions)
 
-    def __init__(
-        self,
-        features: int,
-        text: TextEncoder | None,
-        rvq: RvqOptions | Mapping[str, object],
-        masked: BidirectionalOptions | Mapping[str, object],
-        residual: ResidualOptions | Mapping[str, object],
-        sampling: SamplingOptions | Mapping[str, object],
-        fps: float,
-        min_frames: int,
-        max_frames: int,
-        feat_bias: float,
-        unlearn: str,
-        variant: str,
-        text_width: int | None = None,
-        borrowed: bool = False,
-    ) -> None:
-        limits = (min_frames, max_frames)
-        super().__init__(
-            features, text, rvq, masked, residual, sampling, fps, *limits, feat_bias, unlearn, variant, text_width
-        )
+    def __init__(self, *, borrowed: bool = False, **shared: Any) -> None:
+        super().__init__(**shared)
         self.borrowed = borrowed
 
     def fresh_parts(

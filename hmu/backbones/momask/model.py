@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +21,11 @@ from hmu.backbones.options import parse, require
 from hmu.backbones.tokens.base import Prompts
 from hmu.backbones.tokens.generation import Spans, TokenGenerator
 from hmu.backbones.tokens.objectives import drop_texts, token_terms
-from hmu.backbones.tokens.options import ResidualOptions, RvqOptions, TransformerOptions
+from hmu.backbones.tokens.options import TransformerOptions
 from hmu.backbones.tokens.sampling import ClipStreams, TopDraw
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
-from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.base import TextCondition
 
 
 class MoMask(TokenGenerator[MaskedTransformer]):
@@ -35,8 +36,7 @@ class MoMask(TokenGenerator[MaskedTransformer]):
         variant: ``default``, or ``upstream`` for the authors' behaviour: padding is read by encoder and decoder and
             counted when positions are masked, the residual transformer may predict "padding" inside a motion, and the
             codebooks train as in :class:`~hmu.backbones.tokens.quantizer.ResidualQuantizer`.
-
-    The others are those of :class:`~hmu.backbones.tokens.base.TokenBackbone`.
+        shared: see :class:`~hmu.backbones.tokens.base.TokenBackbone`.
 
     Raises:
         ConfigError: for an unknown option or an impossible value.
@@ -47,29 +47,10 @@ class MoMask(TokenGenerator[MaskedTransformer]):
     stored = ("statistics", "rvq", "masked", "residual", "length", "text")
     transformer, options = MaskedTransformer, (TransformerOptions, SamplingOptions)
 
-    def __init__(
-        self,
-        features: int,
-        text: TextEncoder | None,
-        rvq: RvqOptions | Mapping[str, object],
-        masked: TransformerOptions | Mapping[str, object],
-        residual: ResidualOptions | Mapping[str, object],
-        length: LengthOptions | Mapping[str, object] | None,
-        sampling: SamplingOptions | Mapping[str, object],
-        fps: float,
-        min_frames: int,
-        max_frames: int,
-        feat_bias: float,
-        unlearn: str,
-        variant: str,
-        text_width: int | None = None,
-    ) -> None:
-        limits = (min_frames, max_frames)
-        super().__init__(
-            features, text, rvq, masked, residual, sampling, fps, *limits, feat_bias, unlearn, variant, text_width
-        )
+    def __init__(self, *, length: LengthOptions | Mapping[str, object] | None, **shared: Any) -> None:
+        super().__init__(**shared)
         self.length_options = PUBLISHED_LENGTH if length is None else parse(LengthOptions, length, "length")
-        longest = max_frames // self.unit_length
+        longest = self.max_frames // self.unit_length
         require(longest < self.length_options.classes, f"backbone.length.classes: expected more than {longest}")
         self.length = None if length is None else LengthEstimator(self.text_width, self.length_options)
 

@@ -1,22 +1,15 @@
-"""The numbers of MoMask's own parts, as published; impossible values are refused by name."""
+"""The numbers of MoMask's own parts; impossible values are refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from hmu.backbones.options import require
-from hmu.checkpoints.kinds import Kind, check_fields, real, whole
+from hmu.backbones.tokens.options import TokenSampling
+from hmu.checks import check_fields
 from hmu.errors import shown
-
-_SHARE = real(0, 1)
-_SAMPLING: dict[str, Kind] = {
-    "steps": whole(1, 100_000),
-    "guidance": real(-1000, 1000),
-    "residual_guidance": real(-1000, 1000),
-    **dict.fromkeys(("temperature", "residual_temperature"), real(0, 1e6)),
-    **dict.fromkeys(("thres", "residual_thres"), _SHARE),
-}
 
 
 @dataclass(frozen=True)
@@ -27,44 +20,29 @@ class LengthOptions:
         classes: one per number of tokens, from 0. hidden: widths of the three hidden layers. dropout: between them.
     """
 
-    classes: int
-    hidden: Sequence[int]
-    dropout: float
+    classes: Annotated[int, ">= 1, <= 10000"]
+    hidden: Sequence[Annotated[int, ">= 1, <= 65536"]]
+    dropout: Annotated[float, ">= 0, <= 1"]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.length", {"classes": whole(1, 10_000), "dropout": _SHARE})
-        try:
-            widths = tuple(whole(1, 65_536).read(width) for width in self.hidden)
-        except (TypeError, ValueError):
-            widths = ()
+        check_fields(self, "backbone.length")
         said = shown(self.hidden)
-        require(len(widths) == 3, f"backbone.length.hidden={said}: expected three widths, like 512 256 128")
-        object.__setattr__(self, "hidden", widths)  # a YAML list cannot be stored
-
-
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How motions are generated.
-
-    Attributes:
-        steps: passes of the masked transformer. guidance, residual_guidance: classifier-free scales (1 = text alone).
-        temperature, residual_temperature: of the draws; 0 = the most likely code.
-        thres, residual_thres: draws are from the ``ceil((1 - thres) * classes)`` most likely codes.
-        residual_layers: how many residual layers are generated; None = all.
-    """
-
-    steps: int
-    guidance: float
-    residual_guidance: float
-    temperature: float
-    residual_temperature: float
-    thres: float
-    residual_thres: float
-    residual_layers: int | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self, "backbone.sampling", _SAMPLING)
+        require(len(self.hidden) == 3, f"backbone.length.hidden={said}: expected three widths, like 512 256 128")
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # a YAML list cannot be stored
 
 
 #: the published length estimator
 PUBLISHED_LENGTH = LengthOptions(classes=50, hidden=(512, 256, 128), dropout=0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions(TokenSampling):
+    """How motions are generated.
+
+    Attributes:
+        steps: passes of the masked transformer.
+        thres: base codes are drawn from the ``ceil((1 - thres) * classes)`` most likely ones.
+    """
+
+    steps: Annotated[int, ">= 1, <= 100000"]
+    thres: Annotated[float, ">= 0, <= 1"]

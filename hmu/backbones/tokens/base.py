@@ -15,7 +15,7 @@ from hmu.backbones.options import parse, require
 from hmu.backbones.prompts import PromptedBackbone
 from hmu.backbones.statistics import Statistics
 from hmu.backbones.tokens import objectives
-from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
+from hmu.backbones.tokens.options import ResidualOptions, RvqOptions, TokenSampling, TransformerOptions
 from hmu.backbones.tokens.quantizer import ResidualQuantizer
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.rvq import Rvq, rvq_terms
@@ -66,7 +66,7 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
     training_only = ("*.code_sum", "*.code_count")  # running averages; training on derives them from the codes
     adjustable = ("text", "sampling", "unlearn", "variant")
     transformer: ClassVar[Callable[..., Any]]
-    options: ClassVar[tuple[type[Any], type[Any]]]
+    options: ClassVar[tuple[type[TransformerOptions], type[TokenSampling]]]
     generator: Network[M]
 
     def __init__(
@@ -76,14 +76,14 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         rvq: RvqOptions | Mapping[str, Any],
         masked: Any,
         residual: ResidualOptions | Mapping[str, Any],
-        sampling: Any,
+        sampling: TokenSampling | Mapping[str, Any],
         fps: float,
         min_frames: int,
         max_frames: int,
         feat_bias: float,
         unlearn: str,
         variant: str,
-        text_width: int | None,
+        text_width: int | None = None,
     ) -> None:
         super().__init__(text, text_width)
         tokens = parse(RvqOptions, rvq, "rvq")

@@ -3,43 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from hmu.backbones.options import require
-from hmu.checkpoints.kinds import FLAG, Kind, check_fields, choice, real, whole
-
-NORMS = ("none", "LN", "GN", "BN")
-ACTIVATIONS = ("relu", "silu", "gelu")
-LOSSES = ("l1", "l1_smooth", "l2")
-_SHARE, _WEIGHT = real(0, 1), real(0, 1e6)
-#: what each key may be; wider than any published model, narrow enough that no file asks for all memory
-_RVQ: dict[str, Kind] = {
-    "norm": choice(NORMS),
-    "activation": choice(ACTIVATIONS),
-    "recon_loss": choice(LOSSES),
-    "codes": whole(1, 65_536),
-    "code_dim": whole(1, 8192),
-    "quantizers": whole(1, 64),
-    "width": whole(1, 8192),
-    "depth": whole(1, 12),
-    "down": whole(1, 6),
-    "stride": whole(1, 16),
-    "dilation": whole(1, 10),
-    "shared": FLAG,
-    "temperature": _WEIGHT,
-    "reset_below": _WEIGHT,
-    "loss_vel": _WEIGHT,
-    "commit": _WEIGHT,
-    **dict.fromkeys(("dropout", "quantize_dropout", "decay"), _SHARE),
-}
-_TRANSFORMER: dict[str, Kind] = {
-    "latent_dim": whole(1, 8192),
-    "n_heads": whole(1, 256),
-    "n_layers": whole(1, 99),
-    "ff_size": whole(1, 65_536),
-    "dropout": _SHARE,
-    "cond_drop": _SHARE,
-    "positions": whole(1, 100_000),
-}
+from hmu.checks import check_fields
 
 
 @dataclass(frozen=True)
@@ -61,28 +28,28 @@ class RvqOptions:
             joint positions (columns 4 to 66 of 263), which are counted a second time.
     """
 
-    codes: int
-    code_dim: int
-    quantizers: int
-    width: int
-    depth: int
-    down: int
-    stride: int
-    dilation: int
-    norm: str
-    activation: str
-    dropout: float
+    codes: Annotated[int, ">= 1, <= 65536"]
+    code_dim: Annotated[int, ">= 1, <= 8192"]
+    quantizers: Annotated[int, ">= 1, <= 64"]
+    width: Annotated[int, ">= 1, <= 8192"]
+    depth: Annotated[int, ">= 1, <= 12"]
+    down: Annotated[int, ">= 1, <= 6"]
+    stride: Annotated[int, ">= 1, <= 16"]
+    dilation: Annotated[int, ">= 1, <= 10"]
+    norm: Literal["none", "LN", "GN", "BN"]
+    activation: Literal["relu", "silu", "gelu"]
+    dropout: Annotated[float, ">= 0, <= 1"]
     shared: bool
-    quantize_dropout: float
-    decay: float
-    temperature: float
-    reset_below: float
-    recon_loss: str
-    loss_vel: float
-    commit: float
+    quantize_dropout: Annotated[float, ">= 0, <= 1"]
+    decay: Annotated[float, ">= 0, <= 1"]
+    temperature: Annotated[float, ">= 0, <= 1e6"]
+    reset_below: Annotated[float, ">= 0, <= 1e6"]
+    recon_loss: Literal["l1", "l1_smooth", "l2"]
+    loss_vel: Annotated[float, ">= 0, <= 1e6"]
+    commit: Annotated[float, ">= 0, <= 1e6"]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.rvq", _RVQ)
+        check_fields(self, "backbone.rvq")
         require(
             self.stride == 2,
             f"backbone.rvq.stride={self.stride}: expected 2 (the decoder doubles the frames at every level)",
@@ -94,7 +61,7 @@ class RvqOptions:
         return int(self.stride**self.down)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransformerOptions:
     """The masked transformer.
 
@@ -104,23 +71,25 @@ class TransformerOptions:
         positions: length of the table of positions.
     """
 
-    latent_dim: int
-    n_heads: int
-    n_layers: int
-    ff_size: int
-    dropout: float
-    cond_drop: float
-    positions: int
+    place: ClassVar[str] = "backbone.masked"
+
+    latent_dim: Annotated[int, ">= 1, <= 8192"]
+    n_heads: Annotated[int, ">= 1, <= 256"]
+    n_layers: Annotated[int, ">= 1, <= 99"]
+    ff_size: Annotated[int, ">= 1, <= 65536"]
+    dropout: Annotated[float, ">= 0, <= 1"]
+    cond_drop: Annotated[float, ">= 0, <= 1"]
+    positions: Annotated[int, ">= 1, <= 100000"]
 
     def __post_init__(self) -> None:
-        check_fields(self, "backbone.masked", _TRANSFORMER)
+        check_fields(self, self.place)
         require(
             self.latent_dim % self.n_heads == 0 and self.latent_dim % 2 == 0,
-            f"backbone: latent_dim={self.latent_dim} must be even and divisible by n_heads={self.n_heads}",
+            f"{self.place}.latent_dim={self.latent_dim} must be even and divisible by n_heads={self.n_heads}",
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResidualOptions(TransformerOptions):
     """The residual transformer.
 
@@ -129,5 +98,29 @@ class ResidualOptions(TransformerOptions):
         doubled_head: the unshared head returns ``2 W h + b``, as the authors' does; their checkpoints need it.
     """
 
+    place: ClassVar[str] = "backbone.residual"
+
     share_weight: bool
     doubled_head: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSampling:
+    """How motions are generated, as far as MoMask and BAMM agree.
+
+    Attributes:
+        guidance, residual_guidance: classifier-free scales of both transformers (1 = text alone, 0 = no text).
+        temperature, residual_temperature: of the draws; 0 = the most likely code.
+        residual_thres: residual codes are drawn from the ``ceil((1 - thres) * classes)`` most likely ones.
+        residual_layers: how many residual layers are generated; None = all.
+    """
+
+    guidance: Annotated[float, ">= -1000, <= 1000"]
+    residual_guidance: Annotated[float, ">= -1000, <= 1000"]
+    temperature: Annotated[float, ">= 0, <= 1e6"]
+    residual_temperature: Annotated[float, ">= 0, <= 1e6"]
+    residual_thres: Annotated[float, ">= 0, <= 1"]
+    residual_layers: int | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "backbone.sampling")

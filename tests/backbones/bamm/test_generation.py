@@ -185,7 +185,7 @@ def test_the_second_scale_may_follow_the_first(net):
 
 
 def test_refuses_unknown_rankings():
-    with pytest.raises(ConfigError, match="confidence, random, tied"):
+    with pytest.raises(ConfigError, match="confidence, random or tied"):
         published.options(SamplingOptions, ranking="best")
     with pytest.raises(ConfigError, match="refine_share=2"):
         published.options(SamplingOptions, refine_share=2)

@@ -87,7 +87,7 @@ def test_dropout_is_on_in_training_only():
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"blocks": "gpt"}, "official, t2mgpt"), ({"max_tokens": 64}, "1 to 63"), ({"random_rate": 2}, "random_rate=2"),
+    [({"blocks": "gpt"}, "official or t2mgpt"), ({"max_tokens": 64}, "1 to 63"), ({"random_rate": 2}, "random_rate=2"),
      ({"n_heads": 3}, "divisible")],
 )  # fmt: skip
 def test_refuses_impossible_sizes(changes, words):

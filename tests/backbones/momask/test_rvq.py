@@ -195,5 +195,5 @@ def test_options_refuse_what_cannot_work():
         published.options(RvqOptions, norm="XX")
     with pytest.raises(ConfigError, match="stride=3"):
         published.options(RvqOptions, stride=3)
-    with pytest.raises(ConfigError, match="depth=0: expected a whole number from 1"):
+    with pytest.raises(ConfigError, match="depth=0: expected a whole number, at least 1"):
         published.options(RvqOptions, depth=0)
