@@ -67,7 +67,8 @@ def completed(config: Any, changes: Collection[str] = ()) -> Any:
     """``config`` with what its nodes leave out although their targets need it, where the files say one thing only.
 
     The numbers of what is built live in the files: ``{_target_: hmu.metrics.diversity.Diversity}`` has those of
-    ``configs/metric/diversity.yaml``. Of a target whose files differ each number has to be given.
+    ``configs/metric/diversity.yaml``. Of a target whose files differ a private file (``recipe/_default.yaml``) decides;
+    without one each number has to be given.
 
     Args:
         changes: names of arguments that the caller gives to the outermost node.
@@ -103,10 +104,19 @@ def _values(folders: tuple[Path, ...], target: str, name: str) -> list[Any]:
     """What the files of the first folder that names ``target`` give its argument ``name``."""
     for folder in folders:
         files = [path for path in sorted(folder.rglob("*.yaml")) if target in read_text(path, ConfigError)]
-        calls = [call for path in files for _, call in _calls(_content(path)) if call.get("_target_") == target]
-        if calls:
-            return [call[name] for call in calls if name in call]
+        for some in ([path for path in files if path.name.startswith("_")], files):
+            calls = [call for path in some for _, call in _calls(_merged(path)) if call.get("_target_") == target]
+            if values := [call[name] for call in calls if name in call]:
+                return values
     return []
+
+
+def _merged(path: Path) -> dict[str, Any]:
+    """A file over the files of its own folder that it takes in."""
+    own = _content(path)
+    bases = [path.with_name(f"{entry}.yaml") for entry in own.get("defaults", ()) if isinstance(entry, str)]
+    below = [_merged(base) for base in bases if base.is_file()]
+    return {key: value for content in (*below, own) for key, value in content.items()}
 
 
 def get_class(target: str) -> type:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hmu.build import check_plain, check_received, instantiate
 from hmu.checkpoints.pretrained import stored_class
-from hmu.compose import register_resolvers
+from hmu.compose import configured, register_resolvers
 from hmu.config import CONFIGS
 from hmu.errors import CheckpointError, ConfigError, HmuError
 from hmu.run import load_config
@@ -230,9 +230,22 @@ def test_what_a_node_leaves_out_comes_from_the_file_of_its_target():
     assert "pairs" not in suite.x.m, "the configuration itself stays as it was"
 
 
-def test_where_files_differ_the_number_has_to_be_given():
-    with pytest.raises(ConfigError, match=r"no value for .*'lr'"):
-        instantiate(OmegaConf.create({"_target_": "hmu.training.recipe.Recipe", "steps": 3}))
+def test_where_files_differ_a_private_one_decides():
+    recipe = instantiate(OmegaConf.create({"_target_": "hmu.training.recipe.Recipe", "steps": 3}))
+    file = yaml.safe_load((CONFIGS / "recipe" / "_default.yaml").read_text())
+    assert (recipe.lr, recipe.batch_size, list(recipe.betas)) == (file["lr"], file["batch_size"], file["betas"])
+
+
+def test_where_files_differ_and_none_decides_the_number_has_to_be_given():
+    with pytest.raises(ConfigError, match=r"no value for .*'word_dropout'"):
+        instantiate(OmegaConf.create({"_target_": "hmu.evaluators.guo.build"}))
+
+
+@pytest.mark.parametrize("name", ["esd", "finetune", "lora", "uce", "rece", "lcr"])
+def test_a_method_that_is_named_alone_is_that_of_its_file(name):
+    target = yaml.safe_load((CONFIGS / "method" / f"{name}.yaml").read_text())["_target_"]
+    root = OmegaConf.create({"paths": {"cache": "."}, "method": {"_target_": target}})
+    assert instantiate(root.method) == configured("method", name)
 
 
 def test_an_argument_that_a_target_does_not_take_is_one_line():
