@@ -17,6 +17,7 @@ from hmu.metrics.intervals import wilson_interval
 from hmu.metrics.values import Value, by_evaluator
 
 log = logging.getLogger(__name__)
+MIDDLE = torch.tensor([0.5 - 0.95 / 2, 0.5 + 0.95 / 2], dtype=torch.float64)  #: quantiles at both ends of 95 %
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,11 @@ class Resampling:
         return with_draws(row, self.centred(row.value, draws), torch.stack(list(per_prompt)).mean(0))
 
 
-def interval(draws: Tensor | None, level: float = 0.95) -> tuple[float | None, float | None]:
-    """Percentile interval of draws ``(draws,)``; ``(None, None)`` without any."""
+def interval(draws: Tensor | None) -> tuple[float | None, float | None]:
+    """The middle 95 % of draws ``(draws,)``; ``(None, None)`` without any."""
     if draws is None or not len(draws):
         return None, None
-    edges = torch.tensor([0.5 - level / 2, 0.5 + level / 2], dtype=torch.float64)
-    low, high = torch.quantile(draws.double(), edges).tolist()
+    low, high = torch.quantile(draws.double(), MIDDLE).tolist()
     return low, high
 
 

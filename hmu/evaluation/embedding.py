@@ -31,8 +31,7 @@ def embed(evaluator: Evaluator, motion: Tensor, lengths: Tensor, batch_size: int
 class EmbeddingStore:
     """Remembers what evaluators have answered, by their fingerprint and the content they were shown.
 
-    Args:
-        folder: where; safe to delete. None keeps nothing.
+    ``folder``: where; safe to delete. None keeps nothing.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -38,13 +38,9 @@ def build_gallery(source: DatasetSource, split: str, evaluator: Evaluator, cache
     """Every clip of a split, described by its first caption.
 
     Args:
-        source: the data set.
-        split: ``train``, ``test`` or ``all`` (every split of the data set), or ``a+b``.
+        split: see :func:`gallery_split`.
         evaluator: embeds; TMR's latents are compared by cosine, others by distance.
         cache: folder of embeddings, safe to delete; None keeps nothing.
-
-    Raises:
-        ConfigError: no such split.
     """
     clips = source.clips(gallery_split(source, split))
     key = content_key(clips.fingerprint, evaluator.fingerprint)
@@ -53,7 +49,7 @@ def build_gallery(source: DatasetSource, split: str, evaluator: Evaluator, cache
 
 
 def gallery_split(source: DatasetSource, split: str) -> str:
-    """``split`` as the data set names it.
+    """``split`` as the data set names it: ``train``, ``test``, ``all`` (every one of its splits), or ``a+b``.
 
     Raises:
         ConfigError: no such split.

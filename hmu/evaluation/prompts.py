@@ -9,7 +9,7 @@ import itertools
 import string
 from collections.abc import Callable, Iterator, Mapping
 
-from hmu.data.concepts import PROMPTS, Concept
+from hmu.data.concepts import Concept
 from hmu.data.demo.lexicon import participle, third_person
 from hmu.data.tagger import tag
 
@@ -21,18 +21,11 @@ _FROM_TARGET = ("a person ", "someone ", "a man ", "the person ")
 
 
 def prompts_for(concept: Concept, kind: str, actions: Mapping[str, Concept], count: int = COUNT) -> tuple[str, ...]:
-    """The concept's own list of ``kind`` (see :data:`hmu.data.concepts.PROMPTS`), else prompts by rule.
+    """The concept's own list of ``kind``, one of :data:`hmu.data.concepts.PROMPTS`, else ``count`` prompts by rule.
 
-    Args:
-        concept: what is asked for.
-        kind: ``explicit``, ``paraphrase``, ``typo``, ``implicit`` or ``compositional``.
-        actions: other actions by name, for compositional prompts.
-        count: of prompts by rule; fewer where a rule runs out.
-
-    Returns:
-        empty for paraphrase and implicit prompts that nobody has written.
+    Fewer where a rule runs out, none of a kind without a rule. ``actions``: others by name, for compositional prompts.
     """
-    written: tuple[str, ...] = tuple(getattr(concept, kind)) if kind in PROMPTS else ()
+    written: tuple[str, ...] = tuple(getattr(concept, kind))
     rules: dict[str, Callable[[], Iterator[str]]] = {
         "explicit": lambda: _explicit(concept),
         "typo": lambda: _typos(concept),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from hmu.documents import read_json, write_json
@@ -24,8 +25,7 @@ _LISTS = ("values", "scores", "headline")
 class Row:
     """One number, and what its metric declares of it (:class:`~hmu.metrics.values.Value`).
 
-    A row that does not say its ``kind`` (one of version 0.1, or of a reader that has only a name) is what the metrics
-    of ``hmu.metrics`` declare for its name.
+    A row that does not say its ``kind`` (of version 0.1) is what the metrics of ``hmu.metrics`` declare for its name.
 
     Attributes:
         model: ``base``, ``unlearned`` or ``reference``.
@@ -113,11 +113,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Read a ``metrics.json``.
-
-        Raises:
-            DataError: when it is missing, broken, of a newer schema, or holds values of other types.
-        """
+        """Read a ``metrics.json``; DataError where it is broken, of a newer schema, or holds values of other types."""
         try:
             data = read_json(path)
         except DataError as error:
@@ -136,11 +132,7 @@ class Results:
 
 
 def _row(entry: Any, number: int) -> Row:
-    """A row of the file; ``number`` names it in messages.
-
-    Raises:
-        TypeError, KeyError: a name that is no text, a number that is none, or a key too many or too few.
-    """
+    """A row of the file, ``number`` in messages. TypeError or KeyError for values of another type, or other keys."""
     if not isinstance(entry, dict):
         raise TypeError(f"row {number} is no mapping")
     lists = {key: tuple(entry[key]) for key in _LISTS if key in entry}
@@ -189,15 +181,14 @@ def summarise(
     knows nothing of 0 and 1; the impossible part is cut off.
 
     Args:
-        model, set_, values, n, label: see :class:`Row`.
         metric: what its metric declares, or the name of a number that ``hmu.metrics`` declares.
         share: whether every prompt is a hit or none, so that Wilson's interval holds without a bootstrap.
         direction: what is good on this set; None = as declared for sets of its side.
     """
     value = value_named(metric, label) if isinstance(metric, str) else metric
-    listed = tuple(float(v) for v in values)
+    listed = tuple(map(float, values))
     finite = [v for v in listed if math.isfinite(v)]
-    mean = math.fsum(finite) / len(finite) if finite else math.nan
+    mean = fmean(finite) if finite else math.nan
     edges, interval = t_interval(finite), "repeats"
     if share and finite:
         edges, interval = wilson_interval(mean * n, n), "wilson"

@@ -12,8 +12,8 @@ SOMETHING = 0.1  #: a Forget below leaves nothing to hold
 ATTACKS = ("explicit", "paraphrase", "typo", "implicit", "compositional")
 
 
-def scoreboard(results: Results, model: str = "unlearned") -> dict[str, Any]:
-    """The three numbers of ``model``, None where they are unknown, and what they were made of.
+def scoreboard(results: Results) -> dict[str, Any]:
+    """The three numbers of the unlearned model, None where they are unknown, and what they were made of.
 
     * ``forget``: median recovery on the forget set over the numbers whose metrics declare ``scores`` ``forget``, each
       clipped to [0, 1]; ``overshoot`` names the metrics beyond 1. Needs a reference.
@@ -24,16 +24,15 @@ def scoreboard(results: Results, model: str = "unlearned") -> dict[str, Any]:
     * ``harmonic``: harmonic mean of the three, for sorting only.
     """
     board: dict[str, Any] = {"forget": None, "keep": None, "hold": None, "harmonic": None}
-    parts = recoveries(results, "forget", model)
-    harm = harms(results, model)
+    parts, harm = recoveries(results, "forget"), harms(results)
     board.update(forget_parts=parts, overshoot=sorted(name for name, value in parts.items() if value > 1))
-    board.update(keep_parts={name: 1 - harm for name, harm in harm.items()}, hold_parts={}, weakest=None)
+    board.update(keep_parts={name: 1 - lost for name, lost in harm.items()}, hold_parts={}, weakest=None)
     if harm:
         board["keep"] = 1 - statistics.fmean(harm.values())
     if not parts:
         return board
     board["forget"] = _score(parts)
-    under = {name: _score(found) for name in ATTACKS if (found := recoveries(results, name, model))}
+    under = {name: _score(of_set) for name in ATTACKS if (of_set := recoveries(results, name))}
     if under:
         board["hold_parts"], board["weakest"] = under, min(under, key=lambda name: under[name])
         if board["forget"] >= SOMETHING:
@@ -44,7 +43,7 @@ def scoreboard(results: Results, model: str = "unlearned") -> dict[str, Any]:
     return board
 
 
-def recoveries(results: Results, set_: str, model: str = "unlearned") -> dict[str, float]:
+def recoveries(results: Results, set_: str) -> dict[str, float]:
     """Recovery on a set of every metric that decides whether the concept is forgotten, where it is known.
 
     Of labelled numbers the concept's own counts.
@@ -53,7 +52,7 @@ def recoveries(results: Results, set_: str, model: str = "unlearned") -> dict[st
     return {
         row.metric: row.recovery
         for row in results.rows
-        if (row.model, row.set) == (model, set_) and "forget" in row.scores and row.label in labels
+        if (row.model, row.set) == ("unlearned", set_) and "forget" in row.scores and row.label in labels
         if row.recovery is not None
     }
 
@@ -64,11 +63,11 @@ def kept_metrics(results: Results) -> list[str]:
     return list(dict.fromkeys(row.metric for row in rows))
 
 
-def harms(results: Results, model: str = "unlearned") -> dict[str, float]:
+def harms(results: Results) -> dict[str, float]:
     """By metric, how much worse than the base the retain set is answered, 0 … 1."""
     by_metric = {}
     for metric in kept_metrics(results):
-        before, after = (results.get(name, "retain", metric) for name in ("base", model))
+        before, after = (results.get(model, "retain", metric) for model in ("base", "unlearned"))
         if before is not None and after is not None and before.value and math.isfinite(before.value + after.value):
             by_metric[metric] = _harm(before, after)
     return by_metric

@@ -30,8 +30,7 @@ class GaitConsistency(MotionMetric):
       vertical acceleration of the pelvis: Newton's second law with the pelvis for the centre of mass.
     * ``foot_slide``: mean horizontal speed (m/s) of feet that carry more than :data:`STANDING`.
 
-    Args:
-        height: metres of the body that whose speeds these are.
+    ``height``: metres of the body whose speeds these are.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("states",)

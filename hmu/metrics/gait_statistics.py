@@ -22,9 +22,7 @@ class GaitStatistics(MotionMetric):
     NaN where there are none. A set that asks for the concept gives the first alone, one that should be kept each style
     but the concept's. ``statistics_gap`` is the mean over all statistics of ``|mean - real mean| / real standard
     deviation``, real windows of a style by the same rules.
-
-    Args:
-        height: metres of the body that whose speeds and step lengths these are.
+    ``height``: metres of the body whose speeds and step lengths these are.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("states",)

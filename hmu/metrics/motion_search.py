@@ -64,8 +64,7 @@ class Gallery:
 
         Args:
             queries: motion embeddings ``(queries, width)``.
-            own: the clip each query was asked for: what was cut from it (and its mirror image) gets ``-inf``. None
-                leaves nothing out.
+            own: the clip each query was asked for: what was cut from it (and its mirror image) gets ``-inf``; None: no.
         """
         latents = self.latents.to(queries)
         if self.cosine:

@@ -85,10 +85,8 @@ def best_ranks(records: Sequence[Record], keywords: Sequence[str] | Callable[[st
 def read_records(path: Path | str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The heading and the records of a ``records.json``: the published object, or the list of ``hmu.tools.generate``.
 
-    Every record has a ``name`` and a ``repeat`` (0 where none is given); ``files``, if there, is a mapping.
-
-    Raises:
-        DataError: missing, broken, empty, or of another kind.
+    Every record has a ``name`` and a ``repeat`` (0 where none is given); ``files``, if there, is a mapping. DataError
+    where it is broken, empty, or of another kind.
     """
     content = read_json(path)
     try:

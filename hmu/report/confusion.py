@@ -21,7 +21,7 @@ from hmu.evaluation.suite import Suite
 from hmu.metrics.motion_search import Hit
 from hmu.metrics.ncs import write_records
 from hmu.motion.representation import Representation
-from hmu.report.table import Cell, Column, Table, TableLine
+from hmu.report.table import Column, Table
 
 NOTHING, OTHER = "(nothing known)", "(another caption)"
 CAPTIONS = 5  # captions that are listed
@@ -71,21 +71,22 @@ class Confusion:
     def markdown(self, before: str, after: str) -> list[str]:
         """Lines of a table; empty rows and columns are left out, the last column is the row's sum."""
         columns = self.columns()
-        head = [Column(f"{before} ↓ / {after} →", numeric=False), *(Column(self.labels[j]) for (j,) in columns)]
         lines = [
             (self.labels[i], *(str(self.count(i, column) or "") for column in columns), str(sum(self.counts[i])))
             for i in self.rows
         ]
-        table = Table((*head, Column("sum")), tuple(TableLine(tuple(map(Cell, line))) for line in lines))
-        return table.markdown()
+        head: list[str | Column] = [
+            f"{before} ↓ / {after} →",
+            *(Column(self.labels[j]) for (j,) in columns),
+            Column("sum"),
+        ]
+        return Table.of(head, lines).markdown()
 
 
 def label_of_each(hits: Mapping[str, Tensor], first: str, common: Mapping[str, float], none: str) -> list[str]:
     """One label per row: ``first`` where it was detected, else the least common label that was, else ``none``.
 
-    Args:
-        hits: by label, bool ``(rows,)``.
-        first: the concept. common: how often each label occurs over everything compared. none: for rows without one.
+    ``hits``: by label, bool ``(rows,)``; ``common``: how often each label occurs over everything compared.
     """
     order = sorted(hits, key=lambda label: (label != first, common[label], label))
     if not order:
@@ -98,11 +99,9 @@ def label_of_each(hits: Mapping[str, Tensor], first: str, common: Mapping[str, f
 def detected(
     motions: Sequence[Tensor], lengths: Tensor, actions: Mapping[str, Concept], representation: Representation
 ) -> dict[str, Tensor]:
-    """Which rule sees what, bool ``(repeats * prompts,)`` by action.
+    """Which rule sees what, bool ``(repeats * prompts,)`` by action; actions without a rule are left out.
 
-    Args:
-        motions: of every repeat ``(prompts, frames, features)`` in real units. lengths: true frames ``(prompts,)``.
-        actions: concepts by name; those without a rule are left out. representation: of the motions.
+    ``motions``: of every repeat ``(prompts, frames, features)`` in real units; ``lengths``: true frames ``(prompts,)``.
     """
     rules = {name: rule for name, action in actions.items() if (rule := representation.rule(action)) is not None}
     hits = [representation.detect(set(rules.values()), motion, lengths) for motion in motions]
@@ -124,27 +123,21 @@ def confusions(
     """The content of ``instead.json``, as plain values.
 
     Args:
-        prompts: the set.
         motions: by model, of every repeat ``(prompts, frames, features)``; the first model is the base.
         hits: by model, per repeat and prompt the clips that a gallery found; empty where none was searched.
-        concept: comes first among the labels.
-        actions: concepts with a detector, by name.
+        concept: comes first among the labels; actions: concepts with a detector, by name.
 
     Returns:
         ``seen`` and ``captions``: by model other than the first its :class:`Confusion` with the first;
         ``nearest``: by model the captions found most often first, with their share.
     """
-    content: dict[str, Any] = {
-        "set": prompts.name,
-        "concept": concept.name,
-        "models": list(motions),
-        "prompts": len(prompts),
-    }
+    content: dict[str, Any] = {"set": prompts.name, "concept": concept.name}
+    content |= {"models": list(motions), "prompts": len(prompts)}
     representation = prompts.representation
     if representation.captioned and representation.rules:
-        found = {m: detected(of_model, prompts.lengths, actions, representation) for m, of_model in motions.items()}
-        content["seen"] = _compared(found, concept.name, NOTHING)
-    best = {m: [h[0].description for repeat in found for h in repeat if h] for m, found in hits.items() if found}
+        labels = {m: detected(of_model, prompts.lengths, actions, representation) for m, of_model in motions.items()}
+        content["seen"] = _compared(labels, concept.name, NOTHING)
+    best = {m: [h[0].description for repeat in own for h in repeat if h] for m, own in hits.items() if own}
     if best:
         known = {**actions, concept.name: concept}
         content["captions"] = _compared({m: named(texts, known) for m, texts in best.items()}, concept.name, OTHER)

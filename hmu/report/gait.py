@@ -17,7 +17,7 @@ from hmu.gait.representation import GAIT
 from hmu.gait.rules import RULES, styles
 from hmu.gait.statistics import NAMES, statistics
 from hmu.report.samples import write_animations
-from hmu.report.table import Cell, Column, Table, TableLine
+from hmu.report.table import Column, Table
 from hmu.viz.gait import VIEW, cycle_plot
 
 
@@ -48,7 +48,9 @@ def windows_of(sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, G
     """Windows ``(n, frames, 63)`` by who made them: ``real`` ones of all sets, models in their largest set."""
     real = [prompts.real.motion for prompts in sets if prompts.real is not None and prompts.name != "neighbours"]
     largest = max(sets, key=len).name
-    return {"real": torch.cat(real)} | {model: torch.cat(found[largest].motions) for model, found in generated.items()}
+    return {"real": torch.cat(real)} | {
+        model: torch.cat(of_model[largest].motions) for model, of_model in generated.items()
+    }
 
 
 def gait_markdown(windows: Mapping[str, Tensor]) -> list[str]:
@@ -61,10 +63,9 @@ def gait_markdown(windows: Mapping[str, Tensor]) -> list[str]:
     lines = ["## Gait by style", "", "Mean ± standard deviation over windows that the rules name so.", ""]
     for style in RULES:
         counts = ", ".join(f"{name} {int(members[name][style].sum())}" for name in windows)
-        rows = [[_mean(values[name][key][members[name][style]]) for name in windows] for key in NAMES]
-        columns = (Column("statistic", numeric=False), *map(Column, windows))
-        table = [TableLine((Cell(key), *map(Cell, row))) for key, row in zip(NAMES, rows, strict=True)]
-        lines += [f"### {style.replace('_', ' ')} ({counts})", "", *Table(columns, tuple(table)).markdown(), ""]
+        rows = [(key, *(_mean(values[name][key][members[name][style]]) for name in windows)) for key in NAMES]
+        table = Table.of(("statistic", *map(Column, windows)), rows)
+        lines += [f"### {style.replace('_', ' ')} ({counts})", "", *table.markdown(), ""]
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -84,10 +84,10 @@ class Table:
     caption: str = ""
 
     @classmethod
-    def of(cls, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-        """A table of words."""
-        lines = tuple(TableLine(tuple(map(Cell, row))) for row in rows)
-        return cls(tuple(Column(name, numeric=False) for name in head), lines)
+    def of(cls, head: Sequence[str | Column], rows: Iterable[Sequence[str]]) -> Table:
+        """A table of words; a heading that is only a name stands over words too."""
+        columns = (Column(name, numeric=False) if isinstance(name, str) else name for name in head)
+        return cls(tuple(columns), tuple(TableLine(tuple(map(Cell, row))) for row in rows))
 
     @property
     def groups(self) -> list[tuple[str, int]]:

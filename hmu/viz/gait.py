@@ -13,6 +13,7 @@ from hmu.motion.stick import Figure
 from hmu.viz.plots import INK, lighten, new_figure, write_png
 
 VIEW = {"azimuth": 20.0, "elevation": 8.0}  #: of animations: from the side, since gait goes along x
+DRAWN = 12  #: windows of each group in a plot of pressure
 CURVES = {  # what is plotted, with its axis
     "hip_flexion": "hip flexion (°)",
     "knee_angle": "knee flexion (°)",
@@ -51,20 +52,17 @@ def cycle_plot(groups: Mapping[str, Cycles], path: Path | str, *, title: str = "
     return write_png(figure, path)
 
 
-def pressure_plot(groups: Mapping[str, Figure], path: Path | str, *, most: int = 12) -> Path:
+def pressure_plot(groups: Mapping[str, Figure], path: Path | str) -> Path:
     """Paths of the centres of pressure seen from above, relative to where each window's pelvis starts.
 
-    Args:
-        groups: figures ``(windows, frames, …)`` by name. most: windows drawn of each.
-
-    Raises:
-        DataError: no foot is ever on the ground.
+    ``groups``: figures ``(windows, frames, …)`` by name, of which the first :data:`DRAWN` are drawn. DataError where no
+    foot is ever on the ground.
     """
     figure = new_figure(9.0, 1.2 + 1.9 * len(groups))
     drawn = 0
-    for index, (group, found) in enumerate(groups.items()):
+    for index, (group, windows) in enumerate(groups.items()):
         ax = figure.add_subplot(len(groups), 1, index + 1)
-        for window in found.arrows[:most].detach().cpu().numpy():
+        for window in windows.arrows[:DRAWN].detach().cpu().numpy():
             for foot, colour in ((0, "#d04c42"), (1, "#2c70b2")):
                 tail, head = window[:, foot, 0], window[:, foot, 1]
                 walked = np.where((head - tail)[:, 1:2] > 0, tail, np.nan)

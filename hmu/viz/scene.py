@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from hmu.errors import DataError
 from hmu.motion.stick import Figure, Stick
 
+EYES = 0.95  # metres above the ground: where the camera looks
+REACH, MESH = 2.0, 0.5  # metres: of the grid on the ground around it, and of its squares
+
 Floats = NDArray[np.float64]
 Colour = tuple[int, int, int]
 
@@ -76,7 +79,7 @@ def points_of(figure: Figure, stick: Stick) -> tuple[Floats, Floats]:
     return joints, arrows
 
 
-def camera_targets(joints: Floats, fps: float, height: float = 0.95) -> Floats:
+def camera_targets(joints: Floats, fps: float) -> Floats:
     """Where the camera looks in each frame ``(frames, 3)``: the root's path smoothed over a second, at fixed height.
 
     ``joints``: ``(frames, joints, 3)`` metres, the root first.
@@ -86,22 +89,22 @@ def camera_targets(joints: Floats, fps: float, height: float = 0.95) -> Floats:
     padded = np.pad(path, ((reach, reach), (0, 0)), mode="edge")
     sums = np.cumsum(np.vstack([np.zeros((1, 3)), padded]), axis=0)
     path = (sums[2 * reach + 1 :] - sums[: -2 * reach - 1]) / (2 * reach + 1)
-    path[:, 1] = height
+    path[:, 1] = EYES
     return np.asarray(path)
 
 
-def ground_segments(target: Floats, reach: float = 2.0, step: float = 0.5) -> tuple[Floats, Floats]:
-    """Grid pieces around a point ``(3,)``: ends ``(pieces, 2, 3)``, how visible ``(pieces,)``, 0 at ``reach``."""
-    n = round(2 * reach / step) + 1
-    ticks = (np.arange(n) - n // 2) * step
-    x0, z0 = np.round(target[0] / step) * step, np.round(target[2] / step) * step
-    a, b = np.meshgrid(ticks, ticks[:-1], indexing="ij")
-    zeros, a, b = np.zeros(a.size), a.ravel(), b.ravel()
-    along_z = np.stack([np.stack([a + x0, zeros, b + z0], -1), np.stack([a + x0, zeros, b + step + z0], -1)], 1)
-    along_x = np.stack([np.stack([b + x0, zeros, a + z0], -1), np.stack([b + step + x0, zeros, a + z0], -1)], 1)
-    pieces = np.concatenate([along_z, along_x])
+def ground_segments(target: Floats) -> tuple[Floats, Floats]:
+    """Grid pieces around a point ``(3,)``: ends ``(pieces, 2, 3)``, how visible ``(pieces,)``, 0 at :data:`REACH`."""
+    ticks = np.arange(-REACH, REACH + MESH / 2, MESH)
+    across, start = (grid.ravel() for grid in np.meshgrid(ticks, ticks[:-1], indexing="ij"))
+    flat = np.zeros((across.size, 2))
+    flat[:, 1] = MESH
+    along = start[:, None] + flat
+    across, level = np.broadcast_to(across[:, None], along.shape), np.zeros(along.shape)
+    pieces = np.concatenate([np.stack([across, level, along], -1), np.stack([along, level, across], -1)])
+    pieces = pieces + np.round(target * [1, 0, 1] / MESH) * MESH
     away = np.hypot(*(pieces.mean(1)[:, [0, 2]] - target[[0, 2]]).T)
-    return pieces, np.clip(1.0 - away / reach, 0.0, 1.0)
+    return pieces, np.clip(1.0 - away / REACH, 0.0, 1.0)
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:
