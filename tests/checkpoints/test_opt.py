@@ -9,7 +9,7 @@ from hmu.checkpoints.opt import parse_value, read_opt
 from hmu.errors import CheckpointError
 from tests.checkpoints.opt_file import write_opt
 from tests.conftest import shared
-from tests.parity.opt import KINDS
+from tests.parity.opt import check_opt
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_missing_and_binary(tmp_path):
 
 
 def test_golden_options():
-    checks = list(KINDS["opt"](shared("golden/hmu/dev/opt")))
+    checks = list(check_opt(shared("golden/hmu/dev/opt")))
     assert len(checks) > 40
     assert [check.name for check in checks if not check.passed] == []
 
@@ -96,5 +96,5 @@ def test_corrupted_expectation_fails(tmp_path):
     path.write_text(json.dumps(expected))
     folder.chmod(0o755)
     (folder / "new.opt.txt").write_text("a: 1\n")
-    failed = {check.name for check in KINDS["opt"](folder) if not check.passed}
+    failed = {check.name for check in check_opt(folder) if not check.passed}
     assert failed == {"value '3'", "file kit.opt.txt"}

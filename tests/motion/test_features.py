@@ -23,8 +23,7 @@ from hmu.motion.representation import skeleton_representation
 from hmu.motion.rotations import quat_rotate
 from hmu.motion.skeleton import KIT, SKELETONS, T2M
 from tests.motion.walker import walker
-from tests.parity.mirror import mirror_joints
-from tests.parity.rotations import joints_from_rotations
+from tests.parity.motion import joints_from_rotations, mirror_joints
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from hmu.errors import DataError
 from hmu.motion import rotations as rot
-from tests.parity.rotations import quat_continuous, six_to_matrix
+from tests.parity.motion import quat_continuous, six_to_matrix
 
 VECTOR = st.tuples(*[st.floats(-2, 2, allow_subnormal=False)] * 3).map(np.array)
 DIRECTION = VECTOR.filter(lambda v: np.linalg.norm(v) > 1e-3)

@@ -12,16 +12,13 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests import parity
-from tests.parity.checks import Check
+from tests.parity.kinds import KINDS, CaseRunner, Claim
 
-CaseRunner = Callable[[Path], Iterator[Check]]
-Claim = Callable[[Path], bool]
-Entries = list[tuple[Claim | None, CaseRunner]]
-
+Kinds = Mapping[str, Sequence[tuple[Claim | None, CaseRunner]]]
 #: folders that hold what cases share, not cases
 SHARED_FOLDERS = {"checkpoints"}
 DEEPEST = 4  # levels of folders between the one that is given and a case
@@ -30,26 +27,18 @@ LATER = {"mdm"}  # systems whose vectors are there before their reader
 USAGE = "give one folder of golden vectors: python -m tests.parity <folder> [only=case,case] [strict=true]"
 
 
-def known_kinds() -> dict[str, Entries]:
-    """Every kind of case that a module of this package handles, with who claims it.
-
-    Of several modules that know a kind, one whose ``claims(case)`` is true runs the case, else the last without one.
-    """
-    known: dict[str, Entries] = {}
+def known_kinds() -> Kinds:
+    """Every kind of case that a module of this package compares."""
     for info in pkgutil.iter_modules(parity.__path__):
-        if not info.name.startswith(("__", "test_", "conftest", "synthetic")):
-            module = importlib.import_module(f"{parity.__name__}.{info.name}")
-            for kind, runner in getattr(module, "KINDS", {}).items():
-                known.setdefault(kind, []).append((getattr(module, "claims", None), runner))
-    return known
+        if not info.name.startswith(("__", "test_", "synthetic")):
+            importlib.import_module(f"{parity.__name__}.{info.name}")
+    return KINDS
 
 
 def fits(kind: str, name: str) -> bool:
     """Whether a case's name begins with a kind, or holds all its words in order (``rvq_shared_train``)."""
-    if name.startswith(kind):
-        return True
     pattern = r"(?:_.*)?_".join(map(re.escape, kind.split("_")))
-    return "_" in kind and re.fullmatch(rf"{pattern}(?:_.*)?", name) is not None
+    return name.startswith(kind) or ("_" in kind and re.fullmatch(rf"{pattern}(?:_.*)?", name) is not None)
 
 
 def _system(case: Path) -> str:
@@ -57,18 +46,17 @@ def _system(case: Path) -> str:
     return case.parents[1].name if len(case.parents) > 1 else ""
 
 
-def runner_for(case: Path, kinds: dict[str, Entries]) -> CaseRunner | None:
+def runner_for(case: Path, kinds: Kinds) -> CaseRunner | None:
     """The runner of the longest kind that a case's name fits, and of those the one that claims the case."""
-    named = [kind for kind in kinds if fits(kind, case.name)]
-    if not named:
-        return None
-    entries = kinds[max(named, key=len)]
-    claimed = [runner for claims, runner in entries if len(entries) > 1 and claims is not None and claims(case)]
-    general = [runner for claims, runner in entries if claims is None or len(entries) == 1]
+    entries = kinds[max(named, key=len)] if (named := [kind for kind in kinds if fits(kind, case.name)]) else []
+    if len(entries) < 2:
+        return entries[0][1] if entries else None
+    claimed = [runner for claims, runner in entries if claims is not None and claims(case)]
+    general = [runner for claims, runner in entries if claims is None]
     return (claimed or general or [entries[-1][1]])[-1]
 
 
-def find_cases(root: Path, kinds: dict[str, Entries], depth: int = DEEPEST) -> list[Path]:
+def find_cases(root: Path, kinds: Kinds, depth: int = DEEPEST) -> list[Path]:
     """Case folders under ``root``: the root itself if it is one, its children, or those of the sets in it."""
     files = any(p.is_file() and p.suffix != ".md" for p in root.glob("*.*"))  # a system's folder holds its README
     if any(fits(kind, root.name) for kind in kinds) and root.name not in SHARED_FOLDERS and files:
@@ -80,14 +68,12 @@ def find_cases(root: Path, kinds: dict[str, Entries], depth: int = DEEPEST) -> l
     return below if any(runner_for(case, kinds) for case in below) else children
 
 
-def _is_case(folder: Path, kinds: dict[str, Entries]) -> bool:
+def _is_case(folder: Path, kinds: Kinds) -> bool:
     """A folder named like a case is one unless all that it holds are folders of which some are sets or cases."""
     entries = list(folder.iterdir())
     if any(p.is_file() and p.suffix != ".md" for p in entries):
         return True
-    nested = [p for p in entries if p.is_dir()]
-    sets = [p for p in nested if any(q.is_dir() and runner_for(q, kinds) for q in p.iterdir())]
-    return not sets
+    return not any(p.is_dir() and any(q.is_dir() and runner_for(q, kinds) for q in p.iterdir()) for p in entries)
 
 
 def run_case(case: Path, runner: CaseRunner | None, strict: bool = False) -> tuple[str, bool]:
@@ -97,22 +83,22 @@ def run_case(case: Path, runner: CaseRunner | None, strict: bool = False) -> tup
         why = f"no reader for {_system(case)} yet" if _system(case) in LATER else "nothing in tests.parity handles it"
         return f"{blank}unknown kind of case: {why}", False
     try:
-        found = list(runner(case))
+        rows = list(runner(case))
     except Exception as error:  # a broken case must not hide the others
         last = traceback.extract_tb(error.__traceback__)[-1]
         return f"{blank}{type(error).__name__}: {str(error)[:160]} ({Path(last.filename).name}:{last.lineno})", False
-    checks, notes = [c for c in found if not c.note], [f"{c.name} ({c.note})" for c in found if c.note]
-    said = "; not compared: " + ", ".join(notes[:SHOWN]) if notes else ""
-    said += f" and {len(notes) - SHOWN} more" if len(notes) > SHOWN else ""
+    checks, notes = [row for row in rows if not row.note], [f"{row.name} ({row.note})" for row in rows if row.note]
+    aside = "; not compared: " + ", ".join(notes[:SHOWN]) if notes else ""
+    aside += f" and {len(notes) - SHOWN} more" if len(notes) > SHOWN else ""
     if not checks:
-        return f"{blank}the case holds nothing to compare{said}", False
-    failed = [c for c in checks if not c.passed]
+        return f"{blank}the case holds nothing to compare{aside}", False
+    failed = [check for check in checks if not check.passed]
     worst = max(failed or checks, key=lambda c: c.deviation / c.tolerance if c.tolerance else c.deviation * 1e300)
-    told = f"{len(checks)} comparisons"
-    told = f"{len(failed)} of {told}, worst: {worst.name}" if failed else told
+    count = f"{len(checks)} comparisons"
+    count = f"{len(failed)} of {count}, worst: {worst.name}" if failed else count
     passed = not failed and not (strict and notes)
     numbers = f"{worst.deviation:10.2e} {worst.tolerance:10.1e}"
-    return f"{case.name:32s} {numbers} {'PASS' if passed else 'FAIL'}  {told}{said}", passed
+    return f"{case.name:32s} {numbers} {'PASS' if passed else 'FAIL'}  {count}{aside}", passed
 
 
 def main(arguments: list[str]) -> int:
@@ -121,19 +107,15 @@ def main(arguments: list[str]) -> int:
     paths = [a for a in arguments if not a.startswith(("only=", "strict="))]
     strict = options.get("strict", "false").lower()
     if len(paths) != 1 or not Path(paths[0]).is_dir() or strict not in ("true", "false"):
-        sys.stderr.write(f"error: {USAGE}\n")
-        return 2
+        return _error(USAGE)
     kinds = known_kinds()
     cases = find_cases(Path(paths[0]), kinds)
     only = set(filter(None, options.get("only", "").split(",")))
     if missing := only - {case.name for case in cases}:
-        names = ", ".join(c.name for c in cases)
-        sys.stderr.write(f"error: no such case: {', '.join(sorted(missing))}; found {names}\n")
-        return 2
+        return _error(f"no such case: {', '.join(sorted(missing))}; found {', '.join(c.name for c in cases)}")
     cases = [case for case in cases if not only or case.name in only]
     if not cases:
-        sys.stderr.write(f"error: '{paths[0]}' holds no case that hmu knows\n")
-        return 2
+        return _error(f"'{paths[0]}' holds no case that hmu knows")
     passed = 0
     sys.stdout.write(f"{'case':32s} {'deviation':>10s} {'tolerance':>10s}\n")
     for case in cases:
@@ -144,6 +126,11 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
     sys.stdout.write(f"{passed} of {len(cases)} cases pass\n")
     return 0 if passed == len(cases) else 1
+
+
+def _error(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return 2
 
 
 if __name__ == "__main__":

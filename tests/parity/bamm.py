@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmu.backbones.bamm.corruption import Corrupted, Hidden, corrupt, masked_terms
+from hmu.backbones.bamm.authors import load_transformer
+from hmu.backbones.bamm.corruption import Hidden, corrupt, masked_terms
 from hmu.backbones.bamm.generation import Noise, find_end, generate_ids, refine_pass, with_end
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.tokens.encoder import to_authors
 from hmu.data.batch import length_mask
-from tests.parity.case import Case, Table, manifest, published, read_json, strange
-from tests.parity.checks import Check, deviation, exact, nearest, wrong
-from tests.parity.momask_models import NETWORK, SCALES, bamm_transformers, gradients, pick, sizes
+from tests.parity.case import Case, Table, published
+from tests.parity.checks import Checks, deviation, exact, nearest
+from tests.parity.kinds import compares
+from tests.parity.momask_models import NETWORK, SCALES, pick, sizes, stored, trained, widths
 from tests.published import options as published_options
 
 
-def fresh(
-    numbers: Mapping[str, Any],
-    codes: int | None = None,
-    text_width: int = 512,
-    places: int = 1,
-    blocks: str = "official",
-) -> BidirectionalTransformer:
-    """A fresh transformer of a manifest's hyper-parameters; what it does not tell is as published.
+def fresh(numbers: Mapping[str, Any], places: int = 1) -> BidirectionalTransformer:
+    """A transformer of a manifest's hyper-parameters; what it does not tell is as published.
 
-    Args:
-        numbers: of the manifest.
-        codes, text_width, places: what a case's arrays tell (places: of its tokens, END included).
-        blocks: kind of the blocks where the manifest does not name it.
+    ``places``: of a case's tokens, END included, for which it must have room.
     """
-    options = published_options(BidirectionalOptions, **sizes(dict(numbers)), blocks=str(numbers.get("trans", blocks)))
+    options = published_options(BidirectionalOptions, **sizes(numbers), blocks=str(numbers.get("trans", "official")))
     options = replace(options, max_tokens=max(options.max_tokens, places - 1))
-    codes = int(numbers.get("num_tokens", 512)) if codes is None else codes
-    return BidirectionalTransformer(codes, int(numbers.get("code_dim", 512)), text_width, options)
+    return BidirectionalTransformer(*widths(numbers), options)
 
 
 def _logits(case: Case, net: BidirectionalTransformer, kind: str, scale: float) -> Tensor:
@@ -60,67 +51,49 @@ BAMM_ROWS: Table = {
 }
 
 
-def bamm_checks(case: Case) -> Iterator[Check]:
+def bamm_checks(case: Case) -> Checks:
     """All that a case of the transformer holds."""
-    first = next(name for name in ("logits_causal", "logits_cond") if name in case)
-    kind, width, places = first.removeprefix("logits_"), case.last("cond") or 512, case.last("ids") or 1
-    codes = case.raw(first).shape[1] - 1
+    first = case.first("logits_causal", "logits_cond")
+    codes, width = case.raw(first).shape[1] - 1, case.last("cond") or 512
 
     def sized() -> Iterator[BidirectionalTransformer]:
-        for blocks in sorted(("official", "t2mgpt"), key=lambda name: ("gpt" in case.part) != ("gpt" in name)):
-            names = ("bamm_t2mgpt", "bamm") if "gpt" in blocks else ("bamm", "bamm_t2mgpt")
-            numbers = published(case.folder, *names) | {"trans": blocks}
-            yield fresh(numbers, codes, width, places)
+        kinds = {"official": ("bamm", "bamm_t2mgpt"), "t2mgpt": ("bamm_t2mgpt", "bamm")}
+        for blocks in sorted(kinds, key=lambda name: ("gpt" in case.part) != ("gpt" in name)):
+            own = {"trans": blocks, "num_tokens": codes, "clip_dim": width}
+            yield fresh(published(case.folder, *kinds[blocks]) | own, case.last("ids") or 1)
 
-    with torch.no_grad():
-        net = pick(
-            case,
-            bamm_transformers(case.folder),
-            lambda net: (net.codes, net.text_width) == (codes, width),
-            lambda net: deviation(_logits(case, net, kind, 1.0), case.raw(first)),
-            sized,
-        )
-        yield from case.table(net, BAMM_ROWS, NETWORK)
-        for run in case.groups("gen_.+"):
-            yield from _generation(net, case, run)
-        if "edit2/ids" in case:
-            yield from _edit(net, case.under("edit2/"))
+    def fits(net: BidirectionalTransformer) -> bool:
+        return (net.codes, net.text_width) == (codes, width)
+
+    candidates = stored(case.folder, load_transformer)
+    net = pick(case, candidates, fits, lambda net: case.off(net, BAMM_ROWS, first), sized)
+    yield from case.table(net, BAMM_ROWS, NETWORK)
+    for run in case.groups("gen_.+"):
+        yield from _generation(net, case, run)
+    if "edit2/ids" in case:
+        yield from _edit(net, case.under("edit2/"))
     for run in case.groups("train.*"):
-        yield from _training(net, case, run)
-    yield from case.unread()
+        yield from _training(net, case, case.under(f"{run}/"))
 
 
-# -- training ----------------------------------------------------------------------------------------------------------
-def _corrupted(net: BidirectionalTransformer, case: Case, run: str) -> Corrupted:
-    """The recorded draws, applied by our code. The rate of random ids is a draw that has been used already."""
-    part, lengths, options = case.under(f"{run}/"), case["train_m_lens"], net.options
+@torch.enable_grad()
+def _training(net: BidirectionalTransformer, case: Case, part: Case) -> Checks:
+    """A recorded batch: its draws, applied by our code. The rate of random ids is a draw that is used up already."""
+    lengths, options = case["train_m_lens"], net.options
     tokens = F.pad(case["train_ids"], (0, 1), value=net.pad_id)
     happens = float(part.raw("occur_r")) < options.condition_chance
     rate = float(part.raw("cond_r")) * options.condition_rate * happens
     hidden = Hidden(part["cond_uniform"] < rate, part["mask_rid"].bool(), part["rand_id"])
-    case.used.add(f"{run}/np_rate")
-    return corrupt(with_end(tokens, lengths, net.end_id), lengths, hidden)
-
-
-def _training(net: BidirectionalTransformer, case: Case, run: str) -> Iterator[Check]:
-    """Inputs, loss, accuracy and gradients of one recorded training batch."""
-    state = _corrupted(net, case, run)
-    net.zero_grad()
+    case.used.add(f"{part.at}np_rate")
+    state = corrupt(with_end(tokens, lengths, net.end_id), lengths, hidden)
     output = net(state.ids, case["train_cond"], state.conditions)[:, :-1]
     terms = masked_terms(output, state)
-    terms["loss"].backward()
-    outputs = {
+    others = {
         "x_ids": state.ids,
         "train_cond_idx": torch.where(state.conditions, state.target, net.pad_id),
         "labels": state.target,
-        "logits": output.transpose(1, 2),
-        "loss": terms["loss"],
-        "pred_id": output.argmax(-1),
-        "acc": terms["accuracy"],
     }
-    part = case.under(f"{run}/")
-    yield from part.given(outputs, NETWORK)
-    yield from gradients(part, net)
+    yield from trained(part, net, output, terms["loss"], terms["accuracy"], **others)
 
 
 # -- generation --------------------------------------------------------------------------------------------------------
@@ -144,17 +117,16 @@ def authors_options(scale: float, noise: Noise) -> SamplingOptions:
     return published_options(SamplingOptions, guidance=scale, ranking=ranking, refine_guidance=3.0)
 
 
-def _generation(net: BidirectionalTransformer, case: Case, run: str) -> Iterator[Check]:
+def _generation(net: BidirectionalTransformer, case: Case, run: str) -> Checks:
     """Both passes token by token, with our remembered keys and values in the first."""
     part, settings = case.under(f"{run}/"), case.settings(run)
     scales = [float(settings.get("cond_scale", SCALES[0]))] if settings else SCALES
 
     def error(scale: float) -> float:
-        return max(
-            wrong(value, part.raw(name)) for name, value in _passes(net, part, settings, scale).items() if name in part
-        )
+        outputs = _passes(net, part, settings, scale)
+        return max(deviation(value, part.raw(name)) for name, value in outputs.items() if name in part)
 
-    yield from part.given(_passes(net, part, settings, nearest(scales, error) or 0.0), NETWORK)
+    yield from part.given(_passes(net, part, settings, nearest(scales, error)), NETWORK)
     if "pred_len" in settings:
         yield exact(f"{run} pred_len of case.json", part.raw("pred_len").tolist(), settings["pred_len"])
 
@@ -186,7 +158,7 @@ def _passes(net: BidirectionalTransformer, part: Case, settings: Mapping[str, An
     }
 
 
-def _edit(net: BidirectionalTransformer, case: Case) -> Iterator[Check]:
+def _edit(net: BidirectionalTransformer, case: Case) -> Checks:
     """Editing as the authors' code runs: the text is ignored, known tokens stay in place."""
     tokens = case["tokens"]
     known, text = tokens != net.pad_id, torch.zeros(len(tokens), net.text_width)
@@ -195,13 +167,8 @@ def _edit(net: BidirectionalTransformer, case: Case) -> Iterator[Check]:
     yield exact("edit2/ids", drawn.ids, case.raw("ids"))
 
 
-def bamm(folder: Path) -> Iterator[Check]:
+@compares("bamm")
+def bamm(case: Case) -> Checks:
     """A case of the transformer, and the manifest beside it."""
-    yield from strange(folder, ".npz", ".json")
-    yield from bamm_checks(Case.read(folder))
-    if (path := folder / "manifest_full.json").is_file():
-        with torch.device("meta"):
-            yield from manifest(path, to_authors(fresh(read_json(path)["hyper_parameters"]).state_dict()))
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"bamm": bamm}
+    yield from bamm_checks(case)
+    yield from case.manifest(fresh, to_authors)

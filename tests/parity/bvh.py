@@ -6,59 +6,61 @@ drawing calls (``plot_calls.json``) describe the authors' pictures; ours are dra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hmu.motion.bvh import local_to_world, parse_bvh
 from hmu.motion.bvh_write import fit_rotations, matrix_to_euler_zyx
 from hmu.motion.foot_lock import lock_feet
 from hmu.motion.rotations import euler_to_quat, quat_to_matrix
-from tests.parity.case import read_arrays, read_json, strange
-from tests.parity.checks import Check, compare, exact
+from tests.parity.case import Case, read_json
+from tests.parity.checks import Checks, compare, exact
+from tests.parity.kinds import compares, strange
 
-Arrays = dict[str, NDArray[Any]]
+metres = partial(compare, absolute=True)
 PRINTED = 2e-6  # six printed decimals, added up along a chain of joints (metres)
 SOLVED = 2e-5  # metres: arccos of nearly parallel directions in the authors' solver,
 TURNED = 5e-4  # which their rotations show more, most at the ends of long iterations
 
 
-def run(folder: Path) -> Iterator[Check]:
+@compares("bvh", known=("*",), files=("vectors.npz",))
+def run(case: Case) -> Checks:
     """Every case that ``info.json`` lists, and the helpers whose arrays are there."""
-    arrays: Arrays = read_arrays(folder / "vectors.npz")
-    info = read_json(folder / "info.json")
-    files = [case["file"] for case in info["cases"].values()]
-    yield from strange(folder, "vectors.npz", "info.json", "plot_calls.json", "plot_input.npz", *files)
-    for name, case in info["cases"].items():
-        for check in _case(folder, name, case, info["template_names"], arrays):
-            yield check.inside(f"{name}:")
-    yield from _helpers(arrays, _feet(info["template_names"]))
+    info = read_json(case.folder / "info.json")
+    files = [described["file"] for described in info["cases"].values()]
+    yield from strange(case.folder, "vectors.npz", "info.json", "plot_calls.json", "plot_input.npz", *files)
+    for name, described in info["cases"].items():
+        yield from _case(case, case.under(f"{name}__"), described, info["template_names"])
+    yield from _helpers(case, _feet(info["template_names"]))
+    case.used |= set(case.stored)  # what else lies there are the steps between
 
 
-def _case(folder: Path, name: str, case: dict[str, Any], names: list[str], arrays: Arrays) -> Iterator[Check]:
-    given = {key.split("__", 1)[1]: value for key, value in arrays.items() if key.startswith(f"{name}__")}
-    back = arrays["re_order_inv"]
-    bvh = parse_bvh((folder / case["file"]).read_text(encoding="utf-8"), case["file"])
-    yield exact("names", list(bvh.names), names)
-    yield exact("parents", list(bvh.parents), arrays["template_parents"].tolist())
-    yield compare("file joints", bvh.joints()[:, back], given["joints_out"], PRINTED, absolute=True)
-    turned = quat_to_matrix(given["rotations"])
-    yield compare("file rotations", quat_to_matrix(bvh.local_rotations()), turned, PRINTED, absolute=True)
-    yield compare("file root", bvh.local_positions()[:, 0], given["root_positions"], PRINTED, absolute=True)
-    wanted = given["joints_in"].astype(np.float64)[:, arrays["re_order"]]
-    root = wanted[:, 0].copy()  # the authors copy it before the floor is moved
-    if case["foot_ik"]:
-        wanted = lock_feet(wanted, _feet(names))
-    offsets, parents = arrays["template_frame0_positions"], arrays["template_parents"].tolist()
-    rotations = fit_rotations(wanted, parents, offsets, root=root, iterations=int(case["iterations"]))
-    yield compare("solver rotations", quat_to_matrix(rotations), turned, TURNED, absolute=True)
-    local = np.repeat(offsets[None], len(wanted), axis=0)
+def _case(case: Case, part: Case, described: dict[str, Any], names: list[str]) -> Checks:
+    at, back, parents = (
+        f"{part.at.removesuffix('__')}:",
+        case.raw("re_order_inv"),
+        case.raw("template_parents").tolist(),
+    )
+    bvh = parse_bvh((case.folder / described["file"]).read_text(encoding="utf-8"), described["file"])
+    yield exact(f"{at} names", list(bvh.names), names)
+    yield exact(f"{at} parents", list(bvh.parents), parents)
+    yield metres(f"{at} file joints", bvh.joints()[:, back], part.raw("joints_out"), PRINTED)
+    turned = quat_to_matrix(part.raw("rotations"))
+    yield metres(f"{at} file rotations", quat_to_matrix(bvh.local_rotations()), turned, PRINTED)
+    yield metres(f"{at} file root", bvh.local_positions()[:, 0], part.raw("root_positions"), PRINTED)
+    joints = part.raw("joints_in").astype(np.float64)[:, case.raw("re_order")]
+    root = joints[:, 0].copy()  # the authors copy it before the floor is moved
+    if described["foot_ik"]:
+        joints = lock_feet(joints, _feet(names))
+    offsets = case.raw("template_frame0_positions")
+    rotations = fit_rotations(joints, parents, offsets, root=root, iterations=int(described["iterations"]))
+    yield metres(f"{at} solver rotations", quat_to_matrix(rotations), turned, TURNED)
+    local = np.repeat(offsets[None], len(joints), axis=0)
     local[:, 0] = root
     solved = local_to_world(rotations, local, parents)[1][:, back]
-    yield compare("solver joints", solved, given["joints_out"], SOLVED, absolute=True)
+    yield metres(f"{at} solver joints", solved, part.raw("joints_out"), SOLVED)
 
 
 def _feet(names: list[str]) -> list[int]:
@@ -66,18 +68,14 @@ def _feet(names: list[str]) -> list[int]:
     return [names.index(name) for name in ("LeftFoot", "LeftToe", "RightFoot", "RightToe")]
 
 
-def _helpers(arrays: Arrays, feet: list[int]) -> Iterator[Check]:
+def _helpers(case: Case, feet: list[int]) -> Checks:
     """Foot locking and angles on their own."""
-    if "remove_fs_in" in arrays:
-        ours = lock_feet(arrays["remove_fs_in"], feet)
-        yield compare("remove_fs", ours, arrays["remove_fs_out"], 1e-9, absolute=True)
-    if "remove_fs_out_interp2_nofloor" in arrays:
-        ours = lock_feet(arrays["remove_fs_in"], feet, blend=2, on_floor=False)
-        yield compare("remove_fs 2 frames", ours, arrays["remove_fs_out_interp2_nofloor"], 1e-9, absolute=True)
-    angles = matrix_to_euler_zyx(quat_to_matrix(arrays["quat"]))[:, ::-1]
-    yield compare("euler", angles, arrays["quat_euler_xyz_rad"], 1e-6, absolute=True)
-    given = euler_to_quat(arrays["euler_in_rad"], "zyx")
-    yield compare("from_euler", quat_to_matrix(given), quat_to_matrix(arrays["from_euler_zyx"]), 1e-9, absolute=True)
-
-
-KINDS = {"bvh": run}
+    if "remove_fs_in" in case:
+        joints = case.raw("remove_fs_in")
+        short = lock_feet(joints, feet, blend=2, on_floor=False)
+        outputs = {"remove_fs_out": lock_feet(joints, feet), "remove_fs_out_interp2_nofloor": short}
+        yield from case.given(outputs, 1e-9, absolute=True)
+    angles = matrix_to_euler_zyx(quat_to_matrix(case.raw("quat")))[:, ::-1]
+    yield metres("euler", angles, case.raw("quat_euler_xyz_rad"), 1e-6)
+    turned = quat_to_matrix(euler_to_quat(case.raw("euler_in_rad"), "zyx"))
+    yield metres("from_euler", turned, quat_to_matrix(case.raw("from_euler_zyx")), 1e-9)

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hmu.checkpoints.opt import read_options
 from hmu.errors import CheckpointError
-from tests.parity.checks import Check, exact, fewest_failures, match, unchecked
+from tests.parity.checks import Checks, deviation, exact, fewest_failures, match, unchecked
 from tests.parity.fills import doubled
 
+T = TypeVar("T")
+P = ParamSpec("P")
 DOUBLE, HALF = 1e-9, 1e-3
 #: endings of arrays that hold the first rows or columns of an output, or halves
 PARTIAL = re.compile(r"(_(first\d*|f32|f16|head|corner))+$")
-#: a row of a table: ``(case, model, *groups of its name's pattern)`` -> our value, or (ours, theirs, tolerance)
+#: ``(case, model, *groups of its name's pattern)`` -> our value; with a tolerance of its own where it has one
 Row = Callable[..., Any]
-Table = Mapping[str, Row]
+Table = Mapping[str, Row | tuple[Row, float]]
+MANIFEST = "manifest_full.json"
 SILENT = {".md"}  # documentation
 
 
 def read_json(path: Path) -> Any:
-    """Parsed JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Parsed JSON; empty where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -47,7 +50,7 @@ class Case:
         at: what stands before the names of this view. dtype: of the floating tensors of this view.
         lent: arrays of other files that this one does not repeat.
         used: names that a comparison has read; the others are of unknown meaning.
-        memory: results that several rows share.
+        memory: results that several rows share (:func:`once`).
     """
 
     folder: Path
@@ -61,11 +64,18 @@ class Case:
     memory: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path, part: str = "", files: tuple[str, ...] = ("vectors.npz", "*.npz")) -> Case:
+    def read(cls, folder: Path, *files: str) -> Case:
         """The case of a folder: the first pattern of ``files`` that is there, and the JSON files beside."""
-        found = next((paths for pattern in files if (paths := sorted(folder.glob(pattern)))), [])
-        stored = {name: value for path in found for name, value in read_arrays(path).items()}
-        return cls(folder, stored, part or folder.name, facts=facts_of(folder))
+        paths = next((paths for pattern in files if (paths := sorted(folder.glob(pattern)))), [])
+        stored = {name: value for path in paths for name, value in read_arrays(path).items()}
+        return cls(folder, stored, folder.name, facts=facts_of(folder))
+
+    @classmethod
+    def each(cls, folder: Path, facts: Mapping[str, Any] | None = None) -> Iterator[Case]:
+        """Every ``.npz`` of a folder as a part, with these settings, else those of the JSON of its name."""
+        for path in sorted(folder.glob("*.npz")):
+            own = read_json(path.with_suffix(".json")) if facts is None else facts
+            yield cls(folder, read_arrays(path), path.stem, facts=own)
 
     # -- arrays ----------------------------------------------------------------------------------------------------
     def _key(self, name: str) -> str:
@@ -95,9 +105,13 @@ class Case:
         value = torch.from_numpy(np.ascontiguousarray(self.raw(name)))
         return value.to(self.dtype) if value.is_floating_point() else value
 
+    def first(self, *names: str) -> str:
+        """The first of these names whose array is there; empty where none is."""
+        return next((name for name in names if name in self), "")
+
     def get(self, *names: str) -> Tensor | None:
         """The first of these arrays that is there."""
-        return next((self[name] for name in names if name in self), None)
+        return self[name] if (name := self.first(*names)) else None
 
     def number(self, name: str, default: float) -> float:
         """A stored number, else one of the JSON settings, else ``default``."""
@@ -112,11 +126,11 @@ class Case:
 
     def find(self, pattern: str) -> list[re.Match[str]]:
         """Names in this view that fit a pattern."""
-        return [found for name in self.names() if (found := re.fullmatch(pattern, name))]
+        return [fit for name in self.names() if (fit := re.fullmatch(pattern, name))]
 
     def last(self, *names: str) -> int | None:
         """The last dimension of the first of these arrays that is there; it counts as not read."""
-        return next((self._value(name).shape[-1] for name in names if name in self), None)
+        return self._value(name).shape[-1] if (name := self.first(*names)) else None
 
     def dims(self, name: str) -> int:
         """How many dimensions an array has; 0 where it is not there. It counts as not read."""
@@ -133,73 +147,118 @@ class Case:
 
     def groups(self, pattern: str) -> list[str]:
         """First parts (up to a slash) of the names that fit a pattern, in order."""
-        first = dict.fromkeys(name.split("/")[0] for name in self.names() if "/" in name)
-        return sorted(name for name in first if re.fullmatch(pattern, name))
-
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """``make()``, computed once per view."""
-        if key not in self.memory:
-            self.memory[key] = make()
-        return self.memory[key]
+        starts = {name.split("/")[0] for name in self.names() if "/" in name}
+        return sorted(name for name in starts if re.fullmatch(pattern, name))
 
     def settings(self, run: str) -> dict[str, Any]:
-        """The entry ``run`` of the JSON settings, wherever it stands in them; empty if there is none."""
-        own = self.facts.get(self.part)
-        for place in (own if isinstance(own, Mapping) else {}, self.facts, *self.facts.values()):
+        """The entry ``run`` of the JSON settings, wherever it stands, first under the case's kind; else empty."""
+        own = sorted((name for name in self.facts if self.part.startswith(name)), key=len, reverse=True)
+        for place in (*(self.facts[name] for name in own), self.facts, *self.facts.values()):
             if isinstance(place, Mapping) and isinstance(place.get(run), Mapping):
                 return dict(place[run])
         return {}
 
     # -- comparing -------------------------------------------------------------------------------------------------
-    def rows(self, model: Any, table: Table, tolerance: float) -> Iterator[Check]:
+    def rows(self, model: Any, table: Table, tolerance: float) -> Checks:
         """Compare every stored array that a row of the table makes, in this view's precision only."""
-        suffix = "_f64" if self.dtype == torch.float64 else ""
         for name in self.names():
-            if ("_f64" in name) != bool(suffix):
-                continue
             whole = name.replace("_f64", "")
-            for stem in dict.fromkeys((whole, PARTIAL.sub("", whole))):
-                if (fitting := row_of(table, stem)) is not None:
-                    row, groups = fitting
-                    yield from self._compared(name, row(self, model, *groups), tolerance, stem != whole)
-                    break
+            if (whole == name) != (self.dtype == torch.float64) and (row := row_of(table, whole)) is not None:
+                ours = row.value(self, model)
+                if ours is None:
+                    continue
+                expected = self.raw(name)
+                if row.partial:
+                    ours = np.asarray(ours.detach() if isinstance(ours, Tensor) else ours)
+                    ours = ours[tuple(slice(0, size) for size in expected.shape)].reshape(expected.shape)
+                loose = max(tolerance, HALF) if expected.dtype == np.float16 else tolerance
+                yield match(self.at + name, ours, expected, loose if row.tolerance is None else row.tolerance)
 
-    def _compared(self, name: str, ours: Any, tolerance: float, partial: bool) -> Iterator[Check]:
-        """Our value of one stored array; of a partial one (``…_first2``) the first rows and columns."""
-        if isinstance(ours, tuple):
-            self.raw(name)
-            yield match(self.at + name, ours[0], np.asarray(ours[1]), ours[2])
-        elif ours is not None:
-            expected = self.raw(name)
-            if partial:
-                ours = np.asarray(ours.detach() if isinstance(ours, Tensor) else ours)
-                ours = ours[tuple(slice(0, size) for size in expected.shape)].reshape(expected.shape)
-            loose = max(tolerance, HALF) if expected.dtype == np.float16 else tolerance
-            yield match(self.at + name, ours, expected, loose)
+    def off(self, model: Any, table: Table, name: str) -> float:
+        """How far our value of one stored array is from it."""
+        row = row_of(table, name.replace("_f64", ""))
+        return float("inf") if row is None else deviation(row.value(self, model), self.raw(name))
 
-    def given(self, outputs: Mapping[str, Any], tolerance: float) -> Iterator[Check]:
+    def given(self, outputs: Mapping[str, Any], tolerance: float, *, absolute: bool = False) -> Checks:
         """Compare ready outputs with the arrays of their names, where stored."""
         for name, value in outputs.items():
             if name in self:
-                yield match(self.at + name, value, self.raw(name), tolerance)
+                yield match(self.at + name, value, self.raw(name), tolerance, absolute=absolute)
 
-    def table(self, model: Any, table: Table, tolerance: float, double: float = DOUBLE) -> Iterator[Check]:
+    def told(self, outputs: Mapping[str, Any], before: str = "") -> Checks:
+        """Compare ready values with the JSON settings of their names, where there are such."""
+        for name, value in outputs.items():
+            if name in self.facts:
+                yield exact(f"{before}{name}", value, self.facts[name])
+
+    def table(
+        self,
+        model: Any,
+        table: Table,
+        tolerance: float,
+        double: float = DOUBLE,
+        twins: Callable[[Any], Iterable[Any]] = doubled,
+    ) -> Checks:
         """:meth:`rows` in single precision, then those arrays that are stored in double precision, in that."""
         yield from self.rows(model, table, tolerance)
         if any(name.endswith("_f64") for name in self.names()):
-            yield from fewest_failures(list(self.double().rows(twin, table, double)) for twin in doubled(model))
+            yield from fewest_failures(self.double().rows(twin, table, double) for twin in twins(model))
 
-    def unread(self) -> Iterator[Check]:
+    def manifest(
+        self, build: Callable[[dict[str, Any]], nn.Module], theirs: Callable[..., Any] | None = None
+    ) -> Checks:
+        """The manifest of the published size, if there is one, against what ``build`` makes of its hyper-parameters.
+
+        ``theirs`` gives the state under the authors' names; without it kinds of tensors and totals are compared too.
+        """
+        if (path := self.folder / MANIFEST).is_file():
+            with torch.device("meta"):
+                module = build(read_json(path)["hyper_parameters"])
+            state = module.state_dict()
+            yield from manifest(path, theirs(state) if theirs else state, None if theirs else module)
+
+    def unread(self) -> Checks:
         """A note for every array that no comparison used."""
         for name in self.stored:
             if name not in self.used:
                 yield unchecked(f"array '{name}'", "unknown meaning")
 
 
-def row_of(table: Table, name: str) -> tuple[Row, tuple[str, ...]] | None:
-    """The row of a name, and the groups of its pattern."""
-    fits = ((row, found.groups()) for pattern, row in table.items() if (found := re.fullmatch(pattern, name)))
-    return next(fits, None)
+def once(make: Callable[Concatenate[Case, P], T]) -> Callable[Concatenate[Case, P], T]:
+    """``make(case, …)``, whose results rows share: computed once per view and arguments."""
+
+    @wraps(make)
+    def shared(case: Case, /, *arguments: P.args, **named: P.kwargs) -> T:
+        key = (make, arguments, tuple(named.items()))
+        if key not in case.memory:
+            case.memory[key] = make(case, *arguments, **named)
+        return case.memory[key]
+
+    return shared
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """The row of one name; ``partial``: the name is that of a part of what the row makes."""
+
+    row: Row
+    groups: tuple[str, ...]
+    tolerance: float | None
+    partial: bool
+
+    def value(self, case: Case, model: Any) -> Any:
+        """What is ours."""
+        return self.row(case, model, *self.groups)
+
+
+def row_of(table: Table, name: str) -> Fitting | None:
+    """The row of a name, else of the output that it is the first part of."""
+    for stem in dict.fromkeys((name, PARTIAL.sub("", name))):
+        for pattern, row in table.items():
+            if (fit := re.fullmatch(pattern, stem)) is not None:
+                function, tolerance = row if isinstance(row, tuple) else (row, None)
+                return Fitting(function, fit.groups(), tolerance, stem != name)
+    return None
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
@@ -211,13 +270,6 @@ def facts_of(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def strange(folder: Path, *known: str) -> Iterator[Check]:
-    """A note for every file or folder that is not among ``known`` (names, suffixes or patterns)."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix not in {*known, *SILENT} and not any(path.match(pattern) for pattern in known):
-            yield unchecked(f"'{path.name}'", "unknown kind")
-
-
 def above(folder: Path, levels: int = 3) -> Iterator[Path]:
     """The folder and those above it, nearest first."""
     for _ in range(levels + 1):
@@ -225,62 +277,48 @@ def above(folder: Path, levels: int = 3) -> Iterator[Path]:
         folder = folder.parent
 
 
-def beside(folder: Path, pattern: str) -> list[Path]:
-    """Files that fit a pattern in the case, beside it, or beside its set: the nearest place that has any."""
-    for place in above(folder.resolve()):
-        if found := sorted(place.glob(pattern)):
-            return found
-    return []
-
-
 def checkpoints(folder: Path, file: str = "opt.txt") -> list[Path]:
     """Files of that name in the authors' model folders of the nearest ``checkpoints``."""
-    for place in above(folder.resolve()):
-        if (place / "checkpoints").is_dir() and (found := sorted((place / "checkpoints").glob(f"**/{file}"))):
-            return found
-    return []
-
-
-def model_folders(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every authors' model folder beside a case, with its options."""
-    for opt in checkpoints(folder):
-        yield opt.parent, read_options(opt)
+    return next(
+        (paths for place in above(folder.resolve()) if (paths := sorted(place.glob(f"checkpoints/**/{file}")))), []
+    )
 
 
 def published(folder: Path, *parts: str) -> dict[str, Any]:
     """Numbers of the published size from the nearest manifest of one of these parts; empty where none is near."""
     for place in above(folder.resolve(), 2):
-        for pattern in ("manifest_full.json", "*/manifest_full.json", "*/*/manifest_full.json"):
-            for path in sorted(place.glob(pattern)):
-                content = read_json(path)
-                for part in parts:
-                    own = content.get(part, content if path.parent.name == part else {})
-                    numbers = own.get("hyper_parameters") if isinstance(own, Mapping) else None
-                    if numbers:
-                        return dict(numbers)
+        for path in (path for depth in ("", "*/", "*/*/") for path in sorted(place.glob(depth + MANIFEST))):
+            content = read_json(path)
+            for part in parts:
+                own = content.get(part, content if path.parent.name == part else {})
+                if isinstance(own, Mapping) and own.get("hyper_parameters"):
+                    return dict(own["hyper_parameters"])
     return {}
 
 
-def manifest(path: Path, state: Mapping[str, Tensor], module: torch.nn.Module | None = None) -> Iterator[Check]:
-    """Names, shapes, types (and kinds, trainability and totals where told) of a model of the published size."""
+def shape_of(value: Tensor) -> dict[str, Any]:
+    """Shape and type of a tensor, as manifests have it."""
+    return {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+
+
+def manifest(path: Path, state: Mapping[str, Tensor], module: nn.Module | None = None) -> Checks:
+    """Names, shapes, types (and of a module kinds, trainability and totals where recorded) at the published size."""
     listed = read_json(path)
     expected = listed["state_dict"]
     parameters = dict(module.named_parameters()) if module is not None else {}
-    ours: dict[str, dict[str, Any]] = {
-        name: {
-            "shape": list(value.shape),
-            "dtype": str(value.dtype).removeprefix("torch."),
+    ours = {
+        name: shape_of(value)
+        | {
             "kind": "parameter" if name in parameters else "buffer",
             "requires_grad": name in parameters and parameters[name].requires_grad,
         }
         for name, value in state.items()
     }
     yield exact("manifest names", sorted(ours), sorted(expected))
-    told: Mapping[str, Any] = next(iter(expected.values()), {})
-    for key in [key for key in ("shape", "dtype") if key in told] + [
-        key for key in ("kind", "requires_grad") if module and key in told
-    ]:
-        yield exact(f"manifest {key}", {n: v[key] for n, v in ours.items()}, {n: v[key] for n, v in expected.items()})
+    for key in ("shape", "dtype", *(("kind", "requires_grad") if module else ())):
+        if key in next(iter(expected.values()), {}):
+            rows = ({name: entry[key] for name, entry in side.items()} for side in (ours, expected))
+            yield exact(f"manifest {key}", *rows)
     totals = {
         "num_elements": sum(value.numel() for value in state.values()),
         "parameters_total": sum(p.numel() for p in parameters.values()),

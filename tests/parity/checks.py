@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
+
+from hmu.errors import CheckpointError
 
 M = TypeVar("M")
 CLOSE = 2e-5  # below this deviation a hypothesis about a case (its weights, its schedule) is taken without more search
@@ -30,9 +32,13 @@ class Check:
         """False also for NaN deviations."""
         return bool(self.deviation <= self.tolerance)
 
-    def inside(self, place: str) -> Check:
-        """The same check, told apart by where it was made."""
-        return replace(self, name=f"{place} {self.name}")
+
+Checks = Iterator[Check]
+
+
+def inside(place: str, checks: Iterable[Check]) -> Checks:
+    """The same checks, told apart by where they were made."""
+    return (replace(check, name=f"{place} {check.name}") for check in checks)
 
 
 def unchecked(what: str, why: str) -> Check:
@@ -70,38 +76,41 @@ def match(name: str, ours: object, expected: np.ndarray, tolerance: float, *, ab
 
 
 def deviation(ours: object, expected: object) -> float:
-    """How far an output is from the stored one; infinite for another shape or NaN."""
-    found = compare("", ours, expected, 0.0).deviation
-    return found if found == found else float("inf")
-
-
-def wrong(ours: object, expected: np.ndarray) -> float:
     """How far an output is from the stored one: the share of wrong ids, or the deviation of numbers."""
-    if expected.dtype.kind not in "iub":
-        return deviation(ours, expected)
-    found = np.asarray(ours)
-    return float((found != expected).mean()) if found.shape == expected.shape else float("inf")
+    stored = np.asarray(expected)
+    if stored.dtype.kind not in "iub":
+        return compare("", ours, stored, 0.0).deviation
+    ids = np.asarray(ours)
+    return float((ids != stored).mean()) if ids.shape == stored.shape else float("inf")
 
 
-def nearest(candidates: Iterable[M], error: Callable[[M], float], close: float = CLOSE) -> M | None:
-    """The first candidate that is clearly right, else the one with the smallest error; None without candidates."""
+def nearest(candidates: Iterable[M], error: Callable[[M], float], what: str = "guess", close: float = CLOSE) -> M:
+    """The first candidate that is clearly right, else the one with the smallest error.
+
+    Raises:
+        CheckpointError: there is no candidate; ``what`` says of what.
+    """
     best: tuple[float, M] | None = None
     for candidate in candidates:
-        found = error(candidate)
-        if best is None or found < best[0]:
-            best = (found, candidate)
-        if found < close:
+        off = error(candidate)
+        if best is None or off < best[0]:
+            best = (off, candidate)
+        if off < close:
             break
-    return None if best is None else best[1]
+    if best is None:
+        raise CheckpointError(f"no {what} beside the case has its sizes")
+    return best[1]
 
 
-def fewest_failures(attempts: Iterable[list[Check]]) -> list[Check]:
+def fewest_failures(attempts: Iterable[Iterable[Check]]) -> list[Check]:
     """The checks of the attempt that fails least; later attempts are made only if the first fail."""
     best: list[Check] = []
-    for number, checks in enumerate(attempts):
+    least: float = float("inf")
+    for attempt in attempts:
+        checks = list(attempt)
         failed = sum(not check.passed for check in checks)
-        if number == 0 or failed < sum(not check.passed for check in best):
-            best = checks
+        if failed < least:
+            best, least = checks, failed
         if not failed:
             break
     return best

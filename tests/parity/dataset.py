@@ -1,4 +1,4 @@
-"""Parity of HMU's published readers (``dataset``).
+"""Parity of the published readers: HMU's (``dataset``).
 
 The golden clips are written to a temporary folder in HumanML3D layout and read back through our ordinary path.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from hmu.data.clips import MotionClips
 from hmu.data.dataset import DatasetSource
 from hmu.evaluators.guo.vocabulary import CLASSES, VIP_WORDS, Vocabulary, pad_tokens
-from tests.parity.case import Case, read_arrays, read_json, strange
-from tests.parity.checks import Check, exact, unchecked
-from tests.parity.reading import floor_length, published_min_frames
+from tests.parity.arithmetic import floor_length, published_min_frames
+from tests.parity.case import Case, read_json
+from tests.parity.checks import Checks, exact, unchecked
+from tests.parity.kinds import compares
 
 SPLIT = "golden"
 UNIT_OF_COIN = 10  # the single/double coin is thrown for units shorter than this
@@ -29,8 +31,8 @@ F32 = 2e-6
 Array = NDArray[Any]
 
 
-def read(
-    folder: Path,
+@contextmanager
+def reading(
     ids: Sequence[str],
     texts: Mapping[str, str],
     motions: Mapping[str, Array],
@@ -39,47 +41,45 @@ def read(
     dataset: str,
     unit: int = 4,
     longest: int = 196,
-) -> tuple[MotionClips, DatasetSource]:
-    """Write the clips to ``folder`` and read them by a published rule under a published data set name."""
-    for sub in ("new_joint_vecs", "texts"):
-        (folder / sub).mkdir(parents=True, exist_ok=True)
-    for clip, motion in motions.items():
-        np.save(folder / "new_joint_vecs" / f"{clip}.npy", motion)
-    for clip, text in texts.items():
-        (folder / "texts" / f"{clip}.txt").write_bytes(text.encode("utf-8", errors="surrogateescape"))
-    (folder / f"{SPLIT}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
-    source = DatasetSource(
-        name="golden",
-        root=folder,
-        fps=20.0,
-        features=next(iter(motions.values())).shape[1],
-        min_frames=published_min_frames(rule, dataset),
-        max_frames=longest,
-        unit_length=unit,
-        cache_dir=folder / "cache",
-        motion_dir="new_joint_vecs",
-        text_dir="texts",
-        splits=(SPLIT,),
-        rule=rule,
-        strict=False,
-    )
+) -> Iterator[MotionClips]:
+    """The clips as a published rule reads them under a published data set name."""
     logger = logging.getLogger(DatasetSource.__module__)
     level = logger.level
-    logger.setLevel(logging.ERROR)  # the clips are broken on purpose
-    try:
-        return source.clips(SPLIT), source
-    finally:
-        logger.setLevel(level)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for sub in ("new_joint_vecs", "texts"):
+            (folder / sub).mkdir()
+        for clip, motion in motions.items():
+            np.save(folder / "new_joint_vecs" / f"{clip}.npy", motion)
+        for clip, text in texts.items():
+            (folder / "texts" / f"{clip}.txt").write_bytes(text.encode("utf-8", errors="surrogateescape"))
+        (folder / f"{SPLIT}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+        source = DatasetSource(
+            name="golden",
+            root=folder,
+            fps=20.0,
+            features=next(iter(motions.values())).shape[1],
+            min_frames=published_min_frames(rule, dataset),
+            max_frames=longest,
+            unit_length=unit,
+            cache_dir=folder / "cache",
+            motion_dir="new_joint_vecs",
+            text_dir="texts",
+            splits=(SPLIT,),
+            rule=rule,
+            strict=False,
+        )
+        logger.setLevel(logging.ERROR)  # the clips are broken on purpose
+        try:
+            yield source.clips(SPLIT)
+        finally:
+            logger.setLevel(level)
 
 
-def item_motion(
-    clips: MotionClips, index: int, start: int, length: int, statistics: tuple[Array, Array], to: int
-) -> Array:
-    """One normalised item ``(to, features)``, zero after its end, as the published readers deliver it."""
+def cut(clips: MotionClips, index: int, start: int, length: int, statistics: tuple[Array, Array]) -> Array:
+    """Normalised frames ``(length, features)`` of one entry."""
     motion = clips.windows(np.array([index]), np.array([start]), np.array([length])).motion[0].numpy()
-    padded = np.zeros((to, motion.shape[1]))
-    padded[:length] = (motion - statistics[0]) / statistics[1]
-    return padded
+    return (motion - statistics[0]) / statistics[1]
 
 
 def one_hot(classes: Array) -> Array:
@@ -87,11 +87,16 @@ def one_hot(classes: Array) -> Array:
     return np.eye(len(CLASSES))[classes]
 
 
+def vip_words(told: Mapping[str, Sequence[str]] = VIP_WORDS) -> dict[str, list[str]]:
+    """The words of every class that have one, each once."""
+    return {name: sorted(set(words)) for name, words in told.items()}
+
+
 # -- HMU's readers ----------------------------------------------------------------------------------------------------
-def dataset(folder: Path) -> Iterator[Check]:
+@compares("dataset")
+def dataset(case: Case) -> Checks:
     """Entries, lengths, items and word vectors of every recorded reader."""
-    yield from strange(folder, ".npz", ".json")
-    golden, case = read_json(folder / "expected.json"), Case(folder, read_arrays(folder / "vectors.npz"))
+    golden = read_json(case.folder / "expected.json")
     vocabulary = Vocabulary(tuple(golden["vocab"]))
     case.used |= {"glove", "mean", "std"}
     if "vectorizer_tokens" in golden:
@@ -101,9 +106,8 @@ def dataset(folder: Path) -> Iterator[Check]:
     if "POS_enumerator" in golden:
         order = golden["POS_enumerator"]
         yield exact("classes", list(CLASSES), sorted(order, key=lambda name: order[name]))
-    if (path := folder / "vip_words.json").is_file():
-        told = {name: sorted(set(words)) for name, words in read_json(path).items()}
-        yield exact("vip words", {k: sorted(set(v)) for k, v in VIP_WORDS.items()}, told)
+    if (path := case.folder / "vip_words.json").is_file():
+        yield exact("vip words", vip_words(), vip_words(read_json(path)))
     else:
         yield unchecked("vip words", "no vip_words.json")
     motions = {
@@ -117,15 +121,11 @@ def dataset(folder: Path) -> Iterator[Check]:
         if rule is None:
             yield unchecked(name, "unknown kind of reader")
             continue
-        with tempfile.TemporaryDirectory() as temporary:
-            options = {"rule": rule, "dataset": told["dataset_name"], "unit": told["unit_length"]}
-            clips, _ = read(
-                Path(temporary), golden["ids"], golden["texts"], motions, **options, longest=told["max_motion_length"]
-            )
+        options = {"dataset": told["dataset_name"], "unit": told["unit_length"], "longest": told["max_motion_length"]}
+        with reading(golden["ids"], golden["texts"], motions, rule=rule, **options) as clips:
             yield from _entries(name, told, clips, per_line=rule == "hmu_eval")
             yield from _items(name, told, clips, case, vocabulary)
             del clips
-    yield from case.unread()
 
 
 def _names(case: Mapping[str, Any], clips: MotionClips, per_line: bool) -> list[str]:
@@ -142,27 +142,24 @@ def _names(case: Mapping[str, Any], clips: MotionClips, per_line: bool) -> list[
     return names
 
 
-def _entries(name: str, case: Mapping[str, Any], clips: MotionClips, *, per_line: bool) -> Iterator[Check]:
+def _entries(name: str, case: Mapping[str, Any], clips: MotionClips, *, per_line: bool) -> Checks:
     names, lengths = _names(case, clips, per_line), clips.lengths.tolist()
     yield exact(f"{name} names", names, case["name_list"])
     yield exact(f"{name} lengths", lengths, case["length_list"])
     yield exact(f"{name} pointer", int(np.searchsorted(lengths, 20)) if per_line else 0, case["pointer"])
     yield exact(f"{name} len", len(clips) - (int(case["pointer"]) if per_line else 0), case["len"])
-    captions = clips.captions
     ours = {
         key: {"length": n, "captions": [c.text for c in cs], "tokens": [list(c.tokens) for c in cs]}
-        for key, n, cs in zip(names, lengths, captions, strict=True)
+        for key, n, cs in zip(names, lengths, clips.captions, strict=True)
     }
     fields = ("length", "captions", "tokens")
-    wanted = {key: {f: value[f] for f in fields if f in value} for key, value in case["entries"].items()}
-    ours = {key: {f: value[f] for f in wanted.get(key, fields)} for key, value in ours.items()}
-    yield exact(f"{name} entries", ours, wanted)
+    expected = {key: {f: value[f] for f in fields if f in value} for key, value in case["entries"].items()}
+    ours = {key: {f: value[f] for f in expected.get(key, fields)} for key, value in ours.items()}
+    yield exact(f"{name} entries", ours, expected)
 
 
-def _items(
-    name: str, told: Mapping[str, Any], clips: MotionClips, case: Case, vocabulary: Vocabulary
-) -> Iterator[Check]:
-    framed: list[tuple[int, str, int]] = []
+def _items(name: str, told: Mapping[str, Any], clips: MotionClips, case: Case, vocabulary: Vocabulary) -> Checks:
+    framed: list[tuple[int, str]] = []
     for item in told["items"]:
         label, index = f"{name} item {item['item']}", int(item["item"]) + int(told["pointer"])
         if item.get("error"):
@@ -170,28 +167,25 @@ def _items(
             continue
         draws: dict[str, list[Any]] = {draw[0]: draw[1:] for draw in item["draws"]}
         caption = clips.caption(index, int(draws.get("random.choice", [0])[0]))
-        coin = draws.get("np.random.choice", ["single"])[0]
         frames, unit = int(clips.lengths[index]), int(told["unit_length"])
-        length = floor_length(frames, unit, double=coin == "double")
+        length = floor_length(frames, unit, double=draws.get("np.random.choice", [""])[0] == "double")
         low, high, start = draws.get("random.randint", (0, frames - length, 0))
         yield exact(f"{label} coin thrown", "np.random.choice" in draws, unit < UNIT_OF_COIN)
         ours = (caption.text, length, (0, frames - length))
         yield exact(label, ours, (item["caption"], item["m_length"], (low, high)))
         tokens, count = pad_tokens(caption.tokens, int(told["max_text_len"]))
-        framed.append((count, caption.text, length))
+        framed.append((count, caption.text))
         if "joined_tokens" in item:
             yield exact(f"{label} tokens", ("_".join(tokens), count), (item["joined_tokens"], item["sent_len"]))
-        statistics, longest = (case.raw("mean"), case.raw("std")), int(told["max_motion_length"])
-        motion = item_motion(clips, index, start, length, statistics, longest)
-        yield from case.given({f"{name}__motion_{item['item']}": motion}, F32)
+        motion = cut(clips, index, start, length, (case.raw("mean"), case.raw("std")))
+        padded = np.zeros((int(told["max_motion_length"]), motion.shape[1]))
+        padded[:length] = motion
+        yield from case.given({f"{name}__motion_{item['item']}": padded}, F32)
         rows, classes = (x[0].numpy() for x in vocabulary.encode([tokens]))
         words = {"word": case.raw("glove")[rows], "pos": one_hot(classes)}
         yield from case.given({f"{name}__{key}_{item['item']}": value for key, value in words.items()}, 0.0)
     collated = told.get("collated_first_items_order")
     if collated and not any(item.get("error") for item in told["items"]):
         first = sorted(framed[: len(collated["captions"])], key=lambda row: -row[0])
-        ours_now = [[row[1] for row in first], [row[0] for row in first]]
+        ours_now = [[text for _, text in first], [count for count, _ in first]]
         yield exact(f"{name} collate", ours_now, [collated["captions"], collated["sent_len"]])
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"dataset": dataset}

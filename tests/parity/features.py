@@ -6,7 +6,8 @@ intermediate results exist come from the arrays themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from hmu.motion.features import (
 from hmu.motion.layout import FeatureLayout
 from hmu.motion.skeleton import SKELETONS, Skeleton
 from hmu.motion.statistics import motion_statistics
-from tests.parity.case import read_arrays, strange
-from tests.parity.checks import Check, compare, exact, unchecked
-from tests.parity.mirror import mirror_joints
-from tests.parity.rotations import joints_from_rotations, quat_continuous, root_trajectory, six_to_matrix
+from tests.parity.case import Case, read_arrays
+from tests.parity.checks import Check, Checks, compare, exact, inside, unchecked
+from tests.parity.kinds import compares
+from tests.parity.motion import joints_from_rotations, mirror_joints, quat_continuous, root_trajectory, six_to_matrix
 
 Arrays = dict[str, NDArray[Any]]
+Reader = Callable[[Path, Arrays], Checks]
+near = partial(compare, absolute=True)
 
 # Absolute, metres; the authors' float32 seen against float64: root 6e-8, positions 8e-7, 6D 4e-6, velocities 1.2e-6.
 _GROUP_TOLERANCE = {
@@ -45,6 +48,10 @@ _GROUP_TOLERANCE = {
 _LENGTH_GROUPS = {"root_velocity", "root_height", "positions", "velocities"}  # in the skeleton's unit
 
 
+def _skeleton(features: NDArray[Any]) -> Skeleton:
+    return next(skeleton for skeleton in SKELETONS if skeleton.features == features.shape[-1])
+
+
 def bias_features(std: ArrayLike, feat_bias: float = 5.0) -> NDArray[np.float64]:
     """Std ``(features,)`` with root and contact groups divided by ``feat_bias``, as VQ training saves it."""
     result = np.array(std, dtype=np.float64)
@@ -54,34 +61,36 @@ def bias_features(std: ArrayLike, feat_bias: float = 5.0) -> NDArray[np.float64]
     return result
 
 
-def run(folder: Path) -> Iterator[Check]:
+@compares("features", known=(".npz", ".json", "real"), files=())
+def run(case: Case) -> Checks:
     """All files of a features folder."""
-    yield from strange(folder, ".npz", ".json", "real")
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(case.folder.glob("*.npz")):
         arrays = read_arrays(path)
         known = [kind for kind in _FILES if path.name.startswith(kind)]
         kind = _FILES[max(known, key=len)] if known else _by_arrays(arrays)
         if kind is None:
             yield unchecked(f"'{path.name}'", "unknown kind")
-            continue
-        yield from (check.inside(f"{path.stem}:") for check in kind(path, arrays))
+        else:
+            yield from inside(f"{path.stem}:", kind(path, arrays))
 
 
-def _by_arrays(arrays: Arrays) -> Callable[[Path, Arrays], Iterator[Check]] | None:
-    """Who compares a file of another name."""
+def _by_arrays(arrays: Arrays) -> Reader | None:
+    """Who compares a clip, or a file of another name."""
     if "features" in arrays:
         return _clip
-    return _decode if {"features_in", "joints"} <= arrays.keys() else None
+    return _decode if "joints" in arrays else None
 
 
-def _clip(path: Path, data: Arrays) -> Iterator[Check]:
+def _clip(path: Path, data: Arrays) -> Checks:
     """``raw``, ``short``, ``kit``, ``mirror``, ``real_*_reprocessed``: joints -> features -> joints."""
-    skeleton = _skeleton(data["features"].shape[-1])
+    skeleton = _skeleton(data["features"])
     for name in ("joints", "joints52"):
         if f"{name}_mirrored" in data:
             mirrored = mirror_joints(data[f"{name}_in"], skeleton)
             yield compare(f"{name}_mirrored", mirrored, data[f"{name}_mirrored"], 1e-12)
-    joints, target = _source_joints(path, data), _target_offsets(path, data, skeleton)
+    sources = (data.get("joints_mirrored"), data.get("joints_in"), _real(path, "new_joints"))
+    joints = next((source for source in sources if source is not None), None)
+    target = _target_offsets(path, data, skeleton)
     if joints is None or target is None:
         yield unchecked("features", "source joints or target skeleton absent")
         yield from _decoded(data, skeleton, target)
@@ -91,7 +100,7 @@ def _clip(path: Path, data: Arrays) -> Iterator[Check]:
     yield exact("finite", bool(np.isfinite(ours).all()), True)
     if "src_offsets" in data:
         tolerance = 1e-6 / skeleton.units_to_metres
-        yield compare("offsets", bone_offsets(joints[0], skeleton), data["src_offsets"], tolerance, absolute=True)
+        yield near("offsets", bone_offsets(joints[0], skeleton), data["src_offsets"], tolerance)
     # two errors of the authors leave nothing to compare with: their cross product runs along time for clips of three
     # frames, and opposite or zero-length directions give NaN
     if len(joints) == 3 or (np.isnan(data["features"]).any() and _degenerate(joints, skeleton)):
@@ -102,7 +111,7 @@ def _clip(path: Path, data: Arrays) -> Iterator[Check]:
     yield from _decoded(data, skeleton, target)
 
 
-def _steps(joints: NDArray[Any], data: Arrays, skeleton: Skeleton, target: NDArray[Any]) -> Iterator[Check]:
+def _steps(joints: NDArray[Any], data: Arrays, skeleton: Skeleton, target: NDArray[Any]) -> Checks:
     """Whatever intermediate results of the authors are stored."""
     unit = 1.0 / skeleton.units_to_metres
     resized = retarget(joints, skeleton, target)
@@ -125,14 +134,14 @@ def _steps(joints: NDArray[Any], data: Arrays, skeleton: Skeleton, target: NDArr
     }
     for name, (value, tolerance) in ours.items():
         if name in data:
-            yield compare(name, value, data[name], tolerance, absolute=True)
+            yield near(name, value, data[name], tolerance)
     if "root_quat_init" in data:
         turned = rot.quat_rotate(data["root_quat_init"], resized[:1] - resized[:1, :1])
         kept = placed[:1] - placed[:1, :1]
-        yield compare("root_quat_init", turned, kept, 1e-5 * unit, absolute=True)
+        yield near("root_quat_init", turned, kept, 1e-5 * unit)
     if "forward_init" in data:
         forward = rot.quat_rotate(data["root_quat_init"], data["forward_init"]) if "root_quat_init" in data else None
-        yield compare("forward_init", forward, [[0.0, 0.0, 1.0]], 1e-5, absolute=True)
+        yield near("forward_init", forward, [[0.0, 0.0, 1.0]], 1e-5)
 
 
 def _degenerate(joints: NDArray[Any], skeleton: Skeleton) -> bool:
@@ -144,13 +153,10 @@ def _degenerate(joints: NDArray[Any], skeleton: Skeleton) -> bool:
     return bool((lengths < 1e-9).any() or opposite.any() or backwards.any())
 
 
-def _source_joints(path: Path, data: Arrays) -> NDArray[Any] | None:
-    if "joints_mirrored" in data:
-        return data["joints_mirrored"]
-    if "joints_in" in data:
-        return data["joints_in"]
-    source = path.parent / "real" / f"{path.stem.split('_')[1]}_new_joints.npy"
-    return np.load(source, allow_pickle=False) if source.is_file() else None
+def _real(path: Path, kind: str) -> NDArray[Any] | None:
+    """What the shared clip that a file is named after holds."""
+    sources = sorted((path.parent / "real").glob(f"{path.stem.partition('_')[2].partition('_')[0]}_{kind}.npy"))
+    return np.load(sources[0], allow_pickle=False) if sources else None
 
 
 def _target_offsets(path: Path, data: Arrays, skeleton: Skeleton) -> NDArray[Any] | None:
@@ -160,9 +166,7 @@ def _target_offsets(path: Path, data: Arrays, skeleton: Skeleton) -> NDArray[Any
     return bone_offsets(np.load(poses[0], allow_pickle=False), skeleton) if poses else None
 
 
-def _feature_groups(
-    ours: NDArray[Any], expected: NDArray[Any], skeleton: Skeleton, threshold: float
-) -> Iterator[Check]:
+def _feature_groups(ours: NDArray[Any], expected: NDArray[Any], skeleton: Skeleton, threshold: float) -> Checks:
     if ours.shape != expected.shape:
         yield Check(f"features {ours.shape} instead of {expected.shape}", float("inf"), 0.0)
         return
@@ -175,20 +179,20 @@ def _feature_groups(
             yield exact(name, ours[:, columns][clear], expected[:, columns][clear])
             continue
         scale = 1.0 / skeleton.units_to_metres if name in _LENGTH_GROUPS else 1.0
-        yield compare(name, ours[:, columns], expected[:, columns], _GROUP_TOLERANCE[name] * scale, absolute=True)
+        yield near(name, ours[:, columns], expected[:, columns], _GROUP_TOLERANCE[name] * scale)
 
 
 def _right_without_reference(
     joints: NDArray[Any], ours: NDArray[Any], skeleton: Skeleton, target: NDArray[Any]
-) -> Iterator[Check]:
+) -> Checks:
     """A clip whose stored features are wrong: ours must decode to the same poses by both routes, and to the source."""
     unit = 1.0 / skeleton.units_to_metres
     decoded = features_to_joints(ours, skeleton)
     chained = joints_from_rotations(ours, skeleton, target)
-    yield compare("both decodings agree", chained, decoded, 1e-9 * unit, absolute=True)
+    yield near("both decodings agree", chained, decoded, 1e-9 * unit)
     source = retarget(joints, skeleton, target)[:-1]
     ours_apart, source_apart = _distances(decoded), _distances(source)
-    yield compare("poses kept", ours_apart, source_apart, 1e-9 * unit, absolute=True)
+    yield near("poses kept", ours_apart, source_apart, 1e-9 * unit)
 
 
 def _distances(joints: NDArray[Any]) -> NDArray[Any]:
@@ -196,57 +200,58 @@ def _distances(joints: NDArray[Any]) -> NDArray[Any]:
     return apart
 
 
-def _decoded(data: Arrays, skeleton: Skeleton, target: NDArray[Any] | None) -> Iterator[Check]:
+def _decoded(data: Arrays, skeleton: Skeleton, target: NDArray[Any] | None) -> Checks:
     features, unit = data["features"], 1.0 / skeleton.units_to_metres
     joints = features_to_joints(features, skeleton)
     for key, tolerance in (("rec_from_ric", 2e-6), ("rec_from_ric_f64", 1e-6)):
         if key in data:
-            yield compare(key, joints, data[key], tolerance * unit, absolute=True)
+            yield near(key, joints, data[key], tolerance * unit)
     if "rec_from_rot" in data and target is not None:
         chained = joints_from_rotations(features, skeleton, target)
-        yield compare("rec_from_rot", chained, data["rec_from_rot"], 5e-6 * unit, absolute=True)
+        yield near("rec_from_rot", chained, data["rec_from_rot"], 5e-6 * unit)
     if "rec_root_pos" in data:
         quats, position = root_trajectory(features, skeleton)
-        yield compare("rec_root_quat", quats, data["rec_root_quat"], 1e-5, absolute=True)
-        yield compare("rec_root_pos", position, data["rec_root_pos"], 2e-6 * unit, absolute=True)
+        yield near("rec_root_quat", quats, data["rec_root_quat"], 1e-5)
+        yield near("rec_root_pos", position, data["rec_root_pos"], 2e-6 * unit)
 
 
-def _decode(path: Path, data: Arrays) -> Iterator[Check]:
+def _decode(path: Path, data: Arrays) -> Checks:
     """``decode_batch``, ``real_*_decoded``: features -> joints, any batch shape."""
-    features = data.get("features_in")
+    features = data.get("features_in", _real(path, "new_joint_vecs"))
     if features is None:
-        source = path.parent / "real" / f"{path.stem.split('_')[1]}_new_joint_vecs.npy"
-        if not source.is_file():
-            yield unchecked("decoding", "its features are not stored")
-            return
-        features = np.load(source, allow_pickle=False)
-    skeleton = _skeleton(features.shape[-1])
+        yield unchecked("decoding", "its features are not stored")
+        return
+    skeleton = _skeleton(features)
     # float32 sums over the clip, in the authors' code: the error grows with the distance walked
     unit = 1.0 / skeleton.units_to_metres
-    yield compare("joints", features_to_joints(features, skeleton), data["joints"], 5e-6 * unit, absolute=True)
+    yield near("joints", features_to_joints(features, skeleton), data["joints"], 5e-6 * unit)
     quats, position = root_trajectory(features, skeleton)
-    yield compare("root_quat", quats, data["root_quat"], 1e-5, absolute=True)
-    yield compare("root_pos", position, data["root_pos"], 5e-6 * unit, absolute=True)
+    yield near("root_quat", quats, data["root_quat"], 1e-5)
+    yield near("root_pos", position, data["root_pos"], 5e-6 * unit)
 
 
-def _quaternions(path: Path, data: Arrays) -> Iterator[Check]:
+def _quaternions(path: Path, data: Arrays) -> Checks:
     del path
-    yield compare("qmul", rot.quat_multiply(data["qa"], data["qb"]), data["qmul"], 1e-6)
-    yield compare("qinv", rot.quat_conjugate(data["qa"]), data["qinv"], 1e-6)
-    yield compare("qrot", rot.quat_rotate(data["qa"], data["v"]), data["qrot"], 1e-6)
-    yield compare("to_matrix", rot.quat_to_matrix(data["qa"]), data["to_matrix"], 1e-6)
-    yield compare("to_cont6d", rot.quat_to_six(data["qa"]), data["to_cont6d"], 1e-6)
-    yield compare("cont6d_to_matrix", six_to_matrix(data["c6"]), data["cont6d_to_matrix"], 1e-6)
+    ours = {
+        "qmul": rot.quat_multiply(data["qa"], data["qb"]),
+        "qinv": rot.quat_conjugate(data["qa"]),
+        "qrot": rot.quat_rotate(data["qa"], data["v"]),
+        "to_matrix": rot.quat_to_matrix(data["qa"]),
+        "to_cont6d": rot.quat_to_six(data["qa"]),
+        "cont6d_to_matrix": six_to_matrix(data["c6"]),
+    }
+    for name, value in ours.items():
+        yield compare(name, value, data[name], 1e-6)
     yield compare("qfix", quat_continuous(data["qfix_in"]), data["qfix_out"], 1e-12)
     u, v = rot.normalise(data["v"]), rot.normalise(data["w"])
-    ours = rot.quat_between(u, v)
+    turn = rot.quat_between(u, v)
     # antiparallel: the axis is free (the authors' is rounding noise or NaN), but ours must take u to v
     free = np.sum(u * v, axis=-1) < -1 + 1e-6
-    yield compare("qbetween", ours[~free], data["qbetween_v_w"][~free], 1e-5)
-    yield compare("qbetween turns v to w", rot.quat_rotate(ours, u), v, 1e-6)
+    yield compare("qbetween", turn[~free], data["qbetween_v_w"][~free], 1e-5)
+    yield compare("qbetween turns v to w", rot.quat_rotate(turn, u), v, 1e-6)
 
 
-def _mean_std(path: Path, data: Arrays) -> Iterator[Check]:
+def _mean_std(path: Path, data: Arrays) -> Checks:
     clips = [np.load(p, allow_pickle=False) for p in sorted((path.parent / "real").glob("*_new_joint_vecs.npy"))]
     if not clips:
         yield unchecked("statistics", "its features are not stored")
@@ -261,7 +266,7 @@ def _mean_std(path: Path, data: Arrays) -> Iterator[Check]:
         yield from _windows(data)
 
 
-def _windows(data: Arrays) -> Iterator[Check]:
+def _windows(data: Arrays) -> Checks:
     """The published window index of VQ training, stated as the rule and checked against the table."""
     cumulative, items = data["cumsum"], data["window_items"]
     clip = np.maximum(np.searchsorted(cumulative, items) - 1, 0)
@@ -270,19 +275,10 @@ def _windows(data: Arrays) -> Iterator[Check]:
     yield exact("cumsum", np.concatenate([[0], np.cumsum(data["lengths"])]), cumulative)
 
 
-_FILES: dict[str, Callable[[Path, Arrays], Iterator[Check]]] = {
-    "raw": _clip,
-    "short": _clip,
-    "kit": _clip,
-    "mirror": _clip,
+_FILES: dict[str, Reader] = {
+    **dict.fromkeys(("raw", "short", "kit", "mirror"), _clip),
     "real": lambda path, data: (_clip if "features" in data else _decode)(path, data),
     "decode_batch": _decode,
     "quaternions": _quaternions,
     "mean_std": _mean_std,
 }
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"features": run}
-
-
-def _skeleton(features: int) -> Skeleton:
-    return next(skeleton for skeleton in SKELETONS if skeleton.features == features)

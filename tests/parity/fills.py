@@ -18,7 +18,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,6 +41,10 @@ class Fill:
     rule: str
     before: str = ""
     moved: bool = True
+
+    def under(self, before: str) -> Fill:
+        """The same with something else before every name."""
+        return replace(self, before=before)
 
     def values(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """The documented numbers of one tensor, in double precision."""
@@ -98,11 +102,7 @@ def filled(
 ) -> M:
     """``module`` filled, in evaluation mode; it remembers the double values for :func:`doubled`.
 
-    Args:
-        module: any network.
-        fill: how.
-        theirs: our state under the authors' names.
-        ours: the reverse.
+    ``theirs`` gives our state under the authors' names, ``ours`` the reverse.
     """
     values = ours(fill.state(theirs(module.state_dict())))
     module.load_state_dict({name: value.to(module.state_dict()[name].dtype) for name, value in values.items()})

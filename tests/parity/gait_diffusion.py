@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,23 @@ from hmu.backbones.gaitdynamics.objectives import body_terms, column_terms, elem
 from hmu.backbones.gaitdynamics.options import SamplingOptions
 from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ddim
 from hmu.gait.normaliser import MinMax
-from hmu.gait.skeleton import FRAMES, Skeleton
+from hmu.gait.skeleton import Skeleton
 from tests.parity.ancestral import ancestral, posterior, step, tables
-from tests.parity.case import DOUBLE, Case, facts_of, published, read_arrays, strange
-from tests.parity.checks import Check, compare, deviation, exact, fewest_failures, nearest, unchecked
+from tests.parity.case import DOUBLE, Case, Table, published
+from tests.parity.checks import Checks, compare, deviation, exact, fewest_failures, nearest, unchecked
 from tests.parity.gait_models import (
     CHAOTIC,
     DECODER,
     FILE,
     SAMPLING,
-    knee,
+    body,
     nearest_normaliser,
     network,
     stored_network,
     twins,
 )
 from tests.parity.gait_setting import SCHEDULES, SPELLINGS, TIMESTEPS, Setting
+from tests.parity.kinds import compares
 from tests.published import options as published_options
 
 TERMS = {"simple": "simple", "vel": "velocity", "drift": "drift", "fk": "fk", "slide": "slide"}
@@ -41,88 +41,89 @@ LEVELS = {"hi": -1, "mid": 400, "low": 1, "zero": 0}  # -1: the last timestep
 
 
 # -- schedules ---------------------------------------------------------------------------------------------------------
-def schedules(case: Case) -> Iterator[Check]:
+def schedules(case: Case) -> Checks:
     """Betas in double precision and every registered buffer."""
-    for found in case.find(r"(?:(make_beta)/)?([^/]+)/(\d+)(?:/(\w+))?"):
-        name, table = found[0], found[4]
-        schedule = SPELLINGS.get(found[2], found[2])
-        if schedule not in SCHEDULES or not (found[1] or table):
+    for fit in case.find(r"(?:(make_beta)/)?([^/]+)/(\d+)(?:/(\w+))?"):
+        name, table = fit[0], fit[4]
+        schedule = SPELLINGS.get(fit[2], fit[2])
+        if schedule not in SCHEDULES or not (fit[1] or table):
             continue
-        setting = Setting(schedule, int(found[3]))
-        if found[1]:
-            options = setting.process.options
-            yield compare(name, betas(options), case.raw(name), DOUBLE)
+        process = Setting(schedule, int(fit[3])).process
+        if fit[1]:
+            yield compare(name, betas(process.options), case.raw(name), DOUBLE)
             continue
-        value = tables(setting.process)[table]
+        value = tables(process)[table]
         if table == "p2_loss_weight" and bool((case.raw(name) == 1).all()):
             value = torch.ones_like(value)  # recorded with the weighting off
         yield compare(name, value, case.raw(name), FILE)
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
-@torch.no_grad()
-def training(case: Case, net: Decoder) -> Iterator[Check]:
+NOISED_ROWS: Table = {
+    "q_sample": (lambda case, net: _noisy(case, Setting()), FILE),
+    "model_out_at_noisy": lambda case, net: net(_noisy(case, Setting()), case["t"]),
+}
+
+
+def training(case: Case, net: Decoder) -> Checks:
     """Terms of every variant and skeleton in both precisions, and the posterior."""
     variants = case.facts.get("variants", {})
-    yield from case.rows(net, {"q_sample": lambda case, net: _noisy(case, Setting())}, FILE)
-    yield from case.rows(
-        net, {"model_out_at_noisy": lambda case, net: net(_noisy(case, Setting()), case["t"])}, DECODER
-    )
-    runs = dict.fromkeys((m[1], m[2], m[3]) for m in case.find(r"loss/([^/]+)/([^/]+)/(f32|f64)/.+"))
-    for variant, frames, precision in runs:
-        view, nets = (case.double(), twins(net)) if precision == "f64" else (case, iter([net]))
-        part = view.under(f"loss/{variant}/{frames}/{precision}/")
-        stored = case.get(f"model_offsets_{frames}")
-        if frames != "id" and stored is None:
-            yield unchecked(part.at, f"no model_offsets_{frames}")
+    yield from case.rows(net, NOISED_ROWS, DECODER)
+    for variant, frames, bits in dict.fromkeys(m.groups() for m in case.find(r"loss/([^/]+)/([^/]+)/(f32|f64)/.+")):
+        view, nets = (case.double(), twins(net)) if bits == "f64" else (case, iter([net]))
+        part, offsets = view.under(f"loss/{variant}/{frames}/{bits}/"), f"model_offsets_{frames}"
+        if frames != "id" and offsets not in case:
+            yield unchecked(part.at, f"no {offsets}")
             continue
-        body = Skeleton(torch.eye(4)[:, :, None].expand(4, 4, FRAMES) if stored is None else stored, knee(case.folder))
+        skeleton = body(case, offsets if offsets in case else "")
         setting = Setting.told(variants.get(variant, {}), variant)
-        yield from fewest_failures(list(_losses(view, part, setting, twin, body)) for twin in nets)
+        yield from fewest_failures(_losses(view, part, setting, twin, skeleton) for twin in nets)
     for variant in dict.fromkeys(m[1] for m in case.find(r"posterior/([^/]+)/.+")):
         part = case.under(f"posterior/{variant}/")
         told = Setting.told(variants.get(variant, {}), variant)
-        candidates = [told] if variant in variants and "clip" not in variant else list(told.others())
+        candidates = [told] if variant in variants and "clip" not in variant else told.others()
 
         def error(setting: Setting, part: Case = part) -> float:
             return max((check.deviation for check in _posterior(case, part, setting, net)), default=0.0)
 
-        setting = nearest(candidates, error) or told
-        yield from _posterior(case, part, setting, net)
-    yield from case.unread()
+        yield from _posterior(case, part, nearest(candidates, error), net)
 
 
 def _noisy(case: Case, setting: Setting) -> Tensor:
     return setting.process.add(case["x_start"], case["noise"], case["t"])
 
 
-def _losses(case: Case, part: Case, setting: Setting, net: Decoder, body: Skeleton) -> Iterator[Check]:
+def _losses(case: Case, part: Case, setting: Setting, net: Decoder, skeleton: Skeleton) -> Checks:
     """Weighted and unweighted terms. The FK terms pass through float32 in the double references."""
     tolerance = FILE if part.at.endswith("f32/") else 1e-8
-    for name, value in loss_terms(case, setting, net, body).items():
-        if name in part:
-            wide = DECODER if name == "loss_simple_map" else tolerance
-            yield compare(part.at + name, value, part.raw(name), wide)
+    for name, value in loss_terms(case, setting, net, skeleton).items():
+        yield from part.given({name: value}, DECODER if name == "loss_simple_map" else tolerance)
 
 
-def loss_terms(case: Case, setting: Setting, net: Decoder, body: Skeleton) -> dict[str, Any]:
+def loss_terms(case: Case, setting: Setting, net: Decoder, skeleton: Skeleton) -> dict[str, Any]:
     """Every number of the training objective under its stored name."""
     process, objective, time = setting.process, setting.objective, case["t"]
     out, target = net(_noisy(case, setting), time), process.target(case["x_start"], case["noise"])
     weight = weight_of(objective, process, time, out)
-    normaliser = stored_network(case.folder / "net.pt", {})[1] if (case.folder / "net.pt").is_file() else None
-    normaliser = normaliser or nearest_normaliser(case.folder)
+    normaliser = _normaliser(case.folder)
     terms = column_terms(objective, out, target)
     if normaliser is not None:
-        terms |= body_terms(objective, normaliser, out, target, case["height_m"], body, variant="upstream")
+        terms |= body_terms(objective, normaliser, out, target, case["height_m"], skeleton, variant="upstream")
     means = {theirs: (terms[ours] * weight).mean() for theirs, ours in TERMS.items() if ours in terms}
     weighted = [float(means["simple"]) if name == "simple" else 0.0 for name in ORDER]
     simple = elementwise(objective, out, target) * weight[:, None, None]
-    found: dict[str, Any] = {"total": means["simple"], "weighted_terms": weighted, "loss_simple_map": simple}
-    return found | {f"unweighted_mean/{name}": value for name, value in means.items()}
+    outputs: dict[str, Any] = {"total": means["simple"], "weighted_terms": weighted, "loss_simple_map": simple}
+    return outputs | {f"unweighted_mean/{name}": value for name, value in means.items()}
 
 
-def _posterior(case: Case, part: Case, setting: Setting, net: Decoder) -> Iterator[Check]:
+def _normaliser(folder: Path) -> MinMax | None:
+    """The stored network's, else that of the nearest checkpoint case."""
+    path = folder / "net.pt"
+    own = stored_network(path, {})[1] if path.is_file() else None
+    return own or nearest_normaliser(folder)
+
+
+def _posterior(case: Case, part: Case, setting: Setting, net: Decoder) -> Checks:
     """Means, variances and steps back, at the recorded timesteps."""
     for level in dict.fromkeys([m[1] for m in part.find(r"(\w+)/.+")] + [m[1] for m in part.find(r".+_t(\d+)")]):
         yield from part.given(steps_back(level, part["x_t"], case["noise"], setting, net), DECODER)
@@ -160,8 +161,7 @@ def replay(case: Case, net: Decoder, setting: Setting, restore: bool) -> Tensor:
 
     Draws that are not stored follow the documented formula: draw 0 starts, then two per step, the second one is used.
     """
-    given = case.get("x_T", "value")
-    assert given is not None
+    given = case[case.first("x_T", "value")]
     start = given if "x_T" in case else documented_noise(0, given.shape).to(case.dtype)
     known = Known(case["value"], case["mask"]) if "value" in case else None
     some = known if known is not None and bool(known.mask.any()) else None
@@ -187,44 +187,40 @@ def replay(case: Case, net: Decoder, setting: Setting, restore: bool) -> Tensor:
                 variant="upstream", restore=restore).detach()  # fmt: skip
 
 
-def sampling(case: Case, net: Decoder, normaliser: MinMax | None) -> Iterator[Check]:
+def sampling(case: Case, net: Decoder, normaliser: MinMax | None) -> Checks:
     """Every sampler replayed, in single and double precision."""
-    for found in case.find(r"ddim_times/(\d+)"):
-        process = Setting(timesteps=int(found[1])).process
-        yield exact(found[0], process.ddim_times(len(case.raw(found[0])) - 1), case.raw(found[0]).tolist())
-    runs = dict.fromkeys(m[1] for m in case.find(r"((?:[^/]+/)?)out_(?:un)?normalised(?:_f64)?"))
-    for run in runs:
+    for fit in case.find(r"ddim_times/(\d+)"):
+        process = Setting(timesteps=int(fit[1])).process
+        yield exact(fit[0], process.ddim_times(len(case.raw(fit[0])) - 1), case.raw(fit[0]).tolist())
+    for run in dict.fromkeys(m[1] for m in case.find(r"((?:[^/]+/)?)out_(?:un)?normalised(?:_f64)?")):
         yield from _run(case.under(run), net, normaliser, run.rstrip("/") or case.part)
     yield from case.unread()
 
 
-def _run(case: Case, net: Decoder, normaliser: MinMax | None, name: str) -> Iterator[Check]:
+def _run(case: Case, net: Decoder, normaliser: MinMax | None, name: str) -> Checks:
     case.used |= {case.at + n for n in ("global_seed_before_call", "mask", "value")}
     told = Setting.told(case.settings(name), name)
-    real = normaliser.denormalise if normaliser else None
-    target = next(n for n in ("out_normalised", "out_unnormalised", "out_normalised_f64") if n in case)
+    target = case.first("out_normalised", "out_unnormalised", "out_normalised_f64")
     restores = sorted((True, False), key=lambda restore: restore != name.startswith("guided"))
 
-    def output(setting: Setting, restore: bool, view: Case, twin: Decoder) -> Tensor:
-        return replay(view, twin, setting, restore)
+    def real(states: Tensor) -> Tensor:
+        return normaliser.denormalise(states) if normaliser else states
 
     def error(guess: tuple[Setting, bool]) -> float:
-        out = output(*guess, case, net)
-        return deviation(real(out) if real and target == "out_unnormalised" else out, case.raw(target))
+        out = replay(case, net, *guess)
+        return deviation(real(out) if target == "out_unnormalised" else out, case.raw(target))
 
-    setting, restore = nearest(((s, r) for s in told.others() for r in restores), error) or (told, restores[0])
+    setting, restore = nearest(((s, r) for s in told.others() for r in restores), error)
     tolerance = _tolerance(case, setting)
-    single = output(setting, restore, case, net)
+    single = replay(case, net, setting, restore)
     if "out_normalised" in case:
         yield compare(name, single, case.raw("out_normalised"), tolerance, absolute=True)
-    if "out_unnormalised" in case and real is not None:
+    if "out_unnormalised" in case and normaliser is not None:
         yield compare(f"{name} unnormalised", real(single), case.raw("out_unnormalised"), tolerance, absolute=True)
     if "out_normalised_f64" in case:
         expected = case.raw("out_normalised_f64")
-        doubles = (output(setting, restore, case.double(), twin) for twin in twins(net))
-        yield from fewest_failures(
-            [compare(f"{name}_f64", double, expected, tolerance, absolute=True)] for double in doubles
-        )
+        doubles = (replay(case.double(), twin, setting, restore) for twin in twins(net))
+        yield from fewest_failures([compare(f"{name}_f64", x, expected, tolerance, absolute=True)] for x in doubles)
 
 
 def _tolerance(case: Case, setting: Setting) -> float:
@@ -236,50 +232,42 @@ def _tolerance(case: Case, setting: Setting) -> float:
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------
-def diffusion(folder: Path) -> Iterator[Check]:
+def with_parts(folder: Path) -> bool:
+    """SALAD has a case of this name too, with flat names."""
+    names = (name for path in folder.glob("*.npz") for name in np.load(path).files)
+    return any("/" in name or name == "x_T" for name in names)
+
+
+@compares("diffusion", known=(".npz", ".json", ".pt"), files=(), claims=with_parts)
+def diffusion(folder: Case) -> Checks:
     """All files of a diffusion case; what a file is about follows from its arrays."""
-    yield from strange(folder, ".npz", ".json", ".pt")
-    facts = facts_of(folder)
-    for path in sorted(folder.glob("*.npz")):
-        case = Case(folder, read_arrays(path), path.stem, facts=facts)
+    path, told = folder.folder / "net.pt", folder.facts.get("net") or published(folder.folder, "decoder")
+    for case in Case.each(folder.folder, folder.facts):
         if case.find(r"make_beta/.+|[^/]+/\d+/betas"):
             yield from schedules(case)
             yield from case.unread()
             continue
-        is_training = bool(case.find("x_start"))
 
         def error(net: Decoder, case: Case = case) -> float:
             return _first(case, net)
 
-        net = network(
-            folder / "net.pt", facts.get("net") or published(folder, "decoder"), error, folder.name, path.stem
-        )
-        if is_training:
+        net = network(path, told, error, case.folder.name, case.part)
+        if "x_start" in case:
             yield from training(case, net)
+            yield from case.unread()
         else:
-            stored = stored_network(folder / "net.pt", {})[1] if (folder / "net.pt").is_file() else None
-            yield from sampling(case, net, stored or nearest_normaliser(folder))
+            yield from sampling(case, net, _normaliser(case.folder))
 
 
 def _first(case: Case, net: Decoder) -> float:
     """How far a network's first output is from the stored one."""
-    with torch.no_grad():
-        if "model_out_at_noisy" in case:
-            return deviation(net(_noisy(case, Setting()), case["t"]), case.raw("model_out_at_noisy"))
-        runs = [m[1] for m in case.find(r"((?:[^/]+/)?)out_(?:un)?normalised")]
-        if not runs:
-            return 0.0
-        part, normaliser = case.under(runs[0]), nearest_normaliser(case.folder)
-        out = replay(part, net, Setting.told({}, runs[0]), restore=runs[0].startswith("guided"))
-        if "out_normalised" in part:
-            return deviation(out, part.raw("out_normalised"))
-        return 0.0 if normaliser is None else deviation(normaliser.denormalise(out), part.raw("out_unnormalised"))
-
-
-def claims(folder: Path) -> bool:
-    """SALAD has a case of this name too, with flat names."""
-    with_slash = (name for path in folder.glob("*.npz") for name in np.load(path).files)
-    return any("/" in name or name == "x_T" for name in with_slash)
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"diffusion": diffusion}
+    if "model_out_at_noisy" in case:
+        return case.off(net, NOISED_ROWS, "model_out_at_noisy")
+    runs = [m[1] for m in case.find(r"((?:[^/]+/)?)out_(?:un)?normalised")]
+    if not runs:
+        return 0.0
+    part, normaliser = case.under(runs[0]), nearest_normaliser(case.folder)
+    out = replay(part, net, Setting.told({}, runs[0]), restore=runs[0].startswith("guided"))
+    if "out_normalised" in part:
+        return deviation(out, part.raw("out_normalised"))
+    return 0.0 if normaliser is None else deviation(normaliser.denormalise(out), part.raw("out_unnormalised"))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -18,9 +17,10 @@ from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.methods import adapters
 from hmu.methods.applying import applied
 from hmu.methods.edit import AdapterEdit
-from tests.parity.case import DOUBLE, Case, Table, read_json, strange
-from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
+from tests.parity.case import MANIFEST, Case, Table, read_json
+from tests.parity.checks import Checks, compare, deviation, exact, nearest, unchecked
 from tests.parity.gait_models import DECODER, FILE, network, sizes
+from tests.parity.kinds import compares
 from tests.published import backbone
 
 Factors = dict[str, tuple[Tensor, Tensor]]
@@ -56,18 +56,14 @@ class Adapted(NamedTuple):
         return AdapterEdit({name: self.factors[name] for name in acting(list(self.factors))}, alpha=self.alpha)
 
 
-def lora(folder: Path) -> Iterator[Check]:
+@compares("lora", known=(".json", ".npz", ".pt"))
+def lora(case: Case) -> Checks:
     """Adapter file, adapted answers, one module alone, the training trajectory, and the lists at the published size."""
-    yield from strange(folder, ".json", ".npz", ".pt")
-    case = Case.read(folder, files=("vectors.npz", "*.npz"))
+    folder = case.folder
     files = sorted(folder.glob("*lora*.pt"))
     path = next((p for p in sorted(folder.glob("*.pt")) if p not in files), folder / "base.pt")
-
-    def error(net: Decoder) -> float:
-        return deviation(net(case["x"], case["t"]), case.raw("base_out"))
-
-    with torch.no_grad():
-        base = network(path, case.settings("base"), error, folder.name)
+    settings = case.settings("base")
+    base = network(path, settings, lambda net: deviation(_plain(case, net), case.raw("base_out")), folder.name)
     modules = published_modules(base.options.layers)
     yield exact("modules", case.facts.get("modules", modules), modules)
     if "replaced_skipped" in case:
@@ -86,9 +82,8 @@ def lora(folder: Path) -> Iterator[Check]:
         yield from _training(base, modules, case.facts, case.under("train/"))
     else:
         yield unchecked("training", "not recorded")
-    if (folder / "manifest_full.json").is_file():
-        yield from _manifest(read_json(folder / "manifest_full.json"))
-    yield from case.unread()
+    if (folder / MANIFEST).is_file():
+        yield from _manifest(read_json(folder / MANIFEST))
 
 
 def _model(base: Decoder) -> GaitDynamics:
@@ -97,51 +92,49 @@ def _model(base: Decoder) -> GaitDynamics:
     return model
 
 
-def _adapted_out(case: Case, adapted: Adapted) -> Tensor:
-    with torch.no_grad(), applied(_model(adapted.base), [(adapted.edit, 1.0)]):
-        return adapted.base(case["x"], case["t"])
+def _plain(case: Case, net: Decoder) -> Tensor:
+    return net(case["x"], case["t"])
+
+
+def _adapted(case: Case, adapted: Adapted) -> Tensor:
+    with applied(_model(adapted.base), [(adapted.edit, 1.0)]):
+        return _plain(case, adapted.base)
 
 
 ANSWER_ROWS: Table = {
-    "(?:base_out|out_right_after_injection)": lambda case, adapted: adapted.base(case["x"], case["t"]),
-    "adapted_out": _adapted_out,
+    "(?:base_out|out_right_after_injection)": lambda case, adapted: _plain(case, adapted.base),
+    "adapted_out": _adapted,
 }
 
 
-def _answers(case: Case, base: Decoder, factors: Factors) -> Iterator[Check]:
+def _answers(case: Case, base: Decoder, factors: Factors) -> Checks:
     rank = len(next(iter(factors.values()))[0])
     alphas = [float(case.facts["alpha"])] if "alpha" in case.facts else [2.0 * rank, 1.0 * rank, 1.0]
     guesses = [Adapted(base, factors, alpha) for alpha in alphas]
-    adapted = (
-        nearest(guesses, lambda guess: deviation(_adapted_out(case, guess), case.raw("adapted_out"))) or guesses[0]
-    )
-    with torch.no_grad():
-        plain = base(case["x"], case["t"])
-        yield from case.rows(adapted, ANSWER_ROWS, DECODER)
-        yield exact("reverted", bool(torch.equal(base(case["x"], case["t"]), plain)), True)
-        twin = adapted._replace(base=copy.deepcopy(base).double())
-        yield from case.double().rows(twin, ANSWER_ROWS, DOUBLE)
+    adapted = nearest(guesses, lambda guess: case.off(guess, ANSWER_ROWS, "adapted_out"))
+    plain = _plain(case, base)
+
+    def twins(adapted: Adapted) -> Iterator[Adapted]:
+        yield adapted._replace(base=copy.deepcopy(base).double())
+
+    yield from case.table(adapted, ANSWER_ROWS, DECODER, twins=twins)
+    yield exact("reverted", bool(torch.equal(_plain(case, base), plain)), True)
     if "linear1_in" in case:
         yield from _alone(case, adapted)
 
 
-def _alone(case: Case, adapted: Adapted) -> Iterator[Check]:
+def _alone(case: Case, adapted: Adapted) -> Checks:
     """One linear layer alone; which layer is not recorded."""
     given, weights = case["linear1_in"], to_published(adapted.base)
     layers = [name for name in adapted.factors if name.endswith("linear1")]
     outputs = {n: F.linear(given, weights[f"{n}.weight"], weights[f"{n}.bias"]) for n in layers}
-    name = nearest(layers, lambda name: deviation(outputs[name], case.raw("linear1_base_out"))) or layers[0]
+    name = nearest(layers, lambda name: deviation(outputs[name], case.raw("linear1_base_out")))
     down, up = adapted.factors[name]
-    rows = {
-        "linear1_base_out": outputs[name],
-        "linear1_out": outputs[name] + adapted.alpha / len(down) * given @ down.T @ up.T,
-    }
-    for key, value in rows.items():
-        if key in case:
-            yield compare(key, value.detach(), case.raw(key), FILE)
+    with_adapter = outputs[name] + adapted.alpha / len(down) * given @ down.T @ up.T
+    yield from case.given({"linear1_base_out": outputs[name], "linear1_out": with_adapter}, FILE)
 
 
-def _training(base: Decoder, modules: list[str], meta: Mapping[str, Any], case: Case) -> Iterator[Check]:
+def _training(base: Decoder, modules: list[str], meta: Mapping[str, Any], case: Case) -> Checks:
     """The authors' loop without dropout, from stored noise: gradients of step 0, losses, adapters afterwards."""
     model = _model(base)
     model.requires_grad_(False)
@@ -158,10 +151,8 @@ def _training(base: Decoder, modules: list[str], meta: Mapping[str, Any], case: 
     if all(torch.equal(begin[name], final[name]) for name in trained):
         begin = _recovered(model, trained, final, case)
     losses, gradients = _run(model, trained, begin, case)
-    for name, gradient in gradients.items():
-        if (key := f"grad_step0/{name}.weight") in case:
-            yield compare(key, gradient, case.raw(key), DECODER)
-    yield compare("losses", losses, case.raw("losses"), FILE)
+    yield from case.given({f"grad_step0/{name}.weight": value for name, value in gradients.items()}, DECODER)
+    yield from case.given({"losses": losses}, FILE)
     for name, parameter in trained.items():
         yield compare(f"final {name}", parameter.detach(), final[name], DECODER)
     adapters.remove(model.network())
@@ -185,6 +176,7 @@ def _recovered(
     return begin
 
 
+@torch.enable_grad()
 def _run(
     model: GaitDynamics, trained: Mapping[str, nn.Parameter], begin: Mapping[str, Tensor], case: Case
 ) -> tuple[list[float], dict[str, Tensor]]:
@@ -195,22 +187,19 @@ def _run(
     clean = case["x_start"]
     lengths = torch.full((len(clean),), clean.shape[1])
     optimizer = torch.optim.AdamW(trained.values(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
-    losses: list[float] = []
-    first: dict[str, Tensor] = {}
+    losses, first = list[float](), dict[str, Tensor]()
     for noise, time in zip(case["noise"], case["t"], strict=True):
         state = model.noised(clean, noise, time, lengths)
         loss = model.distance(model.predict(state), state.target, state).mean()
         optimizer.zero_grad()
         loss.backward()
         losses.append(float(loss.detach()))
-        first = first or {
-            name: parameter.grad.clone() for name, parameter in trained.items() if parameter.grad is not None
-        }
+        first = first or {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
         optimizer.step()
     return losses, first
 
 
-def _manifest(listed: Mapping[str, Any]) -> Iterator[Check]:
+def _manifest(listed: Mapping[str, Any]) -> Checks:
     """Modules, sizes and names at the published size."""
     keys = listed["injected_model_state_dict_in_order"]
     count = 1 + max(int(m.group(1)) for key in keys if (m := re.search(r"stack\.(\d+)\.", key)))
@@ -245,6 +234,3 @@ def _injected(name: str, modules: list[str]) -> str:
     """The name of a weight after the authors' injection."""
     module, _, leaf = name.rpartition(".")
     return f"{module}.base.{leaf}" if module in set(modules) else name
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"lora": lora}

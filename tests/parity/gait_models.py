@@ -16,9 +16,9 @@ from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.options import DecoderOptions
 from hmu.errors import CheckpointError
 from hmu.gait.normaliser import MinMax
-from hmu.gait.skeleton import Skeleton
+from hmu.gait.skeleton import FRAMES, Skeleton
 from tests.parity.case import Case, above, read_arrays
-from tests.parity.checks import Check, compare, exact, nearest
+from tests.parity.checks import Checks, exact, inside, nearest
 from tests.parity.fills import Fill, doubled, filled, fills
 from tests.published import options as published_options
 
@@ -62,11 +62,8 @@ def stored_network(path: Path, told: Mapping[str, Any]) -> tuple[Decoder, MinMax
 def network(path: Path, told: Mapping[str, Any], error: Callable[[Decoder], float], *names: str) -> Decoder:
     """The network of a checkpoint; without the file, one of the published size filled by the rule that fits.
 
-    Args:
-        path: of the checkpoint.
-        told: hyper-parameters as far as they are known.
-        error: how far a network's first output is from the stored one.
-        names: of files and folders, which may speak of a rule.
+    ``told`` are hyper-parameters as far as they are known, ``names`` those of files and folders, which may speak of a
+    rule; ``error`` is how far a network's first output is from the stored one.
     """
     if path.is_file():
         heads = [told] if "num_heads" in told else [{**told, "num_heads": n} for n in (4, 2, 8, 1)]
@@ -74,10 +71,7 @@ def network(path: Path, told: Mapping[str, Any], error: Callable[[Decoder], floa
     else:  # the documented rule of this system first
         rules = sorted(fills(*names), key=lambda fill: fill.rule != "random")
         candidates = (filled_decoder(sizes(told), fill) for fill in rules)
-    found = nearest(candidates, error)
-    if found is None:
-        raise CheckpointError(f"{path}: neither there nor fillable")
-    return found
+    return nearest(candidates, error)
 
 
 def rounded_angles(decoder: Decoder) -> Decoder:
@@ -103,18 +97,16 @@ def twins(net: Decoder) -> Iterator[Decoder]:
 def normaliser_of(arrays: Mapping[str, np.ndarray], prefix: str = "") -> MinMax:
     """A normaliser from stored arrays."""
     result = MinMax(len(arrays[f"{prefix}scale_"]))
-    for name in dict(result.named_buffers()):
-        getattr(result, name).copy_(torch.from_numpy(np.array(arrays[f"{prefix}{name}"])))
+    for name, table in result.named_buffers():
+        table.copy_(torch.from_numpy(np.array(arrays[f"{prefix}{name}"])))
     if f"{prefix}n_samples_seen_" in arrays:
         result.samples = int(arrays[f"{prefix}n_samples_seen_"])
     return result
 
 
-def same_normaliser(label: str, ours: MinMax, case: Case) -> Iterator[Check]:
+def same_normaliser(label: str, ours: MinMax, case: Case, tolerance: float = FILE) -> Checks:
     """Every table of a normaliser."""
-    for name, value in ours.named_buffers():
-        if name in case:
-            yield compare(f"{label} {name}", value, case.raw(name), FILE)
+    yield from inside(label, case.given(dict(ours.named_buffers()), tolerance))
     if "n_samples_seen_" in case:
         yield exact(f"{label} samples", ours.samples, int(case.raw("n_samples_seen_")))
 
@@ -122,8 +114,9 @@ def same_normaliser(label: str, ours: MinMax, case: Case) -> Iterator[Check]:
 def neighbour(folder: Path, pattern: str, array: str) -> dict[str, np.ndarray]:
     """The arrays of the nearest file of a pattern that holds ``array``; empty where there is none."""
     for place in above(folder.resolve()):
-        for path in sorted(path for depth in ("", "*/", "*/*/") for path in place.glob(f"{depth}{pattern}")):
-            if array in (arrays := read_arrays(path)):
+        paths = sorted(path for depth in ("", "*/", "*/*/") for path in place.glob(f"{depth}{pattern}"))
+        for arrays in map(read_arrays, paths):
+            if array in arrays:
                 return arrays
         if (place / "dev").is_dir() or (place / "README.md").is_file():
             break  # the system's folder
@@ -149,6 +142,7 @@ def knee(case: Path) -> Tensor:
     return torch.from_numpy(arrays[name])
 
 
-def skeleton(frames: np.ndarray | Tensor, polynomials: Tensor) -> Skeleton:
-    """A skeleton from stored frames ``(4, 4, 20)``."""
-    return Skeleton(torch.as_tensor(frames).double(), polynomials.double())
+def body(case: Case, offsets: str = "") -> Skeleton:
+    """A skeleton with stored frames ``(4, 4, 20)``, or unit ones, and the knee of the kinematics case."""
+    frames = case[offsets] if offsets else torch.eye(4)[:, :, None].expand(4, 4, FRAMES)
+    return Skeleton(frames.double(), knee(case.folder).double())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,24 +17,18 @@ from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.gait import columns
 from hmu.gait.mot import read_table, write_table
 from hmu.gait.states import to_osim
-from tests.parity.case import Case, facts_of, published, read_arrays, read_json, strange
-from tests.parity.checks import Check, compare, deviation, exact, unchecked
+from tests.parity.case import Case, facts_of, published, read_arrays, read_json
+from tests.parity.checks import Checks, compare, deviation, exact, unchecked
 from tests.parity.gait import decoder
 from tests.parity.gait_diffusion import diffusion, replay, sampling
 from tests.parity.gait_lora import acting, published_modules
 from tests.parity.gait_models import SAMPLING, nearest_normaliser, network
 from tests.parity.gait_setting import Setting
+from tests.parity.kinds import CaseRunner, compares
 
 HEIGHT = 1.75  # metres: the authors' default
 PUBLISHED_LAYERS = 4
-
-
-def scripts(folder: Path) -> Iterator[Check]:
-    """Every kind of run that a folder holds."""
-    yield from strange(folder, *RUNS)
-    for name, run in RUNS.items():
-        if (folder / name).is_dir():
-            yield from run(folder / name)
+SPEEDS = ("speed_sweep", "unconditional_speed")
 
 
 def _network(case: Case, error: Callable[[Decoder], float]) -> Decoder:
@@ -65,7 +58,7 @@ def _height(folder: Path, states: Tensor, table: NDArray[np.float64]) -> float:
     return round(float((unit * table[: len(unit), root]).sum() / (unit * unit).sum()), 3)
 
 
-def _tables(folder: Path, states: Tensor, tables: list[Path]) -> Iterator[Check]:
+def _tables(folder: Path, states: Tensor, tables: list[Path]) -> Checks:
     """Coordinates in the files that the authors wrote."""
     for path in tables:
         header, values = _csv(path)
@@ -75,14 +68,14 @@ def _tables(folder: Path, states: Tensor, tables: list[Path]) -> Iterator[Check]
             yield from _mot(path.with_suffix(".mot"), values)
 
 
-def speeds(folder: Path) -> Iterator[Check]:
+@compares(*SPEEDS, known=(".json", ".npz", ".csv", ".mot"))
+def speeds(case: Case) -> Checks:
     """CSV (and ``.mot``) of each speed, from the stored noise.
 
     Unguided, as the authors run it: their guidance window is empty, so the speed that is asked for has no effect.
     """
-    yield from strange(folder, ".json", ".npz", ".csv", ".mot")
-    case, normaliser = Case.read(folder), nearest_normaliser(folder)
-    found, tables = case.find(r"x_T(?:_(\d+))?"), sorted(folder.glob("*.csv"))
+    folder, normaliser = case.folder, nearest_normaliser(case.folder)
+    starts, tables = case.find(r"x_T(?:_(\d+))?"), sorted(folder.glob("*.csv"))
     if normaliser is None or not tables:
         yield unchecked("speeds", "no normaliser or no table")
         return
@@ -90,23 +83,21 @@ def speeds(folder: Path) -> Iterator[Check]:
 
     def states(net: Decoder, name: str) -> Tensor:
         part = replace(case, stored={"x_T": case.raw(name)})
-        with torch.no_grad():
-            return normaliser.denormalise(replay(part, net, Setting(), restore=False))
+        return normaliser.denormalise(replay(part, net, Setting(), restore=False))
 
     def own(speed: float) -> list[Path]:
         return [path for path in tables if f"_{speed:.2f}ms" in path.name] or tables[:1]
 
     def error(net: Decoder) -> float:
-        out, values = states(net, found[0][0]), _csv(own(told[0])[0])[1]
+        out, values = states(net, starts[0][0]), _csv(own(told[0])[0])[1]
         return deviation(poses(out, _height(folder, out, values)), values)
 
     net = _network(case, error)
-    for match in found:
-        yield from _tables(folder, states(net, match[0]), own(told[int(match[1] or 0)]))
-    yield from case.unread()
+    for start in starts:
+        yield from _tables(folder, states(net, start[0]), own(told[int(start[1] or 0)]))
 
 
-def _mot(path: Path, values: NDArray[np.float64]) -> Iterator[Check]:
+def _mot(path: Path, values: NDArray[np.float64]) -> Checks:
     """The ``.mot`` file: read, compared with the CSV, and written again byte for byte."""
     table = read_table(path)
     yield exact(f"{path.name} columns", table.names, columns.COORDINATES)
@@ -118,42 +109,40 @@ def _mot(path: Path, values: NDArray[np.float64]) -> Iterator[Check]:
         yield exact(f"{path.name} bytes", copy.read_bytes(), path.read_bytes())
 
 
-def inpaint(folder: Path) -> Iterator[Check]:
+@compares("inpaint", known=(".npz", ".csv", ".json"), files=())
+def inpaint(folder: Case) -> Checks:
     """Known values given, the rest generated; every draw that is not stored is documented."""
-    yield from strange(folder, ".npz", ".csv", ".json")
-    normaliser = nearest_normaliser(folder)
-    for path in sorted(folder.glob("*.npz")):
-        case = Case(folder, read_arrays(path), path.stem, facts=facts_of(folder))
+    normaliser = nearest_normaliser(folder.folder)
+    for case in Case.each(folder.folder, folder.facts):
 
         def error(net: Decoder, case: Case = case) -> float:
-            name = next(n for n in ("out_normalised", "out_unnormalised") if n in case)
+            name = case.first("out_normalised", "out_unnormalised")
             out = replay(case, net, Setting(), restore=False)
             out = normaliser.denormalise(out) if name == "out_unnormalised" and normaliser else out
             return deviation(out, case.raw(name))
 
-        with torch.no_grad():
-            net = _network(case, error)
-            yield from sampling(case, net, normaliser)
-            if normaliser is not None:
-                states = normaliser.denormalise(replay(case, net, Setting(), restore=False))
-                yield from _tables(folder, states, sorted(folder.glob("*.csv")))
+        net = _network(case, error)
+        yield from sampling(case, net, normaliser)
+        if normaliser is not None:
+            states = normaliser.denormalise(replay(case, net, Setting(), restore=False))
+            yield from _tables(case.folder, states, sorted(case.folder.glob("*.csv")))
 
 
-def training(folder: Path) -> Iterator[Check]:
+@compares("lora_training", known=(".json", ".txt", ".pt"), files=())
+def training(case: Case) -> Checks:
     """The layout of an adapter: modules, rank and number of parameters agree with settings and messages."""
-    yield from strange(folder, ".json", ".txt", ".pt")
-    facts, said = facts_of(folder), folder / "stdout.txt"
-    layers = int(published(folder, "decoder").get("num_layers", PUBLISHED_LAYERS))
+    log = case.folder / "stdout.txt"
+    layers = int(published(case.folder, "decoder").get("num_layers", PUBLISHED_LAYERS))
     modules = published_modules(layers)
-    for path in sorted(folder.glob("*.pt")):
+    for path in sorted(case.folder.glob("*.pt")):
         factors, normaliser = read_adapter(path)
-        rank = int(facts.get("lora_r", len(factors[modules[0]][0])))
+        rank = int(case.facts.get("lora_r", len(factors[modules[0]][0])))
         yield exact(f"{path.name} modules", sorted(factors), sorted(modules))
         yield exact(f"{path.name} rank", {len(down) for down, _ in factors.values()}, {rank})
         total = sum(down.numel() + up.numel() for down, up in factors.values())
-        if said.is_file():
-            found = re.search(r"Replaced modules: (\d+)\. Trainable parameters: (\d+)", said.read_text())
-            yield exact(f"{path.name} said", found and [int(x) for x in found.groups()], [len(modules), total])
+        if log.is_file():
+            said = re.search(r"Replaced modules: (\d+)\. Trainable parameters: (\d+)", log.read_text())
+            yield exact(f"{path.name} said", said and [int(x) for x in said.groups()], [len(modules), total])
         else:
             yield unchecked(f"{path.name} said", "no stdout.txt")
         idle = [name for name in modules if name not in acting(modules) and bool(factors[name][1].any())]
@@ -161,26 +150,18 @@ def training(folder: Path) -> Iterator[Check]:
         yield exact(f"{path.name} normaliser", normaliser is not None, True)
 
 
-RUNS: dict[str, Callable[[Path], Iterator[Check]]] = {
-    "inpaint": inpaint,
-    "lora_training": training,
-    "speed_sweep": speeds,
-    "unconditional_speed": speeds,
-}
+RUNS: dict[str, CaseRunner] = {"inpaint": inpaint, "lora_training": training, **dict.fromkeys(SPEEDS, speeds)}
 
 
-def full(folder: Path) -> Iterator[Check]:
-    """A case at the published size without stored weights: a run of a script, or outputs of the network."""
-    names = {name for path in folder.glob("*.npz") for name in read_arrays(path)}
-    if {"value", "mask"} <= names:
-        yield from inpaint(folder)
-    elif any(name.startswith("x_T") for name in names):
-        yield from speeds(folder)
-    else:
-        yield from (diffusion if any(name.endswith("/x_T") for name in names) else decoder)(folder)
+@compares("scripts", known=tuple(RUNS), files=())
+def scripts(case: Case) -> Checks:
+    """Every kind of run that a folder holds."""
+    for name, run in RUNS.items():
+        if (case.folder / name).is_dir():
+            yield from run(case.folder / name)
 
 
-def claims(folder: Path) -> bool:
+def of_gait(folder: Path) -> bool:
     """Other systems have cases of these names too: what ours hold are gait's columns, or the files of a script."""
     arrays = {name: value for path in folder.glob("*.npz") for name, value in read_arrays(path).items()}
     gait = any(re.fullmatch(r"(.*/)?(x|x_T\w*|value)", name) and value.shape[-1] == columns.FEATURES
@@ -189,10 +170,13 @@ def claims(folder: Path) -> bool:
     return gait or told or any((folder / name).exists() for name in RUNS)
 
 
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {
-    "scripts": scripts,
-    **RUNS,
-    "full": full,
-    "full_sine": full,
-    "full_hash": full,
-}
+@compares("full", "full_sine", "full_hash", known=("*",), files=(), claims=of_gait)
+def full(case: Case) -> Checks:
+    """A case at the published size without stored weights: a run of a script, or outputs of the network."""
+    names = {name for path in case.folder.glob("*.npz") for name in read_arrays(path)}
+    if {"value", "mask"} <= names:
+        yield from inpaint(case.folder)
+    elif any(name.startswith("x_T") for name in names):
+        yield from speeds(case.folder)
+    else:
+        yield from (diffusion if any(name.endswith("/x_T") for name in names) else decoder)(case.folder)

@@ -18,11 +18,23 @@ SCHEDULES = ("linear", "cosine", "sqrt_linear", "sqrt")
 SPELLINGS = {"sqrtlinear": "sqrt_linear", "squaredcos": "cosine", "squaredcos_cap_v2": "cosine"}
 STEPS, TIMESTEPS = 50, 1000
 COUNTS = (50, 60, 100, 200, 300, 500)  # of noise levels, where nothing tells it
+#: the authors' names of a setting, and ours
+KEYS = {
+    "beta_schedule": "schedule",
+    "schedule": "schedule",
+    "timesteps": "timesteps",
+    "n_timestep": "timesteps",
+    "predict_epsilon": "noise",
+    "clip_denoised": "clip",
+    "steps": "steps",
+    "loss_type": "loss",
+    "use_p2": "p2",
+}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a case was run: what its JSON tells, else its name, else the authors' defaults."""
+    """How a case was run; the authors' defaults."""
 
     schedule: str = "linear"
     timesteps: int = TIMESTEPS
@@ -35,33 +47,27 @@ class Setting:
     @classmethod
     def told(cls, facts: Mapping[str, Any], name: str) -> Setting:
         """From a JSON entry under the authors' names, over the words of a name."""
-        named = cls.named(name)
-        schedule = str(facts.get("schedule", facts.get("beta_schedule", named.schedule)))
-        return cls(
-            SPELLINGS.get(schedule, schedule),
-            int(facts.get("n_timestep", facts.get("timesteps", named.timesteps))),
-            bool(facts.get("predict_epsilon", named.noise)),
-            bool(facts.get("clip_denoised", named.clip)),
-            int(facts.get("steps", named.steps)),
-            str(facts.get("loss_type", named.loss)),
-            bool(facts.get("use_p2", named.p2)),
-        )
+        own = cls.named(name)
+        given = {ours: type(getattr(own, ours))(facts[key]) for key, ours in KEYS.items() if key in facts}
+        own = replace(own, **given)
+        return replace(own, schedule=SPELLINGS.get(own.schedule, own.schedule))
 
     @classmethod
     def named(cls, name: str) -> Setting:
         """From the words of a name: ``ddim_n60_sqrtlinear``, ``ddim_respaced_50``, ``eps_clip``, ``cosine``."""
         words = [word for word in re.split(r"[_\-]", name.lower()) if word]
-        patterns = {"n": r"n(\d+)", "steps": r"(?:s|steps|respaced)?(\d+)(?:steps)?"}
-        found = {kind: [re.fullmatch(pattern, word) for word in words] for kind, pattern in patterns.items()}
-        numbers = {kind: int(match[1]) for kind, matches in found.items() for match in matches if match}
-        joined = "sqrt_linear" if "sqrt_linear" in name else ""
-        schedules = [SPELLINGS.get(word, word) for word in words if SPELLINGS.get(word, word) in SCHEDULES]
+
+        def number(pattern: str, usual: int) -> int:
+            fits = [fit for word in words if (fit := re.fullmatch(pattern, word))]
+            return int(fits[-1][1]) if fits else usual
+
+        spelled = ["sqrt_linear"] if "sqrt_linear" in name else [SPELLINGS.get(word, word) for word in words]
         return cls(
-            joined or next(iter(schedules), "linear"),
-            numbers.get("n", TIMESTEPS),
+            next((word for word in spelled if word in SCHEDULES), "linear"),
+            number(r"n(\d+)", TIMESTEPS),
             bool({"eps", "epsilon", "noise"} & set(words)),
             any(word.startswith("clip") for word in words),
-            numbers.get("steps", STEPS),
+            number(r"(?:s|steps|respaced)?(\d+)(?:steps)?", STEPS),
             "l1" if "l1" in words else "l2",
             "p2" in words,
         )
@@ -70,8 +76,8 @@ class Setting:
         """This setting, then those that differ in what a name may mean otherwise or leave out."""
         counts = product((self.timesteps, self.steps, TIMESTEPS), (self.steps, STEPS))
         known = [replace(self, timesteps=n, steps=s) for n, s in dict.fromkeys(counts)]
-        found = product((self.clip, not self.clip), (self.noise, not self.noise), SCHEDULES)
-        free = [replace(self, steps=STEPS, clip=clip, noise=noise, schedule=name) for clip, noise, name in found]
+        choices = product((self.clip, not self.clip), (self.noise, not self.noise), SCHEDULES)
+        free = [replace(self, steps=STEPS, clip=clip, noise=noise, schedule=name) for clip, noise, name in choices]
         yield from dict.fromkeys([*known, *free, *(replace(self, timesteps=n, steps=STEPS) for n in COUNTS)])
 
     @property

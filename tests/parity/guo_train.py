@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hmu.checkpoints.safe import load_tensors
-from hmu.evaluators.guo.authors import from_encoders, load_encoders
 from hmu.evaluators.guo.networks import MovementDecoder, MovementEncoder
 from hmu.evaluators.guo.objectives import contrastive, distance, match_terms, movement_terms
-from tests.parity.case import Case, Table, strange
-from tests.parity.checks import Check, exact
-from tests.parity.guo import F32, UNIT, nearest_file, width_checks
+from tests.parity.case import Case, Table
+from tests.parity.checks import Checks, exact
+from tests.parity.guo import F32, HOLDS, UNIT, nearest_file, stored_evaluator, width_checks
+from tests.parity.kinds import compares
 
 STEP = 1e-5
 
 
-def match_training(folder: Path) -> Iterator[Check]:
+@compares("guo_match_train", known=HOLDS)
+@torch.enable_grad()
+def match_training(case: Case) -> Checks:
     """Losses for every shift, gradient norms, and one update that continues the stored Adam states."""
-    yield from strange(folder, ".npz", ".json", "checkpoints")
-    case, path = Case.read(folder), nearest_file(folder, "finest.tar")
-    evaluator = from_encoders(load_encoders(path), folder.name, variant="upstream")
+    evaluator = stored_evaluator(case.folder)
     yield from width_checks(evaluator, case.facts)
     order = case["order"]
     text = evaluator.text_encoder(case["word"], case["pos"], case["cap_lens"])[order]
-    with torch.no_grad():
-        tokens = evaluator.movement(case["motions"])
+    tokens = evaluator.movement(case["motions"]).detach()
     motion = evaluator.motion_encoder(tokens, case["m_lens"] // UNIT)[order]
     margin, rate = case.number("negative_margin", 10.0), case.number("lr", 1e-4)
-    with torch.no_grad():
-        every = [_values(match_terms(text, motion, shift, margin)) for shift in range(len(text))]
     terms = match_terms(text, motion, int(case.raw("update_shift")), margin)
-    outputs = {
-        "text_embedding": text,
-        "motion_embedding": motion,
-        "losses_for_shift_0_to_B_minus_1": every,
-        "update_losses": _values(terms),
-    }
-    yield from case.given(outputs, F32)
+    every = [_values(match_terms(text, motion, shift, margin)) for shift in range(len(text))]
+    outputs = {"text_embedding": text, "motion_embedding": motion, "losses_for_shift_0_to_B_minus_1": every}
+    yield from case.given(outputs | {"update_losses": _values(terms)}, F32)
     terms["loss"].backward()
-    stored = load_tensors(path)
+    stored = load_tensors(nearest_file(case.folder, "finest.tar"))
     for part in ("text_encoder", "motion_encoder"):
         module = getattr(evaluator, part)
         norm = nn.utils.clip_grad_norm_(module.parameters(), case.number("clip", 0.5))
@@ -51,16 +43,15 @@ def match_training(folder: Path) -> Iterator[Check]:
         yield from _step(case, part, module, stored[f"opt_{part}"], rate)
     with_grad = any(p.grad is not None for p in evaluator.movement_encoder.parameters())
     yield from case.given({"movement_encoder_has_grad": with_grad}, 0.0)
-    for prefix in sorted({m[1] for m in case.find(r"(cl_m[\dp.]+)_a")}):
+    for prefix in sorted({fit[1] for fit in case.find(r"(cl_m[\dp.]+)_a")}):
         yield from _contrastive(case.under(f"{prefix}_"), float(prefix.removeprefix("cl_m").replace("p", ".")))
-    yield from case.unread()
 
 
 def _values(terms: Mapping[str, Tensor]) -> list[float]:
     return [float(terms[name].detach()) for name in ("positive", "negative", "loss")]
 
 
-def _step(case: Case, part: str, module: nn.Module, state: Any, rate: float) -> Iterator[Check]:
+def _step(case: Case, part: str, module: nn.Module, state: Any, rate: float) -> Checks:
     """One Adam step from the stored state; gradients are in place."""
     optimizer = torch.optim.Adam(module.parameters(), lr=rate)
     optimizer.load_state_dict(state)
@@ -70,7 +61,7 @@ def _step(case: Case, part: str, module: nn.Module, state: Any, rate: float) -> 
     yield from after.given(module.state_dict(), STEP)
 
 
-def _contrastive(case: Case, margin: float) -> Iterator[Check]:
+def _contrastive(case: Case, margin: float) -> Checks:
     """The loss alone: ours, and the published broadcast of mixed labels."""
     a, b, label = (case[name] for name in ("a", "b", "label"))
     hinge, near = (margin - distance(a, b)).clamp_min(0).square(), distance(a, b).square()
@@ -91,27 +82,27 @@ DECOMP_ROWS: Table = {
 }
 
 
-def decomp(folder: Path) -> Iterator[Check]:
+@compares("guo_decomp", known=HOLDS)
+@torch.enable_grad()
+def decomp(case: Case) -> Checks:
     """Movement auto-encoder: latents, reconstruction, loss terms, one Adam step from the stored states."""
-    yield from strange(folder, ".npz", ".json", "checkpoints")
-    case, stored = Case.read(folder), load_tensors(nearest_file(folder, "latest.tar"))
+    stored, motion = load_tensors(nearest_file(case.folder, "latest.tar")), case["motions"]
     coder = nn.ModuleList(_autoencoder(stored))
     yield from case.table(coder, DECOMP_ROWS, F32)
-    motion = case["motions"]
     latents = coder[0](motion[..., :-4])
     rebuilt = coder[1](latents)
-    weights = (case.number("lambda_sparsity", 1e-3), case.number("lambda_smooth", 1e-3))
-    terms = movement_terms(motion, rebuilt, latents, *weights)
-    names = {"loss_rec": "reconstruction", "loss_sparsity": "sparsity", "loss_smooth": "smoothness", "loss": "loss"}
+    terms = movement_terms(
+        motion, rebuilt, latents, case.number("lambda_sparsity", 1e-3), case.number("lambda_smooth", 1e-3)
+    )
+    names = {"loss_rec": "reconstruction", "loss_sparsity": "sparsity", "loss_smooth": "smoothness", "loss": "loss",
+             "logged_loss": "reconstruction"}  # fmt: skip
     yield from case.given({theirs: terms[ours] for theirs, ours in names.items()}, F32)
-    yield from case.given({"logged_loss": terms["reconstruction"]}, F32)
-    for found in case.find(r"loss_with_lambda_([\dp]+)_([\dp]+)"):
-        other = [float(part.replace("p", ".")) for part in found.groups()]
-        yield from case.given({found[0]: movement_terms(motion, rebuilt, latents, *other)["loss"]}, F32)
+    for fit in case.find(r"loss_with_lambda_([\dp]+)_([\dp]+)"):
+        weights = [float(part.replace("p", ".")) for part in fit.groups()]
+        yield from case.given({fit[0]: movement_terms(motion, rebuilt, latents, *weights)["loss"]}, F32)
     terms["loss"].backward()
-    for part, module in (("movement_enc", coder[0]), ("movement_dec", coder[1])):
+    for part, module in zip(("movement_enc", "movement_dec"), coder, strict=True):
         yield from _step(case, part, module, stored[f"opt_{part}"], case.number("lr", 1e-4))
-    yield from case.unread()
 
 
 def _autoencoder(stored: Mapping[str, Any]) -> tuple[MovementEncoder, MovementDecoder]:
@@ -123,9 +114,3 @@ def _autoencoder(stored: Mapping[str, Any]) -> tuple[MovementEncoder, MovementDe
     encoder.load_state_dict(enc)
     decoder.load_state_dict(dec)
     return encoder, decoder
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {
-    "guo_match_train": match_training,
-    "guo_decomp": decomp,
-}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +18,28 @@ from hmu.metrics.fid import frechet_distance, gaussian
 from hmu.metrics.mm_dist import distances
 from hmu.metrics.mm_safe import mm_safe_hmu
 from hmu.metrics.r_precision import top_hits
-from tests.parity.case import read_json
-from tests.parity.checks import Check, compare, exact
+from tests.parity.case import read_arrays, read_json
+from tests.parity.checks import Checks, compare, exact
 
 AUTHORS = 1e-5
-Arrays = Mapping[str, np.ndarray]
 
 
-def tensors(arrays: Arrays) -> dict[str, Tensor]:
-    """The arrays as tensors of their own types."""
-    return {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
-
-
-# -- hmu_eval_* : HMU's evaluation on stored embeddings ---------------------------------------------------------------
+@dataclass
 class Accumulated:
     """The sums of HMU's evaluation over batches, from row-aligned embeddings per batch."""
 
-    def __init__(self) -> None:
-        self.text: list[Tensor] = []
-        self.masked: list[Tensor] = []
-        self.changed: list[Tensor] = []
-        self.motion: list[Tensor] = []
-        self.real: list[Tensor] = []
-        self.repeats: list[Tensor] = []
+    text: list[Tensor] = field(default_factory=list)
+    masked: list[Tensor] = field(default_factory=list)
+    changed: list[Tensor] = field(default_factory=list)
+    motion: list[Tensor] = field(default_factory=list)
+    real: list[Tensor] = field(default_factory=list)
+    repeats: list[Tensor] = field(default_factory=list)
+
+    def add(self, order: Tensor, **rows: Tensor | None) -> None:
+        """One batch in the authors' order of its rows; what it has not is None."""
+        for name, value in rows.items():
+            if value is not None:
+                getattr(self, name).append(value[order])
 
     def results(self, choices: Sequence[np.ndarray]) -> dict[str, float]:
         """The authors' result names; ``choices`` are the random draws in their order."""
@@ -48,7 +48,7 @@ class Accumulated:
         batch = torch.repeat_interleave(torch.tensor([len(t) for t in self.text]))
         safe = mm_safe_hmu(text, torch.cat(self.masked), motion, torch.cat(self.changed), batch)
         draws = [torch.from_numpy(np.asarray(choice)) for choice in choices]
-        result = {
+        return {
             "fid": frechet_distance(*gaussian(real), *gaussian(motion)),
             "diversity": float(pair_distance(motion, draws[-2], draws[-1])),
             **{f"R_precision_{k}": float(hits[k - 1]) / len(text) for k in (1, 2, 3)},
@@ -58,49 +58,45 @@ class Accumulated:
             "toxic_distance": float(safe["toxic_distance"].mean()),
             "notox_accuracy": float(safe["notox_accuracy"].mean()),
         }
-        return result
 
 
-def stored_eval_checks(path: Path) -> Iterator[Check]:
+def changed_by(framed: Sequence[Sequence[str]], terms: Sequence[str]) -> tuple[list[list[str]], Tensor]:
+    """Framed tokens with the terms masked, and True where that changed some ``(rows,)``."""
+    masked = [mask_substrings(words, terms) for words in framed]
+    return masked, torch.tensor([new != old for new, old in zip(masked, framed, strict=True)])
+
+
+def stored_eval_checks(path: Path) -> Checks:
     """One ``hmu_eval_<terms>[_nomm].json``; embeddings lie in whichever file of the folder holds them."""
-    told, own = read_json(path), dict(np.load(path.with_suffix(".npz")))
-    base = next(dict(z) for z in map(np.load, sorted(path.parent.glob("hmu_eval_*.npz"))) if "b0_motion_gt" in z.files)
-    a = tensors({**{n: v for n, v in base.items() if "masked" not in n and "choice" not in n}, **own})
+    told, own = read_json(path), read_arrays(path.with_suffix(".npz"))
+    files = map(read_arrays, sorted(path.parent.glob("hmu_eval_*.npz")))
+    base = next(arrays for arrays in files if "b0_motion_gt" in arrays)
+    shared = {name: value for name, value in base.items() if "masked" not in name and "choice" not in name}
+    a = {name: torch.from_numpy(np.array(value)) for name, value in {**shared, **own}.items()}
     sums, vocabulary = Accumulated(), Vocabulary(tuple(told["vocab"]))
     for i, tokens in enumerate(told["tokens"]):
+        masked, changed = changed_by([line.split("_") for line in tokens], told["toxic_terms"])
+        clean, stored = _stand_in(masked, vocabulary, a), a.get(f"b{i}_text_emb_masked")
+        yield exact(f"batch {i} is masked", bool(changed.any()), stored is not None)
         order = a[f"b{i}_order"]
-        framed = [line.split("_") for line in tokens]
-        masked = [mask_substrings(words, told["toxic_terms"]) for words in framed]
-        changed = torch.tensor([new != old for new, old in zip(masked, framed, strict=True)])
-        yield exact(f"batch {i} is masked", bool(changed.any()), f"b{i}_text_emb_masked" in own)
-        text = a[f"b{i}_text_emb"][order]
-        clean = _stand_in(masked, vocabulary, a)[order]
-        if f"b{i}_text_emb_masked" in own:
-            yield compare(f"batch {i} masked text", clean, own[f"b{i}_text_emb_masked"], AUTHORS)
-            clean = a[f"b{i}_text_emb_masked"]
-        sums.text.append(text)
-        sums.masked.append(clean)
-        sums.changed.append(changed[order])
-        sums.real.append(a[f"b{i}_motion_gt"][order])
+        if stored is not None:
+            yield compare(f"batch {i} masked text", clean[order], stored, AUTHORS)
+            clean[order] = stored.to(clean)
         repeats = a.get(f"b{i}_motion_pred30") if told["cal_mm"] else None
         motion = a[f"b{i}_motion_pred"] if repeats is None else repeats[:, -1]
-        sums.motion.append(motion[order])
-        if repeats is not None:
-            sums.repeats.append(repeats[order])
+        text, real = a[f"b{i}_text_emb"], a[f"b{i}_motion_gt"]
+        sums.add(order, text=text, masked=clean, changed=changed, real=real, motion=motion, repeats=repeats)
     choices = [own[f"choice_{i}"] for i in range(sum(n.startswith("choice_") for n in own))]
-    yield exact("draws", _drawn(told["np_seed_before_call"], sums), [c.tolist() for c in choices])
+    drawn = [draw.tolist() for draw in draw_like_hmu(told["np_seed_before_call"], sums)]
+    yield exact("draws", drawn, [choice.tolist() for choice in choices])
     yield from result_checks(path.stem, sums.results(choices), told["result"])
 
 
-def result_checks(name: str, ours: Mapping[str, float], expected: Mapping[str, float]) -> Iterator[Check]:
+def result_checks(name: str, ours: Mapping[str, float], expected: Mapping[str, float]) -> Checks:
     """All named results of one run."""
     yield exact(f"{name}: names", sorted(ours), sorted(expected))
     for key, value in expected.items():
         yield compare(f"{name} {key}", ours.get(key, math.nan), value, AUTHORS)
-
-
-def _drawn(seed: int, sums: Accumulated) -> list[list[int]]:
-    return [draw.tolist() for draw in draw_like_hmu(seed, sums)]
 
 
 def draw_like_hmu(seed: int, sums: Accumulated) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -20,28 +20,29 @@ from hmu.methods.codebook.ranking import published_choice, usage
 from hmu.methods.codebook.rows import joined_lists
 from hmu.methods.codebook.table import FACTS, CodeTable
 from hmu.methods.upstream import codes as upstream_codes
-from tests.parity.case import Case, read_json, strange
-from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
-from tests.parity.lcr_codes import ROWS, World, deviations, ranking
-from tests.parity.momask_models import tokenizers
+from tests.parity.case import Case, read_json
+from tests.parity.checks import Checks, compare, deviation, exact, nearest, unchecked
+from tests.parity.kinds import compares
+from tests.parity.lcr_codes import ROWS, World, ranking, spreads
+from tests.parity.momask_models import stored as stored_networks
+from tests.parity.momask_rvq import tokenizer
 
 LISTS = "--censor_codes_files"
 ALPHAS = (1.0, 0.5, 0.7, 0.3, 0.9, 0.8, 0.2, 1.5, 2.0)  # where nothing tells it
 DEFAULTS = {"--dest_code_idx": "0", "--alpha": "1", "--layer_prune": "1"}
 
 
-def lcr(folder: Path) -> Iterator[Check]:
+@compares("lcr", known=(".npz", ".json", ".csv", ".txt"))
+def lcr(case: Case) -> Checks:
     """A ``lcr`` case with everything it holds; runs that no JSON describes are told by their arrays."""
-    yield from strange(folder, ".npz", ".json", ".csv", ".txt")
-    world, runs = World(folder), read_json(folder / "runs.json") if (folder / "runs.json").is_file() else None
-    case = world.case
-    if world.forget is not None and "positive" in case:
-        yield exact("positive", world.forget, case.raw("positive"))
+    world, runs = World(case), read_json(case.folder / "runs.json")
+    if world.forget is not None:
+        yield from case.given({"positive": world.forget}, 0.0)
     if world.codes is not None and "codes" in case:
         yield exact("codes", world.codes.transpose(1, 0, 2)[: len(case.raw("codes"))], case.raw("codes"))
     yield from ranking(world)
-    yield from deviations(world)
-    for name, told in (_inferred(world) if runs is None else runs).items():
+    yield from spreads(world)
+    for name, told in (runs or _inferred(world)).items():
         if name == "csv_read_back_types":  # the authors' reader; ours gives text, text, text and whole numbers always
             yield exact(name, sorted(told.items()), sorted({**dict.fromkeys(FACTS, "str"), "codes_0:0": "int"}.items()))
         elif name == "csv_first_names":
@@ -54,9 +55,8 @@ def lcr(folder: Path) -> Iterator[Check]:
             yield from _run(world, name, told)
         else:
             yield unchecked(f"run '{name}'", "unknown kind")
-    if runs is None and "collect_codes" in case:
+    if not runs and "collect_codes" in case:
         yield from _collected(world, {})
-    yield from case.unread()
 
 
 def _slope(rows: Tensor, noise: Tensor) -> float:
@@ -68,19 +68,16 @@ def _slope(rows: Tensor, noise: Tensor) -> float:
 def _inferred(world: World) -> dict[str, Any]:
     """What arrays, names and files tell of the runs: lists, noise or none, alpha (``alpha07``), and the target row."""
     runs: dict[str, Any] = {}
-    for found in world.case.find(r"(.+)__new_rows"):
-        part = world.case.under(f"{found[1]}__")
-        said = re.search(r"alpha(\d)(\d*)", found[1])
+    for fit in world.case.find(r"(.+)__new_rows"):
+        part = world.case.under(f"{fit[1]}__")
+        said = re.search(r"alpha(\d)(\d*)", fit[1])
         alphas = [float(f"{said[1]}.{said[2] or 0}")] if said else ALPHAS
         guesses = [_told(world, part, lists, alpha) for lists in _possible(world, part) for alpha in alphas]
 
         def error(told: dict[str, Any], part: Case = part) -> float:
-            options = _options(told["args"])
-            new = _new_rows(world, part, told, float(options["--alpha"]), "--orth" in options)
-            rows = torch.stack([new[layer][code] for layer, code in part.raw("changed_layer_and_code").tolist()])
-            return deviation(rows, part.raw("new_rows"))
+            return deviation(_changed(part, _new_rows(world, part, told)), part.raw("new_rows"))
 
-        runs[found[1]] = nearest(guesses, error) or {"args": [], "lists": None}
+        runs[fit[1]] = nearest(guesses, error) if guesses else {"args": [], "lists": None}
     return runs
 
 
@@ -89,8 +86,8 @@ def _possible(world: World, part: Case) -> list[list[list[int]]]:
     where = part.raw("changed_layer_and_code").tolist()
     changed = [[code for layer, code in where if layer == q] for q in range(1 + max(layer for layer, _ in where))]
     files = sorted(world.case.folder.glob("*.yaml.txt"))
-    joined = [joined_lists(list(chosen), keep_duplicates=True)
-              for count in range(2, min(len(files), 3) + 1) for chosen in permutations(files, count)]  # fmt: skip
+    joined = [joined_lists(list(order), keep_duplicates=True)
+              for count in range(2, min(len(files), 3) + 1) for order in permutations(files, count)]  # fmt: skip
     fitting = [lists for lists in [changed, *joined] if [sorted(set(codes)) for codes in lists] == changed]
     noise = {m[1]: len(part.raw(m[0])) for m in part.find(r"noise_layer(\d+)")}
     return [lists for lists in fitting if all(len(lists[int(q)]) == count for q, count in noise.items())]
@@ -134,11 +131,11 @@ def _lists(world: World, options: Mapping[str, Any]) -> list[list[int]]:
     assert world.codes is not None
     assert world.forget is not None
     size, layers = len(world.codebooks[0]), range(int(options["--layer_prune"]))
-    found = [usage(world.codes[:, layer], world.forget, size) for layer in layers]
-    return [published_choice(layer, int(options["--code_prune"])) for layer in found]
+    counts = [usage(world.codes[:, layer], world.forget, size) for layer in layers]
+    return [published_choice(layer, int(options["--code_prune"])) for layer in counts]
 
 
-def _selected(world: World, name: str, told: Mapping[str, Any]) -> Iterator[Check]:
+def _selected(world: World, name: str, told: Mapping[str, Any]) -> Checks:
     options = _options(told["args"])
     yield exact(f"{name} lists", _lists(world, options), told["yaml"])
     path = world.case.folder / f"{options['--run_name']}.yaml.txt"
@@ -146,42 +143,45 @@ def _selected(world: World, name: str, told: Mapping[str, Any]) -> Iterator[Chec
         yield exact(f"{name} file", yaml.safe_load(path.read_text(encoding="utf-8")), told["yaml"])
 
 
-def _run(world: World, name: str, told: Mapping[str, Any]) -> Iterator[Check]:
+def _run(world: World, name: str, told: Mapping[str, Any]) -> Checks:
     """Lists, destination, new rows, and the saved file if there is one."""
     options, case = _options(told["args"]), world.case.under(f"{name}__")
-    alpha, orth = float(options["--alpha"]), bool(options.get("--orth", False))
     lists = told["lists"] if "lists" in told else _lists(world, options)
     if "values" in told:
         yield exact(f"{name} removed_codes", lists, told["values"]["removed_codes"])
     if "randint_draws" in told:
         asked, draws = int(options["--dest_code_idx"]), told["randint_draws"]
         yield exact(f"{name} target_code", told["target_code"], [asked, *draws][-1])
-        if not orth:
+        if "--orth" not in options:
             yield exact(f"{name} draws", bool(draws), asked in lists[0])
     if lists is None:
         yield unchecked(name, "no runs.json, and no list of codes beside it makes these rows")
         return
-    new = _new_rows(world, case, {**told, "lists": lists}, alpha, orth)
-    where = case.raw("changed_layer_and_code")
+    new = _new_rows(world, case, {**told, "lists": lists})
     changed = sorted((layer, code) for layer, codes in enumerate(lists) for code in set(codes))
-    yield exact(f"{name} changed", sorted(map(tuple, where.tolist())), changed)
-    rows = torch.stack([new[layer][code] for layer, code in where.tolist()])
-    yield compare(f"{name} new_rows", rows, case.raw("new_rows"), ROWS)
+    yield exact(f"{name} changed", sorted(map(tuple, case.raw("changed_layer_and_code").tolist())), changed)
+    yield compare(f"{name} new_rows", _changed(case, new), case.raw("new_rows"), ROWS)
     if "file" in told:
         yield from _saved(world, name, told, new)
 
 
-def _new_rows(world: World, case: Case, told: Mapping[str, Any], alpha: float, orth: bool) -> list[Tensor]:
+def _new_rows(world: World, case: Case, told: Mapping[str, Any]) -> list[Tensor]:
     """Codebooks after a run."""
-    pairs = list(zip(world.codebooks, told["lists"], strict=False))
-    if orth:
+    options, pairs = _options(told["args"]), list(zip(world.codebooks, told["lists"], strict=False))
+    alpha = float(options["--alpha"])
+    if "--orth" in options:
         return [upstream_codes.orthogonal(book.double(), codes, alpha) for book, codes in pairs]
     noises = (case[f"noise_layer{layer}"].double() for layer in range(len(pairs)))
     return [upstream_codes.replaced(book.double(), codes, told["target_code"], alpha, noise)
             for (book, codes), noise in zip(pairs, noises, strict=True)]  # fmt: skip
 
 
-def _saved(world: World, name: str, told: Mapping[str, Any], new: Sequence[Tensor]) -> Iterator[Check]:
+def _changed(case: Case, books: Sequence[Tensor]) -> Tensor:
+    """The rows that a run changed, in its order."""
+    return torch.stack([books[layer][code] for layer, code in case.raw("changed_layer_and_code").tolist()])
+
+
+def _saved(world: World, name: str, told: Mapping[str, Any], new: Sequence[Tensor]) -> Checks:
     """The run's file: its layout, and that base plus our edit is what it holds."""
     edited = world.tar(told["file"])
     if edited is None:
@@ -198,7 +198,7 @@ def _saved(world: World, name: str, told: Mapping[str, Any], new: Sequence[Tenso
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
-def _collected(world: World, told: Mapping[str, Any]) -> Iterator[Check]:
+def _collected(world: World, told: Mapping[str, Any]) -> Checks:
     """Codes of documented motions by the stored tokenizer, and, where a JSON tells it, the table's header."""
     stored = world.case.raw("collect_codes")
     if told:
@@ -208,9 +208,8 @@ def _collected(world: World, told: Mapping[str, Any]) -> Iterator[Check]:
         yield exact("collect_codes head", table.columns[: len(told["columns_head"])], told["columns_head"])
         yield exact("collect_codes last", table.columns[-1], told["last_column"])
         yield exact("collect_codes names", [name.partition("%")[2] for name in told["name_list"]], list(table.names))
-    for path, model in tokenizers(world.case.folder):
-        with torch.no_grad():
-            ours = model.encode(_motions(len(stored), stored.shape[1] * model.unit_length, model.features))
+    for path, model in stored_networks(world.case.folder, tokenizer):
+        ours = model.encode(_motions(len(stored), stored.shape[1] * model.unit_length, model.features))
         yield exact(f"collect_codes by {path.name}", ours[..., : stored.shape[2]], stored)
 
 
@@ -219,6 +218,3 @@ def _motions(count: int, frames: int, features: int) -> Tensor:
     phase = np.array([zlib.crc32(f"motion{k}".encode()) % 1000 for k in range(count)], dtype=np.float64)
     wave = np.sin(0.37 * np.arange(frames * features, dtype=np.float64) + phase[:, None])
     return torch.from_numpy(20.0 / math.sqrt(features) * wave).float().view(count, frames, features)
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"lcr": lcr}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 
 from hmu.backbones.draws import gumbel
 from hmu.backbones.momask import objectives
+from hmu.backbones.momask.authors import load_length, load_masked
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.options import LengthOptions
@@ -19,25 +19,31 @@ from hmu.backbones.momask.sampling import decode_base
 from hmu.backbones.tokens.encoder import to_authors
 from hmu.backbones.tokens.options import TransformerOptions
 from hmu.backbones.tokens.sampling import Chooser, kept_classes
-from tests.parity.case import Case, Table, manifest, published, read_json, strange
-from tests.parity.checks import Check, deviation, exact, match, nearest, unchecked, wrong
+from tests.parity.case import Case, Table, published
+from tests.parity.checks import Checks, deviation, exact, match, nearest, unchecked
+from tests.parity.kinds import compares
 from tests.parity.momask_models import (
     NETWORK,
     STEPS,
     Settings,
-    gradients,
     guesses,
-    length_estimators,
-    masked_transformers,
     padding_check,
     pick,
     sizes,
+    stored,
+    trained,
     valid,
+    widths,
 )
 from tests.published import options as published_options
 
 
 # -- masked transformer ------------------------------------------------------------------------------------------------
+def fresh(numbers: Mapping[str, Any]) -> MaskedTransformer:
+    """A transformer of a manifest's hyper-parameters; what it does not tell is as published."""
+    return MaskedTransformer(*widths(numbers), published_options(TransformerOptions, **sizes(numbers)))
+
+
 def _logits(case: Case, model: MaskedTransformer, scale: float) -> Tensor:
     ids = case["tf_ids"]
     return model.guided(ids, case["cond"], scale, valid(case, ids.shape[1])).transpose(1, 2)
@@ -50,75 +56,48 @@ MTRANS_ROWS: Table = {
 }
 
 
-def mtrans_checks(case: Case) -> Iterator[Check]:
+def mtrans_checks(case: Case) -> Checks:
     """Logits, the training loss and every recorded generation."""
     runs = case.groups("(gen|edit)_.+")
-    classes = case.raw("logits").shape[1] if "logits" in case else case.raw(_of_steps(case)).shape[1]
+    steps = case.find(r".+/step\d+_logits|train/logits")
+    classes = case.raw("logits" if "logits" in case else steps[0][0]).shape[1]
     width = case.last("cond", *(f"{run}/cond" for run in runs))
 
     def error(model: MaskedTransformer) -> float:
-        return deviation(_logits(case, model, 1.0), case.raw("logits")) if "logits" in case else 0.0
+        return case.off(model, MTRANS_ROWS, "logits") if "logits" in case else 0.0
 
-    def fresh() -> Iterator[MaskedTransformer]:
-        numbers = published(case.folder, "mtrans")
-        yield MaskedTransformer(
-            classes,
-            int(numbers.get("code_dim", 512)),
-            width or 512,
-            published_options(TransformerOptions, **sizes(numbers)),
-        )
+    def sized() -> Iterator[MaskedTransformer]:
+        yield fresh(published(case.folder, "mtrans") | {"num_tokens": classes, "clip_dim": width})
 
-    with torch.no_grad():
-        stored = masked_transformers(case.folder)
-        model = pick(case, stored, lambda m: (m.codes, m.cond_emb.in_features) == (classes, width), error, fresh)
-        yield from case.table(model, MTRANS_ROWS, NETWORK)
-    yield from _inputs(model, case)
-    if "train/labels" in case:
-        yield from _training(case, model)
-    with torch.no_grad():
-        for run in runs:
-            yield from _decoding(model, case, run)
-    yield from case.unread()
-
-
-def _of_steps(case: Case) -> str:
-    return next(found[0] for found in case.find(r".+/step\d+_logits|train/logits"))
-
-
-def _inputs(model: MaskedTransformer, case: Case) -> Iterator[Check]:
-    """The stored inputs agree with each other: lengths, padding and special ids."""
-    if "ids" in case:
+    candidates = stored(case.folder, load_masked)
+    model = pick(case, candidates, lambda m: (m.codes, m.cond_emb.in_features) == (classes, width), error, sized)
+    yield from case.table(model, MTRANS_ROWS, NETWORK)
+    if "ids" in case:  # the stored inputs agree with each other
         yield from padding_check(case, case["ids"].shape[1])
     if "ids" in case and "tf_ids" in case:
-        ids, shown = case["ids"], case["tf_ids"]
-        yield exact("tf_ids of ids", bool(((shown == ids) | (shown >= model.codes)).all()), True)
+        ids, inputs = case["ids"], case["tf_ids"]
+        yield exact("tf_ids of ids", bool(((inputs == ids) | (inputs >= model.codes)).all()), True)
+    if "train/labels" in case:
+        yield from _training(case, model)
+    for run in runs:
+        yield from _decoding(model, case, run)
 
 
-def _training(case: Case, model: MaskedTransformer) -> Iterator[Check]:
+@torch.enable_grad()
+def _training(case: Case, model: MaskedTransformer) -> Checks:
     ids, part = case["ids"], case.under("train/")
     real = valid(case, ids.shape[1])
-    chosen = objectives.chosen_positions(part["rand_time"], part["perm_uniform"], real, "upstream")
+    hidden = objectives.chosen_positions(part["rand_time"], part["perm_uniform"], real, "upstream")
     draws = objectives.MaskDraws(part["mask_random"], part["rand_id"], part["mask_token"])
-    inputs = objectives.masked_inputs(model, ids, real, chosen, draws)
-    model.zero_grad()
-    text = part["cond"] if "cond" in part else case["cond"]
-    logits = model(inputs, text, real)
-    loss = F.cross_entropy(logits[chosen], ids[chosen])
-    loss.backward()
-    guess = logits.argmax(-1)
-    outputs = {
-        "x_ids": inputs,
-        "labels": torch.where(chosen, ids, model.mask_id),
-        "logits": logits.transpose(1, 2),
-        "loss": loss,
-        "pred_id": guess,
-        "acc": (guess[chosen] == ids[chosen]).double().mean(),
-    }
-    yield from part.given(outputs, NETWORK)
-    yield from gradients(part, model)
+    inputs = objectives.masked_inputs(model, ids, real, hidden, draws)
+    logits = model(inputs, part["cond"] if "cond" in part else case["cond"], real)
+    loss = F.cross_entropy(logits[hidden], ids[hidden])
+    accuracy = (logits.argmax(-1)[hidden] == ids[hidden]).double().mean()
+    labels = torch.where(hidden, ids, model.mask_id)
+    yield from trained(part, model, logits, loss, accuracy, x_ids=inputs, labels=labels)
 
 
-def chooser(case: Case, run: str, settings: dict[str, Any], gumbel_noise: bool) -> Chooser:
+def chooser(case: Case, run: str, settings: Settings, gumbel_noise: bool) -> Chooser:
     """Replays a run's noise; without stored noise the most likely class.
 
     Categorical noise is Exp(1) ``(batch * tokens, classes)`` and picks ``argmax p / e``; Gumbel noise is uniform
@@ -145,10 +124,14 @@ class Decoded:
     """One generation or editing run: the ids and logits of every step, and the result, under their stored names."""
 
     def __init__(self, model: MaskedTransformer, case: Case, run: str, settings: Settings) -> None:
-        part, self.seen = case.under(f"{run}/"), dict[str, Tensor]()
+        part, outputs = case.under(f"{run}/"), dict[str, Tensor]()
         shape, spans, editing = part.raw("ids").shape, part.get("edit_mask"), "tokens" in part
         gumbel_noise = bool(settings.get("gsample", any(case.dims(m[0]) == 3 for m in case.find(rf"{run}/noise\d+"))))
-        self.seen["ids"] = decode_base(
+
+        def observe(step: int, ids: Tensor, logits: Tensor) -> None:
+            outputs[f"step{step}_input_ids"], outputs[f"step{step}_logits"] = ids, logits.transpose(1, 2)
+
+        outputs["ids"] = decode_base(
             model,
             part["tokens"] if editing else torch.zeros(shape, dtype=torch.long),
             part["cond"] if "cond" in part else case["cond"],
@@ -159,19 +142,17 @@ class Decoded:
             editable=spans,
             free=editing and spans is None,
             variant="upstream",
-            observe=self._observe,
+            observe=observe,
         )
-        self.stored = {name: value for name, value in self.seen.items() if name in part}
+        self.outputs = {name: value for name, value in outputs.items() if name in part}
 
-    def _observe(self, step: int, ids: Tensor, logits: Tensor) -> None:
-        self.seen[f"step{step}_input_ids"], self.seen[f"step{step}_logits"] = ids, logits.transpose(1, 2)
-
-    def error(self, part: Case, names: Iterable[str]) -> float:
-        """How far stored arrays are from it: the largest share of wrong ids, or deviation of logits."""
-        return max((wrong(self.stored[name], part.raw(name)) for name in names if name in self.stored), default=0.0)
+    def error(self, part: Case, names: Iterable[str] = ()) -> float:
+        """How far stored arrays (all, or those of ``names``) are from it: the largest deviation."""
+        outputs = {name: value for name, value in self.outputs.items() if name in (names or self.outputs)}
+        return max((deviation(value, part.raw(name)) for name, value in outputs.items()), default=0.0)
 
 
-def _decoding(model: MaskedTransformer, case: Case, run: str) -> Iterator[Check]:
+def _decoding(model: MaskedTransformer, case: Case, run: str) -> Checks:
     """One run compared. Where a clip has nothing to fill, what the authors' code does with it is by chance."""
     part, told = case.under(f"{run}/"), case.settings(run)
     shape, spans = part.raw("ids").shape, part.get("edit_mask")
@@ -179,39 +160,26 @@ def _decoding(model: MaskedTransformer, case: Case, run: str) -> Iterator[Check]
     candidates = list(guesses(told, sampled, 4.0))
     if sampled and "step0_logits" in part and not told:  # they depend on the guidance alone
         first = nearest(guesses({}, False, 4.0), lambda s: Decoded(model, case, run, s).error(part, ["step0_logits"]))
-        candidates = [each for each in candidates if each["cond_scale"] == (first or {})["cond_scale"]]
+        candidates = [each for each in candidates if each["cond_scale"] == first["cond_scale"]]
     if not part.find(r"step\d+_input_ids") and not told:
         candidates = [{**each, "timesteps": steps} for each in candidates for steps in STEPS]
-
-    def error(settings: Settings) -> float:
-        decoded = Decoded(model, case, run, settings)
-        return decoded.error(part, decoded.stored)
-
-    settings = nearest(candidates, error)
-    assert settings is not None
-    stored = Decoded(model, case, run, settings).stored
+    settings = nearest(candidates, lambda settings: Decoded(model, case, run, settings).error(part))
+    outputs = Decoded(model, case, run, settings).outputs
     real = valid(case, shape[1], f"{run}/")
     rows = torch.ones(shape[0], dtype=torch.bool) if spans is None else (spans & real).any(1)
     for row in torch.where(~rows)[0].tolist():
-        rows[row] = all(match("", v[row], part.raw(n)[row], NETWORK).passed for n, v in stored.items())
-    for name, value in stored.items():
+        rows[row] = all(match("", v[row], part.raw(n)[row], NETWORK).passed for n, v in outputs.items())
+    for name, value in outputs.items():
         yield match(part.at + name, value[rows], part.raw(name)[rows.numpy()], NETWORK)
     if not bool(rows.all()):
         yield unchecked(f"{run} clips {torch.where(~rows)[0].tolist()}", "nothing to fill")
 
 
-def mtrans(folder: Path) -> Iterator[Check]:
+@compares("mtrans")
+def mtrans(case: Case) -> Checks:
     """A case of the masked transformer, and the manifest beside it."""
-    yield from strange(folder, ".npz", ".json")
-    yield from mtrans_checks(Case.read(folder, "mtrans"))
-    if (path := folder / "manifest_full.json").is_file():
-        numbers = read_json(path)["hyper_parameters"]
-        codes, width, text = (int(numbers.get(key, 512)) for key in ("num_tokens", "code_dim", "clip_dim"))
-        with torch.device("meta"):
-            state = MaskedTransformer(
-                codes, width, text, published_options(TransformerOptions, **sizes(numbers))
-            ).state_dict()
-        yield from manifest(path, to_authors(state))
+    yield from mtrans_checks(case)
+    yield from case.manifest(fresh, to_authors)
 
 
 # -- length estimator --------------------------------------------------------------------------------------------------
@@ -223,35 +191,30 @@ LENGTH_ROWS: Table = {
 }
 
 
-def length_checks(case: Case) -> Iterator[Check]:
+def fresh_length(numbers: Mapping[str, Any]) -> LengthEstimator:
+    """A length estimator of a manifest's hyper-parameters."""
+    hidden = tuple(numbers.get("hidden", (512, 256, 128)))
+    options = published_options(LengthOptions, classes=int(numbers["output_size"]), hidden=hidden)
+    return LengthEstimator(int(numbers["input_size"]), options)
+
+
+def length_checks(case: Case) -> Checks:
     """Logits, probabilities and loss."""
     shape = (case.last("text_emb") or 0, case.last("logits") or 0)
 
     def fits(model: LengthEstimator) -> bool:
         return shape == (model.output[0].in_features, model.options.classes)  # type: ignore[comparison-overlap]
 
-    def fresh() -> Iterator[LengthEstimator]:
-        hidden = published(case.folder, "length").get("hidden", (512, 256, 128))
-        yield LengthEstimator(shape[0], published_options(LengthOptions, classes=shape[1], hidden=tuple(hidden)))
+    def sized() -> Iterator[LengthEstimator]:
+        yield fresh_length(published(case.folder, "length") | {"input_size": shape[0], "output_size": shape[1]})
 
-    with torch.no_grad():
-        stored = length_estimators(case.folder)
-        model = pick(case, stored, fits, lambda m: deviation(m(case["text_emb"]), case.raw("logits")), fresh)
-        yield from case.table(model, LENGTH_ROWS, NETWORK)
-    yield from case.unread()
+    candidates = stored(case.folder, load_length, "model/finest.tar")
+    model = pick(case, candidates, fits, lambda model: case.off(model, LENGTH_ROWS, "logits"), sized)
+    yield from case.table(model, LENGTH_ROWS, NETWORK)
 
 
-def length(folder: Path) -> Iterator[Check]:
+@compares("length")
+def length(case: Case) -> Checks:
     """A case of the length estimator, and the manifest beside it."""
-    yield from strange(folder, ".npz", ".json")
-    yield from length_checks(Case.read(folder, "length"))
-    if (path := folder / "manifest_full.json").is_file():
-        numbers = read_json(path)["hyper_parameters"]
-        with torch.device("meta"):
-            options = published_options(
-                LengthOptions, classes=int(numbers["output_size"]), hidden=tuple(numbers["hidden"])
-            )
-            yield from manifest(path, LengthEstimator(int(numbers["input_size"]), options).state_dict())
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"mtrans": mtrans, "length": length}
+    yield from length_checks(case)
+    yield from case.manifest(fresh_length, dict)

@@ -1,50 +1,46 @@
-"""MoMask's residual transformer, and the whole chain from text to motion, against the authors' code."""
+"""MoMask's residual transformer against the authors' code: features, logits, training, generation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import product
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmu.backbones.momask.sampling import decode_base
 from hmu.backbones.tokens import objectives
+from hmu.backbones.tokens.authors import load_residual
 from hmu.backbones.tokens.encoder import to_authors
 from hmu.backbones.tokens.options import ResidualOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.sampling import decode_residual
-from tests.parity.case import Case, Table, manifest, published, read_json, strange
-from tests.parity.checks import Check, deviation, nearest, wrong
+from tests.parity.case import Case, Table, published
+from tests.parity.checks import Checks, deviation, exact, nearest
+from tests.parity.kinds import compares
 from tests.parity.momask_masked import chooser
 from tests.parity.momask_models import (
     NETWORK,
-    SCALES,
-    STEPS,
-    Chain,
     Settings,
-    chains,
-    gradients,
     guesses,
-    masked_transformers,
-    nearest_chain,
     padding_check,
     pick,
-    residual_transformers,
     sizes,
+    stored,
+    trained,
     valid,
+    widths,
 )
 from tests.published import options as published_options
 
 SCALE = 5.0  # the authors' default guidance
 
 
-def options_of(numbers: dict[str, Any], shared: bool) -> ResidualOptions:
-    """Options of the published size; the unshared head as the authors' code computes it."""
-    return published_options(ResidualOptions, **sizes(numbers), share_weight=shared, doubled_head=not shared)
+def fresh(numbers: Mapping[str, Any], shared: bool) -> ResidualTransformer:
+    """A transformer of a manifest's hyper-parameters; the unshared head as the authors' code computes it."""
+    options = published_options(ResidualOptions, **sizes(numbers), share_weight=shared, doubled_head=not shared)
+    codes, width, text = widths(numbers)
+    return ResidualTransformer(codes, int(numbers.get("num_quantizers", 6)), width, text, options)
 
 
 def _features(case: Case, model: ResidualTransformer, layer: str) -> Tensor:
@@ -68,9 +64,9 @@ RTRANS_ROWS: Table = {
 }
 
 
-def rtrans_checks(case: Case) -> Iterator[Check]:
+def rtrans_checks(case: Case) -> Checks:
     """Features and logits of every layer, the training loss and every recorded generation."""
-    first = next((found[0] for found in case.find(r"q\d+_logits")), "")
+    first = next((fit[0] for fit in case.find(r"q\d+_logits")), "")
     classes = case.raw(first).shape[1]
     width, code_dim, quantizers = case.last("cond"), case.last("motion_codes"), case.last("all_indices")
     unshared = "noshare" in f"{case.folder.name} {case.part}"
@@ -80,49 +76,35 @@ def rtrans_checks(case: Case) -> Iterator[Check]:
         good = ours == (classes, width, code_dim) and quantizers in (None, model.quantizers)
         return good and (model.options.share_weight != unshared or "noshare" not in case.folder.name)
 
-    def fresh() -> Iterator[ResidualTransformer]:
+    def sized() -> Iterator[ResidualTransformer]:
         numbers = published(case.folder, case.part, "rtrans_noshare" if unshared else "rtrans")
-        layers = quantizers or int(numbers.get("num_quantizers", 6))
+        numbers |= {"num_tokens": classes - 1, "code_dim": code_dim, "clip_dim": width}
+        numbers |= {"num_quantizers": quantizers} if quantizers else {}
         for shared in sorted((True, False), reverse=not unshared):
-            yield ResidualTransformer(classes - 1, layers, code_dim or 512, width or 512, options_of(numbers, shared))
+            yield fresh(numbers, shared)
 
-    with torch.no_grad():
-        layer = first[1 : first.index("_")]
-        stored = residual_transformers(case.folder)
-        model = pick(case, stored, fits, lambda m: deviation(_logits(case, m, layer, 1.0), case.raw(first)), fresh)
-        yield from case.table(model, RTRANS_ROWS, NETWORK)
+    candidates = stored(case.folder, load_residual)
+    model = pick(case, candidates, fits, lambda model: case.off(model, RTRANS_ROWS, first), sized)
+    yield from case.table(model, RTRANS_ROWS, NETWORK)
     yield from padding_check(case, case["motion_codes"].shape[1])
     if "train/labels" in case:
         yield from _training(case, model)
-    with torch.no_grad():
-        for run in case.groups("gen_.+"):
-            yield from _generation(model, case, run)
-    yield from case.unread()
+    for run in case.groups("gen_.+"):
+        yield from _generation(model, case, run)
 
 
-def _training(case: Case, model: ResidualTransformer) -> Iterator[Check]:
+@torch.enable_grad()
+def _training(case: Case, model: ResidualTransformer) -> Checks:
     ids, part = case["all_indices"], case.under("train/")
     real = valid(case, ids.shape[1])
     layer = objectives.active_layers(part["uniform"], model.quantizers)
     padded = torch.where(real[..., None], ids, model.pad_id)
     history = model.history(objectives.known_layers(padded, layer)[..., :-1])
     labels = padded.gather(2, layer[:, None, None].expand(-1, ids.shape[1], 1))[..., 0]
-    model.zero_grad()
     logits = model(history, layer, part["cond"] if "cond" in part else case["cond"], real, padding=True)
     loss = F.cross_entropy(logits[real], labels[real])
-    loss.backward()
-    guess = logits.argmax(-1)
-    outputs = {
-        "active_q": layer,
-        "history_sum": history,
-        "labels": labels,
-        "logits": logits.transpose(1, 2),
-        "loss": loss,
-        "pred_id": guess,
-        "acc": (guess[real] == labels[real]).double().mean(),
-    }
-    yield from part.given(outputs, NETWORK)
-    yield from gradients(part, model)
+    accuracy = (logits.argmax(-1)[real] == labels[real]).double().mean()
+    yield from trained(part, model, logits, loss, accuracy, active_q=layer, history_sum=history, labels=labels)
 
 
 def greedy(step: int, logits: Tensor) -> Tensor:
@@ -131,7 +113,7 @@ def greedy(step: int, logits: Tensor) -> Tensor:
     return logits.argmax(-1)
 
 
-def _generation(model: ResidualTransformer, case: Case, run: str) -> Iterator[Check]:
+def _generation(model: ResidualTransformer, case: Case, run: str) -> Checks:
     part = case.under(f"{run}/")
     base, expected = part["motion_ids"], part.raw("all_indices")
 
@@ -148,74 +130,32 @@ def _generation(model: ResidualTransformer, case: Case, run: str) -> Iterator[Ch
         )
 
     candidates = guesses(case.settings(run), bool(part.find(r"noise\d+")), SCALE)
-    settings = nearest(candidates, lambda settings: wrong(ids(settings), expected))
-    assert settings is not None
+    settings = nearest(candidates, lambda settings: deviation(ids(settings), expected))
     yield from part.given({"all_indices": ids(settings)}, NETWORK)
 
 
-def rtrans(folder: Path) -> Iterator[Check]:
+@compares("rtrans")
+def rtrans(case: Case) -> Checks:
     """A case of the residual transformer, and the manifest beside it."""
-    yield from strange(folder, ".npz", ".json")
-    yield from rtrans_checks(Case.read(folder))
-    if (path := folder / "manifest_full.json").is_file():
-        numbers = read_json(path)["hyper_parameters"]
-        codes, code_dim, text = (int(numbers.get(key, 512)) for key in ("num_tokens", "code_dim", "clip_dim"))
-        options = options_of(numbers, bool(numbers.get("share_weight", "noshare" not in folder.name)))
-        with torch.device("meta"):
-            net = ResidualTransformer(codes, int(numbers["num_quantizers"]), code_dim, text, options)
-            yield from manifest(path, to_authors(net.state_dict()))
+    yield from rtrans_checks(case)
+    shared = "noshare" not in case.folder.name
+    yield from case.manifest(lambda numbers: fresh(numbers, bool(numbers.get("share_weight", shared))), to_authors)
 
 
-# -- from text to motion -----------------------------------------------------------------------------------------------
-class Greedy:
-    """A greedy run of a chain, with the decoder that reads padding.
+@compares("rtrans_force_mask")
+def rtrans_force_mask(case: Case) -> Checks:
+    """BAMM's residual transformer, which is MoMask's, with its text taken away."""
+    expected, base, text = case["all_indices_force_mask"], case["motion_ids"], case["cond"]
+    real = valid(case, base.shape[1])
+    if "m_lens" in case:
+        yield exact("m_lens", (base >= 0).sum(1), case.raw("m_lens"))
 
-    Args:
-        case: with its arrays. chain: networks. scale: guidance of the residual transformer.
-        steps: of the base transformer, and its guidance; None takes the stored base ids.
-    """
+    def fits(net: ResidualTransformer) -> bool:
+        return (net.quantizers, net.cond_emb.in_features) == (expected.shape[-1], text.shape[1])
 
-    def __init__(self, case: Case, chain: Chain, scale: float, steps: tuple[int, float] | None = None) -> None:
-        text, base = case["cond"], case["base_ids"]
-        real = valid(case, base.shape[1])
-        if steps is not None:
-            base = decode_base(chain.base, torch.zeros_like(base), text, real, greedy, steps=steps[0],
-                               scale=steps[1], variant="upstream")  # fmt: skip
-        self.base, self.chain = base, chain
-        self.ids = decode_residual(chain.residual, base, text, real, greedy, scale=scale, padding=True)
-        self.normalised = chain.rvq.decode(self.ids)
-        self.motion = self.normalised * chain.std + chain.mean
+    def ids(net: ResidualTransformer) -> Tensor:
+        """All layers, greedily, as the authors' code: the model may answer "padding" inside a motion."""
+        return decode_residual(net, base.clamp_min(0), text, real, greedy, scale=0.0, padding=True)
 
-
-GREEDY_ROWS: Table = {
-    "base_ids": lambda case, run: run.base,
-    "all_ids": lambda case, run: run.ids,
-    "normalised_motion": lambda case, run: run.normalised,
-    "motion": lambda case, run: run.motion,
-}
-
-
-def e2e_checks(case: Case) -> Iterator[Check]:
-    """Greedy generation: base codes, residual codes, motion; untold guidance and steps are guessed."""
-    told = {
-        name: [float(case.facts[name])]
-        for name in ("res_cond_scale", "cond_scale", "timesteps")
-        if case.facts.get(name)
-    }
-
-    def error(guess: tuple[Chain, float]) -> float:
-        run = Greedy(case, *guess)
-        return wrong(run.ids, case.raw("all_ids")) + (
-            deviation(run.motion, case.raw("motion")) if "motion" in case else 0
-        )
-
-    with torch.no_grad():
-        found = chains(case.folder, masked_transformers(case.folder), case.last("all_ids") or 0)
-        chain, scale = nearest_chain(case, product(found, told.get("res_cond_scale", [SCALE, *SCALES])), error)
-        candidates = product(map(int, told.get("timesteps", STEPS)), told.get("cond_scale", SCALES))
-        steps = nearest(candidates, lambda steps: wrong(Greedy(case, chain, scale, steps).base, case.raw("base_ids")))
-        yield from case.rows(Greedy(case, chain, scale, steps), GREEDY_ROWS, NETWORK)
-    yield from case.unread()
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"rtrans": rtrans}
+    net = pick(case, stored(case.folder, load_residual), fits, lambda net: deviation(ids(net), expected))
+    yield exact("all_indices_force_mask", ids(net), expected)

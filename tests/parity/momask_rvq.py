@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hmu.backbones.draws import Draws
+from hmu.backbones.tokens.authors import load_rvq
 from hmu.backbones.tokens.options import RvqOptions
 from hmu.backbones.tokens.rvq import Rvq, rvq_terms
 from hmu.errors import CheckpointError
 from hmu.motion.layout import FeatureLayout
-from tests.parity.case import Case, Table, manifest, published, read_json, strange
-from tests.parity.checks import Check, deviation
-from tests.parity.momask_models import NETWORK, TOKENIZER, pick, tokenizers
+from tests.parity.case import Case, Table, once, published
+from tests.parity.checks import Checks
+from tests.parity.kinds import compares
+from tests.parity.momask_models import NETWORK, TOKENIZER, pick, stored
 from tests.published import options as published_options
 
-#: a manifest's names, ours, and the authors' option defaults
 AVERAGES = ("code_sum", "code_count")  # of ours; the authors' files do not have them
+#: a manifest's names, ours, and the authors' option defaults
 SIZES = {
     "nb_code": ("codes", 512),
     "code_dim": ("code_dim", 512),
@@ -32,32 +34,36 @@ SIZES = {
     "dilation_growth_rate": ("dilation", 3),
     "width": ("width", 512),
 }
+#: with the authors' training behaviour
+tokenizer = partial(load_rvq, variant="upstream")
 
 
-def options_of(numbers: dict[str, Any]) -> RvqOptions:
-    """Options of a manifest's hyper-parameters; what it does not tell is as published."""
-    sizes: dict[str, Any] = {ours: int(numbers.get(theirs, value)) for theirs, (ours, value) in SIZES.items()}
-    norm = str(numbers.get("vq_norm", "None"))
-    return published_options(
-        RvqOptions, **sizes, norm="none" if norm == "None" else norm, shared=bool(numbers.get("shared_codebook", False))
-    )
+def fresh(numbers: Mapping[str, Any]) -> Rvq:
+    """A tokenizer of a manifest's hyper-parameters; what it does not tell is as published."""
+    sizes: dict[str, Any] = {ours: int(numbers.get(theirs) or value) for theirs, (ours, value) in SIZES.items()}
+    norm, shared = str(numbers.get("vq_norm", "None")), bool(numbers.get("shared_codebook", False))
+    options = published_options(RvqOptions, **sizes, norm="none" if norm == "None" else norm, shared=shared)
+    return Rvq(int(numbers.get("dim_pose") or 263), options, "upstream")
 
 
+@once
 def _output(case: Case, model: Rvq) -> Any:
-    return case.once("output", lambda: model(case["x"]))
+    return model(case["x"])
+
+
+def terms_of(output: Any, motion: Tensor, model: Rvq) -> dict[str, Tensor]:
+    """The training loss and its terms."""
+    return rvq_terms(output, motion, model.options, FeatureLayout.of(model.features).positions)
 
 
 def _term(case: Case, model: Rvq, name: str) -> Tensor:
     names = {"rec": "recon", "explicit": "positions", "total": "loss"}
-    positions = FeatureLayout.of(model.features).positions
-    return rvq_terms(_output(case, model), case["x"], model.options, positions)[names[name]]
+    return terms_of(_output(case, model), case["x"], model)[names[name]]
 
 
 def _ids(case: Case) -> Tensor:
     """What the stored decodings decode: their own ids where they have some."""
-    ids = case.get("dec_indices", "indices")
-    assert ids is not None
-    return ids
+    return case[case.first("dec_indices", "indices")]
 
 
 RVQ_ROWS: Table = {
@@ -75,43 +81,31 @@ RVQ_ROWS: Table = {
 }
 
 
-def rvq_checks(case: Case) -> Iterator[Check]:
+def rvq_checks(case: Case) -> Checks:
     """Evaluation-mode outputs in single and double precision."""
-    columns, layers, width = case.last("x"), case.last("indices"), None
-    if "encoder_out" in case:
-        width = case.raw("encoder_out").shape[1]
+    width = case.raw("encoder_out").shape[1] if "encoder_out" in case else None
+    told = (case.last("x"), case.last("indices"), width)
 
     def fits(model: Rvq) -> bool:
         ours = (model.features, model.options.quantizers, model.options.code_dim)
-        return all(told in (None, size) for told, size in zip((columns, layers, width), ours, strict=True))
+        return all(size in (None, own) for size, own in zip(told, ours, strict=True))
 
-    def fresh() -> Iterator[Rvq]:
-        numbers = published(case.folder, "rvq")
-        options = options_of(numbers)
-        options = replace(options, quantizers=layers or options.quantizers, code_dim=width or options.code_dim)
-        yield Rvq(columns or int(numbers.get("dim_pose", 263)), options, "upstream")
+    def sized() -> Iterator[Rvq]:
+        names = ("dim_pose", "num_quantizers", "code_dim")
+        known = {name: size for name, size in zip(names, told, strict=True) if size is not None}
+        yield fresh(published(case.folder, "rvq") | known)
 
-    first = next(name for name in ("recon", "encoder_out", "decoded", "indices") if name in case)
-    with torch.no_grad():
-        model = pick(case, tokenizers(case.folder), fits, lambda m: _error(case, m, first), fresh)
-        yield from case.table(model, RVQ_ROWS, TOKENIZER)
-    yield from case.unread()
+    first = case.first("recon", "encoder_out", "decoded", "indices")
+    candidates = stored(case.folder, tokenizer)
+    model = pick(case, candidates, fits, lambda model: case.off(model, RVQ_ROWS, first), sized)
+    yield from case.table(model, RVQ_ROWS, TOKENIZER)
 
 
-def _error(case: Case, model: Rvq, name: str) -> float:
-    return deviation(RVQ_ROWS[name](replace(case, memory={}), model), case.raw(name))
-
-
-def rvq(folder: Path) -> Iterator[Check]:
+@compares("rvq")
+def rvq(case: Case) -> Checks:
     """A case of the tokenizer, a training case (it has steps), and the manifest beside it."""
-    yield from strange(folder, ".npz", ".json")
-    case = Case.read(folder, "rvq")
     yield from training_checks(case) if case.groups(r"step\d+") else rvq_checks(case)
-    if (path := folder / "manifest_full.json").is_file():
-        numbers = read_json(path)["hyper_parameters"]
-        with torch.device("meta"):
-            state = Rvq(int(numbers.get("dim_pose", 263)), options_of(numbers)).state_dict()
-        yield from manifest(path, {name: value for name, value in state.items() if not name.endswith(AVERAGES)})
+    yield from case.manifest(fresh, lambda state: {n: v for n, v in state.items() if not n.endswith(AVERAGES)})
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
@@ -126,10 +120,10 @@ class Recorded(Draws):
     def _next(self, kind: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         name = f"{kind}{self.drawn[kind]}"
         self.drawn[kind] += 1
-        stored = self.case[name].to(like.dtype)
-        if tuple(stored.shape) != shape:
-            raise CheckpointError(f"'{name}' has shape {tuple(stored.shape)}, the training step draws {shape}")
-        return stored
+        numbers = self.case[name].to(like.dtype)
+        if tuple(numbers.shape) != shape:
+            raise CheckpointError(f"'{name}' has shape {tuple(numbers.shape)}, the training step draws {shape}")
+        return numbers
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """The next layer's uniform numbers."""
@@ -152,49 +146,41 @@ STEP_ROWS: Table = {
     "commit_loss": lambda case, run: run.output.commit,
     "perplexity": lambda case, run: run.output.perplexity,
     "loss": lambda case, run: run.terms["loss"],
-    r"codebook_q(\d+)": lambda case, run, q: run.books[int(q)].codebook,
-    r"code_sum_q(\d+)": lambda case, run, q: run.books[int(q)].code_sum,
-    r"code_count_q(\d+)": lambda case, run, q: run.books[int(q)].code_count,
+    r"(codebook|code_sum|code_count)_q(\d+)": lambda case, run, what, q: getattr(run.books[int(q)], what),
 }
+GRADIENTS: Table = {"grad/(.+)": lambda case, run, name: run.gradients.get(name, float("nan"))}
 
 
 class Step:
     """One training step with stored draws."""
 
+    @torch.enable_grad()
     def __init__(self, case: Case, model: Rvq, draws: Draws | None = None) -> None:
         model.zero_grad()
-        motion = case["x"]
-        self.output = model(motion, draws=Recorded(case) if draws is None else draws)
-        self.terms = rvq_terms(self.output, motion, model.options, FeatureLayout.of(model.features).positions)
+        self.output = model(case["x"], draws=Recorded(case) if draws is None else draws)
+        self.terms = terms_of(self.output, case["x"], model)
         self.terms["loss"].backward()
         self.books = model.quantizer.books()
         self.gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-def training_checks(case: Case) -> Iterator[Check]:
+def training_checks(case: Case) -> Checks:
     """Training-mode forwards of a loaded model: losses, gradients and codebooks after every step.
 
     A shared codebook has as many layers as there are draws, and its only book under one name or under all.
     """
-    steps = case.groups(r"step\d+")
-    first = case.under(f"{steps[0]}/")
-    layers = len(first.find(r"uniform_q\d+"))
-    shape = (first.last("x"), layers, *first.raw("codebook_q0").shape)
+    steps = [case.under(f"{step}/") for step in case.groups(r"step\d+")]
+    layers = len(steps[0].find(r"uniform_q\d+"))
+    shape = (steps[0].last("x"), layers, *steps[0].raw("codebook_q0").shape)
 
     def fits(model: Rvq) -> bool:
         return shape == (model.features, model.options.quantizers, model.options.codes, model.options.code_dim)
 
     def error(model: Rvq) -> float:
-        return deviation(Step(first, quiet(model)).output.recon, first.raw("recon"))
+        return steps[0].off(Step(steps[0], quiet(model)), STEP_ROWS, "recon")
 
-    model = quiet(pick(case, tokenizers(case.folder), fits, error))
-    for step in steps:
-        part = case.under(f"{step}/")
+    model = quiet(pick(case, stored(case.folder, tokenizer), fits, error))
+    for part in steps:
         run = Step(part, model)
         yield from part.rows(run, STEP_ROWS, TOKENIZER)
-        grads = {"grad/(.+)": lambda case, run, name: run.gradients.get(name, float("nan"))}
-        yield from part.rows(run, grads, NETWORK)
-    yield from case.unread()
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"rvq": rvq}
+        yield from part.rows(run, GRADIENTS, NETWORK)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hmu.errors import CheckpointError
-from tests.parity.case import read_json
-from tests.parity.checks import Check, exact, unchecked
+from tests.parity.case import Case
+from tests.parity.checks import Checks, exact, unchecked
+from tests.parity.kinds import compares, strange
 from tests.parity.upstream_opt import parse_upstream, read_upstream
-
-_INDEX = "expected.json"
 
 
 def _typed(value: Any) -> tuple[str, str]:
@@ -27,32 +25,28 @@ def _read_value(text: str) -> tuple[str, str]:
 
 
 def _read_file(path: Path, overrides: dict[str, Any]) -> Any:
+    if not path.is_file():
+        return "file is missing"
     try:
         return {key: _typed(value) for key, value in read_upstream(path, **overrides).items()}
     except CheckpointError as error:
         return "error", type(error.__cause__).__name__
 
 
-def _expected(entry: dict[str, Any]) -> tuple[str, str]:
+def _expected(entry: dict[str, Any]) -> Any:
+    if "ok" in entry:
+        return {key: _expected(value) for key, value in entry["ok"].items()}
     return ("error", entry["error"]) if "error" in entry else (repr(entry["value"]), entry["type"])
 
 
-def check_opt(folder: Path) -> Iterator[Check]:
-    """Every value and every file of ``expected.json``; a file without an expectation, or the reverse, fails."""
-    expected = read_json(folder / _INDEX)
-    for section in sorted(set(expected) - {"values", "whole_files"}):
+@compares("opt", known=("*",))
+def check_opt(case: Case) -> Checks:
+    """Every value and every file of ``expected.json``; a file without an expectation, or the reverse, is noted."""
+    for section in sorted(set(case.facts) - {"values", "whole_files"}):
         yield unchecked(f"section '{section}'", "unknown")
-    for text, entry in expected.get("values", {}).items():
+    for text, entry in case.facts.get("values", {}).items():
         yield exact(f"value {text!r}", _read_value(text), _expected(entry))
-    files = expected.get("whole_files", {})
+    files = case.facts.get("whole_files", {})
     for name, entry in files.items():
-        result = entry["result"]
-        wanted: Any = _expected(result) if "error" in result else {k: _expected(v) for k, v in result["ok"].items()}
-        ours = _read_file(folder / name, entry.get("kwargs", {})) if (folder / name).is_file() else "file is missing"
-        yield exact(f"file {name}", ours, wanted)
-    for path in sorted(folder.iterdir()):
-        if path.name != _INDEX and path.name not in files and path.suffix != ".md":
-            yield unchecked(f"'{path.name}'", "without an expectation")
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"opt": check_opt}
+        yield exact(f"file {name}", _read_file(case.folder / name, entry.get("kwargs", {})), _expected(entry["result"]))
+    yield from strange(case.folder, "expected.json", *files)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,25 +19,23 @@ from hmu.backbones.salad.options import DenoiserOptions, VaeOptions
 from hmu.backbones.salad.topology import Topology
 from hmu.backbones.salad.vae import Vae, kl_divergence, sample_posterior
 from tests.parity.attention import AttentionMaps, watched
-from tests.parity.case import Case, Table, manifest, read_json, strange
-from tests.parity.checks import Check, compare, deviation
+from tests.parity.case import MANIFEST, Case, Table, once
+from tests.parity.checks import Checks, compare
+from tests.parity.kinds import compares
 from tests.parity.salad_models import DENOISER, DENOISER_TABLES, NETWORK, frames_kept, model_for, prompts
 from tests.published import options
 
-KNOWN = (".npz", "manifest_full.json", "case.json")
+KNOWN = (".npz", MANIFEST, "case.json")
 MAPS = ("skel", "temp", "cross")
 
 
 # -- VAE ---------------------------------------------------------------------------------------------------------------
+@once
 def _encoded(case: Case, model: Salad, at: str) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, log-variance and the latent sampled with the stored noise."""
-
-    def run() -> tuple[Tensor, Tensor, Tensor]:
-        mean, logvar = model.vae.encode(case[f"{at}x"])
-        eps = case.get(f"{at}eps")
-        return mean, logvar, mean if eps is None else sample_posterior(mean, logvar, eps)
-
-    return case.once(f"{at}encoded", run)
+    mean, logvar = model.vae.encode(case[f"{at}x"])
+    eps = case.get(f"{at}eps")
+    return mean, logvar, mean if eps is None else sample_posterior(mean, logvar, eps)
 
 
 def _stage(case: Case, model: Salad, coder: str, number: str) -> Tensor:
@@ -68,20 +64,12 @@ VAE_ROWS: Table = {
 }
 
 
-def vae(folder: Path) -> Iterator[Check]:
+@compares("vae", known=KNOWN)
+def vae(case: Case) -> Checks:
     """Encoder, decoder and training loss, in single and double precision."""
-    yield from strange(folder, *KNOWN)
-    case = Case.read(folder)
-    with torch.no_grad():
-        model = model_for(
-            case, lambda m: deviation(m.vae.encode(case["x"])[0], case.raw("mu")), "width", "text", vae_only=True
-        )
-        yield from case.table(model, VAE_ROWS, NETWORK)
-    if (path := folder / "manifest_full.json").is_file():
-        with torch.device("meta"):
-            net = Vae(Topology.of(model.features), options(VaeOptions, **read_json(path)["hyper_parameters"]))
-        yield from manifest(path, net.state_dict(), net)
-    yield from case.unread()
+    model = model_for(case, lambda model: case.off(model, VAE_ROWS, "mu"), "width", "text", vae_only=True)
+    yield from case.table(model, VAE_ROWS, NETWORK)
+    yield from case.manifest(lambda numbers: Vae(Topology.of(model.features), options(VaeOptions, **numbers)))
 
 
 # -- denoiser ----------------------------------------------------------------------------------------------------------
@@ -94,41 +82,35 @@ def _denoised(
     maps: AttentionMaps | None = None,
 ) -> Tensor:
     """The network's answer; ``maps`` record its attention, or force some in."""
-    texts = prompts(case, case.raw(index) if index in case else None)
-    mask = case.get("len_mask") if masked else None
+    texts, mask = prompts(case, index), case.get("len_mask") if masked else None
     inputs = (case["noisy_latent"], case["timesteps"] if time is None else time)
     with nullcontext() if maps is None else maps.watching(model.denoiser):
         return model.denoiser(*inputs, texts.tokens, texts.mask, mask)
 
 
+@once
 def _traced(case: Case, model: Salad) -> dict[str, Any]:
     """The embedded time, the projected latent, and what every layer hands on."""
+    net, blocks = model.denoiser, list[Tensor]()
 
-    def run() -> dict[str, Any]:
-        net, blocks = model.denoiser, list[Tensor]()
+    def noting(block: Block, *inputs: Any) -> Tensor:
+        blocks.append(Block.attend_text(block, *inputs))
+        return blocks[-1]
 
-        def noting(block: Block, *inputs: Any) -> Tensor:
-            blocks.append(Block.attend_text(block, *inputs))
-            return blocks[-1]
-
-        for block in net.transformer.blocks():
-            block.__dict__["attend_text"] = partial(noting, block)
-        with watched({"time": net.timestep_emb, "input": net.input_process}) as calls:
-            _denoised(case, model)
-        for block in net.transformer.blocks():
-            del block.__dict__["attend_text"]
-        return {**{name: result for name, (_, result) in calls.items()}, "blocks": torch.stack(blocks)}
-
-    return case.once("trace", run)
+    for block in net.transformer.blocks():
+        block.__dict__["attend_text"] = partial(noting, block)
+    with watched({"time": net.timestep_emb, "input": net.input_process}) as calls:
+        _denoised(case, model)
+    for block in net.transformer.blocks():
+        del block.__dict__["attend_text"]
+    return {**{name: result for name, (_, result) in calls.items()}, "blocks": torch.stack(blocks)}
 
 
+@once
 def _maps(case: Case, model: Salad, index: str = "text_index") -> AttentionMaps:
-    def run() -> AttentionMaps:
-        maps = AttentionMaps()
-        _denoised(case, model, index, maps=maps)
-        return maps
-
-    return case.once(f"maps {index}", run)
+    maps = AttentionMaps()
+    _denoised(case, model, index, maps=maps)
+    return maps
 
 
 def _forced(case: Case, model: Salad, which: str) -> Tensor:
@@ -146,31 +128,26 @@ DENOISER_ROWS: Table = {
     "timestep_emb": lambda case, model: _traced(case, model)["time"],
     "input_proj": lambda case, model: _traced(case, model)["input"],
     "block_out": lambda case, model: _traced(case, model)["blocks"],
-    "word_proj": lambda case, model: model.denoiser.word_emb(
-        prompts(case, case.raw("text_index") if "text_index" in case else None).tokens
-    ),
+    "word_proj": lambda case, model: model.denoiser.word_emb(prompts(case, "text_index").tokens),
     "attn_(skel|temp|cross)": lambda case, model, kind: _maps(case, model)[kind],
 }
 
 
-def denoiser(folder: Path) -> Iterator[Check]:
+def _published(numbers: dict[str, Any]) -> Denoiser:
+    """A denoiser of a manifest's sizes."""
+    sizes = {key: numbers[key] for key in (*DENOISER, "dropout", "max_positions")}
+    time = numbers.get("timestep_frequency_dim", DENOISER_TABLES["time_features"])
+    widths = (numbers["vae_latent_dim"], numbers["clip_dim"])
+    return Denoiser(*widths, options(DenoiserOptions, **sizes, time_features=time))
+
+
+@compares("denoiser", known=KNOWN)
+def denoiser(case: Case) -> Checks:
     """Answers, intermediate tensors, attention maps recorded and forced in."""
-    yield from strange(folder, *KNOWN)
-    case = Case.read(folder)
-    with torch.no_grad():
-        model = model_for(case, lambda m: deviation(_denoised(case, m), case.raw("pred")), "features", "stages")
-        yield from case.table(model, DENOISER_ROWS, NETWORK)
-        yield compare("pred, maps kept", _denoised(case, model, maps=AttentionMaps()), case.raw("pred"), NETWORK)
-    if (path := folder / "manifest_full.json").is_file():
-        numbers = read_json(path)["hyper_parameters"]
-        sizes = {key: numbers[key] for key in (*DENOISER, "dropout", "max_positions")}
-        time = numbers.get("timestep_frequency_dim", DENOISER_TABLES["time_features"])
-        with torch.device("meta"):
-            net = Denoiser(
-                numbers["vae_latent_dim"], numbers["clip_dim"], options(DenoiserOptions, **sizes, time_features=time)
-            )
-        yield from manifest(path, net.state_dict(), net)
-    yield from case.unread()
+    model = model_for(case, lambda model: case.off(model, DENOISER_ROWS, "pred"), "features", "stages")
+    yield from case.table(model, DENOISER_ROWS, NETWORK)
+    yield compare("pred, maps kept", _denoised(case, model, maps=AttentionMaps()), case.raw("pred"), NETWORK)
+    yield from case.manifest(_published)
 
 
 # -- training loss -----------------------------------------------------------------------------------------------------
@@ -186,11 +163,6 @@ class LossRun:
         texts = prompts(case, self.texts)
         self.answer = model.denoiser(self.state.inputs, time, texts.tokens, texts.mask, self.state.valid)
 
-    @classmethod
-    def of(cls, case: Case, model: Salad) -> LossRun:
-        """The run of a model, made once."""
-        return case.once("loss", lambda: cls(case, model))
-
     def loss(self, model: Salad, kind: Any) -> Tensor:
         """The loss if the network predicted ``kind``."""
         keep = self.state.valid[:, :, None, None]
@@ -199,23 +171,18 @@ class LossRun:
         return model.distance(self.answer * keep, target, self.state).mean()
 
 
+_loss_run = once(LossRun)
 LOSS_ROWS: Table = {
-    "text_used": lambda case, model: LossRun.of(case, model).texts,
-    "latent_unmasked": lambda case, model: LossRun.of(case, model).latent,
-    "noisy_latent": lambda case, model: LossRun.of(case, model).state.inputs,
-    "pred_raw": lambda case, model: LossRun.of(case, model).answer,
-    "loss_(v_prediction|epsilon|sample)": lambda case, model, kind: LossRun.of(case, model).loss(model, kind),
+    "text_used": lambda case, model: _loss_run(case, model).texts,
+    "latent_unmasked": lambda case, model: _loss_run(case, model).latent,
+    "noisy_latent": lambda case, model: _loss_run(case, model).state.inputs,
+    "pred_raw": lambda case, model: _loss_run(case, model).answer,
+    "loss_(v_prediction|epsilon|sample)": lambda case, model, kind: _loss_run(case, model).loss(model, kind),
 }
 
 
-def denoiser_loss(folder: Path) -> Iterator[Check]:
+@compares("denoiser_loss", known=KNOWN)
+def denoiser_loss(case: Case) -> Checks:
     """The training loss from a motion: encode, noise, mask, drop prompts, predict, compare."""
-    yield from strange(folder, *KNOWN)
-    case = Case.read(folder)
-    with torch.no_grad():
-        model = model_for(case, lambda m: deviation(LossRun(case, m).answer, case.raw("pred_raw")))
-        yield from case.table(model, LOSS_ROWS, NETWORK)
-    yield from case.unread()
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"vae": vae, "denoiser": denoiser, "denoiser_loss": denoiser_loss}
+    model = model_for(case, lambda model: case.off(model, LOSS_ROWS, "pred_raw"))
+    yield from case.table(model, LOSS_ROWS, NETWORK)

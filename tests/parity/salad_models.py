@@ -22,7 +22,7 @@ from hmu.errors import CheckpointError
 from hmu.text.base import TextCondition
 from tests.parity.case import Case, checkpoints, published
 from tests.parity.checks import nearest
-from tests.parity.fills import filled, fills
+from tests.parity.fills import Fill, filled, fills
 from tests.published import backbone
 
 NETWORK, SAMPLING = 2e-5, 1e-4
@@ -38,17 +38,17 @@ TOLD = {"time_features": "timestep_frequency_dim"}  # what a manifest calls it
 
 def demanded(case: Case) -> dict[str, int]:
     """The sizes that a case's arrays tell."""
-    told = {
+    maps = case.first("attn_skel", "single_attn_skel_last")
+    sizes = {
         "features": case.last(*(name for name in MOTIONS if case.dims(name) == 3)),
         "latent": case.last(*(name for name in LATENTS if case.dims(name) == 4)),
         "text": case.last("text_emb"),
         "width": case.last(*WIDTHS),
         "stages": len(case.find(r"enc_stage\d+")) or None,
+        "layers": case.stored[maps].shape[1] if maps else None,
+        "heads": case.stored[maps].shape[2] if maps else None,
     }
-    for name in ("attn_skel", "single_attn_skel_last"):
-        if name in case:
-            told |= {"layers": case.stored[name].shape[1], "heads": case.stored[name].shape[2]}
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in sizes.items() if value is not None}
 
 
 def fits(model: Salad, case: Case, *ignored: str) -> bool:
@@ -79,11 +79,11 @@ def stored_vaes(folder: Path) -> Iterator[Salad]:
             state, opt = read_state(tar, ("vae",), "a SALAD VAE"), read_options(path)
         except CheckpointError:
             continue
-        part = Part(opt, state, tar, "SALAD VAE")
         joints = state["conv_enc.layers.0.0.layers.2.adj_matrix"].shape[0]
         sizes = {"latent_dim": 2, "n_heads": 1, "n_layers": 1, "ff_dim": 2, "max_positions": 7, "time_features": 2}
-        model = backbone("salad", features=12 * joints - 1, text=None, vae=vae_options(part), denoiser=sizes,
-                         chains=opt.get("kinematic_chain"), variant="upstream")  # fmt: skip
+        model = backbone("salad", features=12 * joints - 1, text=None, denoiser=sizes, variant="upstream",
+                         vae=vae_options(Part(opt, state, tar, "SALAD VAE")),
+                         chains=opt.get("kinematic_chain"))  # fmt: skip
         load_strictly(model.vae, state, tar)
         yield model.eval()
 
@@ -102,14 +102,18 @@ def full_size(case: Case) -> Salad:
                     variant="upstream")  # fmt: skip
 
 
+def fill(model: Salad, rule: Fill, prefixed: bool = False) -> Salad:
+    """Both networks filled, under names with or without the checkpoint's key."""
+    for part, module in (("vae", model.vae), ("denoiser", model.denoiser)):
+        filled(module, rule.under(f"{part}." if prefixed else ""))
+    return model.eval()
+
+
 def filled_models(case: Case) -> Iterator[Salad]:
-    """The published size filled in every way that a case may mean: names with and without the checkpoint's key."""
+    """The published size filled in every way that a case may mean."""
     for prefixed in (False, True):
-        for fill in fills(case.folder.name, case.part, moved=(True, False)):
-            model = full_size(case)
-            for part, module in (("vae", model.vae), ("denoiser", model.denoiser)):
-                filled(module, type(fill)(fill.rule, f"{part}." if prefixed else "", fill.moved))
-            yield model.eval()
+        for rule in fills(case.folder.name, case.part, moved=(True, False)):
+            yield fill(full_size(case), rule, prefixed)
 
 
 def model_for(case: Case, error: Callable[[Salad], float], *ignored: str, vae_only: bool = False) -> Salad:
@@ -126,19 +130,24 @@ def model_for(case: Case, error: Callable[[Salad], float], *ignored: str, vae_on
     """
     stored = stored_vaes(case.folder) if vae_only else stored_models(case.folder)
     candidates = [model for model in stored if fits(model, case, *ignored)]
-    model = nearest(candidates or filled_models(case), error)
-    if model is None:
-        raise CheckpointError(f"case {case.folder.name}: no SALAD model of its sizes beside it")
-    return model
+    return nearest(candidates or filled_models(case), error, "SALAD model")
 
 
-def prompts(case: Case, index: np.ndarray | None = None) -> TextCondition:
-    """Rows ``index`` of the stored word features; without an index all of them."""
+def prompts(case: Case, index: np.ndarray | str | None = None) -> TextCondition:
+    """Rows ``index`` (or those that an array of this name lists) of the stored word features; else all of them."""
+    if isinstance(index, str):
+        index = case.raw(index) if index in case else None
     tokens = case["text_emb"]
     mask = case.get("text_mask")
     mask = torch.ones(tokens.shape[:2], dtype=torch.bool) if mask is None else mask
     rows = np.arange(len(tokens)) if index is None else index
     return TextCondition(tokens[rows], mask[rows])
+
+
+def answer(case: Case, model: Salad) -> Tensor:
+    """What the denoiser answers on the stored state of the fork's cases."""
+    texts = prompts(case, "x_text_index")
+    return model.denoiser(case["x"], case["t"], texts.tokens, texts.mask, case.get("len_mask"))
 
 
 def frames_kept(case: Case, model: Any, like: Tensor) -> Tensor:

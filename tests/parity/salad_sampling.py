@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,9 @@ from hmu.backbones.salad.options import ScheduleOptions
 from hmu.backbones.salad.topology import BODY_PARTS, HALF_LIMBS, Topology, chain_edges
 from hmu.data.batch import length_mask
 from tests.parity.attention import AttentionMaps
-from tests.parity.case import Case, Table, read_arrays, read_json, strange
-from tests.parity.checks import Check, deviation, exact
+from tests.parity.case import Case, Table, once, read_json
+from tests.parity.checks import Checks, compare, exact, inside
+from tests.parity.kinds import compares
 from tests.parity.salad_models import SAMPLING, frames_kept, model_for, prompts
 from tests.published import options
 
@@ -64,8 +63,8 @@ def _process(case: Case, _: None, name: str, what: str) -> Tensor:
 
 
 TABLES: Table = {
-    "(.+)_(betas|alphas_cumprod|final_alpha_cumprod|init_noise_sigma)": lambda case, _, name, what: (
-        getattr(_scheduler(case, name), what), case.raw(f"{name}_{what}"), 1e-7
+    "(.+)_(betas|alphas_cumprod|final_alpha_cumprod|init_noise_sigma)": (
+        lambda case, _, name, what: getattr(_scheduler(case, name), what), 1e-7
     ),
     r"(.+)_timesteps_(\d+)": _timesteps,
     "(.+)_(add_noise|velocity)": _process,
@@ -73,13 +72,11 @@ TABLES: Table = {
 }  # fmt: skip
 
 
-def diffusion(folder: Path) -> Iterator[Check]:
+@compares("diffusion")
+def diffusion(case: Case) -> Checks:
     """Tables, noising, velocities, time steps and single sampler steps of every stored schedule."""
-    yield from strange(folder, ".npz", ".json")
-    case = Case.read(folder)
     yield from case.rows(None, TABLES, 1e-6)
     yield from case.double().rows(None, TABLES, 1e-9)
-    yield from case.unread()
 
 
 # -- sampling ----------------------------------------------------------------------------------------------------------
@@ -105,17 +102,15 @@ class Run:
         self.scheduler.set_timesteps(int(steps))
         self.first = prompts(case, index[:1])
 
-    @classmethod
-    def of(cls, case: Case, model: Salad) -> Run:
-        """The run of a model, made once."""
-        return case.once("run", lambda: cls(case, model))
+
+_run = once(Run)
 
 
 class Single:
     """One clip without masks, and the attention maps of its last conditional pass."""
 
     def __init__(self, case: Case, model: Salad) -> None:
-        self.batch = Run.of(case, model)
+        self.batch = _run(case, model)
         frames = next(case.raw(n).shape[1] // k for n, k in (("single_latent", 1), ("single_motion", model.unit_length))
                       if n in case)  # fmt: skip
         noise, prompt = case["init_noise"][:1, :frames], self.batch.first
@@ -126,72 +121,53 @@ class Single:
         with self.maps.watching(model.denoiser):
             model.denoiser(seen[-2], torch.tensor(int(last)), prompt.tokens, prompt.mask)
 
-    @classmethod
-    def of(cls, case: Case, model: Salad) -> Single:
-        """The run of a model, made once."""
-        return case.once("single", lambda: cls(case, model))
 
-    def gap(self) -> Tensor:
-        """Largest difference per frame ``(frames,)`` between the clip alone and the same clip in its batch."""
-        return (self.batch.motion[:1, : self.motion.shape[1]] - self.motion)[0].abs().amax(1)
-
-
-def _gap(case: Case, model: Salad) -> tuple[Any, Any, float]:
-    """Both sides over the same scale, that of the motions which are subtracted."""
-    single, stored = Single.of(case, model), case.raw("single_vs_batched_per_frame")
-    scale = 1 + float(single.batch.motion.abs().max())
-    return single.gap() / scale, stored / scale, SAMPLING
-
+_single = once(Single)
 
 SAMPLING_ROWS: Table = {
-    "timesteps": lambda case, model: Run.of(case, model).scheduler.timesteps,
-    "latent_mask": lambda case, model: Run.of(case, model).mask,
-    "latent_final": lambda case, model: Run.of(case, model).latent,
+    "timesteps": lambda case, model: _run(case, model).scheduler.timesteps,
+    "latent_mask": lambda case, model: _run(case, model).mask,
+    "latent_final": lambda case, model: _run(case, model).latent,
     "trajectory": lambda case, model: torch.stack(
-        [Run.of(case, model).seen[int(i)] for i in case.raw("trajectory_steps")]
+        [_run(case, model).seen[int(i)] for i in case.raw("trajectory_steps")]
     ),
-    "motion": lambda case, model: Run.of(case, model).motion,
-    "motion_denorm": lambda case, model: Run.of(case, model).motion * model.std + model.mean,
-    "single_latent": lambda case, model: Single.of(case, model).latent,
-    "single_motion": lambda case, model: Single.of(case, model).motion,
-    "single_attn_(cross|skel|temp)_last": lambda case, model, kind: Single.of(case, model).maps[kind],
-    "single_vs_batched_per_frame": _gap,
+    "motion": lambda case, model: _run(case, model).motion,
+    "motion_denorm": lambda case, model: _run(case, model).motion * model.std + model.mean,
+    "single_latent": lambda case, model: _single(case, model).latent,
+    "single_motion": lambda case, model: _single(case, model).motion,
+    "single_attn_(cross|skel|temp)_last": lambda case, model, kind: _single(case, model).maps[kind],
     "motion_noguidance_authors": lambda case, model: Run(case, model, 1.0).motion,
 }
 
 
-def sampling(folder: Path) -> Iterator[Check]:
+@compares("sampling")
+def sampling(case: Case) -> Checks:
     """Guided generation of a batch and of one clip, with the authors' decoder that reads padding."""
-    yield from strange(folder, ".npz", ".json")
-    case = Case.read(folder)
-
-    def error(model: Salad) -> float:
-        run = Run(case, model)
-        name = "latent_final" if "latent_final" in case else "motion"
-        return deviation(run.latent if name == "latent_final" else run.motion, case.raw(name))
-
-    with torch.no_grad():
-        model = model_for(case, error)
-        yield from case.table(model, SAMPLING_ROWS, SAMPLING, 1e-7)
-    yield from case.unread()
+    first = case.first("latent_final", "motion")
+    model = model_for(case, lambda model: case.off(model, SAMPLING_ROWS, first))
+    yield from case.table(model, SAMPLING_ROWS, SAMPLING, 1e-7)
+    if (name := "single_vs_batched_per_frame") in case:
+        # the clip alone and the same clip in its batch: both sides over the scale of the motions that are subtracted
+        single, batch = _single(case, model).motion, _run(case, model).motion
+        gap, scale = (batch[:1, : single.shape[1]] - single)[0].abs().amax(1), 1 + float(batch.abs().max())
+        yield compare(name, gap / scale, case.raw(name) / scale, SAMPLING)
 
 
 # -- body graphs -------------------------------------------------------------------------------------------------------
-def topology(folder: Path) -> Iterator[Check]:
+@compares("topology", files=())
+def topology(folder: Case) -> Checks:
     """Columns, edges, pooled sets and matrices of every skeleton in the folder."""
-    yield from strange(folder, ".json", ".npz")
-    bodies = {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+    bodies = {path.stem: read_json(path) for path in sorted(folder.folder.glob("*.json"))}
     for name, stored in bodies.items():
         yield from _body(name, stored)
-    for path in sorted(folder.glob("*.npz")):
-        case = Case(folder, read_arrays(path))
+    for case in Case.each(folder.folder):
         joints = case.last("enc0_adj") or 0
-        body = Topology.of(bodies.get(path.stem.removesuffix("_matrices"), {}).get("pose_dim", 12 * joints - 1))
-        yield from (check.inside(path.stem) for check in case.rows(body, MATRICES, 1e-7))
+        body = Topology.of(bodies.get(case.part.removesuffix("_matrices"), {}).get("pose_dim", 12 * joints - 1))
+        yield from inside(case.part, case.rows(body, MATRICES, 1e-7))
         yield from case.unread()
 
 
-def _body(name: str, stored: dict[str, Any]) -> Iterator[Check]:
+def _body(name: str, stored: dict[str, Any]) -> Checks:
     body = Topology.of(int(stored["pose_dim"]))
     sets, layout = stored.get("pool_sets", []), body.layout
     blocks = {"root": layout.root, "ric": layout.positions, "rot": layout.rotations, "vel": layout.velocities}
@@ -210,12 +186,13 @@ def _body(name: str, stored: dict[str, Any]) -> Iterator[Check]:
         "token_names_depth0": list(HALF_LIMBS),
         "token_names_depth1": list(BODY_PARTS),
     }
-    stored = dict(stored)
-    stored["pool_sets"] = [[[sorted(members), i] for members, i in stage] for stage in sets]
-    stored["stage_edges"] = [sorted(stage) for stage in stored.get("stage_edges", [])]
+    ordered = {
+        "pool_sets": [[[sorted(members), i] for members, i in stage] for stage in sets],
+        "stage_edges": [sorted(stage) for stage in stored.get("stage_edges", [])],
+    }
     for key, value in stored.items():
         if key in ours:
-            yield exact(f"{name} {key}", ours[key], value)
+            yield exact(f"{name} {key}", ours[key], ordered.get(key, value))
 
 
 def _level(case: Case, body: Topology, side: str, stage: str, what: str) -> Any:
@@ -226,9 +203,3 @@ def _level(case: Case, body: Topology, side: str, stage: str, what: str) -> Any:
 
 
 MATRICES: Table = {r"(enc|dec)(\d+)_(adj|pool|unpool)": _level}
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {
-    "diffusion": diffusion,
-    "sampling": sampling,
-    "topology": topology,
-}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hmu.data.batch import length_mask
-from tests.parity.case import PARTIAL, Case, Table, row_of
+from tests.parity.case import MANIFEST, Case, Table, row_of
 from tests.parity.fills import doubled
 
 Arrays = dict[str, np.ndarray]
@@ -44,7 +44,7 @@ def manifest(system: Path, part: str, sizes: Mapping[str, Any]) -> None:
     """The sizes of a kind of network, in another set of the system."""
     folder = system / "dev" / part
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "manifest_full.json").write_text(json.dumps({"hyper_parameters": dict(sizes)}))
+    (folder / MANIFEST).write_text(json.dumps({"hyper_parameters": dict(sizes)}))
 
 
 def store(folder: Path, arrays: Mapping[str, Any], name: str = "vectors") -> Path:
@@ -64,11 +64,10 @@ def answers(inputs: Arrays, model: Any, table: Table, names: str, at: str = "") 
     for name in names.split():
         case, net = views["_f64" in name]
         stem = name.replace("_f64", "")
-        fitting = row_of(table, stem) or row_of(table, PARTIAL.sub("", stem))
-        assert fitting is not None, f"no row for {name}"
-        row, groups = fitting
+        row = row_of(table, stem)
+        assert row is not None, f"no row for {name}"
         with torch.no_grad():
-            value = array(row(case, net, *groups))
+            value = array(row.value(case, net))
         found[at + name] = value[:, :2] if name.endswith("_first2") else value
     return found
 

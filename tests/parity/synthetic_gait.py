@@ -13,12 +13,11 @@ from torch import Tensor
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.gait import columns
 from hmu.gait.normaliser import MinMax, range_of
-from hmu.gait.skeleton import FRAMES, Skeleton
 from tests.parity.case import Case
 from tests.parity.fills import Fill, doubled
 from tests.parity.gait import DECODER_ROWS
 from tests.parity.gait_diffusion import documented_noise, loss_terms, replay, steps_back
-from tests.parity.gait_models import filled_decoder, knee, nearest_normaliser, rounded_angles, sizes
+from tests.parity.gait_models import body, filled_decoder, nearest_normaliser, rounded_angles, sizes
 from tests.parity.gait_scripts import poses
 from tests.parity.gait_setting import Setting
 from tests.parity.synthetic import Arrays, Writer, answers, array, manifest, numbers, store
@@ -92,13 +91,13 @@ def training(system: Path, full: bool) -> Path:
     inputs = {"x_start": numbers(1, *SHAPE), "noise": numbers(2, *SHAPE), "t": np.array([3, 610])}
     inputs |= {"height_m": np.array([1.52, 1.91], np.float32)}
     case, found = Case(folder, inputs), dict[str, Any]()
-    body = Skeleton(torch.eye(4)[:, :, None].expand(4, 4, FRAMES), knee(folder))
+    skeleton = body(case)
     with torch.no_grad():
         noisy = Setting().process.add(case["x_start"], case["noise"], case["t"])
         found |= {"q_sample": noisy, "model_out_at_noisy": net(noisy, case["t"])}
         for variant, (bits, view) in product(("eps", "l1", "p2"), (("f32", case), ("f64", case.double()))):
             twin = net if bits == "f32" else next(doubled(net))
-            terms = loss_terms(view, Setting.named(variant), twin, body)
+            terms = loss_terms(view, Setting.named(variant), twin, skeleton)
             found |= {f"loss/{variant}/id/{bits}/{name}": value for name, value in terms.items()}
         posteriors = {"eps": Setting(noise=True), "clip": Setting(clip=True), "cosine": Setting("cosine"),
                       "respaced_50": Setting(timesteps=50), "other": Setting("sqrt_linear", noise=True)}  # fmt: skip

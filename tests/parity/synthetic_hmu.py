@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from hmu.evaluators.tmr.authors import from_parts
-from hmu.evaluators.tmr.evaluator import TMREvaluator
-from hmu.evaluators.tmr.settings import PARTS
 from hmu.methods.codebook.ranking import best, published_choice, published_ratios, usage
 from hmu.methods.upstream import codes as upstream_codes
 from tests.parity.fills import Fill, filled
-from tests.parity.guo import WIDTHS, modules_of
-from tests.parity.guo_full import FULL_ROWS as GUO_ROWS
-from tests.parity.guo_full import Encoders
+from tests.parity.guo import FULL_ROWS as GUO_ROWS
+from tests.parity.guo import SIZES, Encoders, modules_of
 from tests.parity.lcr_codes import RATIOS, tie_free
 from tests.parity.synthetic import Arrays, Writer, answers, array, numbers, store, whole
-from tests.parity.tmr import empty
-from tests.parity.tmr_full import FULL_ROWS, networks
+from tests.parity.tmr import networks, sized
+from tests.parity.tmr_full import FULL_ROWS
 from tests.parity.uce_rece import Recipe, group_of
 
 LENGTHS, WORDS = np.array([20, 24, 8]), np.array([22, 9, 4])
@@ -88,8 +84,8 @@ def codes(system: Path, full: bool) -> Path:
 
 def guo(system: Path, full: bool) -> Path:
     """The evaluator's three encoders; widths are told as text."""
-    small = dict(zip(WIDTHS, (6, 8, 9, 7, 5, 4), strict=True))
-    sizes = (WIDTHS if full else small) | {"dim_pose": 251 if full else 35}
+    small = dict(zip(SIZES, (6, 8, 9, 7, 5, 4, 35), strict=True))
+    sizes = {name: value for name, (_, value) in SIZES.items()} | {"dim_pose": 251} if full else small
     parts = modules_of(sizes)
     for part, module in parts.items():
         filled(module, Fill("sine", f"{part}."))
@@ -113,13 +109,9 @@ def _tmr(system: Path, full: bool, moved: bool) -> Path:
     widths = {"motion_encoder": 263 if full else 11, "text_encoder": 768 if full else 7}
     widths["motion_decoder"] = widths["motion_encoder"]
     model = {part: size | {"nfeats": width, "dropout": 0.1, "activation": "gelu"} for part, width in widths.items()}
-    like = {part: module.state_dict() for part, module in networks(empty(model)).items()}
-    values = {part: Fill("sine", f"{part}.", moved).state(state) for part, state in like.items()}
-    single = {part: {name: value.float() for name, value in state.items()} for part, state in values.items()}
-    settings = {part: {"heads": size["num_heads"]} for part in widths}
-    net: TMREvaluator = from_parts(single, "", settings, unit=False, variant="upstream").eval()
-    for part in PARTS:
-        filled(getattr(net, part), Fill("sine", f"{part}.", moved))
+    net = sized(model).eval()
+    for part, module in networks(net).items():
+        filled(module, Fill("sine", f"{part}.", moved))
     inputs = {"motion_f16": numbers(1, 3, 9, widths["motion_encoder"]).astype(np.float16), "text_len": WORDS % 6 + 1}
     inputs |= {"text_f16": numbers(2, 3, 5, widths["text_encoder"]).astype(np.float16), "motion_len": LENGTHS % 10}
     inputs["decode_z"] = numbers(3, 3, size["latent_dim"])

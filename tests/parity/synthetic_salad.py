@@ -12,12 +12,12 @@ from diffusers import DDIMScheduler
 
 from hmu.backbones.salad.model import Salad
 from tests.parity.case import Case
-from tests.parity.fills import Fill, filled
+from tests.parity.fills import Fill
 from tests.parity.salad import DENOISER_ROWS, LOSS_ROWS, VAE_ROWS
-from tests.parity.salad_models import DENOISER, VAE
+from tests.parity.salad_models import DENOISER, VAE, fill
 from tests.parity.salad_sampling import SAMPLING_ROWS, TABLES
 from tests.parity.synthetic import Arrays, Writer, answers, manifest, numbers, prompts, store, whole
-from tests.parity.unlearn import LATENT_ROWS, LORA_ROWS, LOSS, Adapted, alpha_of, filled_adapters, injected
+from tests.parity.unlearn import LATENT_ROWS, LORA_ROWS, LOSS, Adapted, filled_adapters
 from tests.parity.unlearn import loss as contrast
 from tests.published import backbone
 
@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {"latent_dim": 16, "n_heads": 2, "n_layers": 3, "ff_dim"
 FRAMES = 6  # latent ones
 
 
-def _net(system: Path, full: bool, features: int, fill: Fill | None, prefixed: bool = False) -> Salad:
+def _net(system: Path, full: bool, features: int, rule: Fill | None, prefixed: bool = False) -> Salad:
     """A network of the published size or a small one, filled under names with or without the checkpoint's key."""
     vae, net = VAE | ({} if full else SMALL_VAE), DENOISER | ({} if full else SMALL)
     if not full:
@@ -35,10 +35,7 @@ def _net(system: Path, full: bool, features: int, fill: Fill | None, prefixed: b
         net["time_features"] = 32
     model = backbone("salad", features=features, text=None, vae=vae, denoiser=net, text_width=512 if full else 24,
                      variant="upstream")  # fmt: skip
-    for part, module in (("vae", model.vae), ("denoiser", model.denoiser)):
-        if fill is not None:
-            filled(module, Fill(fill.rule, f"{part}." if prefixed else "", fill.moved))
-    return model.eval()
+    return model.eval() if rule is None else fill(model, rule, prefixed)
 
 
 def _denoising(model: Salad, seed: int, name: str = "noisy_latent") -> Arrays:
@@ -104,7 +101,7 @@ def lora(system: Path, full: bool) -> Path:
     names = "pred_base pred_lora_train_scale pred_lora_eval_scale"
     found = answers(inputs, adapted, LORA_ROWS, names)
     case, losses = Case(Path(), inputs), dict[str, Any]()
-    twin = injected(adapted, alpha_of(case, adapted))
+    twin = adapted.injected(adapted.alpha(case))
     for target, betas in product(("vs_noise", "vs_target", "vs_target_masked"), ("linear", "configured")):
         name = re.fullmatch(LOSS, f"loss_{target}_{betas}_betas")
         assert name is not None

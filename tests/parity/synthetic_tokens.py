@@ -10,27 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.draws import Draws
-from hmu.backbones.momask.length import LengthEstimator
-from hmu.backbones.momask.masked import MaskedTransformer
-from hmu.backbones.momask.options import LengthOptions
 from hmu.backbones.tokens.encoder import from_authors, to_authors
-from hmu.backbones.tokens.options import TransformerOptions
-from hmu.backbones.tokens.residual import ResidualTransformer
-from hmu.backbones.tokens.rvq import Rvq
 from hmu.backbones.tokens.sampling import decode_residual
 from hmu.data.batch import length_mask
-from tests.parity.bamm import BAMM_ROWS, fresh
+from tests.parity.bamm import BAMM_ROWS
+from tests.parity.bamm import fresh as bamm
 from tests.parity.case import Case
 from tests.parity.fills import Fill, filled
-from tests.parity.momask_masked import LENGTH_ROWS, MTRANS_ROWS
+from tests.parity.momask_masked import LENGTH_ROWS, MTRANS_ROWS, fresh_length
+from tests.parity.momask_masked import fresh as masked
 from tests.parity.momask_models import ENCODER
-from tests.parity.momask_residual import RTRANS_ROWS, greedy, options_of
+from tests.parity.momask_residual import RTRANS_ROWS, greedy
+from tests.parity.momask_residual import fresh as residual
 from tests.parity.momask_rvq import RVQ_ROWS, STEP_ROWS, Step, quiet
-from tests.parity.momask_rvq import options_of as rvq_options
+from tests.parity.momask_rvq import fresh as rvq
 from tests.parity.synthetic import Arrays, Writer, answers, array, manifest, numbers, store, whole
-from tests.published import options as published_options
 
 SMALL = {"latent_dim": 16, "n_heads": 2, "n_layers": 1, "ff_size": 24}
 SMALL_RVQ = {"nb_code": 20, "code_dim": 8, "num_quantizers": 3, "depth": 1, "width": 12}
@@ -53,7 +48,7 @@ def _rvq(system: Path, full: bool, rule: str) -> Arrays:
     told = {} if full else SMALL_RVQ
     if told:
         manifest(system, "rvq", told | {"vq_norm": "None"})
-    net = _filled(Rvq(263, rvq_options(told), "upstream"), rule)
+    net = _filled(rvq(told), rule)
     inputs = {
         "x": numbers(1, 2, 4 * TOKENS, 263),
         "indices": array(net.encode(torch.from_numpy(numbers(1, 2, 28, 263)))),
@@ -68,8 +63,7 @@ def _rvq(system: Path, full: bool, rule: str) -> Arrays:
 
 def _mtrans(system: Path, full: bool, rule: str) -> Arrays:
     sizes, codes, text = _sizes(system, full, "mtrans", code_dim=8), 512 if full else 20, 512 if full else 6
-    options = published_options(TransformerOptions, **{key: sizes[key] for key in ENCODER})
-    net = _filled(MaskedTransformer(codes, sizes.get("code_dim", 512), text, options), rule)
+    net = _filled(masked(sizes | {"num_tokens": codes, "clip_dim": text}), rule)
     inputs = {"tf_ids": whole(3, codes + 1, 2, TOKENS), "cond": numbers(4, 2, text), "m_lens": np.array([TOKENS, 4])}
     return inputs | answers(inputs, net, MTRANS_ROWS, "logits logits_f64 logits_uncond logits_scale2.5")
 
@@ -80,7 +74,8 @@ def _rtrans(shared: bool) -> Callable[[Path, bool, str], Arrays]:
     def made(system: Path, full: bool, rule: str) -> Arrays:
         layers, codes, width, text = (6, 512, 512, 512) if full else (3, 20, 8, 6)
         sizes = _sizes(system, full, part, num_quantizers=3)
-        net = _filled(ResidualTransformer(codes, layers, width, text, options_of(sizes, shared)), rule)
+        own = {"num_tokens": codes, "num_quantizers": layers, "code_dim": width, "clip_dim": text}
+        net = _filled(residual(sizes | own, shared), rule)
         inputs = {"motion_codes": numbers(5, 2, TOKENS, width), "cond": numbers(6, 2, text), "m_lens": np.array([7, 3])}
         real = length_mask(torch.tensor([7, 3]), TOKENS)
         inputs |= {
@@ -102,9 +97,7 @@ def _length(system: Path, full: bool, rule: str) -> Arrays:
     hidden = (512, 256, 128) if full else (10, 8, 6)
     if not full:
         manifest(system, "length", {"hidden": hidden})
-    net = _filled(
-        LengthEstimator(512 if full else 9, published_options(LengthOptions, classes=30, hidden=hidden)), rule
-    )
+    net = _filled(fresh_length({"input_size": 512 if full else 9, "output_size": 30, "hidden": hidden}), rule)
     inputs = {"text_emb": numbers(9, 3, 512 if full else 9), "labels": np.array([3, 0, 29])}
     return inputs | answers(inputs, net, LENGTH_ROWS, "logits logits_f64 probs argmax loss")
 
@@ -118,7 +111,7 @@ def _bamm(blocks: str) -> Callable[[Path, bool, str], Arrays]:
             512 if full else 6,
             _sizes(system, full, part, code_dim=8, trans=blocks),
         )
-        net: BidirectionalTransformer = _filled(fresh(sizes | {"trans": blocks}, codes, text, 50), rule)
+        net = _filled(bamm(sizes | {"trans": blocks, "num_tokens": codes, "clip_dim": text}, 50), rule)
         ids = np.where(np.arange(50) < 30, whole(1, codes, 2, 50), net.pad_id)
         known = np.where(numbers(2, 2, 50) > 0, ids, net.pad_id)
         inputs = {"ids": ids, "cond_idx": known, "cond": numbers(3, 2, text)}
@@ -165,8 +158,7 @@ def shared_training(system: Path, full: bool) -> Path:
     """Two steps of a tokenizer whose layers share one codebook; the authors' file names it once per layer."""
     told = {} if full else SMALL_RVQ | {"nb_code": 40}
     torch.manual_seed(3)
-    options = rvq_options(told | {"shared_codebook": True})
-    net = quiet(Rvq(263, options, "upstream"))
+    net = quiet(rvq(told | {"shared_codebook": True}))
     model = system / "heldout" / "checkpoints" / "HumanML3D" / "rvq_shared" / "model"
     model.mkdir(parents=True)
     state = {name: value for name, value in net.state_dict().items() if not name.endswith(("code_sum", "code_count"))}
@@ -178,7 +170,9 @@ def shared_training(system: Path, full: bool) -> Path:
     for step in range(2):
         inputs, draws = {"x": numbers(step, 2, 32, 263)}, Recorder()
         run = Step(Case(Path(), inputs), net, draws)
-        books = {f"{name}_q{q}" for name in ("codebook", "code_sum", "code_count") for q in range(options.quantizers)}
+        books = {
+            f"{name}_q{q}" for name in ("codebook", "code_sum", "code_count") for q in range(net.options.quantizers)
+        }
         found = inputs | draws.drawn | answers(inputs, run, STEP_ROWS, "recon commit_loss perplexity loss")
         found |= answers(inputs, run, STEP_ROWS, " ".join(sorted(books)))
         found |= {

@@ -1,71 +1,58 @@
-"""Parity of TMR: networks, losses, one optimiser step (``tmr``), and the published widths by formula (``tmr_full``)."""
+"""Parity of TMR: networks, losses, one optimiser step, the whole retrieval, and the published widths (``tmr``)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmu.checkpoints.safe import load_tensors
 from hmu.data.batch import length_mask
 from hmu.evaluators.tmr import TMREvaluator
-from hmu.evaluators.tmr.authors import from_authors, load_parts
+from hmu.evaluators.tmr.authors import load_parts
 from hmu.evaluators.tmr.evaluator import PUBLISHED
 from hmu.evaluators.tmr.networks import positions
 from hmu.evaluators.tmr.objectives import contrastive, false_negatives, gaussian_kl, sample_latent
 from hmu.evaluators.tmr.settings import PARTS, authors_objective, authors_settings
-from hmu.text.base import TextCondition, TextEncoder
-from hmu.text.precomputed import PrecomputedTextEncoder
-from tests.parity.case import Case, Table, read_json, strange
-from tests.parity.checks import Check, compare, exact, unchecked
+from hmu.text.base import TextCondition
+from tests.parity.case import MANIFEST, Case, Table, once, read_json, shape_of
+from tests.parity.checks import Checks, compare, exact, unchecked
 from tests.parity.guo import F32, nearest_file
-from tests.parity.tmr_e2e import end_to_end, motion_to_motion
+from tests.parity.kinds import compares
+from tests.parity.tmr_e2e import end_to_end, load
 
 STEP = 1e-6
 
 
-def load(run: Path, text: TextEncoder | None = None) -> TMREvaluator:
-    """The case's evaluator as the authors compute: bare latents, published averages."""
-    given = PrecomputedTextEncoder({"": torch.zeros(1, text_width(run))}) if text is None else text
-    return from_authors(run, text=given, unit=False, variant="upstream")
-
-
-def text_width(run: Path) -> int:
-    """Width of the tokens that a run's text encoder reads."""
-    return int(load_parts(run)["text_encoder"]["projection.weight"].shape[1])
-
-
-def tmr(folder: Path) -> Iterator[Check]:
+@compares("tmr", known=(".npz", ".json", "run_dir", "datasets", "stats"))
+def tmr(case: Case) -> Checks:
     """Everything in the case: files, modules, losses, gradients, one step, the whole retrieval, the manifest."""
-    yield from strange(folder, ".npz", ".json", "run_dir", "datasets", "stats")
-    run, case = nearest_file(folder, "config.json").parent, Case.read(folder)
+    run = nearest_file(case.folder, "config.json").parent
     evaluator = load(run)
     yield from _files(run)
-    with torch.no_grad():
-        yield from case.table(evaluator, MODULE_ROWS, F32)
-        yield from _losses(case, evaluator)
-        yield from case.rows(None, NCE_ROWS, F32)
+    yield from case.table(evaluator, MODULE_ROWS, F32)
+    yield from case.table(evaluator, LOSS_ROWS, F32)
+    yield from case.rows(None, NCE_ROWS, F32)
     yield from _training_step(evaluator, case, float(read_json(run / "config.json")["model"].get("lr", 1e-4)))
-    if (folder / "end_to_end.json").is_file():
-        yield from end_to_end(folder, load)
+    if (case.folder / "end_to_end.json").is_file():
+        yield from end_to_end(case.folder)
     else:
         yield unchecked("end to end", "no end_to_end.json")
-    if (folder / "manifest_full.json").is_file():
-        yield from _manifest(read_json(folder / "manifest_full.json"))
-    yield from case.unread()
+    if (path := case.folder / MANIFEST).is_file():
+        yield from _manifest(read_json(path))
 
 
-def _files(run: Path) -> Iterator[Check]:
+def _files(run: Path) -> Checks:
     """The Lightning checkpoint has the names of the extracted weights (their values were changed afterwards)."""
     if (run / "last_weights").is_dir() and (run / "logs" / "checkpoints" / "last.ckpt").is_file():
-        told = load_tensors(run / "logs" / "checkpoints" / "last.ckpt")["state_dict"]
+        stored = load_tensors(run / "logs" / "checkpoints" / "last.ckpt")["state_dict"]
         ours = {f"{p}.{n}": tuple(v.shape) for p, state in load_parts(run).items() for n, v in state.items()}
-        yield exact("names of last.ckpt", ours, {name: tuple(value.shape) for name, value in told.items()})
+        yield exact("names of last.ckpt", ours, {name: tuple(value.shape) for name, value in stored.items()})
 
 
 # -- modules -----------------------------------------------------------------------------------------------------------
@@ -78,10 +65,11 @@ def mask_of(case: Case, kind: str) -> Tensor:
     return torch.ones(shape, dtype=torch.bool) if lengths is None else length_mask(lengths, shape[1])
 
 
+@once
 def encoded(case: Case, evaluator: TMREvaluator, kind: str) -> Tensor:
     """Mean and log-variance tokens ``(batch, 2, width)`` of the stored motions or texts."""
     encoder = evaluator.motion_encoder if kind == "motion" else evaluator.text_encoder
-    return case.once(("encoded", kind), lambda: encoder(case[kind], mask_of(case, kind)))
+    return encoder(case[kind], mask_of(case, kind))
 
 
 def decoded(case: Case, evaluator: TMREvaluator, second: str = "") -> Tensor:
@@ -123,10 +111,7 @@ MODULE_ROWS: Table = {
     "(motion|text)_enc": encoded,
     "motion_projected": lambda case, evaluator: evaluator.motion_encoder.projection(case["motion"])[0],
     "decode_out(2?)": decoded,
-    r"pe(?:_first\d*_f32)?": lambda case, _: (
-        positions(*next(case.raw(m[0]).shape for m in case.find("pe_first.*"))),
-        next(case.raw(m[0]) for m in case.find("pe_first.*")), 1e-6,
-    ),
+    "pe": (lambda case, _: positions(*next(case.raw(fit[0]).shape for fit in case.find("pe_.*"))), 1e-6),
     r"motion_sampled(?:_fact_([\dp]+))?": _sampled,
     "motion_mu_logvar_order": lambda case, _: None,
     "(text|motion)_len": lambda case, _, kind: mask_of(case, kind).sum(1),
@@ -141,6 +126,7 @@ MODULE_ROWS: Table = {
 
 
 # -- losses ------------------------------------------------------------------------------------------------------------
+@once
 def _terms(case: Case, evaluator: TMREvaluator, sampled: bool) -> dict[str, Tensor]:
     condition = TextCondition(case["text"], mask_of(case, "text"))
     motion = evaluator.motion_encoder(case["motion"], mask_of(case, "motion"))
@@ -149,13 +135,11 @@ def _terms(case: Case, evaluator: TMREvaluator, sampled: bool) -> dict[str, Tens
     return evaluator.joint_terms(case["motion"], mask_of(case, "motion"), latents, noise, case["sent_emb"])
 
 
-def _losses(case: Case, evaluator: TMREvaluator) -> Iterator[Check]:
-    rows = {
-        "loss_(mean_|)(recons|kl|latent|contrastive|loss)": lambda case, evaluator, mean, name: case.once(
-            mean, lambda: _terms(case, evaluator, not mean)
-        ).get(name)
-    }
-    yield from case.table(evaluator, rows, F32)
+LOSS_ROWS: Table = {
+    "loss_(mean_|)(recons|kl|latent|contrastive|loss)": lambda case, evaluator, mean, name: _terms(
+        case, evaluator, not mean
+    ).get(name)
+}
 
 
 def _nce(case: Case, _: object, temperature: str, rule: str) -> Tensor:
@@ -165,81 +149,77 @@ def _nce(case: Case, _: object, temperature: str, rule: str) -> Tensor:
     elif rule == "allfiltered":
         filtered = false_negatives(F.normalize(torch.ones_like(sentences), dim=-1), 0.5)
     else:
-        told = rule.removeprefix("th")
-        filtered = false_negatives(sentences, None if told == "None" else float(told))
+        threshold = rule.removeprefix("th")
+        filtered = false_negatives(sentences, None if threshold == "None" else float(threshold))
     return contrastive(case["nce_x"], case["nce_y"], float(temperature), filtered)
 
 
 NCE_ROWS: Table = {
     r"nce_t([\d.]+)_(\w[\w.]*)": _nce,
-    r"nce_filtered_mask_th([\d.]+)": lambda case, _, told: false_negatives(case["nce_sent"], float(told)),
+    r"nce_filtered_mask_th([\d.]+)": lambda case, _, threshold: false_negatives(case["nce_sent"], float(threshold)),
 }
 
 
-def _training_step(evaluator: TMREvaluator, case: Case, lr: float) -> Iterator[Check]:
+@torch.enable_grad()
+def _training_step(evaluator: TMREvaluator, case: Case, lr: float) -> Checks:
     """Gradients of the loss on the means without dropout, then one AdamW step."""
     evaluator.zero_grad()
     parameters = dict(evaluator.named_parameters())
-    _terms(case, evaluator, False)["loss"].backward()  # type: ignore[no-untyped-call]
+    graph = case.under("")  # a view that remembers no terms without gradients
+    _terms(graph, evaluator, False)["loss"].backward()  # type: ignore[no-untyped-call]
     norms = torch.stack([p.grad.norm() for p in parameters.values() if p.grad is not None])
     yield from case.rows(None, {"grad/(.+)": lambda case, _, name: parameters[name].grad}, F32)
     yield from case.given({"grad_norm_total": norms.norm()}, F32)
     torch.optim.AdamW(evaluator.stage_parameters("joint"), lr=lr).step()
-    for found in case.find("after_step/(.+)"):
+    for fit in case.find("after_step/(.+)"):
         # the first step of Adam is lr * sign(gradient): where a gradient is rounding noise, so is its sign
-        gradient, stored = parameters[found[1]].grad, case.raw(found[0])
-        ours = parameters[found[1]].detach().numpy()
+        gradient, stored = parameters[fit[1]].grad, case.raw(fit[0])
+        ours = parameters[fit[1]].detach().numpy()
         noise = np.abs(gradient.numpy()) < 1e-7 if gradient is not None else False
         moved = np.abs(ours - stored) <= 2.1 * lr
-        yield compare(found[0], np.where(noise & moved, stored, ours), stored, STEP)
+        yield compare(fit[0], np.where(noise & moved, stored, ours), stored, STEP)
 
 
 # -- published widths -------------------------------------------------------------------------------------------------
-def _manifest(manifest: Mapping[str, Any]) -> Iterator[Check]:
+def _manifest(listed: Mapping[str, Any]) -> Checks:
     """Every name, shape, dtype and parameter count of the published widths, for every published configuration."""
-    for label, config in manifest["configs"].items():
+    for label, config in listed["configs"].items():
         model = config.get("model", config)
-        evaluator = empty(model)
-        ours = {
-            f"{part}.{name}": {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-            for part in PARTS
-            for name, value in getattr(evaluator, part).state_dict().items()
-        }
-        yield exact(f"manifest {label}", ours, manifest["state_dict_of_last_ckpt"])
-        split = {f"{p}.{n}": told for p, files in manifest["last_weights_files"].items() for n, told in files.items()}
+        with torch.device("meta"):
+            parts = networks(sized(model))
+        ours = {f"{part}.{n}": shape_of(v) for part, net in parts.items() for n, v in net.state_dict().items()}
+        yield exact(f"manifest {label}", ours, listed["state_dict_of_last_ckpt"])
+        split = {f"{p}.{n}": entry for p, files in listed["last_weights_files"].items() for n, entry in files.items()}
         yield exact(f"manifest {label} files", ours, split)
-        counts = {name: sum(p.numel() for p in getattr(evaluator, name).parameters()) for name in PARTS}
-        yield exact(f"manifest {label} counts", counts, manifest["n_parameters"])
-        yield exact(f"manifest {label} settings", authors_settings({"model": model}), _told_settings(model))
+        counts = {part: sum(p.numel() for p in net.parameters()) for part, net in parts.items()}
+        yield exact(f"manifest {label} counts", counts, listed["n_parameters"])
+        names = {"ff": "ff_size", "layers": "num_layers", "heads": "num_heads"}
+        names |= {name: name for name in ("dropout", "activation")}
+        settings = {part: {ours: model[part][theirs] for ours, theirs in names.items()} for part in PARTS}
+        yield exact(f"manifest {label} settings", authors_settings({"model": model}), settings)
 
 
-def _told_settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    names = {"ff": "ff_size", "layers": "num_layers", "heads": "num_heads", "dropout": "dropout"}
-    names["activation"] = "activation"
-    return {part: {ours: model[part][theirs] for ours, theirs in names.items()} for part in PARTS}
+def networks(evaluator: TMREvaluator) -> dict[str, nn.Module]:
+    """The three networks by name."""
+    return {part: getattr(evaluator, part) for part in PARTS}
 
 
-def empty(model: Mapping[str, Any]) -> TMREvaluator:
-    """An evaluator without values, of the sizes of a ``model`` node."""
-    with torch.device("meta"):
-        return TMREvaluator(
-            features=model["motion_encoder"]["nfeats"],
-            text_width=model["text_encoder"]["nfeats"],
-            width=model["motion_encoder"]["latent_dim"],
-            text=None,
-            parts=authors_settings({"model": model}),
-            vae=model["motion_encoder"].get("vae", True),
-            **{
-                **PUBLISHED,
-                "heads": model["motion_encoder"]["num_heads"],
-                **authors_objective({"model": {k: v for k, v in model.items() if k != "lmd"}}),
-            },
-        )
-
-
-def motion_search(folder: Path) -> Iterator[Check]:
-    """Motion-to-motion retrieval with the evaluator of the neighbouring case."""
-    yield from motion_to_motion(folder, load)
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"tmr": tmr, "hmu_m2m": motion_search}
+def sized(model: Mapping[str, Any]) -> TMREvaluator:
+    """An evaluator of the sizes of a ``model`` node, as the authors compute, with weights by chance."""
+    motion = model["motion_encoder"]
+    options = {
+        **PUBLISHED,
+        "heads": motion["num_heads"],
+        **authors_objective({"model": {k: v for k, v in model.items() if k != "lmd"}}),
+        "unit": False,
+        "variant": "upstream",
+    }
+    return TMREvaluator(
+        features=motion["nfeats"],
+        text_width=model["text_encoder"]["nfeats"],
+        width=motion["latent_dim"],
+        text=None,
+        parts=authors_settings({"model": model}),
+        vae=motion.get("vae", True),
+        **options,
+    )

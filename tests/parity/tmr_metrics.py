@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hmu.metrics.retrieval import mean_scores, ranks, recall_scores, retrieval_scores, same_meaning
-from tests.parity.case import Case, read_json, strange
-from tests.parity.checks import Check, compare, exact, match, unchecked
+from tests.parity.case import Case, read_json
+from tests.parity.checks import Checks, compare, exact, match, unchecked
+from tests.parity.kinds import compares
 
 DIGITS, TIED = 1e-9, 1e-6
 
@@ -23,42 +23,44 @@ def guo_blocks(count: int, size: int = 32) -> list[np.ndarray]:
     return [index[i : i + size] for i in range(0, count // size * size, size)]
 
 
-def rounded(
-    galleries: Sequence[Tensor], sentences: Tensor | None = None, threshold: float | None = None, digits: int | None = 2
-) -> dict[str, float]:
-    """Published scores: the mean over galleries, rounded."""
-    right = None if threshold is None or sentences is None else same_meaning(sentences, threshold)
-    scores = mean_scores([retrieval_scores(gallery, right) for gallery in galleries])
-    return scores if digits is None else {key: round(value, digits) for key, value in scores.items()}
-
-
 def tied(similarity: Tensor) -> bool:
     """Whether another motion or text is as near as the right one for some query: captions that occur twice.
 
     Which of them comes first is by rounding, so a median rank may be off by one half.
     """
     right = similarity.diagonal()
-    close = (similarity - right[:, None]).abs() < TIED, (similarity - right[None]).abs() < TIED
-    return any(bool((each.sum(axis) > 1).any()) for axis, each in ((1, close[0]), (0, close[1])))
+    near = ((similarity - own).abs() < TIED for own in (right[:, None], right[None]))
+    return any(bool((each.sum(axis) > 1).any()) for each, axis in zip(near, (1, 0), strict=True))
 
 
 def scores_checks(
-    name: str, ours: Mapping[str, float], expected: Mapping[str, float], ties: bool = False
-) -> Iterator[Check]:
-    """Every key of an expected table; ``ties``: median ranks may differ by one half."""
+    name: str,
+    galleries: Sequence[Tensor],
+    expected: Mapping[str, float],
+    sentences: Tensor | None = None,
+    threshold: float | None = None,
+    digits: int | None = 2,
+) -> Checks:
+    """Published scores, the mean over galleries, rounded; where captions tie, median ranks may differ by one half."""
+    right = None if threshold is None or sentences is None else same_meaning(sentences, threshold)
+    scores = mean_scores([retrieval_scores(gallery, right) for gallery in galleries])
+    yield from _scores(name, scores, expected, any(map(tied, galleries)), digits)
+
+
+def _scores(
+    name: str, scores: Mapping[str, float], expected: Mapping[str, float], ties: bool, digits: int | None = 2
+) -> Checks:
+    ours = {key: value if digits is None else round(value, digits) for key, value in scores.items()}
     yield exact(f"{name} keys", sorted(ours), sorted(expected))
     for key in ours.keys() & expected.keys():
-        if ties and key.endswith("MedR"):
-            yield compare(f"{name} {key}", ours[key], expected[key], 0.5, absolute=True)
-        else:
-            yield compare(f"{name} {key}", ours[key], expected[key], DIGITS)
+        half = ties and key.endswith("MedR")
+        yield compare(f"{name} {key}", ours[key], expected[key], 0.5 if half else DIGITS, absolute=half)
 
 
-def tmr_metrics(folder: Path) -> Iterator[Check]:
+@compares("tmr_metrics")
+def tmr_metrics(case: Case) -> Checks:
     """Ranks and scores of every matrix under every rule, the published blocks."""
-    yield from strange(folder, ".npz", ".json")
-    case, told = Case.read(folder), read_json(folder / "expected.json") if (folder / "expected.json").is_file() else {}
-    for name, expected in told.items():
+    for name, expected in read_json(case.folder / "expected.json").items():
         yield from _over_blocks(name, case, expected) if name == "mean_over_blocks" else _table(name, case, expected)
     for name in case.names():
         if "_rank0" in name:
@@ -68,7 +70,6 @@ def tmr_metrics(folder: Path) -> Iterator[Check]:
             yield match(name, np.stack(blocks), case.raw(name), 0.0)
         elif name.startswith("blocks_of_"):
             yield exact(f"{name} is a permutation", sorted(case.raw(name).tolist()), list(range(len(case.raw(name)))))
-    yield from case.unread()
 
 
 def _matrix(name: str, case: Case) -> Tensor | None:
@@ -78,8 +79,8 @@ def _matrix(name: str, case: Case) -> Tensor | None:
 
 
 def _threshold(rule: str) -> float | None:
-    told = rule.removeprefix("th")
-    return None if told == "None" else float(told)
+    number = rule.removeprefix("th")
+    return None if number == "None" else float(number)
 
 
 def optimistic(similarity: Tensor, right: Tensor | None = None) -> Tensor:
@@ -90,23 +91,21 @@ def optimistic(similarity: Tensor, right: Tensor | None = None) -> Tensor:
     return (similarity > own[:, None]).sum(1).double()
 
 
-def _table(name: str, case: Case, expected: Mapping[str, float]) -> Iterator[Check]:
+def _table(name: str, case: Case, expected: Mapping[str, float]) -> Checks:
     matrix, _, rule = name.partition("/")
     similarity = _matrix(matrix, case)
     if similarity is None:
         yield unchecked(name, "its matrix is not stored")
-        return
-    if rule.startswith("optimistic_"):
-        found = optimistic(similarity if rule.endswith("t2m") else similarity.mT)
-        ours = {key: round(value, 2) for key, value in recall_scores(found).items()}
+    elif rule.startswith("optimistic_"):
+        order = optimistic(similarity if rule.endswith("t2m") else similarity.mT)
+        yield from _scores(name, recall_scores(order), expected, tied(similarity))
     elif rule == "unrounded":
-        ours = rounded([similarity], digits=None)
+        yield from scores_checks(name, [similarity], expected, digits=None)
     else:
-        ours = rounded([similarity], case.get("sent_emb"), _threshold(rule))
-    yield from scores_checks(name, ours, expected, tied(similarity))
+        yield from scores_checks(name, [similarity], expected, case.get("sent_emb"), _threshold(rule))
 
 
-def _ranks(name: str, case: Case) -> Iterator[Check]:
+def _ranks(name: str, case: Case) -> Checks:
     matrix, *rest = name.split("/")
     similarity, sentences = _matrix(matrix, case), case.get("sent_emb")
     direction = rest[-1].removeprefix("optimistic_").removesuffix("_rank0")
@@ -116,21 +115,17 @@ def _ranks(name: str, case: Case) -> Iterator[Check]:
         return
     right = None if threshold is None or sentences is None else same_meaning(sentences, threshold)
     rank = optimistic if rest[-1].startswith("optimistic") else ranks
-    found = rank(similarity if direction == "t2m" else similarity.mT, right)
-    yield compare(name, found, case.raw(name), 0.0, absolute=True)
+    ours = rank(similarity if direction == "t2m" else similarity.mT, right)
+    yield compare(name, ours, case.raw(name), 0.0, absolute=True)
 
 
-def _over_blocks(name: str, case: Case, expected: Mapping[str, float]) -> Iterator[Check]:
+def _over_blocks(name: str, case: Case, expected: Mapping[str, float]) -> Checks:
     """The mean over equal parts of a stored permutation; which matrix is not recorded: the first one."""
-    stored = next((m for m in case.find(r"blocks_of_(\d+)")), None)
+    stored = next(iter(case.find(r"blocks_of_(\d+)")), None)
     square = next((n for n in case.names() if case.dims(n) == 2 and len(set(case.raw(n).shape)) == 1), None)
     if stored is None or square is None:
         yield unchecked(name, "no blocks stored")
         return
     permutation, matrix = case.raw(stored[0]), case[square]
     blocks = [torch.from_numpy(b) for b in np.array_split(permutation, len(permutation) // int(stored[1]))]
-    galleries = [matrix[b][:, b] for b in blocks]
-    yield from scores_checks(name, rounded(galleries), expected, any(map(tied, galleries)))
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"tmr_metrics": tmr_metrics}
+    yield from scores_checks(name, [matrix[b][:, b] for b in blocks], expected)

@@ -7,158 +7,175 @@ follows from its arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from hmu.backbones.bamm.authors import load_transformer
 from hmu.backbones.bamm.generation import generate_ids
+from hmu.backbones.momask.authors import load_masked
+from hmu.backbones.momask.sampling import decode_base
+from hmu.backbones.tokens.authors import load_residual
 from hmu.backbones.tokens.residual import ResidualTransformer
+from hmu.backbones.tokens.rvq import Rvq
 from hmu.backbones.tokens.sampling import decode_residual
+from hmu.checkpoints.authors import read_statistics
 from hmu.data.batch import length_mask
+from hmu.errors import CheckpointError
 from tests.parity.bamm import authors_options, bamm_checks, stored_noise
-from tests.parity.case import Case, Table, facts_of, read_arrays, strange
-from tests.parity.checks import Check, exact
+from tests.parity.case import Case, Table
+from tests.parity.checks import Checks, deviation, exact, inside, nearest
+from tests.parity.kinds import compares
 from tests.parity.momask_masked import length_checks, mtrans_checks
-from tests.parity.momask_models import (
-    NETWORK,
-    SCALES,
-    Chain,
-    bamm_transformers,
-    chains,
-    nearest_chain,
-    pick,
-    residual_transformers,
-    valid,
-)
-from tests.parity.momask_residual import SCALE, e2e_checks, greedy, rtrans_checks
-from tests.parity.momask_rvq import rvq_checks
+from tests.parity.momask_models import NETWORK, SCALES, STEPS, stored, valid
+from tests.parity.momask_residual import SCALE, greedy, rtrans_checks
+from tests.parity.momask_rvq import rvq_checks, tokenizer
 
 #: what tells the kind of a file, and who compares it
-PARTS: dict[str, Callable[[Case], Iterator[Check]]] = {
+PARTS: dict[str, Callable[[Case], Checks]] = {
     r"logits_(causal|cond).*": bamm_checks,
     r"q\d+_(logits|features).*": rtrans_checks,
     r"text_emb": length_checks,
     r"tf_ids": mtrans_checks,
     r"recon|encoder_out|decoded|indices": rvq_checks,
 }
+#: what a file may leave out that another one of its folder holds
+TOKENS = ("ids", "tf_ids", "cond_idx", "motion_ids", "motion_codes")
+INPUTS = (*TOKENS, "cond", "m_lens", "padding_mask", "text_emb", "x")
+RESIDUAL_SCALES = {"gen": 5.0, "eval": 6.0}  # the authors' guidance in generation and in evaluation
 
 
-def full(folder: Path) -> Iterator[Check]:
+@compares("full", "full_sine", "full_hash", files=())
+def full(folder: Case) -> Checks:
     """Every network of a folder at its published size; a file may leave inputs out that another one holds."""
-    yield from strange(folder, ".npz", ".json")
-    files = {path.stem: read_arrays(path) for path in sorted(folder.glob("*.npz"))}
-    for stem, arrays in files.items():
-        others = {name: value for other in files.values() for name, value in other.items()}
-        related = {name: v for s, f in files.items() if s.split("_")[0] == stem.split("_")[0] for name, v in f.items()}
-        case = Case(folder, arrays, stem, facts=facts_of(folder), lent=_inputs(others) | _inputs(related))
+    cases = list(Case.each(folder.folder, folder.facts))
+    for case in cases:
+        # of files that hold the same input the one of the same network comes first
+        family = sorted(cases, key=lambda other: other.part.split("_")[0] == case.part.split("_")[0])
+        case.lent = {name: other.stored[name] for other in family for name in INPUTS if name in other.stored}
         run = next((run for pattern, run in PARTS.items() if case.find(pattern)), None)
-        yield from (check.inside(stem) for check in (case.unread() if run is None else run(case)))
+        if run is not None:
+            yield from inside(case.part, run(case))
+        yield from inside(case.part, case.unread())
 
 
-def _inputs(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    names = (
-        "ids",
-        "tf_ids",
-        "cond_idx",
-        "cond",
-        "m_lens",
-        "padding_mask",
-        "motion_codes",
-        "motion_ids",
-        "text_emb",
-        "x",
-    )
-    return {name: arrays[name] for name in names if name in arrays}
+# -- from text to motion -----------------------------------------------------------------------------------------------
+class Chain(NamedTuple):
+    """The networks from text to motion, and the tokenizer's statistics."""
+
+    rvq: Rvq
+    base: Any
+    residual: ResidualTransformer
+    mean: Tensor
+    std: Tensor
 
 
-# -- BAMM from text to motion ------------------------------------------------------------------------------------------
-def _residual_ids(net: ResidualTransformer, base: Tensor, text: Tensor, real: Tensor, scale: float) -> Tensor:
-    """All layers, greedily, as the authors' code: the model may answer "padding" inside a motion."""
-    return decode_residual(net, base.clamp_min(0), text, real, greedy, scale=scale, padding=True)
+def chains(folder: Path, base: Iterator[tuple[Path, Any]], quantizers: int) -> Iterator[Chain]:
+    """Every base transformer with each tokenizer and residual transformer of its sizes, whatever ``opt.txt`` names."""
+    residuals = [model for _, model in stored(folder, load_residual) if model.quantizers == quantizers]
+    coders = [coder for coder in stored(folder, tokenizer) if coder[1].options.quantizers == quantizers]
+    for (_, transformer), (path, rvq) in product(base, coders):
+        if rvq.options.codes != transformer.codes:
+            continue
+        try:
+            mean, std = (torch.from_numpy(x).float() for x in read_statistics(path / "meta", rvq.features))
+        except CheckpointError:
+            mean, std = torch.zeros(rvq.features), torch.ones(rvq.features)
+        yield from (Chain(rvq, transformer, r, mean, std) for r in residuals if r.codes == transformer.codes)
 
 
-class Replayed:
-    """One run of a chain from recorded noise. The evaluator's writes -1 beyond the end and tells lengths in frames."""
+@dataclass
+class Run:
+    """One run of a chain: base ids and lengths as the case has them, ids of all layers, and their motion."""
 
-    def __init__(self, case: Case, chain: Chain, scale: float, residual_scale: float) -> None:
-        noise, stored = stored_noise(case), case.raw("base_ids")
-        ours = generate_ids(chain.base, case["cond"], None, authors_options(scale, noise), noise, upstream=True)
-        real = length_mask(ours.lengths, ours.ids.shape[1])
-        self.base = torch.where(real, ours.ids, -1) if (stored < 0).any() else ours.ids
-        frames = bool((stored < 0).any()) or bool((case.raw("pred_len") > stored.shape[1]).any())
-        self.lengths = ours.lengths * (chain.rvq.unit_length if frames else 1)
-        self.ids = _residual_ids(chain.residual, ours.ids, case["cond"], real, residual_scale)
-        self.normalised = chain.rvq.decode(self.ids)
-        self.motion = self.normalised * chain.std + chain.mean
-        self.wrong = float((self.base.numpy() != stored).mean() + (self.ids.numpy() != case.raw("all_ids")).mean())
+    chain: Chain
+    base: Tensor
+    ids: Tensor
+    lengths: Tensor | None = None
+
+    @property
+    def normalised(self) -> Tensor:
+        """The decoded motion ``(batch, frames, features)``."""
+        return self.chain.rvq.decode(self.ids)
+
+    @property
+    def motion(self) -> Tensor:
+        """The same in real units."""
+        return self.normalised * self.chain.std + self.chain.mean
 
 
-REPLAYED_ROWS: Table = {
+RUN_ROWS: Table = {
     "base_ids": lambda case, run: run.base,
     "pred_len": lambda case, run: run.lengths,
     "all_ids": lambda case, run: run.ids,
     "normalised_motion": lambda case, run: run.normalised,
     "motion": lambda case, run: run.motion,
 }
-RESIDUAL_SCALES = {"gen": 5.0, "eval": 6.0}  # the authors' guidance in generation and in evaluation
 
 
-def e2e(folder: Path) -> Iterator[Check]:
-    """Base ids, residual ids, motion: MoMask's greedily, BAMM's with recorded noise."""
-    yield from strange(folder, ".npz", ".json")
-    case = Case.read(folder, "e2e")
-    if "base_ids" in case:
-        yield from e2e_checks(case)
-        return
-    told = case.facts.get("res_cond_scale", {})
-    found: list[Chain] = []
-    with torch.no_grad():
-        for run in case.groups(".+"):
-            part, usual = case.under(f"{run}/"), RESIDUAL_SCALES.get(run, SCALE)
-            base = [float(case.facts["cond_scale"])] if case.facts.get("cond_scale") else SCALES
-            known = told.get(run) if isinstance(told, Mapping) else told
-            residual = dict.fromkeys((usual, *SCALES)) if known is None else [float(known)]
-            found = found or list(chains(folder, bamm_transformers(folder), part.last("all_ids") or 0))
-
-            def error(guess: tuple[Chain, tuple[float, float]], part: Case = part) -> float:
-                return Replayed(part, guess[0], *guess[1]).wrong
-
-            chain, scales = nearest_chain(case, product(found, product(base, residual)), error)
-            yield from part.rows(Replayed(part, chain, *scales), REPLAYED_ROWS, NETWORK)
-    for run, known in (("gen", "gen_pred_len"), ("eval", "eval_pred_len_frames")):
-        if known in case.facts and f"{run}/pred_len" in case:
-            yield exact(f"{known} of case.json", case.raw(f"{run}/pred_len").tolist(), case.facts[known])
-    yield from case.unread()
-
-
-def rtrans_force_mask(folder: Path) -> Iterator[Check]:
-    """The residual transformer with its text taken away."""
-    yield from strange(folder, ".npz", ".json")
-    case = Case.read(folder, "rtrans")
-    expected, base, text = case["all_indices_force_mask"], case["motion_ids"], case["cond"]
+def _greedy(case: Case, chain: Chain, scale: float, steps: int = 0, guidance: float = 0.0) -> Run:
+    """MoMask's most likely ids; without ``steps`` from the stored base ids. The decoder reads padding."""
+    text, base = case["cond"], case["base_ids"]
     real = valid(case, base.shape[1])
-    if "m_lens" in case:
-        yield exact("m_lens", (base >= 0).sum(1), case.raw("m_lens"))
-
-    def fits(net: ResidualTransformer) -> bool:
-        return (net.quantizers, net.cond_emb.in_features) == (expected.shape[-1], text.shape[1])
-
-    def error(net: ResidualTransformer) -> float:
-        return float((_residual_ids(net, base, text, real, 0.0) != expected).double().mean())
-
-    with torch.no_grad():
-        net = pick(case, residual_transformers(folder), fits, error)
-        yield exact("all_indices_force_mask", _residual_ids(net, base, text, real, 0.0), expected)
-    yield from case.unread()
+    if steps:
+        start = torch.zeros_like(base)
+        base = decode_base(chain.base, start, text, real, greedy, steps=steps, scale=guidance, variant="upstream")
+    return Run(chain, base, decode_residual(chain.residual, base, text, real, greedy, scale=scale, padding=True))
 
 
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {
-    "e2e": e2e,
-    "rtrans_force_mask": rtrans_force_mask,
-    "full": full,
-    "full_sine": full,
-    "full_hash": full,
-}
+def _replayed(case: Case, chain: Chain, scale: float, residual_scale: float) -> Run:
+    """BAMM's ids from recorded noise. Its evaluation writes -1 beyond the end and tells lengths in frames."""
+    noise, base, text = stored_noise(case), case.raw("base_ids"), case["cond"]
+    ours = generate_ids(chain.base, text, None, authors_options(scale, noise), noise, upstream=True)
+    real = length_mask(ours.lengths, ours.ids.shape[1])
+    cut = bool((base < 0).any())
+    frames = cut or bool((case.raw("pred_len") > base.shape[1]).any())
+    start = ours.ids.clamp_min(0)  # the model may answer "padding" inside a motion
+    ids = decode_residual(chain.residual, start, text, real, greedy, scale=residual_scale, padding=True)
+    lengths = ours.lengths * (chain.rvq.unit_length if frames else 1)
+    return Run(chain, torch.where(real, ours.ids, -1) if cut else ours.ids, ids, lengths)
+
+
+def _off(case: Case, run: Run, *names: str) -> float:
+    return sum(case.off(run, RUN_ROWS, name) for name in names if name in case)
+
+
+@compares("e2e")
+def e2e(case: Case) -> Checks:
+    """Base ids, residual ids, motion: MoMask's greedily, BAMM's with recorded noise."""
+    yield from _momask(case) if "base_ids" in case else _bamm(case)
+
+
+def _momask(case: Case) -> Checks:
+    """Greedy generation; guidance and steps that no JSON tells are guessed."""
+    told = {n: [float(case.facts[n])] for n in ("res_cond_scale", "cond_scale", "timesteps") if case.facts.get(n)}
+    candidates = chains(case.folder, stored(case.folder, load_masked), case.last("all_ids") or 0)
+    guesses = product(candidates, told.get("res_cond_scale", [SCALE, *SCALES]))
+    known = nearest(guesses, lambda guess: _off(case, _greedy(case, *guess), "all_ids", "motion"), "complete chain")
+    steps = product(map(int, told.get("timesteps", STEPS)), told.get("cond_scale", SCALES))
+    best = nearest(steps, lambda steps: deviation(_greedy(case, *known, *steps).base, case.raw("base_ids")))
+    yield from case.rows(_greedy(case, *known, *best), RUN_ROWS, NETWORK)
+
+
+def _bamm(case: Case) -> Checks:
+    told, candidates = case.facts.get("res_cond_scale", {}), list[Chain]()
+    for run in case.groups(".+"):
+        part, usual = case.under(f"{run}/"), RESIDUAL_SCALES.get(run, SCALE)
+        base = [float(case.facts["cond_scale"])] if case.facts.get("cond_scale") else SCALES
+        known = told.get(run) if isinstance(told, Mapping) else told
+        residual = dict.fromkeys((usual, *SCALES)) if known is None else [float(known)]
+        base_models = stored(case.folder, load_transformer)
+        candidates = candidates or list(chains(case.folder, base_models, part.last("all_ids") or 0))
+
+        def error(guess: tuple[Chain, float, float], part: Case = part) -> float:
+            return _off(part, _replayed(part, *guess), "base_ids", "all_ids")
+
+        guess = nearest(product(candidates, base, residual), error, "complete chain")
+        yield from part.rows(_replayed(part, *guess), RUN_ROWS, NETWORK)
+    for run, fact in (("gen", "gen_pred_len"), ("eval", "eval_pred_len_frames")):
+        if fact in case.facts and f"{run}/pred_len" in case:
+            yield exact(f"{fact} of case.json", case.raw(f"{run}/pred_len").tolist(), case.facts[fact])

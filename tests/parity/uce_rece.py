@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,16 +21,18 @@ from hmu.methods.applying import applied
 from hmu.methods.closed_form import Group, Scales
 from hmu.methods.edit import DeltaEdit
 from hmu.methods.upstream import closed_form as upstream_edits
-from tests.parity.case import Case, Table, above, checkpoints, read_arrays, read_json, strange
-from tests.parity.checks import Check, compare, deviation, exact, nearest, unchecked
+from tests.parity.case import Case, Table, above, checkpoints, read_arrays, read_json
+from tests.parity.checks import Checks, compare, deviation, exact, inside, nearest, unchecked
 from tests.parity.fills import fills
-from tests.parity.salad_models import LATEST, NETWORK, model_for, prompts
+from tests.parity.kinds import compares
+from tests.parity.salad_models import LATEST, NETWORK, answer, model_for
 
 SOLVED = 1e-8  # both sides in float64; ten rounds are ill-conditioned
 SINGLE, ROUNDS = 1e-4, 2e-2  # the authors' float32 against float64: one solution, several rounds
 ADVERSARY = 1e-3
 FIRST = 1e-6  # float32 of the first edit: which recipe a case was run with
 STATES = ("t2m_transformer", "res_transformer")
+LIKELY = (("W{}", "b{}"), ("cond_emb.weight", "cond_emb.bias"))  # names of layers that are not stored
 AFTER = r"f(32|64)_(?:W(\d+)_after|adv_iter)(\d+)"
 
 
@@ -64,21 +66,18 @@ class Recipe:
         """Weights after UCE and after every round, with the embedding that the round erased."""
         target = "projection" if self.technique == "tensor" else "anchor"
         weights = {name: upstream_edits.solve(group, name, self.scales, target) for name in group.layers}
-        found: list[tuple[dict[str, Tensor], Tensor | None]] = [(weights, None)]
+        rounds: list[tuple[dict[str, Tensor], Tensor | None]] = [(weights, None)]
         for _ in range(count):
-            found.append(upstream_edits.rece_round(group, found[-1][0], self.scales, target, self.ridge))
-        return found
+            rounds.append(upstream_edits.rece_round(group, rounds[-1][0], self.scales, target, self.ridge))
+        return rounds
 
 
-def uce_rece(folder: Path) -> Iterator[Check]:
+@compares("uce_rece", files=())
+def uce_rece(folder: Case) -> Checks:
     """Every ``<name>.npz`` with its ``<name>.json`` if there is one, and the checkpoints that the port saved."""
-    yield from strange(folder, ".npz", ".json")
-    for path in sorted(folder.glob("*.npz")):
-        own = path.with_suffix(".json")
-        case = Case(folder, read_arrays(path), path.stem, facts=read_json(own) if own.is_file() else {})
-        for check in [*_solved(case), *case.unread()]:
-            yield check.inside(path.stem)
-    for place in above(folder, 1):
+    for case in Case.each(folder.folder):
+        yield from inside(case.part, [*_solved(case), *case.unread()])
+    for place in above(folder.folder, 1):
         if (facts := place / "checkpoints" / "uce_rece.json").is_file():
             yield from _checkpoints(facts.parent, read_json(facts))
 
@@ -101,18 +100,16 @@ def _groups(case: Case) -> Iterator[Group]:
         yield group_of(layers, concept, aim.expand_as(concept), retain)
         return
     shapes = [next(case.raw(m[0]).shape for m in case.find(AFTER) if m[2] == str(i)) for i in range(count)]
-    for fill, names in product(
-        fills(case.part, case.folder.name), (("W{}", "b{}"), ("cond_emb.weight", "cond_emb.bias"))
-    ):
-        filled = {
-            str(i): tuple(torch.from_numpy(fill.values(name.format(i), size)).float()
-                          for name, size in zip(names, (shape, shape[:1]), strict=True))
-            for i, shape in enumerate(shapes)
-        }  # fmt: skip
-        yield group_of(filled, concept, aim.expand_as(concept), retain)  # type: ignore[arg-type]
+    for fill, (weight, bias) in product(fills(case.part, case.folder.name), LIKELY):
+        filled = {}
+        for i, shape in enumerate(shapes):
+            named = {weight.format(i): shape, bias.format(i): shape[:1]}
+            w, b = (torch.from_numpy(fill.values(name, size)).float() for name, size in named.items())
+            filled[str(i)] = (w, b)
+        yield group_of(filled, concept, aim.expand_as(concept), retain)
 
 
-def _solved(case: Case) -> Iterator[Check]:
+def _solved(case: Case) -> Checks:
     """Weights and adversarial embeddings of every recorded round."""
     last = max((int(m[3]) for m in case.find(AFTER)), default=0)
     edited = sorted((m for m in case.find(AFTER) if m[2] and m[3] == "0"), key=lambda m: m[1] != "64")
@@ -122,27 +119,23 @@ def _solved(case: Case) -> Iterator[Check]:
         return 0.0 if first is None else deviation(guess[1].rounds(guess[0], 0)[0][0][first[2]], case.raw(first[0]))
 
     guesses = ((g, r) for g in _groups(case) for r in Recipe.guesses(case.facts, case.part))
-    guess = nearest(guesses, error, close=SOLVED if first and first[1] == "64" else FIRST)
-    assert guess is not None
-    rounds = guess[1].rounds(guess[0], last)
+    group, recipe = nearest(guesses, error, close=SOLVED if first and first[1] == "64" else FIRST)
+    rounds = recipe.rounds(group, last)
     loose = 1.5 * case.number("max_abs_f32_vs_f64", _spread(case)) + 1e-5
-    for found in case.find(AFTER):
-        weights, adversary = rounds[int(found[3])]
-        ours = adversary if found[2] is None else weights[found[2]]
-        if found[1] == "64":
-            yield compare(found[0], ours, case.raw(found[0]), SOLVED)
-        else:
-            yield compare(found[0], ours, case.raw(found[0]), loose, absolute=True)
+    for fit in case.find(AFTER):
+        weights, adversary = rounds[int(fit[3])]
+        double = fit[1] == "64"
+        ours = {fit[0]: adversary if fit[2] is None else weights[fit[2]]}
+        yield from case.given(ours, SOLVED if double else loose, absolute=not double)
 
 
 def _spread(case: Case) -> float:
     """How far the authors' single precision is from their double, in this case."""
     pairs = [(m[0], m[0].replace("f32", "f64")) for m in case.find(AFTER) if m[1] == "32"]
-    found = [float(np.abs(case.raw(a) - case.raw(b)).max()) for a, b in pairs if b in case]
-    return max(found, default=ROUNDS)
+    return max((float(np.abs(case.raw(a) - case.raw(b)).max()) for a, b in pairs if b in case), default=ROUNDS)
 
 
-def _checkpoints(folder: Path, facts: Mapping[str, Any]) -> Iterator[Check]:
+def _checkpoints(folder: Path, facts: Mapping[str, Any]) -> Checks:
     """The files that the port wrote: layout, what changed in them, and that our edit of the base gives the same."""
     case, hyper = Case(folder, read_arrays(folder / "uce_rece_vectors.npz")), facts["hyper"]
     read = {name: _read(folder, name) for name in facts["files"]}
@@ -204,14 +197,13 @@ class Edited:
 
     def answer(self, case: Case, edited: bool) -> Tensor:
         """The network's answer."""
-        texts = prompts(case, case.raw("x_text_index") if "x_text_index" in case else None)
         with applied(self.model, [(self.edit, 1.0)] if edited else []):
-            return self.model.denoiser(case["x"], case["t"], texts.tokens, texts.mask, case.get("len_mask"))
+            return answer(case, self.model)
 
 
 UCE_ROWS: Table = {
     "c_(forget|retain)": lambda case, run, side: run.means[side],
-    "before/(.+)": lambda case, run, name: (run.before[name], case.raw(f"before/{name}"), 0.0),
+    "before/(.+)": (lambda case, run, name: run.before[name], 0.0),
     "after/(.+)": lambda case, run, name: run.after(name),
     # the norm that the fork forgets to square, what follows from it, and matrices with the right one
     "direction_norm": lambda case, run: run.direction.norm(),
@@ -222,29 +214,26 @@ UCE_ROWS: Table = {
 }
 
 
-def unlearn_uce(folder: Path) -> Iterator[Check]:
+@compares("unlearn_uce")
+def unlearn_uce(case: Case) -> Checks:
     """Mean words, edited matrices, answers before and after, the saved file; and the edit as ours, on and off."""
-    yield from strange(folder, ".npz", ".json")
-    case = Case.read(folder)
-    with torch.no_grad():
-        if "base_checkpoint" in case.facts:
-            base = Path(case.facts["base_checkpoint"])
-            opt = next(path for path in checkpoints(folder) if path.parent.name == base.name)
-            model = load_authors(opt.parents[1], base.name, variant="upstream")
-        else:
-            model = model_for(case, lambda m: deviation(Edited(case, m).answer(case, False), case.raw("pred_before")))
-        run = Edited(case, model)
-        if "edited_keys" in case.facts:
-            yield exact("edited_keys", sorted(run.before), sorted(case.facts["edited_keys"]))
-        yield from case.rows(run, UCE_ROWS, NETWORK)
-        plain = run.answer(case, False)
-        run.answer(case, True)
-        yield exact("reverted", bool(torch.equal(run.answer(case, False), plain)), True)
+    if "base_checkpoint" in case.facts:
+        base = Path(case.facts["base_checkpoint"])
+        opt = next(path for path in checkpoints(case.folder) if path.parent.name == base.name)
+        model = load_authors(opt.parents[1], base.name, variant="upstream")
+    else:
+        model = model_for(case, lambda model: deviation(answer(case, model), case.raw("pred_before")))
+    run = Edited(case, model)
+    if "edited_keys" in case.facts:
+        yield exact("edited_keys", sorted(run.before), sorted(case.facts["edited_keys"]))
+    yield from case.rows(run, UCE_ROWS, NETWORK)
+    plain = run.answer(case, False)
+    run.answer(case, True)
+    yield exact("reverted", bool(torch.equal(run.answer(case, False), plain)), True)
     yield from _saved(case, run)
-    yield from case.unread()
 
 
-def _saved(case: Case, run: Edited) -> Iterator[Check]:
+def _saved(case: Case, run: Edited) -> Checks:
     """The fork's file: layout, edited matrices, everything else as in the base; our loader takes it."""
     name = Path(str(case.facts.get("edited_checkpoint", ""))).name
     tar = next((path for path in checkpoints(case.folder, LATEST) if path.parents[1].name == name), None)
@@ -260,6 +249,3 @@ def _saved(case: Case, run: Edited) -> Iterator[Check]:
     again = load_authors(tar.parents[2], name, denoiser_file=tar.name, variant="upstream")
     same = all(torch.equal(value, stored[key]) for key, value in again.denoiser.state_dict().items())
     yield exact("file, loaded by ours", same, True)
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"uce_rece": uce_rece, "unlearn_uce": unlearn_uce}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -24,19 +24,14 @@ from hmu.methods import adapters
 from hmu.methods.applying import applied
 from hmu.methods.edit import AdapterEdit
 from hmu.methods.upstream import salad_fork as upstream
-from tests.parity.case import DOUBLE, Case, Table, checkpoints, manifest, read_json, strange
-from tests.parity.checks import Check, compare, deviation, exact, fewest_failures, nearest, unchecked
+from tests.parity.case import DOUBLE, MANIFEST, Case, Table, checkpoints, manifest, read_json
+from tests.parity.checks import Checks, compare, exact, nearest, unchecked
 from tests.parity.fills import Fill, doubled, filled, fills
-from tests.parity.salad_models import (
-    NETWORK,
-    fits,
-    full_size,
-    prompts,
-    stored_models,
-)
+from tests.parity.kinds import compares
+from tests.parity.salad_models import NETWORK, answer, fits, full_size, prompts, stored_models
 from tests.published import backbone
 
-SIDES = ("retain", "forget")
+SIDES, LEAVES = ("retain", "forget"), ("weight", "bias")
 MERGED = 1e-4  # float32 of merged against live adapters: two orders of summation, through all layers
 LAYER = "transformer.middle_block.cross_attn.Wv"  # whose gradients are stored
 LOSS = r"loss_(vs_noise|vs_target|vs_target_masked)_(linear|configured)_betas"
@@ -45,8 +40,7 @@ Factors = dict[str, tuple[Tensor, Tensor]]
 
 def latent(case: Case, model: Salad, side: str) -> Tensor:
     """One side's latent, sampled with the stored noise."""
-    with torch.no_grad():
-        return sample_posterior(*model.vae.encode(case[f"{side}_motion"]), case[f"{side}_vae_eps"])
+    return sample_posterior(*model.vae.encode(case[f"{side}_motion"]), case[f"{side}_vae_eps"])
 
 
 LATENT_ROWS: Table = {"(retain|forget)_latent": latent}
@@ -60,6 +54,31 @@ class Adapted(NamedTuple):
     factors: Factors
     file: Path | None = None
     precise: Factors | None = None
+
+    @property
+    def rank(self) -> int:
+        """Of its adapters."""
+        return len(next(iter(self.factors.values()))[0])
+
+    def alpha(self, case: Case) -> float:
+        """What a case says, else the rank."""
+        return case.number("alpha", self.rank)
+
+    def answer(self, case: Case, alpha: float | None) -> Tensor:
+        """The network's answer with the adapters at ``alpha``; None = without them."""
+        edits = [] if alpha is None else [(AdapterEdit(self.factors, alpha=alpha), 1.0)]
+        with applied(self.model, edits):
+            return answer(case, self.model)
+
+    def injected(self, alpha: float) -> Salad:
+        """A copy of the model with live adapters."""
+        twin = copy.deepcopy(self.model)
+        trained = adapters.inject(twin, self.rank, alpha, 0.0)
+        with torch.no_grad():
+            for name, (down, up) in self.factors.items():
+                trained[f"{name}.lora_A"].copy_(down)
+                trained[f"{name}.lora_B"].copy_(up)
+        return twin
 
 
 def _fork_name(name: str, targets: list[str]) -> str:
@@ -75,17 +94,24 @@ def _plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.replace(".original_linear.", "."): value for name, value in state.items()}
 
 
+def _targets(model: Salad) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of the layers that are adapted."""
+    weights = {name: model.denoiser.get_parameter(f"{name}.weight") for name in model.adapter_targets}
+    return {name: (weight.shape[0], weight.shape[1]) for name, weight in weights.items()}
+
+
 def filled_adapters(model: Salad, rank: int, fill: Fill, inside: bool) -> Adapted:
     """A model and adapters filled by rule, the base under the fork's names (``inside``) or under its own."""
     targets = model.adapter_targets if inside else []
-    filled(model.vae, Fill(fill.rule, "vae." if fill.before else "", fill.moved))
+    filled(model.vae, fill.under("vae." if fill.before else ""))
     filled(model.denoiser, fill, partial(_fork_state, targets), _plain_state)
-    shapes = {name: model.denoiser.get_parameter(f"{name}.weight").shape for name in model.adapter_targets}
-    pairs = {
-        name: (fill.values(f"{name}.lora_a", (rank, i)), fill.values(f"{name}.lora_b", (o, rank)))
-        for name, (o, i) in shapes.items()
+    precise = {
+        name: (
+            torch.from_numpy(fill.values(f"{name}.lora_a", (rank, inputs))),
+            torch.from_numpy(fill.values(f"{name}.lora_b", (outputs, rank))),
+        )
+        for name, (outputs, inputs) in _targets(model).items()
     }
-    precise = {n: (torch.from_numpy(a), torch.from_numpy(b)) for n, (a, b) in pairs.items()}
     return Adapted(model.eval(), {n: (a.float(), b.float()) for n, (a, b) in precise.items()}, precise=precise)
 
 
@@ -108,61 +134,35 @@ def _stored_adapters(case: Case) -> Iterator[Adapted]:
         except CheckpointError:
             continue
         for model in stored_models(case.folder) if factors else ():
-            sizes = {n: (w.shape[1], w.shape[0]) for n, w in _targets(model).items()}
-            if fits(model, case) and sizes == {n: (a.shape[1], b.shape[0]) for n, (a, b) in factors.items()}:
+            if fits(model, case) and _targets(model) == {n: (len(b), a.shape[1]) for n, (a, b) in factors.items()}:
                 yield Adapted(model, factors, tar)
 
 
-def _targets(model: Salad) -> dict[str, Tensor]:
-    return {name: model.denoiser.get_parameter(f"{name}.weight") for name in model.adapter_targets}
-
-
-def _applied(case: Case, adapted: Adapted, alpha: float | None) -> Tensor:
-    """The network's answer with the adapters at ``alpha``; None = without them."""
-    model, texts = adapted.model, prompts(case, case.raw("x_text_index") if "x_text_index" in case else None)
-    edits = [] if alpha is None else [(AdapterEdit(adapted.factors, alpha=alpha), 1.0)]
-    with torch.no_grad(), applied(model, edits):
-        return model.denoiser(case["x"], case["t"], texts.tokens, texts.mask, case.get("len_mask"))
-
-
-def _rank(adapted: Adapted) -> int:
-    return len(next(iter(adapted.factors.values()))[0])
-
-
-def alpha_of(case: Case, adapted: Adapted) -> float:
-    return case.number("alpha", _rank(adapted))
-
-
 LORA_ROWS: Table = {
-    "rank": lambda case, adapted: _rank(adapted),
-    "pred_base": lambda case, adapted: _applied(case, adapted, None),
-    "pred_lora_train_scale": lambda case, adapted: _applied(case, adapted, alpha_of(case, adapted)),
-    "pred_lora_eval_scale": lambda case, adapted: _applied(case, adapted, 1.0),
+    "rank": lambda case, adapted: adapted.rank,
+    "pred_base": lambda case, adapted: adapted.answer(case, None),
+    "pred_lora_train_scale": lambda case, adapted: adapted.answer(case, adapted.alpha(case)),
+    "pred_lora_eval_scale": lambda case, adapted: adapted.answer(case, 1.0),
 }
 
 
-def unlearn_lora(folder: Path) -> Iterator[Check]:
+@compares("unlearn_lora")
+def unlearn_lora(case: Case) -> Checks:
     """Adapters on the authors' checkpoint, the contrastive loss in all its variants, names and trainable shares."""
-    yield from strange(folder, ".npz", ".json")
-    case = Case.read(folder)
-
-    def error(adapted: Adapted) -> float:
-        return sum(deviation(LORA_ROWS[name](case, adapted), case.raw(name))
-                   for name in ("pred_base", "pred_lora_train_scale") if name in case)  # fmt: skip
-
-    adapted = nearest(list(_stored_adapters(case)) or _unstored_adapters(case), error)
-    if adapted is None:
-        raise CheckpointError(f"case {folder.name}: no SALAD model with adapters of its sizes")
+    names = [name for name in ("pred_base", "pred_lora_train_scale") if name in case]
+    candidates = list(_stored_adapters(case)) or _unstored_adapters(case)
+    adapted = nearest(
+        candidates, lambda a: sum(case.off(a, LORA_ROWS, name) for name in names), "SALAD model with adapters"
+    )
     yield from case.rows(adapted.model, LATENT_ROWS, NETWORK)
     yield from _listed(case, adapted)
     yield from _adapted(case, adapted)
     yield from _contrast(case, adapted)
-    if (path := folder / "manifest_full.json").is_file():
+    if (path := case.folder / MANIFEST).is_file():
         yield from _full_size(path)
-    yield from case.unread()
 
 
-def _listed(case: Case, adapted: Adapted) -> Iterator[Check]:
+def _listed(case: Case, adapted: Adapted) -> Checks:
     """The names of the fork's file."""
     facts, targets = case.facts, adapted.model.adapter_targets
     if adapted.file is None or "checkpoint_keys" not in facts:
@@ -172,60 +172,46 @@ def _listed(case: Case, adapted: Adapted) -> Iterator[Check]:
     stored = read_state(adapted.file, ("denoiser",), "a SALAD denoiser")
     ours = {_fork_name(name, targets) for name in adapted.model.denoiser.state_dict()}
     ours |= {f"{layer}.{leaf}" for layer in targets for leaf in ("lora_a", "lora_b")}
-    lists = {
+    lists: dict[str, Any] = {
         "injected_modules": targets,
         "checkpoint_top_level_keys": load_tensors(adapted.file),
         "checkpoint_keys": stored,
-        "keys_left_at_random_init_when_lora_flag_is_forgotten": [
-            f"{n}.{x}" for n in targets for x in ("weight", "bias")
-        ],
     }
+    lists["keys_left_at_random_init_when_lora_flag_is_forgotten"] = list(map(".".join, product(targets, LEAVES)))
     for key, names in lists.items():
         if key in facts:
             yield exact(key, sorted(names), sorted(facts[key]))
     yield exact("checkpoint_keys, from our names", sorted(ours), sorted(facts["checkpoint_keys"]))
 
 
-def _adapted(case: Case, adapted: Adapted) -> Iterator[Check]:
+def _adapted(case: Case, adapted: Adapted) -> Checks:
     """Answers without, with, and with wrongly scaled adapters; merged and injected adapters agree."""
-    yield from case.rows(adapted, LORA_ROWS, NETWORK)
-    plain, alpha = _applied(case, adapted, None), alpha_of(case, adapted)
-    merged = _applied(case, adapted, alpha)
-    yield exact("reverted", bool(torch.equal(_applied(case, adapted, None), plain)), True)
-    if case.find(".*_f64"):
-        twins = (
-            Adapted(twin, factors)
-            for twin in doubled(adapted.model)
-            for factors in (adapted.precise, adapted.factors)
-            if factors is not None
-        )
-        yield from fewest_failures(list(case.double().rows(twin, LORA_ROWS, DOUBLE)) for twin in twins)
-    live = _applied(case, Adapted(injected(adapted, alpha), adapted.factors), None)
+
+    def twins(adapted: Adapted) -> Iterator[Adapted]:
+        for model, factors in product(doubled(adapted.model), (adapted.precise, adapted.factors)):
+            if factors is not None:
+                yield Adapted(model, factors)
+
+    yield from case.table(adapted, LORA_ROWS, NETWORK, twins=twins)
+    plain, alpha = adapted.answer(case, None), adapted.alpha(case)
+    merged = adapted.answer(case, alpha)
+    yield exact("reverted", bool(torch.equal(adapted.answer(case, None), plain)), True)
+    live = answer(case, adapted.injected(alpha))
     if "pred_lora_train_scale" in case:
         yield compare("adapters injected by PEFT", live, case.raw("pred_lora_train_scale"), NETWORK)
     yield compare("merged_max_diff", live, merged, max(MERGED, 10 * case.number("merged_max_diff", 0)))
 
 
-def injected(adapted: Adapted, alpha: float) -> Salad:
-    """A copy of the model with live adapters."""
-    twin = copy.deepcopy(adapted.model)
-    trained = adapters.inject(twin, _rank(adapted), alpha, 0.0)
-    with torch.no_grad():
-        for name, (down, up) in adapted.factors.items():
-            trained[f"{name}.lora_A"].copy_(down)
-            trained[f"{name}.lora_B"].copy_(up)
-    return twin
-
-
-def _contrast(case: Case, adapted: Adapted) -> Iterator[Check]:
+def _contrast(case: Case, adapted: Adapted) -> Checks:
     """``retain - lambda forget`` against noise or the true target, under both schedules, with the stored gradients."""
-    twin = injected(adapted, alpha_of(case, adapted))
-    for found in case.find(LOSS):
-        yield from case.given(loss(case, twin, found), NETWORK)
+    twin = adapted.injected(adapted.alpha(case))
+    for fit in case.find(LOSS):
+        yield from case.given(loss(case, twin, fit), NETWORK)
         silent = [n for n, p in twin.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
-        yield exact(f"{found[0]}: adapters without gradient", silent, [])
+        yield exact(f"{fit[0]}: adapters without gradient", silent, [])
 
 
+@torch.enable_grad()
 def loss(case: Case, twin: Salad, name: re.Match[str]) -> dict[str, Any]:
     """One loss, its two sides, and the gradients of one adapter."""
     layer, betas = adapters.lora_layers(twin.network())[LAYER], None if name[2] == "configured" else name[2]
@@ -258,7 +244,7 @@ def _side(case: Case, model: Salad, side: str, target: str, schedule: Any) -> tu
     return model.predict(state, texts), noise if target == "vs_noise" else state.target
 
 
-def _full_size(path: Path) -> Iterator[Check]:
+def _full_size(path: Path) -> Checks:
     """Names, shapes and trainable flags at the published size, and the table of trainable shares."""
     listed = read_json(path)
     shapes = {n.replace(".original_linear.", "."): torch.empty(v["shape"], device="meta")
@@ -270,12 +256,13 @@ def _full_size(path: Path) -> Iterator[Check]:
     targets = model.adapter_targets
     yield exact("manifest injected_modules", sorted(targets), sorted(listed["injected_modules"]))
     total = sum(value.numel() for name, value in base.items() if name != "pos_emb.pe")
-    told = listed.get("denoiser_parameters_without_clip", total)
-    yield exact("manifest parameters", [sum(p.numel() for p in model.denoiser.parameters()), total], [told, told])
+    recorded = listed.get("denoiser_parameters_without_clip", total)
+    ours = sum(p.numel() for p in model.denoiser.parameters())
+    yield exact("manifest parameters", [ours, total], [recorded, recorded])
     for rank, share in listed["trainable_fraction"].items():
         trained, whole = adapters.count(model, int(rank))
         with_clip = whole + int(listed["clip_parameters"])
-        ours = {
+        shares = {
             "trainable": trained,
             "total_with_clip": with_clip,
             "percent_as_the_fork_prints_it": 100 * trained / with_clip,
@@ -283,15 +270,12 @@ def _full_size(path: Path) -> Iterator[Check]:
             "percent_without_clip": 100 * trained / whole,
         }
         for key, value in share.items():
-            yield compare(f"rank {rank} {key}", ours[key], value, DOUBLE)
+            yield compare(f"rank {rank} {key}", shares[key], value, DOUBLE)
     rank = next(value.shape[0] for name, value in shapes.items() if name.endswith(".lora_a"))
     trained_names = adapters.inject(model, rank, 1.0, 0.0)
     state = {n.replace(".base_layer.", "."): p for n, p in model.denoiser.state_dict(keep_vars=True).items()}
     state = {_fork_name(name, targets): value for name, value in state.items() if ".lora_" not in name}
     state |= {n.replace(".lora_A", ".lora_a").replace(".lora_B", ".lora_b"): p for n, p in trained_names.items()}
     yield from manifest(path, state)
-    wanted = {n: v["requires_grad"] for n, v in listed["state_dict"].items()}
-    yield exact("manifest requires_grad", {n: v.requires_grad for n, v in state.items()}, wanted)
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"unlearn_lora": unlearn_lora}
+    trainable = {n: v["requires_grad"] for n, v in listed["state_dict"].items()}
+    yield exact("manifest requires_grad", {n: v.requires_grad for n, v in state.items()}, trainable)

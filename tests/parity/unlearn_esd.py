@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from hmu.backbones.base import State
 from hmu.backbones.salad.model import Salad
 from hmu.data.batch import length_mask
-from hmu.errors import CheckpointError
 from hmu.methods.teacher import erase_target, predict_jointly
 from hmu.methods.upstream import salad_fork as upstream
-from tests.parity.case import Case, Table, strange
-from tests.parity.checks import Check, deviation, nearest
-from tests.parity.salad_models import (
-    LATEST,
-    NETWORK,
-    fits,
-    model_for,
-    prompts,
-    stored_models,
-)
+from tests.parity.case import Case, Table
+from tests.parity.checks import Checks, deviation, nearest
+from tests.parity.kinds import compares
+from tests.parity.salad_models import LATEST, NETWORK, fits, model_for, prompts, stored_models
 from tests.parity.unlearn import SIDES, latent
 
 
-# -- ESD ---------------------------------------------------------------------------------------------------------------
 class Erasing:
     """The fork's erasing loss: the trained copy, the frozen base, and their answers on the stored states."""
 
@@ -47,20 +36,18 @@ class Erasing:
 
     def formula(self, case: Case, space: str) -> list[float]:
         """The published formula for every eta: over everything, padding zeroed as ours does, or in noise space."""
-        outputs = (self.concept, self.frozen, self.empty)
+        concept, frozen, empty, etas = self.concept, self.frozen, self.empty, case.raw("etas").tolist()
         if space == "_masked_zeroed":
             valid = length_mask(self.base.latent_lengths(case["forget_m_lens"]), self.noisy.inputs.shape[1])
             state = State(self.noisy.inputs, self.noisy.time, self.noisy.target, valid)
-            null, frozen = predict_jointly(self.base, [(state, self.null), (state, self.texts["forget"])])
-            output = self.student.predict(state, self.texts["forget"])
-            targets = [erase_target(null, frozen, null, eta) for eta in case.raw("etas").tolist()]
-            return [float(self.student.distance(output, target, state).mean()) for target in targets]
+            empty, frozen = predict_jointly(self.base, [(state, self.null), (state, self.texts["forget"])])
+            concept = self.student.predict(state, self.texts["forget"])
+            targets = [erase_target(empty, frozen, empty, eta) for eta in etas]
+            return [float(self.student.distance(concept, target, state).mean()) for target in targets]
         if space == "_eps_space":
-            to_noise = self.base.diffusion.to_noise
-            outputs = tuple(to_noise(out, self.noisy.inputs, self.noisy.time) for out in outputs)  # type: ignore[assignment]
-        concept, frozen, empty = outputs
-        targets = [erase_target(empty, frozen, empty, eta) for eta in case.raw("etas").tolist()]
-        return [float(upstream.square(concept, target)) for target in targets]
+            inputs, time = self.noisy.inputs, self.noisy.time
+            concept, frozen, empty = (self.base.diffusion.to_noise(x, inputs, time) for x in (concept, frozen, empty))
+        return [float(upstream.square(concept, erase_target(empty, frozen, empty, eta))) for eta in etas]
 
     def early_commit(self, case: Case) -> list[float]:
         """Commit 316a981: pure noise of one joint token, one prompt for all, both sides from the trained model.
@@ -90,25 +77,16 @@ ESD_ROWS: Table = {
 }
 
 
-def unlearn_esd(folder: Path) -> Iterator[Check]:
+@compares("unlearn_esd")
+def unlearn_esd(case: Case) -> Checks:
     """The fork's erasing loss as it runs, the published formula with every stored eta, and an early commit's loss."""
-    yield from strange(folder, ".npz", ".json")
-    case = Case.read(folder)
-    texts, lengths = prompts(case, case.raw("forget_text_index")), case["forget_m_lens"]
+    texts, lengths, x = prompts(case, "forget_text_index"), case["forget_m_lens"], case["x_t"]
+    state = State(x, case["forget_t"], x, torch.ones(x.shape[:2], dtype=torch.bool))
 
-    def error(name: str) -> Callable[[Salad], float]:
-        x = case["x_t"]
-        state = State(x, case["forget_t"], x, torch.ones(x.shape[:2], dtype=torch.bool))
-        return lambda model: deviation(upstream.masked_output(model, state, lengths, texts), case.raw(name))
+    def error(model: Salad, name: str) -> float:
+        return deviation(upstream.masked_output(model, state, lengths, texts), case.raw(name))
 
-    with torch.no_grad():
-        base = model_for(case, error("pred_frozen_concept"))
-        edits = [model for model in stored_models(folder, LATEST, only_edits=True) if fits(model, case)]
-        student = nearest(edits, error("pred_trainable_concept"))
-        if student is None:
-            raise CheckpointError(f"case {folder.name}: no edited denoiser (model/{LATEST}) fits it")
-        yield from case.rows(Erasing(case, base, student), ESD_ROWS, NETWORK)
-    yield from case.unread()
-
-
-KINDS: dict[str, Callable[[Path], Iterator[Check]]] = {"unlearn_esd": unlearn_esd}
+    base = model_for(case, lambda model: error(model, "pred_frozen_concept"))
+    edits = [model for model in stored_models(case.folder, LATEST, only_edits=True) if fits(model, case)]
+    student = nearest(edits, lambda model: error(model, "pred_trainable_concept"), f"edited denoiser (model/{LATEST})")
+    yield from case.rows(Erasing(case, base, student), ESD_ROWS, NETWORK)

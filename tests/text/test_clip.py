@@ -8,8 +8,7 @@ import torch
 from hmu.errors import CheckpointError, ConfigError, MissingExtra
 from hmu.text.clip import ClipTextEncoder
 from tests.conftest import shared
-from tests.parity.clip_text import KINDS
-from tests.parity.clip_tower import tower_from_weights
+from tests.parity.clip_text import clip_text, tower_from_weights
 
 FOLDER = "checkpoints/clip-vit-base-patch32"
 
@@ -64,7 +63,7 @@ def test_incomplete_weights_and_missing_tokenizer_are_named():
 
 
 def test_golden_tower():
-    checks = list(KINDS["clip_text"](shared("golden/salad/dev/clip_text")))
+    checks = list(clip_text(shared("golden/salad/dev/clip_text")))
     assert len(checks) >= 4
     assert [check.name for check in checks if not check.passed] == []
 
@@ -76,7 +75,7 @@ def test_corrupted_golden_fails(tmp_path, name):
     array.flat[0] = not array.flat[0] if array.dtype == bool else array.flat[0] + 0.01
     arrays[name] = array
     np.savez(tmp_path / "vectors.npz", **arrays)
-    assert not all(check.passed for check in KINDS["clip_text"](tmp_path))
+    assert not all(check.passed for check in clip_text(tmp_path))
 
 
 def test_real_folder():
