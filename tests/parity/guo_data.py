@@ -58,8 +58,7 @@ def _dataset(case: Case, vocabulary: Vocabulary, vectors: Tensor) -> Checks:
     motions = {name: _formula_motion(file, told["dim"]) for name, file in files.items()}
     for variant, expected in told["results"].items():
         rule, published = ("hmu_eval", "HumanML3D") if variant.startswith("hmu_") else ("original", "t2m")
-        options = {"rule": rule, "dataset": PUBLISHED.get(variant, published)}
-        with reading(list(files), texts, motions, **options) as clips:
+        with reading(list(files), texts, motions, rule=rule, dataset=PUBLISHED.get(variant, published)) as clips:
             numbered = zip(clips.table.number.tolist(), clips.clip_ids, strict=True)
             names = [_plain(clip if rule == "original" else f"{number}%{clip}") for number, clip in numbered]
             yield exact(f"{variant} names", names, [_plain(name) for name in expected["names"]])

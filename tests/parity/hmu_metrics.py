@@ -67,6 +67,10 @@ def _hits(case: Case, whole: bool = False) -> np.ndarray:
     return np.stack([top_hits(t, m, 3).sum(0).numpy() for t, m in pools if len(t) == size or not whole])
 
 
+def _apart(text: Tensor, motion: Tensor) -> Tensor:
+    return torch.cdist(text.double(), motion.double())
+
+
 def _diversity(case: Case, _: None, name: str) -> Tensor | None:
     if f"{name}_idx1" not in case:
         return None
@@ -78,7 +82,7 @@ RETRIEVAL_ROWS: Table = {
     "rp_hits_per_batch": (lambda case, _: _hits(case), 0.0),
     "rp": (lambda case, _: _hits(case).sum(0) / len(case["rp_text"]), EXACT),
     "rp_drop_last": (lambda case, _: _hits(case, True).mean(0) / case.number("rp_batch", 32), EXACT),
-    "rp_dist_first_batch": lambda case, _: torch.cdist(*(side.double() for side in _pools(case)[0])),
+    "rp_dist_first_batch": lambda case, _: _apart(*_pools(case)[0]),
     "matching_score_mean": (lambda case, _: distances(case["rp_text"], case["rp_motion"]).mean(), MEASURED),
     r"(diversity\w*?)": (_diversity, MEASURED),
     "multimodality": (
@@ -157,7 +161,7 @@ def guo_metrics(case: Case) -> Checks:
     told, other = read_json(case.folder / "expected.json"), case.get("other")
     text, motion = case["text"], case["motion"]
     mean, covariance = gaussian(motion)
-    outputs = {"dist": torch.cdist(text.double(), motion.double()), "matching_each": distances(text, motion)}
+    outputs = {"dist": _apart(text, motion), "matching_each": distances(text, motion)}
     yield from case.given(outputs | {"mu_motion": mean, "cov_motion": covariance}, AUTHORS)
     if "top3_bool" in case:
         yield hit_checks("top3_bool", text, motion, case.raw("top3_bool"))

@@ -117,8 +117,12 @@ RUN_ROWS: Table = {
 }
 
 
-def _greedy(case: Case, chain: Chain, scale: float, steps: int = 0, guidance: float = 0.0) -> Run:
-    """MoMask's most likely ids; without ``steps`` from the stored base ids. The decoder reads padding."""
+def _greedy(case: Case, known: tuple[Chain, float], steps: int = 0, guidance: float = 0.0) -> Run:
+    """MoMask's most likely ids with this residual guidance; without ``steps`` from the stored base ids.
+
+    The decoder reads padding.
+    """
+    chain, scale = known
     text, base = case["cond"], case["base_ids"]
     real = valid(case, base.shape[1])
     if steps:
@@ -155,10 +159,10 @@ def _momask(case: Case) -> Checks:
     told = {n: [float(case.facts[n])] for n in ("res_cond_scale", "cond_scale", "timesteps") if case.facts.get(n)}
     candidates = chains(case.folder, stored(case.folder, load_masked), case.last("all_ids") or 0)
     guesses = product(candidates, told.get("res_cond_scale", [SCALE, *SCALES]))
-    known = nearest(guesses, lambda guess: _off(case, _greedy(case, *guess), "all_ids", "motion"), "complete chain")
+    known = nearest(guesses, lambda guess: _off(case, _greedy(case, guess), "all_ids", "motion"), "complete chain")
     steps = product(map(int, told.get("timesteps", STEPS)), told.get("cond_scale", SCALES))
-    best = nearest(steps, lambda steps: deviation(_greedy(case, *known, *steps).base, case.raw("base_ids")))
-    yield from case.rows(_greedy(case, *known, *best), RUN_ROWS, NETWORK)
+    best = nearest(steps, lambda steps: deviation(_greedy(case, known, *steps).base, case.raw("base_ids")))
+    yield from case.rows(_greedy(case, known, *best), RUN_ROWS, NETWORK)
 
 
 def _bamm(case: Case) -> Checks:

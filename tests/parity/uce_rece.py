@@ -82,7 +82,7 @@ def uce_rece(folder: Case) -> Checks:
             yield from _checkpoints(facts.parent, read_json(facts))
 
 
-def group_of(layers: dict[str, tuple[Tensor, Tensor | None]], concept: Tensor, aim: Tensor, retain: Tensor) -> Group:
+def group_of(layers: Mapping[str, tuple[Tensor, Tensor | None]], concept: Tensor, aim: Tensor, retain: Tensor) -> Group:
     """A group from the rows to keep themselves ``(rows, in)``."""
     double = {name: (w.double(), None if b is None else b.double()) for name, (w, b) in layers.items()}
     retain = retain.double()
