@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 
 from hmu.checkpoints.kinds import CHAINS, Kind, check_values, real, whole
-from hmu.documents import read_json
+from hmu.documents import read_json, walk
 from hmu.errors import CheckpointError, shown
 
 CONFIG = "config.json"
@@ -81,9 +81,11 @@ def check_model(config: Mapping[str, Any], path: Path, weights: Path) -> None:
     if not shapes:
         return
     largest = max((size for shape in shapes for size in shape), default=0)
-    for key, value in _numbers(config):
+    for place, value in walk(config):
+        key = next((key for key in reversed(place) if not key.isdigit()), "")  # of a list, the key that holds it
         most = largest if key in _WIDTHS else len(shapes) if key in _COUNTS else None
-        if most is not None and value > most:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if most is not None and number and value > most:
             raise CheckpointError(f"{path}: {key}={shown(value)}, but its weights hold at most {most}; copy both again")
     given = {key: value for key, value in config.items() if value is not None or key not in _MAY_BE_NULL}
     check_values(given, f"{path}: ", _MODEL, CheckpointError)
@@ -96,15 +98,3 @@ def _shapes(path: Path) -> list[list[int]]:
             return [list(stream.get_slice(name).get_shape()) for name in stream.keys()]  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError):
         return []
-
-
-def _numbers(node: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a document with the nearest key above it."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            yield from _numbers(value, str(name))
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _numbers(value, key)
-    elif isinstance(node, (int, float)) and not isinstance(node, bool):
-        yield key, node

@@ -13,6 +13,7 @@ from hmu.backbones.trainable import Trainable
 from hmu.contract import Contract
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
+from hmu.errors import DataError
 from hmu.text.words_bag import BagOfWords
 
 
@@ -71,6 +72,19 @@ class TrainedEvaluator(OwnStatistics, Trainable, Evaluator):
         super().__init__()
         self.features, self.width = features, width
         self.start_statistics(features)
+
+    def check_motion(self, motion: Tensor, lengths: Tensor, least: int, most: int) -> None:
+        """Refuse motions that are not ``(batch, frames, features)`` with lengths ``(batch,)`` of least to most frames.
+
+        Raises:
+            DataError: naming what was given and what is read.
+        """
+        if motion.dim() != 3 or motion.shape[-1] != self.features:
+            raise DataError(f"the evaluator reads (batch, frames, {self.features}) motions, got {tuple(motion.shape)}")
+        shortest, longest, limit = int(lengths.min()), int(lengths.max()), min(motion.shape[1], most)
+        if shortest < least or longest > limit:
+            span = f"{shortest} and {longest} frames"
+            raise DataError(f"motion lengths lie between {span}, the evaluator reads {least} to {limit}")
 
     def digest(self, heading: str, parts: Sequence[str]) -> str:
         """``<name>-<16 digits>``: SHA-256 of a heading and of the weights whose names begin with one of ``parts``."""

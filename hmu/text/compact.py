@@ -71,7 +71,7 @@ class _Block(nn.Module):
 _SHARE = real(0, 1)
 _KINDS: dict[str, Kind] = {
     "width": whole(1, 8192), "layers": whole(0, 99), "heads": whole(1, 256), "buckets": whole(1, 10_000_000),
-    "max_tokens": whole(1, 10_000), "dropout": _SHARE, "word_dropout": _SHARE, "token_dropout": _SHARE,
+    "max_tokens": whole(2, 10_000), "dropout": _SHARE, "word_dropout": _SHARE, "token_dropout": _SHARE,
 }  # fmt: skip
 
 
@@ -84,11 +84,10 @@ class CompactTextEncoder(TextEncoder):
     Args:
         vocabulary: known words (:func:`build_vocabulary`); may be set later with :meth:`set_vocabulary`.
         width: size of a token embedding; a multiple of ``heads``.
-        layers: transformer layers.
-        heads: attention heads.
+        layers, heads: of the transformer.
         buckets: rows of the hashed n-gram table; fewer rows, more accidental neighbours.
         max_tokens: longest prompt with both markers; further words are cut off.
-        dropout: inside the transformer layers, train mode only.
+        dropout: inside the transformer, train mode only.
         word_dropout: chance, in train mode, that a word shows only its n-grams, as an unknown word does.
         token_dropout: chance, in train mode, that a word shows nothing at all (other words must carry the meaning).
     """
@@ -110,8 +109,6 @@ class CompactTextEncoder(TextEncoder):
         check_values({name: value for name, value in locals().items() if name in _KINDS}, "text.", _KINDS)
         if width % heads:
             raise ConfigError(f"text.width={width} is not a multiple of text.heads={heads}; change one of them")
-        if max_tokens < 2:
-            raise ConfigError(f"text.max_tokens={max_tokens} leaves no room for begin and end; use 2 or more")
         self.width, self.layers, self.heads, self.buckets = width, layers, heads, buckets
         self.max_tokens, self.dropout = max_tokens, dropout
         self.word_dropout, self.token_dropout = word_dropout, token_dropout

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from hmu.documents import read_json
+from hmu.documents import read_json, walk
 from hmu.errors import CheckpointError, MissingExtra, shown
 from hmu.text.base import TextEncoder
 
@@ -171,19 +171,11 @@ def check_language_model(folder: Path) -> None:
     path = folder / "config.json"
     if not path.is_file():
         return  # an incomplete folder, which transformers will say
-    for key, value in _implementations(read_json(path, CheckpointError, limit=_LIMIT)):
-        if "/" in str(value) or "|" in str(value):
+    for place, value in walk(read_json(path, CheckpointError, limit=_LIMIT)):
+        key = place[-1] if place else ""
+        chooses = "implementation" in key or "kernel" in key
+        if chooses and ("/" in str(value) or "|" in str(value)):
             raise CheckpointError(
                 f"{path}: {shown(key)} is {shown(value)}, which would fetch and run a kernel: refused; "
                 "remove that line, or get the model from its authors"
             )
-
-
-def _implementations(node: Any) -> list[tuple[str, Any]]:
-    """The settings, at any depth, that choose an implementation."""
-    below = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    settings: list[tuple[str, Any]] = []
-    for key, value in below:
-        settings += [(str(key), value)] if "implementation" in str(key) or "kernel" in str(key) else []
-        settings += _implementations(value)
-    return settings

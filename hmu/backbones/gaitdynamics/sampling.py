@@ -13,6 +13,7 @@ from hmu.backbones.gaitdynamics.diffusion import Diffusion
 from hmu.backbones.gaitdynamics.options import SamplingOptions
 
 Network = Callable[[Tensor, Tensor], Tensor]
+Clean = Callable[[Tensor], Tensor]  # noisy states to the clean ones that the network's answer implies
 Noises = Iterator[Tensor]
 Valid = Tensor | None  # True at frames that count (batch, frames); None = all
 STRIDE = 0.5  # root mean square of the longest Gauss-Newton step; noise has 1. Only networks that hardly answer need it
@@ -61,12 +62,10 @@ class ColumnGuidance:
         """What is to be made small, one number for ``clean`` ``(batch, frames, features)``."""
         return (((clean - self.value).abs() - self.threshold).relu() * self.weight).sum()
 
-    def approach(
-        self, network: Network, diffusion: Diffusion, x: Tensor, time: Tensor, options: SamplingOptions, valid: Valid
-    ) -> Tensor:
+    def approach(self, clean_of: Clean, x: Tensor, options: SamplingOptions, valid: Valid) -> Tensor:
         """``x``, in its shape, after ``guide_steps`` gradient steps of ``guide_rate`` at one timestep (published)."""
         for _ in range(options.guide_steps):
-            _, gradient = _slope(self.excess, network, diffusion, x, time)
+            _, gradient = _slope(self.excess, clean_of, x)
             x = x - options.guide_rate * gradient
         return x
 
@@ -97,12 +96,10 @@ class WindowMean:
         keep = torch.ones_like(values) if valid is None else valid.to(values)
         return self.value - (values * keep).sum(1) / keep.sum(1)
 
-    def approach(
-        self, network: Network, diffusion: Diffusion, x: Tensor, time: Tensor, options: SamplingOptions, valid: Valid
-    ) -> Tensor:
+    def approach(self, clean_of: Clean, x: Tensor, options: SamplingOptions, valid: Valid) -> Tensor:
         """``x`` ``(batch, frames, features)`` after ``guide_steps`` Gauss-Newton steps at one timestep."""
         for _ in range(options.guide_steps):
-            gap, gradient = _slope(lambda clean: self._gap(clean, valid), network, diffusion, x, time)
+            gap, gradient = _slope(lambda clean: self._gap(clean, valid), clean_of, x)
             size = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
             longest = STRIDE * gradient[0].numel() ** 0.5
             move = (-gap / size).clamp(-longest, longest)
@@ -116,13 +113,11 @@ class WindowMean:
         return shifted
 
 
-def _slope(
-    measure: Callable[[Tensor], Tensor], network: Network, diffusion: Diffusion, x: Tensor, time: Tensor
-) -> tuple[Tensor, Tensor]:
-    """``measure`` of the clean states that the network answers to ``x``, and its sum's gradient at ``x``."""
+def _slope(measure: Callable[[Tensor], Tensor], clean_of: Clean, x: Tensor) -> tuple[Tensor, Tensor]:
+    """``measure`` of the clean states of ``x``, and its sum's gradient at ``x``."""
     with torch.enable_grad():
         inside = x.detach().requires_grad_(True)
-        value = measure(diffusion.to_clean(network(inside, time), inside, time))
+        value = measure(clean_of(inside))
         (gradient,) = torch.autograd.grad(value.sum(), inside)
     return value.detach(), gradient
 
@@ -153,12 +148,16 @@ def ddim(
         variant: ``upstream`` takes every answer for clean states, also one that predicts noise.
         restore: put the known values back exactly at the end; the authors' unguided sampler does not.
     """
+
+    def clean_of(states: Tensor) -> Tensor:
+        return diffusion.to_clean(network(states, time), states, time)
+
     times = diffusion.ddim_times(options.steps if steps is None else steps)
     for now, after in itertools.pairwise(times):
         time = torch.full((len(x),), now, device=x.device)
         guide = guidance if options.guide_to <= now <= options.guide_from else None
         if guide is not None:
-            x = guide.approach(network, diffusion, x, time, options, valid)
+            x = guide.approach(clean_of, x, options, valid)
         with torch.no_grad():
             answer = network(x, time)
             clean = answer if variant == "upstream" else diffusion.to_clean(answer, x, time)

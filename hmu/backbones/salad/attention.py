@@ -50,25 +50,20 @@ class Attention(nn.Module):
             return plain_attention(q, k, v, bias)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
+    def _within(self, x: Tensor, shape: tuple[int, ...], bias: Tensor | None) -> Tensor:
+        """Self-attention of ``x`` seen as ``shape`` ``(rows, tokens, groups * heads, head width)``: a view, no copy."""
+        q, k, v = (linear(x).view(shape).transpose(1, 2) for linear in (self.Wq, self.Wk, self.Wv))
+        return self.Wo(self._attend(q, k, v, bias).transpose(1, 2).reshape(x.shape))
+
     def temporal(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Self-attention over frames, per joint; ``x`` ``(batch, frames, joints, width)``, ``bias`` over frames."""
         batch, frames, joints, width = x.shape
-
-        def heads(y: Tensor) -> Tensor:  # joints and heads are one axis: a view, no copy
-            return y.view(batch, frames, joints * self.heads, width // self.heads).transpose(1, 2)
-
-        y = self._attend(heads(self.Wq(x)), heads(self.Wk(x)), heads(self.Wv(x)), bias)
-        return self.Wo(y.transpose(1, 2).reshape(x.shape))
+        return self._within(x, (batch, frames, joints * self.heads, width // self.heads), bias)
 
     def skeletal(self, x: Tensor) -> Tensor:
         """Self-attention over the joints of a frame; ``x`` ``(batch, frames, joints, width)``."""
         batch, frames, joints, width = x.shape
-
-        def heads(y: Tensor) -> Tensor:
-            return y.view(batch * frames, joints, self.heads, width // self.heads).transpose(1, 2)
-
-        y = self._attend(heads(self.Wq(x)), heads(self.Wk(x)), heads(self.Wv(x)), None)
-        return self.Wo(y.transpose(1, 2).reshape(x.shape))
+        return self._within(x, (batch * frames, joints, self.heads, width // self.heads), None)
 
     def memory(self, words: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of ``words`` ``(batch, words, width)``, each ``(batch, heads, words, head width)``."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hmu.checkpoints.folders import CONFIG
 from hmu.checks import check_variant, require
-from hmu.data.batch import MotionBatch, length_mask
+from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
 from hmu.data.tagger import tagged
@@ -156,29 +156,19 @@ class GuoEvaluator(TrainedEvaluator):
         """Real units ``(batch, frames, features)`` -> normalised, wide enough for the convolutions' reach; zero beyond
         each length unless ``variant=upstream``.
         """
-        self._check(motion, lengths)
-        normalised = (motion.to(self.mean) - self.mean) / self.std
+        self.check_motion(motion, lengths, self.unit_length, self.max_frames)
+        motion = motion.to(self.mean)
         if self.variant == "upstream":
-            return normalised
-        longest = int(lengths.max())
+            return (motion - self.mean) / self.std
         # The last token reads up to three frames beyond the clip, unless the array ends there. The published arrays end
         # at max_frames, so four zero frames are enough to reproduce them for every clip, whatever its batch.
-        frames = min(self.max_frames, longest + self.unit_length)
-        normalised = F.pad(normalised[:, :frames], (0, 0, 0, max(0, frames - normalised.shape[1])))
-        return normalised.masked_fill(~length_mask(lengths, frames)[..., None], 0)
+        frames = min(self.max_frames, int(lengths.max()) + self.unit_length)
+        normalised = self.statistics.normalise(motion[:, :frames], lengths)
+        return F.pad(normalised, (0, 0, 0, frames - normalised.shape[1]))
 
     def movement(self, normalised: Tensor) -> Tensor:
         """Normalised motion ``(batch, frames, features)`` -> movement tokens ``(batch, frames // 4, latent)``."""
         return self.movement_encoder(normalised[..., :-CONTACTS])
-
-    def _check(self, motion: Tensor, lengths: Tensor) -> None:
-        if motion.dim() != 3 or motion.shape[-1] != self.features:
-            raise DataError(f"the evaluator reads (batch, frames, {self.features}) motions, got {tuple(motion.shape)}")
-        shortest, longest, limit = int(lengths.min()), int(lengths.max()), min(motion.shape[1], self.max_frames)
-        if shortest < self.unit_length or longest > limit:
-            raise DataError(
-                f"motion lengths lie between {shortest} and {longest} frames, the evaluator reads 4 to {limit}"
-            )
 
     def embed_text(self, captions: Sequence[Caption]) -> Tensor:
         """As :meth:`Evaluator.embed_text`; at most 20 tokens are read, framed by begin and end markers."""
@@ -220,8 +210,7 @@ class GuoEvaluator(TrainedEvaluator):
         return (self._decomp if self.known_stage(stage) == "decomp" else self._match)(batch, generator)
 
     def _decomp(self, batch: MotionBatch, generator: torch.Generator | None) -> dict[str, Tensor]:
-        normalised = (batch.motion.to(self.mean) - self.mean) / self.std
-        normalised = normalised.masked_fill(~length_mask(batch.lengths, normalised.shape[1])[..., None], 0)
+        normalised = self.statistics.normalise(batch.motion.to(self.mean), batch.lengths)
         windows = random_windows(normalised, batch.lengths, WINDOW, generator)
         self.movement_encoder.train(self.training)
         latents = self.movement(windows)

@@ -19,7 +19,7 @@ from hmu.checks import check_variant, require
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.errors import ConfigError, DataError
+from hmu.errors import ConfigError
 from hmu.evaluators.base import TrainedEvaluator
 from hmu.evaluators.masking import CENSORED, check_definition, mask_caption
 from hmu.evaluators.tmr.networks import MAX_POSITIONS, Decoder, Encoder
@@ -174,12 +174,7 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
 
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
         """Real units -> normalised ``(batch, frames, features)``, zero beyond each length."""
-        if motion.dim() != 3 or motion.shape[-1] != self.features:
-            raise DataError(f"TMR reads (batch, frames, {self.features}) motions, got {tuple(motion.shape)}")
-        most = min(motion.shape[1], MAX_POSITIONS - 2)
-        if int(lengths.min()) < 1 or int(lengths.max()) > most:
-            span = f"{int(lengths.min())} and {int(lengths.max())}"
-            raise DataError(f"motion lengths lie between {span} frames, TMR reads 1 to {most}")
+        self.check_motion(motion, lengths, 1, MAX_POSITIONS - 2)
         longest = int(lengths.max())
         normalised = (motion[:, :longest].to(self.mean) - self.mean) / (self.std + EPSILON)
         return normalised.masked_fill(~length_mask(lengths.to(motion.device), longest)[..., None], 0)

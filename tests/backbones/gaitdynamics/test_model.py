@@ -9,9 +9,8 @@ import torch
 from hmu.backbones.base import MotionBackbone
 from hmu.backbones.gaitdynamics import GaitDynamics, build
 from hmu.backbones.gaitdynamics.complete import complete, unseen
-from hmu.backbones.gaitdynamics.diffusion import Diffusion
 from hmu.backbones.gaitdynamics.objectives import body_terms, column_terms, total
-from hmu.backbones.gaitdynamics.options import ObjectiveOptions, SamplingOptions, ScheduleOptions
+from hmu.backbones.gaitdynamics.options import ObjectiveOptions, SamplingOptions
 from hmu.backbones.gaitdynamics.sampling import WindowMean
 from hmu.errors import CheckpointError, ConfigError
 from hmu.gait import columns
@@ -166,18 +165,15 @@ def test_a_mean_moves_a_window_by_the_smallest_change_that_does_it():
     torch.manual_seed(0)
     weights = torch.randn(6, 6)
 
-    def network(x, time):
+    def clean_of(x):
         return x @ weights  # linear: one Gauss-Newton step is exact
 
-    process, mean = Diffusion(published.options(ScheduleOptions, timesteps=10)), WindowMean(2, torch.tensor([0.3]))
-    x, time = torch.randn(1, 5, 6), torch.zeros(1, dtype=torch.long)
-    moved = mean.approach(network, process, x, time, published.options(SamplingOptions), None)
+    x, options = torch.randn(1, 5, 6), published.options(SamplingOptions)
+    moved = WindowMean(2, torch.tensor([0.3])).approach(clean_of, x, options, None)
     assert float((moved @ weights)[..., 2].mean()) == pytest.approx(0.3, abs=1e-5)
     change, along = (moved - x)[0], weights[:, 2] / weights[:, 2].norm()
     assert torch.allclose(change, (change @ along)[:, None] * along, atol=1e-6)  # nothing in vain
-    far = WindowMean(2, torch.tensor([1e6])).approach(
-        network, process, x, time, published.options(SamplingOptions), None
-    )
+    far = WindowMean(2, torch.tensor([1e6])).approach(clean_of, x, options, None)
     assert float((far - x).square().mean().sqrt()) <= 0.5 + 1e-5
 
 
