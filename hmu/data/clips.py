@@ -19,7 +19,7 @@ from hmu.data.packed import Pack
 from hmu.data.reading import EntryTable
 from hmu.errors import DataError
 
-Crop = Literal["floor", "random", "none"] | int
+Crop = Literal["floor", "random"] | int
 Indices = NDArray[np.int64]
 DOUBLE_SHARE = 1.0 / 3.0  # published coin: single, single, double
 
@@ -109,7 +109,7 @@ class MotionClips:
             caption: ``first``, ``random`` (uniform), or a number taken modulo an entry's captions.
             crop: ``floor``: from the first frame, as many whole units as fit (at most ``max_frames``);
                 ``random``: the published augmentation: with probability 1/3 one unit less, at a random start;
-                ``none``: all frames, at most ``max_frames``; a number: a window of so many frames at a random start.
+                a number: a window of so many frames at a random start.
             generator: source of the random choices; None = torch's global one.
 
         Raises:
@@ -137,8 +137,6 @@ class MotionClips:
     def _crop(self, rows: Indices, crop: Crop, generator: torch.Generator | None) -> tuple[Indices, Indices]:
         """First frame (within the entry) and length of each item, both ``(batch,)``."""
         full, unit = self.lengths[rows], self.unit_length
-        if crop == "none":
-            return np.zeros_like(full), np.minimum(full, self.max_frames)
         if isinstance(crop, int):
             if (full < crop).any():
                 short = self.ids[int(rows[int(np.argmin(full))])]
@@ -148,7 +146,7 @@ class MotionClips:
         if crop == "floor":
             return np.zeros_like(full), units * unit
         if crop != "random":
-            raise DataError(f"crop is '{crop}'; expected floor, random, none or a number of frames")
+            raise DataError(f"crop is '{crop}'; expected floor, random or a number of frames")
         double = np.zeros(len(rows), dtype=bool)
         if unit < 10:
             double = torch.rand(len(rows), generator=generator).numpy() < DOUBLE_SHARE

@@ -161,10 +161,10 @@ class Concept:
             matches = self.find(" ".join(token.rpartition("/")[0] for token in rest[0].split()))
         return matches[0].group() if matches else None
 
-    def mask(self, text: str, replacement: str = "") -> str:
+    def mask(self, text: str) -> str:
         """``text`` without the words that name the concept (for MM-Safe, definition ``clean``)."""
         for match in reversed(self.find(text)):
-            text = text[: match.start()] + replacement + text[match.end() :]
+            text = text[: match.start()] + text[match.end() :]
         return re.sub(r"\s{2,}", " ", text).strip()
 
 

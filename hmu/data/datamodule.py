@@ -90,7 +90,6 @@ class MotionDataModule(lightning.LightningDataModule):
         batch_size: entries per batch over all processes together.
         window: frames of a random window per item (training a VAE); None = whole entries, cropped as published.
             Entries shorter than a window are left out; in an epoch an entry is drawn once per ``window`` frames it has.
-        crop: how a training item is cropped when there is no window, see :meth:`MotionClips.batch`.
         drop_last: training only; keeps every training batch full.
         ids: use only these clips (one side of a partition); None = all.
         num_workers: worker processes per loader; 0 is best on a small CPU.
@@ -103,7 +102,6 @@ class MotionDataModule(lightning.LightningDataModule):
     batch_size: int = 32
     _: KW_ONLY
     window: int | None = None
-    crop: Crop = "random"
     drop_last: bool = True
     ids: Collection[str] | None = None
     num_workers: int = 0
@@ -142,7 +140,7 @@ class MotionDataModule(lightning.LightningDataModule):
         """Shuffled batches with random captions and crops (or windows)."""
         passes = self.train_sampler()
         sampler = passes if self.batches is None else Stream(passes, self.batches)
-        batches = ClipBatches(self.clips("train"), self.window or self.crop, training=True)
+        batches = ClipBatches(self.clips("train"), self.window or "random", training=True)
         return loader(batches, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[MotionBatch]:

@@ -22,7 +22,7 @@ from hmu.data.files import clip_id, existing
 from hmu.data.generated import Generated, recipe_key
 from hmu.data.packed import Pack, pack, source_key
 from hmu.data.reading import MAX_KEPT, build_entries, reading_rule
-from hmu.data.soundness import check_limits, check_shape, counted, read_statistic, unused
+from hmu.data.soundness import check_limits, counted, read_statistic, unused
 from hmu.documents import read_lines
 from hmu.errors import ConfigError, DataError
 from hmu.motion.representation import Representation, skeleton_representation
@@ -77,8 +77,7 @@ class DatasetSource:
             raise ConfigError(
                 f"data set '{name}': dataset.root is empty; give the folder that holds {motion_dir}/ and {text_dir}/"
             )
-        check_limits(name, min_frames, max_frames, unit_length, self.longest)
-        check_shape(name, splits, fps, features)
+        check_limits(name, splits, fps, features, (unit_length, min_frames, max_frames), self.longest)
         self.name, self.fps, self.features, self.unit_length = name, float(fps), features, unit_length
         self.representation = representation or skeleton_representation(features, float(fps))
         self.min_frames, self.max_frames, self.strict = min_frames, max_frames, strict

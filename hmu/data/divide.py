@@ -136,7 +136,7 @@ def _refuse_empty(partition: Partition, source: DatasetSource, concept: Concept)
         )
 
 
-def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept, count: int = 6) -> list[str]:
+def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept) -> list[str]:
     """Frequent caption words that look like the keywords, else simply the most frequent ones."""
     words: Counter[str] = Counter()
     for clip in ids[:5000]:
@@ -145,7 +145,7 @@ def _nearest_words(source: DatasetSource, ids: Sequence[str], concept: Concept, 
     frequent = [word for word, _ in words.most_common(3000) if word not in COMMON]
     keywords = re.findall(LONG_WORD, " ".join(concept.keywords).lower())
     close = [match for word in keywords for match in difflib.get_close_matches(word, frequent, n=3, cutoff=0.6)]
-    return list(dict.fromkeys(close or frequent))[:count]
+    return list(dict.fromkeys(close or frequent))[:6]
 
 
 def partition_from_files(

@@ -44,28 +44,27 @@ def by_kind(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     return kinds
 
 
-def check_limits(name: str, min_frames: int, max_frames: int, unit_length: int, longest: int | None) -> None:
-    """Refuse frame limits that leave nothing, or that promise more than is ever read (``longest``; None = any).
+def check_limits(
+    name: str, splits: Sequence[str], fps: float, features: int, frames: tuple[int, int, int], longest: int | None
+) -> None:
+    """Refuse a name that no folder can have, no splits, and numbers that leave nothing or promise what is never read.
+
+    Args:
+        frames: unit length, shortest and longest clip.
+        longest: beyond it nothing is read; None = any.
 
     Raises:
         ConfigError: with what was given.
     """
-    given = f"unit_length={unit_length}, min_frames={min_frames}, max_frames={max_frames}"
-    if not 1 <= unit_length <= min_frames <= max_frames:
+    unit, low, high = frames
+    given = f"unit_length={unit}, min_frames={low}, max_frames={high}"
+    if not 1 <= unit <= low <= high:
         raise ConfigError(f"data set '{name}': {given}; expected 1 <= unit_length <= min_frames <= max_frames")
-    if longest is not None and max_frames > longest:
+    if longest is not None and high > longest:
         raise ConfigError(
             f"data set '{name}': {given}; expected max_frames of at most {longest}: clips of {longest + 1} frames and "
             "more are never used (published rule); cut long takes into windows"
         )
-
-
-def check_shape(name: str, splits: Sequence[str], fps: float, features: int) -> None:
-    """Refuse a name that no folder can have, no splits, and impossible numbers.
-
-    Raises:
-        ConfigError: with what was given.
-    """
     if not 0 < fps <= 1000 or features < 1:
         raise ConfigError(
             f"data set '{shown(name)}': fps={fps}, features={features}: expected 0 < fps <= 1000, 1 or more"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig
 
@@ -23,9 +23,6 @@ from hmu.tools.prompts import ASKED
 from hmu.tools.sweeping import claim_out
 from hmu.values import Common, Count, Device, Node, Place, Positive, Seed, Text, Threads
 from hmu.values import Keys as Declared
-
-if TYPE_CHECKING:
-    from hmu.methods.edit import Edit
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +88,11 @@ def run(config: DictConfig) -> list[dict[str, Any]]:
         raise ConfigError(f"backbone._target_ '{config.backbone._target_}' did not build a MotionBackbone")
     backbone = backbone.to(device_of(str(config.device))).eval()
     backbone.check_steps(config.steps, "steps")
-    facts, change = _edit_facts(entries, edits), applied(backbone, edits, strict=config.strict)
+    facts = [
+        {"path": str(entry), "scale": scale, "method": edit.method, "concept": edit.concept}
+        for entry, (edit, scale) in zip(entries, edits, strict=True)
+    ]
+    change = applied(backbone, edits, strict=config.strict)
     if backbone.reads_text:
         records = generate_text.run(config, backbone, change, facts, place)
     else:
@@ -126,13 +127,6 @@ def listed(out: Path) -> list[str]:
         raise ConfigError(f"'{out / RECORDS}' is damaged, nothing was removed; choose another folder") from error
     inside = [file for file in files if (out / file).resolve().is_relative_to(out.resolve())]  # it may say anything
     return [RECORDS, *inside]
-
-
-def _edit_facts(entries: Sequence[str], edits: Sequence[tuple[Edit, float]]) -> list[dict[str, Any]]:
-    return [
-        {"path": str(entry), "scale": scale, "method": edit.method, "concept": edit.concept}
-        for entry, (edit, scale) in zip(entries, edits, strict=True)
-    ]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ _PACE = {
 }
 _TURNS = {180: "around", 360: "circle"}
 _LINKS = ("then", "and then", ", then")
-_IMPLICIT_SHARE = 0.25
+_COUNT, _IMPLICIT_SHARE = 3, 0.25  # captions of a clip; clips of which the last one is implicit
 
 Token = tuple[str, str, str]  # word as written, lemma, part of speech
 Row = tuple[tuple[str, ...], ...]  # primary phrases, synonyms, implicit phrases
@@ -105,8 +105,8 @@ def _sentence(patterns: Sequence[str], specs: Sequence[Spec], rng: np.random.Gen
     return tokens
 
 
-def captions(specs: Sequence[Spec], rng: np.random.Generator, count: int = 3) -> list[str]:
-    """``count`` different lines ``caption#word/POS word/POS ...#0.0#0.0`` for a clip.
+def captions(specs: Sequence[Spec], rng: np.random.Generator) -> list[str]:
+    """Three different lines ``caption#word/POS word/POS ...#0.0#0.0`` for a clip.
 
     The first uses each action's primary verb; the others may use synonyms, and in a quarter of the clips the last one
     describes the movement without the keyword.
@@ -114,11 +114,11 @@ def captions(specs: Sequence[Spec], rng: np.random.Generator, count: int = 3) ->
     rows = [PHRASES[variant(spec)] for spec in specs]
     implicit = rng.random() < _IMPLICIT_SHARE
     lines: list[str] = []
-    while len(lines) < count:
+    while len(lines) < _COUNT:
         patterns = []
         for primary, synonyms, hidden in rows:
             options = primary if not lines else (*primary, *synonyms, *synonyms)
-            if implicit and len(lines) == count - 1:
+            if implicit and len(lines) == _COUNT - 1:
                 options = hidden
             patterns.append(options[int(rng.integers(len(options)))])
         line = _line(_sentence(patterns, specs, rng))
