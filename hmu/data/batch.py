@@ -46,10 +46,7 @@ def length_mask(lengths: Tensor, frames: int) -> Tensor:
 
 
 def stack_padded(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors ``(batch, frames, ...)`` one under the other, shorter ones padded with zeros (False) at their end.
-
-    Tensors ``(batch,)`` have nothing to pad.
-    """
+    """Tensors ``(batch, frames, ...)`` or ``(batch,)`` one under the other, shorter ones padded with zeros (False)."""
     if tensors[0].dim() < 2:
         return torch.cat(list(tensors))
     longest = max(t.shape[1] for t in tensors)

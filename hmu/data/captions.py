@@ -26,11 +26,7 @@ class Caption:
 
     @classmethod
     def parse(cls, line: str, exact_tokens: bool = False) -> Caption:
-        """One line; NaN tags become 0. ``exact_tokens`` splits on every single space, as published.
-
-        Raises:
-            ValueError: if a field is missing or a time is no number.
-        """
+        """One line; NaN tags become 0; ``exact_tokens`` splits on every space, as published. ValueError: it is none."""
         parts = line.strip().split("#")
         if len(parts) < 4:
             raise ValueError(f"expected caption#tokens#start#end, found {len(parts)} field(s)")

@@ -107,11 +107,7 @@ class DatasetSource:
         return self.root
 
     def prepare(self) -> DatasetSource:
-        """Create generated data if absent, pack the motions, check everything; returns itself.
-
-        Raises:
-            DataError: missing folder or split files, or (``strict``) any missing or broken file, all at once.
-        """
+        """Generate, pack and check everything, all troubles in one DataError; returns itself."""
         _ = self.pack
         return self
 
@@ -175,12 +171,9 @@ class DatasetSource:
 
     # -- contents -----------------------------------------------------------------------------------------------------
     def split_ids(self, split: str) -> tuple[str, ...]:
-        """The ids of a split file, in order, without blanks and repetitions.
+        """The ids of a split file, in order, without blanks and repetitions; DataError if there is no such file.
 
         ``train_val`` is train followed by val where no such file exists; ``a+b`` joins splits.
-
-        Raises:
-            DataError: if there is no such split file.
         """
         self._ensure_root()
         if "+" in split:
@@ -228,8 +221,7 @@ class DatasetSource:
     def clips(self, split: str, ids: Collection[str] | None = None) -> MotionClips:
         """The entries of ``split`` (of those clips among ``ids`` only), in the order of the split file.
 
-        Raises:
-            DataError: if nothing is left, or an id of the split is not part of the packed splits.
+        DataError if nothing is left, or an id of the split is not part of the packed splits.
         """
         listed = self.split_ids(split)
         unknown = [clip for clip in listed if clip not in self.all_ids]
@@ -254,11 +246,7 @@ class DatasetSource:
         return self._clips.subset(rows)
 
     def caption_lines(self, clip: str) -> list[str]:
-        """The raw lines of a clip's caption file, blank ones included.
-
-        Raises:
-            DataError: for an id that is not part of the data set.
-        """
+        """The raw lines of a clip's caption file, blank ones included; DataError for an unknown clip."""
         if clip not in self.clip_number:
             raise DataError(f"data set '{self.name}' has no clip '{clip}'")
         return self.pack.raw_text(self.clip_number[clip]).decode("utf-8", errors="replace").split("\n")

@@ -27,14 +27,11 @@ LONG_WORD = r"[^\W\d_]{3,}"
 def partition_by_concept(
     source: DatasetSource, split: str, concept: Concept, *, neighbours: Mapping[str, Concept] | None = None
 ) -> Partition:
-    """Divide ``split`` (or several, ``a+b``) by the captions.
+    """Divide ``split`` (or several, ``a+b``) by the captions; DataError if one side is empty.
 
     Args:
         concept: as it is on this data set (:meth:`Concept.for_dataset`).
         neighbours: full concepts for neighbour names, where known; other names are taken as keywords.
-
-    Raises:
-        DataError: if one side is empty.
     """
     ids = source.usable_ids(split)
     lines, reasons = _find(source, ids, concept)
@@ -89,8 +86,7 @@ def _published_sides(source: DatasetSource, split: str, concept: Concept) -> tup
 def published_lists(source: DatasetSource, split: str, concept: Concept) -> tuple[bytes, bytes]:
     """The two published files for ``split``, byte for byte, straight from the files on disk (no clip is checked).
 
-    Raises:
-        DataError: if the split file is missing or no text, or the concept does not use the published rule.
+    DataError if the split file is missing or no text, or the concept does not use the published rule.
     """
     if concept.match != "substring":
         raise DataError(
@@ -153,9 +149,7 @@ def partition_from_files(
 ) -> Partition:
     """Take both sides of ``split`` from existing lists of ids, which may hold those of other splits too.
 
-    Raises:
-        DataError: a list is missing or empty, a clip is on both sides or in no split, or a side has no clip of
-            ``split`` that is read.
+    DataError as :func:`listed_sides`, or where a side has no clip of ``split`` that is read.
     """
     sides = listed_sides(source, forget_file, retain_file)
     members, skipped = set(source.split_ids(split)), source.skipped(split)
@@ -173,11 +167,7 @@ def partition_from_files(
 
 
 def listed_sides(source: DatasetSource, forget_file: Path, retain_file: Path) -> tuple[list[str], list[str]]:
-    """The ids of both lists, of whatever split.
-
-    Raises:
-        DataError: a list is missing or empty, a clip is on both sides, or in no split of the data set.
-    """
+    """The ids of both lists, of whatever split; DataError for no list, or a clip on both sides or in no split."""
     forget, retain = _read_ids(Path(forget_file), "forget_file"), _read_ids(Path(retain_file), "retain_file")
     both = sorted(set(forget) & set(retain))
     if both:

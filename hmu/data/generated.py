@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def recipe_key(generator: Callable[[Path], object] | None) -> str:
-    """Identity of a generator: its source code, that of the motion package below it, and the arguments it was given.
+    """Identity of a generator, so that data are made anew whenever the code that makes them changes.
 
-    Generated data are thus made anew whenever the code that makes them changes.
+    Made of its source code, that of the motion package below it, and the arguments it was given.
     """
     function = getattr(generator, "func", generator)
     arguments = (getattr(generator, "args", ()), sorted(getattr(generator, "keywords", {}).items()))

@@ -66,9 +66,7 @@ class Pack:
 def source_key(folders: Sequence[tuple[Path, Iterable[str]]], extra: Sequence[object] = ()) -> str:
     """A key that changes when any of the named files appears, vanishes, or changes size or time of modification.
 
-    Args:
-        folders: pairs of a folder and the names of the files in it that count, in order.
-        extra: whatever else the packed content depends on.
+    ``folders`` are pairs of a folder and the names of its files that count, in order; ``extra`` is what else matters.
     """
     digest = hashlib.sha256(repr((VERSION, *extra)).encode())
     for folder, names in folders:

@@ -71,11 +71,7 @@ class Partition:
 
     @classmethod
     def load(cls, path: Path) -> Partition:
-        """Read ``partition.json``.
-
-        Raises:
-            DataError: if it is missing, broken, or its hash does not fit its ids.
-        """
+        """Read ``partition.json``; DataError if it is missing, broken, or its hash does not fit its ids."""
         try:
             content = read_json(path)
             partition = cls(

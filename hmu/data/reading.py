@@ -58,11 +58,7 @@ RULES: dict[str, Rule] = {
 
 
 def reading_rule(name: str) -> Rule:
-    """The rule called ``name``.
-
-    Raises:
-        ConfigError: naming the known rules.
-    """
+    """The rule called ``name``; ConfigError naming the known ones."""
     if name not in RULES:
         raise ConfigError(f"rule is '{name}'; expected one of {', '.join(RULES)}")
     return RULES[name]

@@ -49,12 +49,7 @@ def check_limits(
 ) -> None:
     """Refuse a name that no folder can have, no splits, and numbers that leave nothing or promise what is never read.
 
-    Args:
-        frames: unit length, shortest and longest clip.
-        longest: beyond it nothing is read; None = any.
-
-    Raises:
-        ConfigError: with what was given.
+    ``frames`` are unit length, shortest and longest clip; beyond ``longest`` nothing is read (None = no such limit).
     """
     unit, low, high = frames
     given = f"unit_length={unit}, min_frames={low}, max_frames={high}"
@@ -95,11 +90,7 @@ def unused(pack: Pack, used: NDArray[np.int64], min_frames: int) -> dict[str, li
 
 
 def read_statistic(path: Path, features: int, *, divides: bool) -> Tensor:
-    """``Mean.npy`` or, where it ``divides``, ``Std.npy``: float32 ``(features,)``.
-
-    Raises:
-        DataError: unreadable, of another width, no finite numbers, or deviations that are not above 0.
-    """
+    """``Mean.npy`` or, where it ``divides``, ``Std.npy``: float32 ``(features,)``; DataError for what cannot be one."""
     value = load_array(path)
     if value.dtype.kind not in "fiu" or value.shape != (features,):
         what: Any = value.shape if value.dtype.kind in "fiu" else "no numbers"

@@ -86,10 +86,7 @@ class Bvh:
         return local_to_world(still, self.offsets[None], self.parents)[1][0]
 
     def joints(self, fps: Fraction | float | None = None) -> Array:
-        """World positions of all joints in file units, ``(frames, J, 3)``, as filmed or resampled to ``fps``.
-
-        Resampling (rotations by slerp, positions linearly) comes *before* the kinematics.
-        """
+        """Joints in the world in file units, ``(frames, J, 3)``, as filmed or resampled before the kinematics."""
         rotations, positions = self.local_rotations(), self.local_positions()
         if fps is not None:
             rotations = resample_rotations(rotations, self.fps, fps)

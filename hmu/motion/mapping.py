@@ -68,11 +68,7 @@ class JointMapping:
         return tuple(name for name in self.sources if name not in self._positions(names))
 
     def _positions(self, names: Sequence[str]) -> dict[str, int]:
-        """Position of the source joints in ``names``: as written, or behind the prefix that serves most of them.
-
-        Raises:
-            DataError: if two prefixes serve all of them (two people in one file).
-        """
+        """Position of the source joints in ``names``: as written, or behind the prefix that serves most of them."""
         places: dict[str, dict[str, int]] = {}
         sources = set(self.sources)
         for position, name in enumerate(names):

@@ -112,11 +112,7 @@ def leaning(direction: Direction, up: str) -> float:
 
 
 def metres_per_unit(height: float, given: float, *, fixed: bool = False) -> float:
-    """``given`` where it makes a person of the height, else (unless ``fixed``) the one common unit that does.
-
-    Raises:
-        DataError: where none or several do.
-    """
+    """``given`` where it makes a person of the height, else (if not ``fixed``) the one common unit that does."""
     fitting = [unit for unit in UNITS if not fixed and _ADULT[0] <= height * unit <= _ADULT[1]]
     surely = PERSON if len(fitting) != 1 else (_WALKS, PERSON[1])  # 67 units are an adult in inches, no baby of 67 cm
     if surely[0] <= height * given <= surely[1]:

@@ -26,11 +26,7 @@ def humanml3d_offsets() -> NDArray[np.float64]:
 
 
 def offsets_from_file(path: str | Path) -> NDArray[np.float64]:
-    """Bone vectors of the first frame of an ``.npy`` file, a pose ``(22, 3)`` or a clip ``(frames, 22, 3)``.
-
-    Raises:
-        DataError: missing or unreadable file, or another shape.
-    """
+    """Bone vectors of a pose ``(22, 3)`` or the first of ``(frames, 22, 3)`` in a ``.npy`` file; DataError if none."""
     try:
         pose = load_array(path)
     except FileNotFoundError:

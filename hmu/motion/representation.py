@@ -57,19 +57,11 @@ class Representation:
         self.name, self.features, self.fps, self.unit_length = name, features, fps, unit_length
 
     def joints(self, motion: Tensor) -> Tensor:
-        """Joints ``(..., frames, joints, 3)``, metres, y up, of motions ``(..., frames, features)`` in real units.
-
-        Raises:
-            DataError: the columns have no joints.
-        """
+        """Joints ``(..., frames, joints, 3)``, metres, y up, of motions ``(..., frames, features)`` in real units."""
         return self.figure(motion).positions
 
     def figure(self, motion: Tensor) -> Figure:
-        """What is drawn of motions ``(..., frames, features)`` in real units.
-
-        Raises:
-            DataError: the columns have no joints.
-        """
+        """What is drawn of motions ``(..., frames, features)`` in real units; DataError where they have no joints."""
         raise DataError(f"motions of {self.name} have no joints that could be looked at")
 
     def rule(self, concept: Named) -> str | None:
@@ -121,9 +113,6 @@ KIT_ML = SkeletonFeatures("kit", KIT)
 
 
 def skeleton_representation(features: int, fps: float = 20.0) -> Representation:
-    """The representation of data and models that state a width only, as the published ones do: HumanML3D's or KIT's.
-
-    Any other width gives columns without joints.
-    """
+    """HumanML3D's or KIT's by their width, all that published data and models state; other widths have no joints."""
     known = {skeleton.features: own for skeleton, own in zip(SKELETONS, (HUMANML3D, KIT_ML), strict=True)}
     return known.get(features) or Representation(f"{features} columns", features, fps)

@@ -58,9 +58,7 @@ class Stick:
 class Figure:
     """Motions as a :class:`Stick` shows them, metres, y up, floor at y = 0.
 
-    Attributes:
-        positions: joints ``(..., frames, joints, 3)``.
-        arrows: tail and tip of each arrow (a ground reaction force, say) ``(..., frames, arrows, 2, 3)``; may be none.
+    Joints ``(..., frames, joints, 3)``, and tail and tip of arrows (forces, say) ``(..., frames, arrows, 2, 3)``.
     """
 
     positions: Tensor

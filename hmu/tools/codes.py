@@ -37,11 +37,7 @@ class Keys(Common):
 
 
 def run(config: DictConfig) -> list[Path]:
-    """Encode, choose, write; returns the files.
-
-    Raises:
-        ConfigError: a method other than LCR, a backbone without codebooks, or an ``out`` that holds anything.
-    """
+    """Encode, choose, write; returns the files. ConfigError: not LCR, no codebooks, or an ``out`` in use."""
     from hmu.devices import device_of
     from hmu.methods.lcr import Lcr
     from hmu.workflows.job import Job

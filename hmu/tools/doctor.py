@@ -56,11 +56,7 @@ def expand(path: str) -> list[str]:
 
 
 def check(requirement: Mapping[str, Any]) -> Finding:
-    """How one requirement stands.
-
-    Raises:
-        ConfigError: if it lacks a key or has an unknown one.
-    """
+    """How one requirement stands; ConfigError if it lacks a key or has an unknown one."""
     unknown, missing = set(requirement) - KEYS, {"path", "what", "who", "for"} - set(requirement)
     if unknown or missing:
         raise ConfigError(f"a requirement has unknown keys {sorted(unknown)} or lacks {sorted(missing)}")
@@ -107,11 +103,7 @@ def table(name: str, findings: Sequence[Finding]) -> str:
 
 
 def look_inside(source: DatasetSource) -> str:
-    """Open every file, and the statistics where there are any; what was found, in lines.
-
-    Raises:
-        DataError: broken files (all are listed), no clip that is read, or statistics that cannot be used.
-    """
+    """Open every file, and the statistics; what was found, in lines, or a DataError that lists what cannot be used."""
     from hmu.data.soundness import counted
 
     source.prepare()
@@ -126,11 +118,7 @@ def look_inside(source: DatasetSource) -> str:
 
 
 def run(config: DictConfig) -> list[Finding]:
-    """Print the table; exit code 1 if anything is missing.
-
-    Raises:
-        DataError: with ``deep``, as :func:`look_inside`.
-    """
+    """Print the table; exit code 1 if anything is missing."""
     requirements = OmegaConf.to_container(config.dataset.requirements, resolve=True)
     findings = [check(r) for r in requirements]  # type: ignore[arg-type, union-attr]
     sys.stdout.write(table(config.dataset.name, findings))

@@ -112,11 +112,7 @@ def reads_text(config: DictConfig) -> bool:
 
 
 def listed(out: Path) -> list[str]:
-    """Files of a call of an older version, by the records that it left; none without records.
-
-    Raises:
-        ConfigError: records that cannot be read.
-    """
+    """Files of a call of an older version, by the records that it left; ConfigError where these cannot be read."""
     if not (out / RECORDS).is_file():
         return []
     try:

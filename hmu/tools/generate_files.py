@@ -25,11 +25,7 @@ BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
 
 
 def check_room(config: DictConfig, lengths: Sequence[int], backbone: MotionBackbone) -> None:
-    """Refuse more motions than the disk holds, ``config.repeats`` of each of ``lengths`` frames.
-
-    Raises:
-        ConfigError: naming ``repeats``.
-    """
+    """Refuse more motions than the disk holds, ``config.repeats`` of each of ``lengths`` frames."""
     from hmu.evaluation.generation import NUMBER
 
     repeats = int(config.repeats)

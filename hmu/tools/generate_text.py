@@ -36,11 +36,7 @@ def run(
     edits: list[dict[str, Any]],
     place: Output,
 ) -> list[dict[str, Any]]:
-    """Generate what ``config`` asks for; returns the records.
-
-    Args:
-        change: edits on the backbone, entered while it is asked. edits: what they are, for the records.
-    """
+    """Generate what ``config`` asks for, while ``change`` applies ``edits`` (for the records); returns the records."""
     jobs = plan(config, backbone)
     with change:
         # Only now, when nothing the user gave can be wrong any more.

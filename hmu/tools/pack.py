@@ -29,12 +29,7 @@ class Keys(Declared):
 
 
 def pack(config: DictConfig) -> Path:
-    """Load ``config.model`` and save it to ``config.target`` with float16 weights, complete or not at all.
-
-    Raises:
-        CheckpointError: ``model`` is not a model folder of ours.
-        ConfigError: ``target`` is not empty; with ``overwrite``, it is no copy that this tool made.
-    """
+    """Load ``config.model`` and save it to ``config.target`` with float16 weights, complete or not at all."""
     source, target = Path(config.model), Path(config.target)
     source = source / "model" if (source / "model").is_dir() else source
     if not (source / "config.json").is_file():

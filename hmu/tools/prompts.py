@@ -72,12 +72,7 @@ class Limits:
 
 
 def from_texts(texts: str | Iterable[str], fps: float) -> list[Item]:
-    """Prompts given on the command line, taken literally; ``@prompts.txt`` alone stands for the file's.
-
-    Raises:
-        ConfigError: text that is no Unicode (a terminal of another encoding).
-        DataError: as :func:`from_file`.
-    """
+    """Prompts given on the command line, taken literally; ``@prompts.txt`` alone stands for the file's."""
     if texts == "@":
         raise ConfigError("prompt=@: expected the name of a text file after the @")
     if isinstance(texts, str) and texts.startswith("@"):
@@ -94,10 +89,7 @@ def from_texts(texts: str | Iterable[str], fps: float) -> list[Item]:
 def from_file(name: str, fps: float) -> list[Item]:
     """Prompts of a text file, one a line; ``-`` reads them from standard input. Blank lines are skipped.
 
-    ``prompt#120`` asks for 120 frames, ``prompt#4.5s`` for seconds.
-
-    Raises:
-        DataError: with the line number when what follows ``#`` is neither; a file that is missing, empty or no text.
+    ``prompt#120`` asks for 120 frames, ``prompt#4.5s`` for seconds; DataError names the line where it is neither.
     """
     path = Path(name).expanduser()
     text = decode(sys.stdin.buffer.read(), "prompts=-") if name == "-" else read_text(path)

@@ -35,11 +35,7 @@ class Keys(Common):
 
 
 def run(config: DictConfig) -> list[Path]:
-    """Write lists (and partition and audit) for every split of ``config.splits``; returns the files.
-
-    Raises:
-        ConfigError: a file that differs, without ``overwrite``, or that this tool did not write.
-    """
+    """Write lists (and partition and audit) for every split of ``config.splits``; returns the files."""
     from hmu.build import instantiate
     from hmu.workflows.settling import settle_concept
 
@@ -84,9 +80,6 @@ def divide(
     """Write the lists of one split into the empty folder ``work``, with partition and audit.
 
     Returns a line about each file for a person, by its later place in ``folder``.
-
-    Raises:
-        DataError: an empty side, or a broken data set.
     """
     from hmu.data.divide import partition_by_concept, published_lists
     from hmu.data.partition import list_paths

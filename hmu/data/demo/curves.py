@@ -15,12 +15,8 @@ FPS = 20.0
 def keys(frames: int, times: Sequence[float], values: ArrayLike) -> Array:
     """Monotone cubic (Fritsch-Carlson) through key poses, at rest at both ends and at every extremum.
 
-    Args:
-        times: key times in frames, increasing, ``(keys,)``; keys closer than half a frame are pushed apart.
-        values: ``(keys,)`` or ``(keys, d)``.
-
-    Returns:
-        ``(frames,)`` or ``(frames, d)``; constant before the first and after the last key.
+    ``times`` (frames, increasing) ``(keys,)`` and ``values`` ``(keys,)`` or ``(keys, d)`` give ``(frames,)`` or
+    ``(frames, d)``, constant beyond both ends; keys closer than half a frame are pushed apart.
     """
     order = 0.5 * np.arange(len(times))
     knots = np.maximum.accumulate(np.asarray(times, dtype=np.float64) - order) + order

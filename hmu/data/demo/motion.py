@@ -44,10 +44,7 @@ def sample_plan(action: str, rng: np.random.Generator, most: int) -> tuple[tuple
 
 
 def perform(track: Track, body: Body, rng: np.random.Generator, *, least: int, most: int) -> Array:
-    """Joints ``(frames, 22, 3)`` in metres.
-
-    A plan shorter than ``least`` frames holds its last pose; one longer than ``most`` is cut.
-    """
+    """Joints ``(frames, 22, 3)`` in metres; the last pose is held, or the plan cut: ``least`` to ``most`` frames."""
     track = _fit(track, least, most)
     _enliven(track, rng)
     return solve(body, track)

@@ -237,9 +237,8 @@ def windows(frames: int, lines: Sequence[Caption], fps: float, stride: int | Non
     """The clips of a take: itself where it is short enough to be read, else windows of at most 196 frames.
 
     A caption with time tags describes its part of the take: that part becomes a clip of its own (windows, where it is
-    too long as well), with those captions alone. Captions without tags describe the whole take, so windows over all of
-    it get them. ``stride`` is frames from the start of a window to the next; None = as few windows of equal length as
-    hold all frames once.
+    too long as well), with those captions alone. Captions without tags describe the whole take: all windows get them.
+    ``stride``: frames from one window's start to the next; None = as few, equally long, as hold all once.
     """
     if frames < MAX_KEPT:
         return [Window(0, frames, tuple(lines))] if lines else []

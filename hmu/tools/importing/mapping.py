@@ -31,11 +31,7 @@ def mapping_file(name: str) -> Path:
 
 
 def load_mapping(name: str) -> JointMapping:
-    """The mapping of that name or file.
-
-    Raises:
-        ConfigError: no such mapping, or a file that is none; the line says what is wrong with it.
-    """
+    """The mapping of that name or file; ConfigError says what is wrong with it."""
     path = mapping_file(name)
     try:
         return _mapping(read_yaml(path, ConfigError))

@@ -24,13 +24,7 @@ _SHARES = {"test": 0.15, "val": 0.05}
 
 @dataclass(frozen=True)
 class Collection:
-    """The files of a source (folder or archive) with their captions.
-
-    Attributes:
-        ids: id of every file.
-        lines: captions of the files that have any.
-        strays: captions that fit no file, with the reason.
-    """
+    """The files of a source (folder or archive): their ids, their captions, and captions that fit no file, with why."""
 
     source: Path
     ids: Mapping[PurePosixPath, str]
@@ -182,12 +176,9 @@ def _text_line(line: str, where: str) -> Caption:
 
 
 def read_splits(folder: Path, clips: Mapping[str, list[str]]) -> tuple[dict[str, list[str]], int]:
-    """The imported clips of given ``train/val/test.txt``, and how many listed names were not imported.
+    """The clips of given ``train/val/test.txt``, and how many listed names were not imported.
 
-    ``clips`` are those that a listed name stands for (the windows of a take).
-
-    Raises:
-        DataError: no list at all, or a clip in two lists.
+    ``clips`` are those that a listed name stands for (the windows of a take). DataError: no list, or a clip in two.
     """
     lists: dict[str, list[str]] = {}
     seen: dict[str, str] = {}
