@@ -71,10 +71,10 @@ def run(config: DictConfig) -> Summary:
     _check(config)
     collection = Collection.read(config)
     mapping = load_mapping(config.mapping)
-    from hmu.tools.importing.collection import convert  # imports torch
+    from hmu.tools.importing.collection import Conversion  # imports torch
 
     with beside(target) as work:
-        summary = convert(config, collection, mapping, work)
+        summary = Conversion(config, collection, mapping, work).run()
         _finish(config, work, summary)
         place.replace_with(work)
     for line in [f"{target}:", *summary.lines(cut=config.windows == "sliding")]:

@@ -34,166 +34,157 @@ LONGEST = 196  # frames of a window: what models generate at most
 R = TypeVar("R")
 
 
-def convert(config: DictConfig, collection: Collection, mapping: JointMapping, work: Path) -> Summary:
-    """Write motions and texts of a collection into ``work``; a file that cannot be used costs only itself."""
-    if config.target_skeleton not in (None, "humanml3d", "first"):
-        offsets_from_file(config.target_skeleton)
-    for folder in ("new_joints", "new_joint_vecs", "joints", "texts"):
-        (work / folder).mkdir()
-    summary = Summary(captions=collection.strays, limits=(SHORTEST, MAX_KEPT - 1))
-    others = tuple(load_mapping(name) for name in packaged())
-    reader = Reader(mapping, others, float(config.fps), config.source_fps, config.first_frame)
-    takes = _read_all(collection, reader, work, config.workers, summary)
-    unit = None if config.unit == "auto" else float(config.unit)
-    ready: dict[str, Stance] = {}
-    for name, axis in vertical_axes(takes, config.up, mapping.up).items():
-        try:
-            ready[name] = stance(takes[name], axis, mapping, config.up, unit)
-            _note(summary, name, (*takes[name].notes, *ready[name].notes))
-        except DataError as error:
-            _leave_out(summary, work, name, str(error))
-    lines = {collection.ids[path]: captions for path, captions in collection.lines.items()}
-    cuts = {name: _windows(config, takes[name], lines[name]) for name in ready}
-    facing: Any = str(config.facing).lower()  # YAML reads true as a truth value
-    shaper = Shaper(_offsets(config, work, ready), facing, float(config.fps))
-    _shape_all(shaper, work, ready, cuts, config.workers, summary)
-    _count_read(config, work, summary)
-    return summary
+@dataclass
+class Conversion:
+    """Writes motions and texts of a collection into ``work``; a file that cannot be used costs only itself."""
 
+    config: DictConfig
+    collection: Collection
+    mapping: JointMapping
+    work: Path
 
-def _read_all(collection: Collection, reader: Reader, work: Path, workers: int, summary: Summary) -> dict[str, Take]:
-    """Read every file that has captions; joints go to disk, as a collection may not fit into memory."""
-    takes: dict[str, Take] = {}
-    with phase("reading", len(collection.ids), "files") as done:
-        for name, take in _each(reader, _contents(collection, summary, done.advance), workers):
-            done.advance()
-            if isinstance(take, str):
-                summary.skipped[name] = take
-                continue
-            np.save(_raw(work, name), take.joints)
-            takes[name] = replace(take, joints=np.empty((len(take.joints), 0, 3)))
-    return takes
+    def __post_init__(self) -> None:
+        self.fps = float(self.config.fps)
+        self.summary = Summary(captions=self.collection.strays, limits=(SHORTEST, MAX_KEPT - 1))
 
-
-def _raw(work: Path, name: str) -> Path:
-    return work / "joints" / f"{name}.npy"  # overwritten by the normalised joints
-
-
-def _leave_out(summary: Summary, work: Path, name: str, reason: str) -> None:
-    summary.skipped[name] = reason
-    _raw(work, name).unlink()
-
-
-def _contents(
-    collection: Collection, summary: Summary, count: Callable[[], object]
-) -> Iterator[tuple[str, tuple[str, bytes]]]:
-    """Id and content of the files that have captions; the others go to the summary at once."""
-    seen: set[PurePosixPath] = set()
-    for path, content in read_members(collection.source, ".bvh"):
-        name = collection.ids[path]
-        if path in seen:
-            summary.skipped[f"{name} (again)"] = "another file of the same path was read before"
-        elif not collection.lines.get(path):
-            summary.skipped[name] = "no caption"
-        else:
-            seen.add(path)
+    def run(self) -> Summary:
+        """Write everything but split lists and statistics; returns what was written and what was left out."""
+        config = self.config
+        if config.target_skeleton not in (None, "humanml3d", "first"):
+            offsets_from_file(config.target_skeleton)
+        for folder in ("new_joints", "new_joint_vecs", "joints", "texts"):
+            (self.work / folder).mkdir()
+        takes = self._read_all()
+        unit = None if config.unit == "auto" else float(config.unit)
+        ready: dict[str, Stance] = {}
+        for name, axis in vertical_axes(takes, config.up, self.mapping.up).items():
             try:
-                loaded = content()
+                ready[name] = stance(takes[name], axis, self.mapping, config.up, unit)
+                self._note(name, (*takes[name].notes, *ready[name].notes))
             except DataError as error:
-                summary.skipped[name] = str(error)
+                self._leave_out(name, str(error))
+        lines = {self.collection.ids[path]: captions for path, captions in self.collection.lines.items()}
+        self._shape_all(ready, {name: self._windows(takes[name], lines[name]) for name in ready})
+        self._count_read()
+        return self.summary
+
+    def _read_all(self) -> dict[str, Take]:
+        """Read every file that has captions; joints go to disk, as a collection may not fit into memory."""
+        others = tuple(load_mapping(name) for name in packaged())
+        reader = Reader(self.mapping, others, self.fps, self.config.source_fps, self.config.first_frame)
+        takes: dict[str, Take] = {}
+        with phase("reading", len(self.collection.ids), "files") as done:
+            for name, take in _each(reader, self._contents(done.advance), self.config.workers):
+                done.advance()
+                if isinstance(take, str):
+                    self.summary.skipped[name] = take
+                    continue
+                np.save(self._raw(name), take.joints)
+                takes[name] = replace(take, joints=np.empty((len(take.joints), 0, 3)))
+        return takes
+
+    def _contents(self, count: Callable[[], object]) -> Iterator[tuple[str, tuple[str, bytes]]]:
+        """Id and content of the files that have captions; the others go to the summary at once."""
+        skipped, known = self.summary.skipped, set[PurePosixPath]()
+        for path, content in read_members(self.collection.source, ".bvh"):
+            name = self.collection.ids[path]
+            if path in known:
+                skipped[f"{name} (again)"] = "another file of the same path was read before"
+            elif not self.collection.lines.get(path):
+                skipped[name] = "no caption"
             else:
-                yield name, (name, loaded)
-                continue
-        count()
+                known.add(path)
+                try:
+                    loaded = content()
+                except DataError as error:
+                    skipped[name] = str(error)
+                else:
+                    yield name, (name, loaded)
+                    continue
+            count()
 
+    def _raw(self, name: str) -> Path:
+        return self.work / "joints" / f"{name}.npy"  # overwritten by the normalised joints
 
-def _windows(config: DictConfig, take: Take, lines: list[Caption]) -> list[Window]:
-    """The clips of a file; times in captions count from the file's first frame, which may have been left out."""
-    frames, cut = len(take.joints) - 1, take.cut
-    left = [
-        replace(line, start=max(line.start - cut, 0.0), end=max(line.end - cut, 0.0))
-        for line in lines
-        if line.end == 0.0 or line.end > cut  # an end of 0 is the clip's end
-    ]
-    if config.windows == "none":
-        return [Window(0, frames, tuple(left))] if left else []
-    return windows(frames, left, float(config.fps), config.stride)
+    def _leave_out(self, name: str, reason: str) -> None:
+        self.summary.skipped[name] = reason
+        self._raw(name).unlink()
 
+    def _note(self, name: str, notes: Iterable[str]) -> None:
+        for note in notes:
+            self.summary.notes[note].append(name)
 
-def _offsets(config: DictConfig, work: Path, ready: Mapping[str, Stance]) -> Array | None:
-    """The bones of the target skeleton ``(22, 3)``; None where every clip keeps its own."""
-    if config.target_skeleton is None:
-        return None
-    if config.target_skeleton == "humanml3d":
-        return humanml3d_offsets()
-    if config.target_skeleton != "first":
-        return offsets_from_file(config.target_skeleton)
-    for name, first in ready.items():
-        return bone_offsets(stand(np.load(_raw(work, name)), first.unit, first.up)[0], T2M)
-    return None
+    def _windows(self, take: Take, lines: list[Caption]) -> list[Window]:
+        """The clips of a file; times in captions count from the file's first frame, which may have been left out."""
+        frames, cut = len(take.joints) - 1, take.cut
+        left = [
+            replace(line, start=max(line.start - cut, 0.0), end=max(line.end - cut, 0.0))
+            for line in lines
+            if line.end == 0.0 or line.end > cut  # an end of 0 is the clip's end
+        ]
+        if self.config.windows == "none":
+            return [Window(0, frames, tuple(left))] if left else []
+        return windows(frames, left, self.fps, self.config.stride)
 
+    def _offsets(self, ready: Mapping[str, Stance]) -> Array | None:
+        """The bones of the target skeleton ``(22, 3)``; None where every clip keeps its own."""
+        target = self.config.target_skeleton
+        if target is None or not ready:
+            return None
+        if target == "humanml3d":
+            return humanml3d_offsets()
+        if target != "first":
+            return offsets_from_file(target)
+        name, first = next(iter(ready.items()))
+        return bone_offsets(stand(np.load(self._raw(name)), first.unit, first.up)[0], T2M)
 
-def _shape_all(
-    shaper: Shaper,
-    work: Path,
-    ready: Mapping[str, Stance],
-    cuts: Mapping[str, list[Window]],
-    workers: int,
-    summary: Summary,
-) -> None:
-    taken = set(ready)
-    jobs = (
-        (name, (np.load(_raw(work, name)), stance, [(w.start, w.stop) for w in cuts[name]]))
-        for name, stance in ready.items()
-    )
-    with phase("writing", len(ready), "files") as done:
-        for name, shaped in _each(shaper, jobs, workers):
-            done.advance()
-            if isinstance(shaped, str):
-                _leave_out(summary, work, name, shaped)
-            elif not cuts[name]:
-                _leave_out(summary, work, name, "its captions describe no part of it")
-            else:
-                summary.clips[name] = _write(work, name, shaped, cuts[name], taken, summary)
-
-
-def _write(work: Path, name: str, shaped: Shaped, cut: list[Window], taken: set[str], summary: Summary) -> list[str]:
-    """Write the clips of one file; returns their ids."""
-    np.save(_raw(work, name), shaped.joints.astype(np.float32))
-    _note(summary, name, shaped.notes)
-    whole = len(cut) == 1 and cut[0].stop - cut[0].start == len(shaped.joints) - 1
-    ids = [name] if whole else _window_ids(name, len(cut), taken)
-    for clip, window, (features, joints) in zip(ids, cut, shaped.clips, strict=True):
-        np.save(work / "new_joints" / f"{clip}.npy", joints.astype(np.float32))
-        np.save(work / "new_joint_vecs" / f"{clip}.npy", features.astype(np.float32))
-        (work / "texts" / f"{clip}.txt").write_text(
-            "".join(f"{line}\n" for line in window.lines), "utf-8", newline="\n"
+    def _shape_all(self, ready: Mapping[str, Stance], cuts: Mapping[str, list[Window]]) -> None:
+        facing: Any = str(self.config.facing).lower()  # YAML reads true as a truth value
+        shaper = Shaper(self._offsets(ready), facing, self.fps)
+        jobs = (
+            (name, (np.load(self._raw(name)), ready[name], [(window.start, window.stop) for window in cut]))
+            for name, cut in cuts.items()
         )
-        summary.lengths[clip] = len(features)
-    return ids
+        with phase("writing", len(cuts), "files") as done:
+            for name, shaped in _each(shaper, jobs, self.config.workers):
+                done.advance()
+                if isinstance(shaped, str):
+                    self._leave_out(name, shaped)
+                elif not cuts[name]:
+                    self._leave_out(name, "its captions describe no part of it")
+                else:
+                    self.summary.clips[name] = self._write(name, shaped, cuts)
+
+    def _write(self, name: str, shaped: Shaped, cuts: Mapping[str, list[Window]]) -> list[str]:
+        """Write the clips of one file; returns their ids."""
+        np.save(self._raw(name), shaped.joints.astype(np.float32))
+        self._note(name, shaped.notes)
+        cut = cuts[name]
+        whole = len(cut) == 1 and cut[0].stop - cut[0].start == len(shaped.joints) - 1
+        ids = [name] if whole else _window_ids(name, len(cut), cuts)
+        for clip, window, (features, joints) in zip(ids, cut, shaped.clips, strict=True):
+            np.save(self.work / "new_joints" / f"{clip}.npy", joints.astype(np.float32))
+            np.save(self.work / "new_joint_vecs" / f"{clip}.npy", features.astype(np.float32))
+            text = "".join(f"{line}\n" for line in window.lines)
+            (self.work / "texts" / f"{clip}.txt").write_text(text, "utf-8", newline="\n")
+            self.summary.lengths[clip] = len(features)
+        return ids
+
+    def _count_read(self) -> None:
+        """Which clips a data set with the usual limits reads, by its own rule."""
+        names = self.summary.written
+        texts = [(self.work / "texts" / f"{name}.txt").read_bytes() for name in names]
+        frames = np.array(list(self.summary.lengths.values()), dtype=np.int64)
+        entries = build_entries(line_table(texts), frames, RULES["clean"], fps=self.fps, min_frames=SHORTEST)
+        self.summary.read = {names[clip] for clip in entries.clip.tolist()}
 
 
-def _window_ids(name: str, count: int, taken: set[str]) -> list[str]:
+def _window_ids(name: str, count: int, taken: Iterable[str]) -> list[str]:
     """``take_w01``, ``take_w02``, …: sorted as they follow each other, and nobody else's."""
     stem = f"{name}_w"
     while any(other.startswith(stem) for other in taken):
         stem += "w"
     return [f"{stem}{k:0{max(2, len(str(count)))}d}" for k in range(1, count + 1)]
-
-
-def _note(summary: Summary, name: str, notes: Iterable[str]) -> None:
-    for note in notes:
-        summary.notes[note].append(name)
-
-
-def _count_read(config: DictConfig, work: Path, summary: Summary) -> None:
-    """Which clips a data set with the usual limits reads, by its own rule."""
-    names = summary.written
-    texts = [(work / "texts" / f"{name}.txt").read_bytes() for name in names]
-    frames = np.array([summary.lengths[name] for name in names], dtype=np.int64)
-    low = summary.limits[0]
-    entries = build_entries(line_table(texts), frames, RULES["clean"], fps=float(config.fps), min_frames=low)
-    summary.read = {names[clip] for clip in entries.clip.tolist()}
 
 
 def _each(
