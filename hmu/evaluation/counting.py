@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,11 +66,6 @@ class Resampling:
             return None
         return draws - draws.quantile(0.5) + value
 
-    def measured(self, row: Row, per_prompt: Sequence[Tensor]) -> Measured:
-        """A row that is the mean over prompts of what every repeat gave each ``(n,)``; NaN does not count."""
-        draws = [weighted_mean(values, self.counts) for values in per_prompt] if self.draws else []
-        return with_draws(row, self.centred(row.value, draws), torch.stack(list(per_prompt)).mean(0))
-
 
 def interval(draws: Tensor | None) -> tuple[float | None, float | None]:
     """The middle 95 % of draws ``(draws,)``; ``(None, None)`` without any."""
@@ -119,42 +115,61 @@ class _Number:
     prompts: list[Tensor]
 
 
-def count(
-    metrics: Mapping[str, MotionMetric],
-    repeats: Iterable[EvalSamples],
-    resampling: Resampling,
-    model: str,
-    set_: str,
-    evaluator: str = "",
-) -> Iterator[Measured]:
-    """Every metric on every repeat; ``speed/walk`` becomes the row of ``speed`` with the label ``walk``.
+@dataclass(frozen=True)
+class Tally:
+    """Counts what one model generated for one set."""
 
-    Args:
-        metrics: by name; one is used if the samples have what it needs.
-        repeats: the samples of every repeat, taken once. resampling: of prompts.
-        evaluator: a further one, whose numbers carry its name; empty for the suite's own.
+    model: str
+    set: str
+    resampling: Resampling
 
-    Raises:
-        ConfigError: two metrics give one number, or one that its metric does not declare.
-    """
-    numbers: dict[str, _Number] = {}
-    for repeat, samples in enumerate(repeats):
-        for key, metric in metrics.items():
-            if not samples.has(metric.inputs) or ("repeats" in metric.inputs and repeat):
-                continue  # multimodality looks at all repeats at once
-            if not metric.applies(samples):
-                continue
-            metric.reset()
-            metric.update(samples)
-            try:
-                _gather(key, metric, resampling, numbers)
-            except DataError as error:  # a set too small for this metric must not lose the others
-                log.warning("set '%s': %s; left out", set_, error)
-    for number in numbers.values():
-        value = by_evaluator(number.value, evaluator) if evaluator else number.value
-        row = summarise(model, set_, value, number.values, resampling.prompts, label=number.label)
-        per_prompt = torch.stack(number.prompts).mean(0) if number.prompts else None
-        yield with_draws(row, resampling.centred(row.value, number.draws), per_prompt)
+    def row(self, metric: str | Value, values: Iterable[float], n: int | None = None, **facts: Any) -> Row:
+        """See :func:`hmu.evaluation.results.summarise`; ``n``: None = all prompts."""
+        return summarise(self.model, self.set, metric, values, self.resampling.prompts if n is None else n, **facts)
+
+    def metrics(
+        self, metrics: Mapping[str, MotionMetric], repeats: Iterable[EvalSamples], evaluator: str = ""
+    ) -> Iterator[Measured]:
+        """Every metric on every repeat; ``speed/walk`` becomes the row of ``speed`` with the label ``walk``.
+
+        Args:
+            metrics: by name; one is used if the samples have what it needs.
+            repeats: the samples of every repeat, taken once.
+            evaluator: a further one, whose numbers carry its name; empty for the suite's own.
+
+        Raises:
+            ConfigError: two metrics give one number, or one that its metric does not declare.
+        """
+        numbers: dict[str, _Number] = {}
+        for repeat, samples in enumerate(repeats):
+            for key, metric in metrics.items():
+                if not samples.has(metric.inputs) or ("repeats" in metric.inputs and repeat):
+                    continue  # multimodality looks at all repeats at once
+                if not metric.applies(samples):
+                    continue
+                metric.reset()
+                metric.update(samples)
+                try:
+                    _gather(key, metric, self.resampling, numbers)
+                except DataError as error:  # a set too small for this metric must not lose the others
+                    log.warning("set '%s': %s; left out", self.set, error)
+        for number in numbers.values():
+            value = by_evaluator(number.value, evaluator) if evaluator else number.value
+            row = self.row(value, number.values, label=number.label)
+            per_prompt = torch.stack(number.prompts).mean(0) if number.prompts else None
+            yield with_draws(row, self.resampling.centred(row.value, number.draws), per_prompt)
+
+    def share(self, metric: str, hits: Sequence[Tensor], mask: Tensor | None = None, **facts: Any) -> Measured:
+        """A rate over the prompts of ``mask`` ``(n,)`` (None: all): ``hits`` per repeat, float64 ``(n,)``."""
+        mask = torch.ones_like(hits[0], dtype=torch.bool) if mask is None else mask
+        asked = [hit.masked_fill(~mask, float("nan")) for hit in hits]
+        row = self.row(metric, [float(hit[mask].mean()) for hit in hits], int(mask.sum()), share=True, **facts)
+        return self.mean(row, asked)
+
+    def mean(self, row: Row, per_prompt: Sequence[Tensor]) -> Measured:
+        """A row that is the mean over prompts of what every repeat gave each ``(n,)``; NaN does not count."""
+        draws = [weighted_mean(values, self.resampling.counts) for values in per_prompt]
+        return with_draws(row, self.resampling.centred(row.value, draws), torch.stack(list(per_prompt)).mean(0))
 
 
 def check_distinct(metrics: Mapping[str, MotionMetric]) -> None:
@@ -191,22 +206,3 @@ def _gather(key: str, metric: MotionMetric, resampling: Resampling, numbers: dic
             number.draws.append(draws[name].cpu())
         if name in per_prompt:
             number.prompts.append(per_prompt[name].cpu())
-
-
-def share(
-    model: str,
-    set_: str,
-    metric: str,
-    hits: Sequence[Tensor],
-    resampling: Resampling,
-    *,
-    mask: Tensor | None = None,
-    label: str | None = None,
-    direction: str | None = None,
-) -> Measured:
-    """A rate over the prompts of ``mask`` ``(n,)`` (None: all): ``hits`` per repeat, float64 ``(n,)``."""
-    mask = torch.ones_like(hits[0], dtype=torch.bool) if mask is None else mask
-    asked = [hit.masked_fill(~mask, float("nan")) for hit in hits]
-    values = [float(hit[mask].mean()) for hit in hits]
-    row = summarise(model, set_, metric, values, int(mask.sum()), label=label, share=True, direction=direction)
-    return resampling.measured(row, asked)

@@ -10,8 +10,7 @@ from torch import Tensor
 from hmu.build import instantiate
 from hmu.data.concepts import Concept
 from hmu.documents import read_yaml
-from hmu.evaluation.counting import Measured, Resampling, share, with_draws
-from hmu.evaluation.results import summarise
+from hmu.evaluation.counting import Measured, Tally, with_draws
 from hmu.evaluation.sets import BOTH_SIDES, PromptSet
 from hmu.metrics.detector_rate import RATE
 from hmu.tree import options
@@ -60,9 +59,7 @@ def look(prompts: PromptSet, motion: Tensor, concept: Concept) -> Hits:
     return {label: hits[rule].double() for label, rule in rules.items()}
 
 
-def rates(
-    model: str, prompts: PromptSet, hits: Sequence[Hits], concept: Concept, resampling: Resampling
-) -> Iterator[Measured]:
+def rates(tally: Tally, prompts: PromptSet, hits: Sequence[Hits], concept: Concept) -> Iterator[Measured]:
     """Share of motions in which the concept is seen, and in which what a caption asks for is seen.
 
     ``hits``: of every repeat; none = the rules do not know the skeleton.
@@ -71,19 +68,17 @@ def rates(
     for label in hits[0] if hits else ():
         rights, mask = [of_repeat[label] for of_repeat in hits], prompts.actions[label] if label in asked else None
         goal = "lower" if label == concept.name else stays
-        yield share(model, prompts.name, RATE, rights, resampling, mask=mask, label=label, direction=goal)
+        yield tally.share(RATE, rights, mask, label=label, direction=goal)
     if asked and hits:
         named = [{label: of_repeat[label] for label in sorted(asked)} for of_repeat in hits]
-        yield _overall(model, prompts, named, resampling)
+        yield _overall(tally, prompts, named)
 
 
-def _overall(model: str, prompts: PromptSet, hits: Sequence[Hits], resampling: Resampling) -> Measured:
+def _overall(tally: Tally, prompts: PromptSet, hits: Sequence[Hits]) -> Measured:
     """The rate over everything that captions ask for: a caption that asks for two actions counts twice."""
     asked = torch.stack([prompts.actions[label] for label in hits[0]]).double()
     rights = [torch.stack(list(of_repeat.values())) * asked for of_repeat in hits]
     values = [float(right.sum() / asked.sum()) for right in rights]
-    row = summarise(model, prompts.name, RATE, values, int(asked.sum()), share=True, direction="higher")
-    draws = []
-    if resampling.draws:
-        draws = [(resampling.counts @ right.sum(0)) / (resampling.counts @ asked.sum(0)) for right in rights]
-    return with_draws(row, resampling.centred(row.value, draws))
+    row, counts = tally.row(RATE, values, int(asked.sum()), share=True, direction="higher"), tally.resampling.counts
+    draws = [(counts @ right.sum(0)) / (counts @ asked.sum(0)) for right in rights]
+    return with_draws(row, tally.resampling.centred(row.value, draws))

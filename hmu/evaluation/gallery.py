@@ -16,8 +16,7 @@ from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
 from hmu.errors import ConfigError
-from hmu.evaluation.counting import Measured, Resampling, share
-from hmu.evaluation.results import summarise
+from hmu.evaluation.counting import Measured, Tally
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluators.base import Evaluator
 from hmu.metrics.motion_search import Gallery, Hit, first_ranks, search
@@ -91,7 +90,7 @@ class NcsGallery:
     hits: dict[tuple[str, str], list[list[list[Hit]]]] = field(default_factory=dict)
 
     def measured(
-        self, model: str, prompts: PromptSet, embeddings: Sequence[Tensor], concept: Concept, resampling: Resampling
+        self, tally: Tally, prompts: PromptSet, embeddings: Sequence[Tensor], concept: Concept
     ) -> Iterator[Measured]:
         """``ncs@k``, mean and median first rank per repeat, and the same of the best rank over repeats.
 
@@ -102,11 +101,11 @@ class NcsGallery:
         if not prompts.asks or not bool(named.any()):
             return
         own = list(prompts.real.ids) if self.exclude_self and prompts.real is not None else None
-        self.hits[model, prompts.name] = [search(e, self.gallery, STORED, own) for e in embeddings]
+        self.hits[tally.model, prompts.name] = [search(e, self.gallery, STORED, own) for e in embeddings]
         ranks = torch.stack([first_ranks(e, self.gallery, named, self.top, own) for e in embeddings])
-        yield from rank_rows(model, prompts.name, ranks, "", resampling)
+        yield from rank_rows(tally, ranks)
         if len(ranks) > 1:
-            yield from rank_rows(model, prompts.name, ranks.amin(0, keepdim=True), "min_", resampling)
+            yield from rank_rows(tally, ranks.amin(0, keepdim=True), "min_")
 
     def records(self, model: str, prompts: PromptSet) -> list[dict[str, Any]]:
         """The published records of what was found for one model and set."""
@@ -124,13 +123,11 @@ class NcsGallery:
         ]
 
 
-def rank_rows(model: str, set_: str, ranks: Tensor, prefix: str, resampling: Resampling) -> Iterator[Measured]:
+def rank_rows(tally: Tally, ranks: Tensor, prefix: str = "") -> Iterator[Measured]:
     """Rows of 1-based first ranks ``(repeats, prompts)``: shares should fall, ranks have no goal of their own."""
     for k in KS:
-        hits = [(line <= k).double() for line in ranks]
-        yield share(model, set_, f"{prefix}ncs@{k}", hits, resampling, direction="lower")
-    lines, count = list(ranks.double()), ranks.shape[1]
+        yield tally.share(f"{prefix}ncs@{k}", [(line <= k).double() for line in ranks], direction="lower")
+    lines = list(ranks.double())
     means, medians = ([float(line.mean()) for line in lines], [float(line.quantile(0.5)) for line in lines])
-    mean = summarise(model, set_, f"{prefix}mean_rank", means, count, direction="reference")
-    yield resampling.measured(mean, lines)
-    yield Measured(summarise(model, set_, f"{prefix}median_rank", medians, count, direction="reference"))
+    yield tally.mean(tally.row(f"{prefix}mean_rank", means, direction="reference"), lines)
+    yield Measured(tally.row(f"{prefix}median_rank", medians, direction="reference"))

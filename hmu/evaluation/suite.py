@@ -13,7 +13,7 @@ from hmu.checks import check_fields, require_memory, require_time
 from hmu.data.concepts import Concept
 from hmu.durations import DAY
 from hmu.errors import ConfigError
-from hmu.evaluation.counting import Measured, Resampling, check_distinct, count
+from hmu.evaluation.counting import Measured, Resampling, Tally, check_distinct
 from hmu.evaluation.detecting import look, rates
 from hmu.evaluation.embedding import EmbeddingStore
 from hmu.evaluation.gallery import NcsGallery
@@ -120,9 +120,8 @@ class Suite:
                 shared = EvalSamples(evaluator=evaluator, others=others, **inputs)
                 resampling = Resampling(len(prompts), self.bootstrap)
                 for model in models:
-                    measured[model.name] += self.count(
-                        model.name, generated[model.name][prompts.name], shared, resampling
-                    )
+                    tally = Tally(model.name, prompts.name, resampling)
+                    measured[model.name] += self.count(tally, generated[model.name][prompts.name], shared)
                     done.advance(len(prompts) * self.repeats)
         return measured, generated
 
@@ -164,26 +163,25 @@ class Suite:
         for prompts in sets:
             if prompts.real is not None and prompts.representation.rules:
                 hits = [look(prompts, prompts.real.motion, concept)]
-                rows = [entry.row for entry in rates("real", prompts, hits, concept, Resampling(len(prompts), 0))]
+                tally = Tally("real", prompts.name, Resampling(len(prompts), 0))
+                rows = [entry.row for entry in rates(tally, prompts, hits, concept)]
                 shares[prompts.name] = {row.label or "all": row.value for row in rows}
         return shares
 
-    def count(
-        self, model: str, generated: Generated, shared: EvalSamples, resampling: Resampling
-    ) -> Iterator[Measured]:
+    def count(self, tally: Tally, generated: Generated, shared: EvalSamples) -> Iterator[Measured]:
         """Every number of one model on one set; ``shared``: the inputs that all models share."""
         prompts, concept, hits = shared["prompts"], shared["concept"], []
-        yield from count(self.metrics, self._samples(shared, generated), resampling, model, prompts.name)
+        yield from tally.metrics(self.metrics, self._samples(shared, generated))
         if prompts.representation.rules:
             hits = [look(prompts, motion, concept) for motion in generated.motions]
-        yield from rates(model, prompts, hits, concept, resampling)
+        yield from rates(tally, prompts, hits, concept)
         metrics = {k: m for k, m in self.metrics.items() if {"generated", "repeats"} & set(m.inputs)}
         for name, theirs in shared["others"].items():  # what reads embeddings, by further evaluators: ``fid@tmr``
             embedded = self._embedded(theirs["evaluator"], generated, shared)
-            yield from count(metrics, self._samples(theirs, embedded), resampling, model, prompts.name, name)
+            yield from tally.metrics(metrics, self._samples(theirs, embedded), name)
         if self.ncs is not None:
             embeddings = self._embedded(self.ncs.evaluator, generated, shared).embeddings
-            yield from self.ncs.measured(model, prompts, embeddings, concept, resampling)
+            yield from self.ncs.measured(tally, prompts, embeddings, concept)
 
     def _samples(self, shared: EvalSamples, generated: Generated) -> Iterator[EvalSamples]:
         """The inputs of every repeat."""

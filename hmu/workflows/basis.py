@@ -13,7 +13,7 @@ from hmu.data.dataset import DatasetSource
 from hmu.devices import of_module
 from hmu.errors import DataError
 from hmu.evaluation.claims import FAR, objections, offer
-from hmu.evaluation.counting import Resampling
+from hmu.evaluation.counting import Resampling, Tally
 from hmu.evaluation.detecting import look, rates
 from hmu.evaluation.results import Results, Row
 from hmu.motion.layout import FeatureLayout
@@ -82,7 +82,8 @@ def warn_of_no_basis(job: Job) -> None:
             asked = suite.ask([job.base_model], [sets[name]], evaluator, job.seed, job.generated)
         motion = asked["base"][name].motions[0]
         hits = [look(sets[name], motion, concept)]
-        rows += [entry.row for entry in rates("base", sets[name], hits, concept, Resampling(len(motion), 0))]
+        tally = Tally("base", name, Resampling(len(motion), 0))
+        rows += [entry.row for entry in rates(tally, sets[name], hits, concept)]
         if not objections(Results(context, rows)):
             return  # the base shows the concept: what else it shows need not be known now
     results = Results(context, rows)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hmu.errors import ConfigError
-from hmu.evaluation.counting import Resampling, check_distinct, count, interval, share, with_draws
+from hmu.evaluation.counting import Resampling, Tally, check_distinct, interval, with_draws
 from hmu.evaluation.results import summarise
 from hmu.metrics.base import EvalSamples
 from hmu.metrics.fid import FID, frechet_distance, gaussian, weighted_frechet
@@ -90,7 +90,7 @@ def test_the_interval_of_a_mean_covers_it_about_as_often_as_promised():
 
 
 def _count(one: EvalSamples, metric):
-    return list(count({"m": metric}, [one], Resampling(50, 200), "base", "forget"))
+    return list(Tally("base", "forget", Resampling(50, 200)).metrics({"m": metric}, [one]))
 
 
 def test_one_repeat_takes_its_interval_from_the_bootstrap():
@@ -104,7 +104,7 @@ def test_one_repeat_takes_its_interval_from_the_bootstrap():
 def test_without_draws_nothing_is_resampled():
     resampling = Resampling(4, 0)
     hits = [torch.tensor([1.0, 0, 1, 0]).double()] * 2
-    found = share("m", "s", "r", hits, resampling)
+    found = Tally("m", "s", resampling).share("r", hits)
     assert found.draws is None
     assert found.row.value == 0.5
     assert interval(None) == (None, None)
@@ -113,7 +113,7 @@ def test_without_draws_nothing_is_resampled():
 def test_a_rate_counts_only_the_prompts_that_ask_for_it():
     mask = torch.tensor([True, True, False, False])
     hits = [torch.tensor([1.0, 0, 1, 1]).double(), torch.tensor([1.0, 1, 1, 1]).double()]
-    found = share("m", "s", "r", hits, Resampling(4, 50), mask=mask)
+    found = Tally("m", "s", Resampling(4, 50)).share("r", hits, mask)
     assert (found.row.values, found.row.n) == ((0.5, 1.0), 2)
     assert math.isnan(float(found.prompts[3]))
 
@@ -125,7 +125,7 @@ def test_draws_are_the_same_for_every_model():
 
 
 def rate(hits):
-    return share("base", "forget", "detector_rate", hits, Resampling(len(hits[0]), 2000)).row
+    return Tally("base", "forget", Resampling(len(hits[0]), 2000)).share("detector_rate", hits).row
 
 
 def test_the_interval_of_a_rate_counts_what_is_independent():
@@ -154,6 +154,6 @@ def test_what_is_quoted_of_a_distance_is_its_draws_and_never_below_0():
 
 def test_two_metrics_must_not_give_one_number():
     with pytest.raises(ConfigError, match="'a' and 'b' both give 'mm_dist'"):
-        list(count({"a": MMDist(), "b": MMDist()}, [samples(count=8)], Resampling(8, 0), "base", "retain"))
+        list(Tally("base", "retain", Resampling(8, 0)).metrics({"a": MMDist(), "b": MMDist()}, [samples(count=8)]))
     with pytest.raises(ConfigError, match="'a' and 'b' both give 'mm_dist'"):  # and before anything is generated
         check_distinct({"a": MMDist(), "b": MMDist()})

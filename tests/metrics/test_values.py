@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hmu.errors import ConfigError, DataError
-from hmu.evaluation.counting import Resampling, count
+from hmu.evaluation.counting import Resampling, Tally
 from hmu.evaluation.results import Results, Row
 from hmu.evaluation.scoreboard import harms, recoveries
 from hmu.metrics.base import EvalSamples, MotionMetric
@@ -67,7 +67,7 @@ class Undeclared(MotionMetric):
 def test_a_number_that_no_declaration_covers_is_refused():
     one = EvalSamples(generated=torch.ones(3, 2))
     with pytest.raises(ConfigError, match="Undeclared gives 'other', but its values declare declared"):
-        list(count({"x": Undeclared()}, [one], Resampling(3, 0), "m", "s"))
+        list(Tally("m", "s", Resampling(3, 0)).metrics({"x": Undeclared()}, [one]))
 
 
 def test_names_of_this_package_are_declared_once():

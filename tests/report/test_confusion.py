@@ -6,7 +6,7 @@ import torch
 
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.evaluation.counting import Resampling
+from hmu.evaluation.counting import Resampling, Tally
 from hmu.evaluation.gallery import NcsGallery, rank_rows
 from hmu.evaluation.sets import PromptSet
 from hmu.metrics.motion_search import Gallery, Hit
@@ -62,7 +62,7 @@ def test_a_skeleton_without_rules_and_no_gallery_leave_both_tables_out() -> None
 
 def test_ranks_become_rows_with_the_best_over_repeats() -> None:
     ranks = torch.tensor([[1, 4, 101], [2, 1, 101]])
-    rows = {one.row.metric: one for one in rank_rows("base", "forget", ranks, "", Resampling(3, 50))}
+    rows = {one.row.metric: one for one in rank_rows(Tally("base", "forget", Resampling(3, 50)), ranks)}
     assert rows["ncs@1"].row.values == (1 / 3, 1 / 3)
     assert rows["ncs@5"].row.value == 2 / 3
     assert rows["median_rank"].row.values == (4, 2)
@@ -72,15 +72,15 @@ def test_ranks_become_rows_with_the_best_over_repeats() -> None:
 
 def test_answers_of_the_forget_side_are_searched_and_recorded() -> None:
     latents = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    answering = NcsGallery(Gallery(("1", "2"), ("a kick", "a walk"), latents), Words())
+    gallery = NcsGallery(Gallery(("1", "2"), ("a kick", "a walk"), latents), Words())
     embeddings = [torch.tensor([[1.0, 0.1], [0.1, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0]] * 3)]
-    none = Resampling(3, 0)
-    rows = {one.row.metric: one.row for one in answering.measured("base", prompts(), embeddings, KICK, none)}
+    tally = Tally("base", "forget", Resampling(3, 0))
+    rows = {one.row.metric: one.row for one in gallery.measured(tally, prompts(), embeddings, KICK)}
     assert rows["ncs@1"].values == (2 / 3, 1)
     assert rows["min_ncs@1"].value == 1
-    records = answering.records("base", prompts())
+    records = gallery.records("base", prompts())
     assert len(records) == 6
     assert records[1]["retrieval"][0]["description"] == "a walk"
     assert records[3]["repeat"] == 1
     walk = Concept("climb", ("climb",))
-    assert not list(answering.measured("base", prompts(), embeddings, walk, none))
+    assert not list(gallery.measured(tally, prompts(), embeddings, walk))
