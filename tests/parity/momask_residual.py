@@ -107,9 +107,8 @@ def _training(case: Case, model: ResidualTransformer) -> Checks:
     yield from trained(part, model, logits, loss, accuracy, active_q=layer, history_sum=history, labels=labels)
 
 
-def greedy(step: int, logits: Tensor) -> Tensor:
+def greedy(logits: Tensor) -> Tensor:
     """The likeliest ids ``(batch, tokens)`` of logits ``(batch, tokens, classes)``."""
-    del step
     return logits.argmax(-1)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from hmu.backbones.bamm.authors import load_transformer
 from hmu.backbones.bamm.generation import generate_ids
 from hmu.backbones.momask.authors import load_masked
-from hmu.backbones.momask.sampling import decode_base
+from hmu.backbones.momask.masked import decode_base
 from hmu.backbones.tokens.authors import load_residual
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.rvq import Rvq

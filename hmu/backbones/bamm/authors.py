@@ -10,6 +10,7 @@ from typing import Any
 from hmu.backbones.bamm.model import Bamm
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
+from hmu.backbones.options import changed
 from hmu.backbones.tokens.authors import Origin, Part, load_model
 from hmu.backbones.tokens.base import TokenBackbone
 from hmu.checkpoints.authors import Located, locate
@@ -87,7 +88,7 @@ def load_authors(
         CheckpointError: one line naming the file and what was expected; MoMask's transformer is refused by name.
     """
     place = Located(Path(folder), masked_name, masked_file)
-    return load_model(Bamm, place, load_transformer, check_codes, sampling=SAMPLING, changes=sampling, **options)
+    return load_model(Bamm, place, load_transformer, check_codes, sampling=changed(SAMPLING, sampling), **options)
 
 
 def load_donor(origin: str, text: TextEncoder | None) -> TokenBackbone[Any]:

@@ -10,6 +10,7 @@ from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.model import MoMask
 from hmu.backbones.momask.options import PUBLISHED_LENGTH, LengthOptions, SamplingOptions
+from hmu.backbones.options import changed
 from hmu.backbones.tokens.authors import Origin, Part, load_model
 from hmu.backbones.tokens.options import TransformerOptions
 from hmu.checkpoints.authors import Located, load_strictly, locate, read_state, source, take, weight_file
@@ -97,7 +98,8 @@ def load_authors(
     there = length_name is not None or any((beside / "model" / name).is_file() for name in LENGTH_FILES)
     length, origin = load_length(beside) if there else (None, None)
     options["length"] = None if length is None else length.options
-    model = load_model(MoMask, place, load_masked, check_codes, sampling=SAMPLING, changes=sampling, **options)
+    options["sampling"] = changed(SAMPLING, sampling)
+    model = load_model(MoMask, place, load_masked, check_codes, **options)
     model.length = length
     if origin is not None:
         model.origin["length"] = origin

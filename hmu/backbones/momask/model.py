@@ -13,16 +13,14 @@ from hmu.backbones.base import State, Target
 from hmu.backbones.draws import Draws
 from hmu.backbones.modes import evaluating
 from hmu.backbones.momask.length import LengthEstimator
-from hmu.backbones.momask.masked import MaskedTransformer
-from hmu.backbones.momask.objectives import mask_tokens
+from hmu.backbones.momask.masked import MaskedTransformer, decode_base, mask_tokens
 from hmu.backbones.momask.options import PUBLISHED_LENGTH, LengthOptions, SamplingOptions
-from hmu.backbones.momask.sampling import decode_base
 from hmu.backbones.options import parse, require
 from hmu.backbones.tokens.base import Prompts
 from hmu.backbones.tokens.generation import Spans, TokenGenerator
 from hmu.backbones.tokens.objectives import drop_texts, token_terms
 from hmu.backbones.tokens.options import TransformerOptions
-from hmu.backbones.tokens.sampling import ClipStreams, TopDraw
+from hmu.backbones.tokens.sampling import ClipStreams, top_draw
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition
@@ -135,33 +133,23 @@ class MoMask(TokenGenerator[MaskedTransformer]):
         with evaluating(self.rvq, self.generator, self.text):
             tokens = self.check_lengths(lengths, self.longest) // self.unit_length
             text, streams = self.matched(condition, len(tokens)), ClipStreams(tokens, generator)
-            ids = self._base(text, tokens, guidance, steps, streams)
+            valid = length_mask(tokens, int(tokens.max()))
+            everything = Spans(text, tokens, torch.zeros_like(valid, dtype=torch.long)[..., None], valid)
+            ids = self.refilled(everything, guidance, steps, streams)
             return self.finish(ids, text, tokens, guidance, streams, generator)
 
     def refilled(self, spans: Spans, guidance: float | None, steps: int | None, streams: ClipStreams) -> Tensor:
         """See :meth:`TokenGenerator.refilled`."""
-        return self._base(spans.text, spans.tokens, guidance, steps, streams, spans.known[..., 0], spans.editable)
-
-    def _base(
-        self,
-        text: Tensor,
-        tokens: Tensor,
-        guidance: float | None,
-        steps: int | None,
-        streams: ClipStreams,
-        known: Tensor | None = None,
-        editable: Tensor | None = None,
-    ) -> Tensor:
-        options, valid = self.sampling, length_mask(tokens, int(tokens.max()))
+        options = self.sampling
         return decode_base(
             self.masked,
-            torch.zeros_like(valid, dtype=torch.long) if known is None else known,
-            text,
-            valid,
-            TopDraw(options.thres, options.temperature, streams),
+            spans.known[..., 0],
+            spans.text,
+            length_mask(spans.tokens, spans.known.shape[1]),
+            top_draw(options.thres, options.temperature, streams),
             steps=steps or options.steps,
             scale=self.scales(guidance)[0],
-            editable=editable,
+            editable=spans.editable,
             variant=self.variant,
         )
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from hmu.backbones.options import changed
 from hmu.backbones.statistics import Statistics
 from hmu.backbones.tokens.base import TokenBackbone
 from hmu.backbones.tokens.encoder import from_authors
@@ -20,14 +19,7 @@ from hmu.backbones.tokens.options import ResidualOptions, RvqOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.rvq import Rvq
 from hmu.checkpoints import authors
-from hmu.checkpoints.authors import (
-    Located,
-    check_text,
-    count,
-    load_strictly,
-    read_statistics,
-    source,
-)
+from hmu.checkpoints.authors import Located, check_text, count, load_strictly, read_statistics, source
 from hmu.checkpoints.opt import read_options
 from hmu.errors import CheckpointError
 from hmu.text.base import TextEncoder
@@ -142,18 +134,36 @@ def find_residual(folder: Path, tokenizer: str, name: str | None) -> Path:
     return fitting[0]
 
 
+def load_parts(
+    place: Located,
+    load: Callable[[Path, str | None], tuple[Any, Origin]],
+    check: Callable[[Any, str, int], None],
+    tokenizer: str,
+    residual_name: str | None,
+    variant: str,
+) -> tuple[Rvq, Any, ResidualTransformer, dict[str, Origin]]:
+    """The three networks of a model, and where they came from; parts that do not belong together are refused."""
+    masked, masked_origin = load(place.folder / place.name, place.file)
+    rvq, rvq_origin = load_rvq(place.folder / tokenizer, variant=variant)
+    check(masked, masked_origin["file"], rvq.options.codes)
+    residual, residual_origin = load_residual(find_residual(place.folder, tokenizer, residual_name))
+    if (residual.codes, residual.quantizers) != (rvq.options.codes, rvq.options.quantizers):
+        raise CheckpointError(
+            f"{residual_origin['file']}: has {residual.quantizers} layers of {residual.codes} codes, the tokenizer "
+            f"{tokenizer} has {rvq.options.quantizers} of {rvq.options.codes}; give backbone.residual_name=<folder>"
+        )
+    return rvq, masked, residual, {"masked": masked_origin, "residual": residual_origin, "rvq": rvq_origin}
+
+
 def load_model(
     kind: type[B],
     place: Located,
     load: Callable[[Path, str | None], tuple[Any, Origin]],
     check: Callable[[Any, str, int], None],
     *,
-    sampling: Any,
-    changes: Any = None,
     rvq_name: str | None = None,
     residual_name: str | None = None,
     text: TextEncoder | None = None,
-    unlearn: str = "both",
     variant: str = "default",
     **own: Any,
 ) -> B:
@@ -163,49 +173,32 @@ def load_model(
         kind: the backbone. place: of its own transformer.
         load: reads that transformer from a folder (and a file in its ``model/``).
         check: refuses one, of a file, that does not belong to a tokenizer of so many codes.
-        sampling: of the authors' generation script. changes: made to it.
         rvq_name: folder of the tokenizer, unless the transformer's ``opt.txt`` names it.
         residual_name: folder of the residual transformer; None = ``rtrans``, or the only one of that tokenizer.
         text: prompt encoder (the published models: CLIP ViT-B/32, pooled); None = only ready-made conditions.
-        unlearn, variant, own: arguments of ``kind``.
+        variant, own: arguments of ``kind``.
 
     Raises:
         CheckpointError: one line naming the file and what was expected.
     """
-    folder = place.folder
-    opt = read_options(folder / place.name / "opt.txt")
+    opt = read_options(place.folder / place.name / "opt.txt")
     tokenizer = rvq_name or opt.get("vq_name", "")
-    masked, masked_origin = load(folder / place.name, place.file)
-    rvq, rvq_origin = load_rvq(folder / tokenizer, variant=variant)
-    check(masked, masked_origin["file"], rvq.options.codes)
-    residual, residual_origin = load_residual(find_residual(folder, tokenizer, residual_name))
-    if (residual.codes, residual.quantizers) != (rvq.options.codes, rvq.options.quantizers):
-        raise CheckpointError(
-            f"{residual_origin['file']}: has {residual.quantizers} layers of {residual.codes} codes, the tokenizer "
-            f"{tokenizer} has {rvq.options.quantizers} of {rvq.options.codes}; give backbone.residual_name=<folder>"
-        )
+    rvq, masked, residual, origin = load_parts(place, load, check, tokenizer, residual_name, variant)
+    check_text(masked.text_width, text, origin["masked"]["file"])
     kit = opt.get("dataset_name") == "kit"
-    check_text(masked.text_width, text, masked_origin["file"])
+    published = {
+        "fps": 12.5 if kit else 20.0,
+        "min_frames": 24 if kit else 40,
+        "max_frames": opt.get("max_motion_length", 196),
+        "feat_bias": 5.0,
+        "unlearn": "both",
+    }
+    sizes = {"features": rvq.features, "text_width": masked.text_width}
+    numbers = {"rvq": rvq.options, "masked": masked.options, "residual": residual.options}
     with torch.device("meta"):  # no weights are drawn: the parts have theirs
-        model = kind(
-            features=rvq.features,
-            text=text,
-            rvq=rvq.options,
-            masked=masked.options,
-            residual=residual.options,
-            sampling=changed(sampling, changes),
-            fps=12.5 if kit else 20.0,
-            min_frames=24 if kit else 40,
-            max_frames=opt.get("max_motion_length", 196),
-            feat_bias=5.0,
-            unlearn=unlearn,
-            variant=variant,
-            text_width=masked.text_width,
-            **own,
-        )
+        model = kind(**{**published, **sizes, **numbers, **own}, text=text, variant=variant)
     model.statistics = Statistics(rvq.features)
-    model.statistics.assign(*read_statistics(folder / tokenizer / "meta", rvq.features))
+    model.statistics.assign(*read_statistics(place.folder / tokenizer / "meta", rvq.features))
     model.assemble(rvq, masked, residual)
-    model.origin = {"format": f"{kind.name}-authors", "masked": masked_origin, "residual": residual_origin}
-    model.origin["rvq"] = rvq_origin
+    model.origin = {"format": f"{kind.name}-authors", **origin}
     return model.eval()

@@ -13,7 +13,7 @@ from hmu.backbones.modes import evaluating
 from hmu.backbones.options import require
 from hmu.backbones.tokens.base import M, Prompts, TokenBackbone
 from hmu.backbones.tokens.encoder import SelfAttention
-from hmu.backbones.tokens.sampling import ClipStreams, TopDraw, decode_residual
+from hmu.backbones.tokens.sampling import ClipStreams, decode_residual, top_draw
 from hmu.backbones.tokens.vectors import vector_of
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.text.base import TextCondition
@@ -77,7 +77,7 @@ class TokenGenerator(TokenBackbone[M], Generic[M]):
             base,
             text,
             length_mask(tokens, base.shape[1]),
-            TopDraw(options.residual_thres, options.residual_temperature, streams),
+            top_draw(options.residual_thres, options.residual_temperature, streams),
             scale=self.scales(guidance)[1],
             layers=options.residual_layers,
             padding=upstream,

@@ -7,7 +7,7 @@ the lengths of its neighbours.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,12 +15,8 @@ from torch import Tensor
 from hmu.backbones.draws import gumbel
 from hmu.backbones.tokens.residual import ResidualTransformer
 
-
-class Chooser(Protocol):
-    """Draws ids ``(batch, tokens)`` from logits ``(batch, tokens, classes)`` at a step."""
-
-    def __call__(self, step: int, logits: Tensor) -> Tensor:
-        """The drawn classes."""
+#: draws ids ``(batch, tokens)`` from logits ``(batch, tokens, classes)``
+Chooser = Callable[[Tensor], Tensor]
 
 
 def kept_classes(classes: int, thres: float) -> int:
@@ -50,7 +46,7 @@ class ClipStreams:
         return drawn.to(self.device)
 
 
-class TopDraw:
+def top_draw(thres: float, temperature: float, streams: ClipStreams) -> Chooser:
     """Draws among the most likely classes, at a temperature (Gumbel-max); temperature 0 takes the most likely one.
 
     Args:
@@ -59,16 +55,14 @@ class TopDraw:
         streams: where the noise comes from.
     """
 
-    def __init__(self, thres: float, temperature: float, streams: ClipStreams) -> None:
-        self.thres, self.temperature, self.streams = thres, temperature, streams
-
-    def __call__(self, step: int, logits: Tensor) -> Tensor:
-        """The drawn classes."""
-        if self.temperature == 0:
+    def draw(logits: Tensor) -> Tensor:
+        if temperature == 0:
             return logits.argmax(-1)
-        values, classes = logits.topk(kept_classes(logits.shape[-1], self.thres), -1)
-        noise = gumbel(self.streams.uniform(*values.shape[1:])).to(values.dtype)
-        return classes.gather(-1, (values / self.temperature + noise).argmax(-1, keepdim=True))[..., 0]
+        values, classes = logits.topk(kept_classes(logits.shape[-1], thres), -1)
+        noise = gumbel(streams.uniform(*values.shape[1:])).to(values.dtype)
+        return classes.gather(-1, (values / temperature + noise).argmax(-1, keepdim=True))[..., 0]
+
+    return draw
 
 
 def decode_residual(
@@ -91,7 +85,7 @@ def decode_residual(
         base: ``(batch, tokens)``.
         text: text vectors ``(batch, text width)``.
         valid: ``(batch, tokens)``, False at padding.
-        choose: draws from the guided logits; its steps count from 0.
+        choose: draws from the guided logits.
         scale: guidance.
         layers: how many; None = all.
         padding: as the authors, let the model answer "padding" inside a motion, which then decodes as a zero code.
@@ -99,13 +93,13 @@ def decode_residual(
         editable: ``(batch, tokens)``; None = everything is generated.
     """
     ids = torch.where(valid, base, net.pad_id)
-    chosen, history = [ids], torch.zeros((), device=base.device)
+    layer_ids, history = [ids], torch.zeros((), device=base.device)
     for layer in range(1, net.quantizers if layers is None else layers + 1):
         history = history + torch.nn.functional.embedding(ids, net.embedding(layer - 1))
-        drawn = choose(layer - 1, net.guided(history, layer, text, scale, valid, padding))
+        drawn = choose(net.guided(history, layer, text, scale, valid, padding))
         if kept is not None and editable is not None:
             drawn = torch.where(editable, drawn, kept[..., layer])
         ids = torch.where(valid, drawn, net.pad_id)
-        chosen.append(ids)
-    stacked = torch.stack(chosen, -1)
+        layer_ids.append(ids)
+    stacked = torch.stack(layer_ids, -1)
     return torch.where(stacked == net.pad_id, -1, stacked)

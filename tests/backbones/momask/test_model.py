@@ -7,7 +7,7 @@ import torch
 
 from hmu.backbones.base import MotionBackbone, State
 from hmu.backbones.draws import Draws
-from hmu.backbones.momask.objectives import chosen_positions, mask_tokens
+from hmu.backbones.momask.masked import chosen_positions, mask_tokens
 from hmu.backbones.tokens import objectives
 from hmu.data.batch import length_mask
 from hmu.errors import ConfigError

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.backbones.momask.sampling import decode_base, masked_shares
+from hmu.backbones.momask.masked import decode_base, masked_shares
 from hmu.backbones.tokens.generation import token_spans
-from hmu.backbones.tokens.sampling import ClipStreams, TopDraw, decode_residual, kept_classes
+from hmu.backbones.tokens.sampling import ClipStreams, decode_residual, kept_classes, top_draw
 from hmu.data.batch import length_mask
 from hmu.errors import ConfigError
 
@@ -14,7 +14,7 @@ from .conftest import motions, seeded, tiny
 TEXTS, LENGTHS = ["a person kicks", "a person waves", "a person walks slowly"], torch.tensor([40, 24, 32])
 
 
-def greedy(step, logits):
+def greedy(logits):
     return logits.argmax(-1)
 
 
@@ -32,16 +32,20 @@ def test_schedule_is_single_precision():
     assert shares[0] == 1
 
 
-def test_decoding_masks_fewer_tokens_at_every_step_and_fills_all(model):
+def test_decoding_masks_fewer_tokens_at_every_step_and_fills_all(model, monkeypatch):
     tokens = torch.tensor([10, 6])
     valid, seen = length_mask(tokens, 10), []
     text = torch.randn(2, 16, generator=seeded())
 
-    def observe(step, ids, logits):
-        seen.append((ids == model.masked.mask_id).sum(1).tolist())
+    guided = model.masked.guided
 
+    def watched(ids, *rest):
+        seen.append((ids == model.masked.mask_id).sum(1).tolist())
+        return guided(ids, *rest)
+
+    monkeypatch.setattr(model.masked, "guided", watched)
     start = torch.zeros(2, 10, dtype=torch.long)
-    ids = decode_base(model.masked, start, text, valid, greedy, steps=5, scale=2.0, observe=observe)
+    ids = decode_base(model.masked, start, text, valid, greedy, steps=5, scale=2.0)
     assert seen[0] == [10, 6]
     assert [sum(s) for s in seen] == sorted((sum(s) for s in seen), reverse=True)
     assert seen[-1] == [1, 1]
@@ -73,11 +77,11 @@ def test_streams_belong_to_clips():
 
 def test_draws_follow_the_filtered_softmax():
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0]).expand(1, 4000, 4)
-    drawn = TopDraw(0.5, 2.0, ClipStreams(torch.tensor([4000]), seeded()))(0, logits)
+    drawn = top_draw(0.5, 2.0, ClipStreams(torch.tensor([4000]), seeded()))(logits)
     shares = torch.bincount(drawn[0], minlength=4) / 4000
     expected = torch.tensor([1.0, 0.5]).softmax(0)
     torch.testing.assert_close(shares, torch.cat([expected, torch.zeros(2)]), atol=0.03, rtol=0)
-    assert not TopDraw(0.0, 0.0, ClipStreams(torch.tensor([4000])))(0, logits).any()
+    assert not top_draw(0.0, 0.0, ClipStreams(torch.tensor([4000])))(logits).any()
 
 
 # -- whole generation --------------------------------------------------------------------------------------
