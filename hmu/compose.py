@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hmu import folders
 from hmu.build import get_class, instantiate
 from hmu.command_line import understood
-from hmu.config import CONFIGS, check_config
+from hmu.config import check_config
 from hmu.errors import ConfigError
 from hmu.folders import job_name
 from hmu.overrides import choice, running, standing_in, typed
 from hmu.processes import run_stamp, started
 from hmu.refusals import one_line
+from hmu.tree import initialised
 from hmu.values import Keys
 
 SCRIPTS = ("train", "unlearn", "evaluate")
@@ -49,7 +49,7 @@ def option(group: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
     ``overrides``: as on the command line, ``("method.lr=1e-3",)``.
     """
     register_resolvers()
-    with _initialised():
+    with initialised():
         node = OmegaConf.select(compose(overrides=[f"+{group}={name}", *overrides]), group)
     assert isinstance(node, DictConfig)
     return node
@@ -87,7 +87,7 @@ def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) 
     if started() == 1:
         os.environ.pop("HMU_RUN_STAMP", None)  # the next job has a folder of its own
     keys = keys_of(root)
-    with _initialised():
+    with initialised():
         try:
             config = compose(root, overrides=understood(list(words), keys), return_hydra_config=True)
         except HydraException as error:
@@ -113,8 +113,3 @@ def keys_of(root: str) -> type[Keys]:
     """What the script or tool of a root configuration declares to read."""
     name = f"hmu.keys.{root.capitalize()}" if root in SCRIPTS else f"hmu.tools.{root}.Keys"
     return get_class(name)
-
-
-def _initialised() -> AbstractContextManager[object]:
-    running = GlobalHydra().is_initialized()
-    return nullcontext() if running else initialize_config_dir(str(CONFIGS), version_base="1.3")

@@ -150,7 +150,8 @@ def perform(task: Callable[[DictConfig], object], config: DictConfig) -> object:
         os.environ.setdefault(name, value)
     cache = OmegaConf.select(config, "paths.cache")
     memory = Seconds(None if cache is None or rank() else Path(str(cache)))
-    with warnings.catch_warnings(), progress.job(memory, _number(), silent=rank() > 0) as job:
+    number = int(running().job.num) if in_sweep() else None
+    with warnings.catch_warnings(), progress.job(memory, number, silent=rank() > 0) as job:
         warnings.showwarning = say
         adopt()
         if job.place:  # the run has no folder yet
@@ -220,7 +221,3 @@ def begin_sweep(overrides: Sequence[str]) -> None:
 def _own_overrides() -> list[str]:
     """Of the running job of a sweep, the overrides that tell it from the others."""
     return [word for word in typed() if split(word)[0].split("@")[0] in _swept] or typed()
-
-
-def _number() -> int | None:
-    return int(running().job.num) if in_sweep() else None

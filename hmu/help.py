@@ -22,6 +22,7 @@ _COMMAND = re.compile(r"\b(?:python|torchrun) (?=-|\w+\.py).*")
 _PROSE = re.compile(r"\s{2,}\(.*|;\s.*|\s+#\s.*|,? or (?=python |torchrun ).*")  # what follows a command
 _USED = "Most used:"
 _HIDDEN = {"defaults", "hydra", "job", "run_name", "subject", "without_evaluator"}  # of the house, not of its guests
+_NO_CHOICE = ("hydra", "paths", "experiment", "debug", "tuning", "recipe")  # groups that follow from others
 _KEY = re.compile(r"^(\w+):([^#\n]*)(?:#[ \t]*(.*))?$", re.MULTILINE)  # at the top of the file
 
 
@@ -53,7 +54,8 @@ def main_help(root: str, words: Sequence[str]) -> str:
     """
     files = [folder / f"{root}.yaml" for folder in tree()]
     text = next(path for path in files if path.is_file()).read_text(encoding="utf-8")
-    groups = list(filter(_is_shown, re.findall(r"^  - (?:optional )?(\w+)(?:@[\w.]+)?:", text, re.MULTILINE)))
+    named = re.findall(r"^  - (?:optional )?(\w+)(?:@[\w.]+)?:", text, re.MULTILINE)
+    groups = [name for name in named if name not in _NO_CHOICE and is_group(name)]
     asked = [word for word in words if not word.startswith("-") and "=" not in word]
     if asked:
         return "\n".join(itertools.chain.from_iterable(_choices(word, groups) for word in asked)) + "\n"
@@ -72,10 +74,6 @@ def main_help(root: str, words: Sequence[str]) -> str:
         page += [f"Choices of a group, one of {', '.join(groups)}:  {name} --help {groups[0]}"]
         page += [f"The whole configuration that a command stands for; nothing is run:  {name} … --cfg job"]
     return "\n".join([*page, f"Every key with its comment: configs/{root}.yaml"]) + "\n"
-
-
-def _is_shown(name: str) -> bool:
-    return name not in ("hydra", "paths", "experiment", "debug", "tuning", "recipe") and is_group(name)
 
 
 def _options(names: Sequence[str], keys: dict[str, tuple[str, str]], text: str) -> Iterator[str]:

@@ -21,8 +21,10 @@ _HELP = "--help lists what there is, --cfg job every key"
 
 def one_line(error: Exception) -> str | None:
     """A user's mistake, or a disk's, in one line; None for a bug."""
+    if isinstance(error, InstantiationException) and not isinstance(error.__cause__, (HmuError, type(None))):
+        return None  # what was built failed for a reason that is not the user's
     if isinstance(error, (HmuError, HydraException, OmegaConfBaseException)):
-        return None if _is_bug(error) else _words(error)
+        return _words(error)
     if isinstance(error, OSError) and error.errno in _FULL:
         place = f"'{error.filename}'" if error.filename else "a file"
         return f"cannot write {place}: {error.strerror}; {_ELSEWHERE}"
@@ -33,11 +35,6 @@ def one_line(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:  # the system's, no bug
         return f"'{shown(error.filename, 200)}': {error.strerror}; check that path"
     return None
-
-
-def _is_bug(error: BaseException) -> bool:
-    """An instantiation that failed for a reason that is not the user's keeps its stack trace."""
-    return isinstance(error, InstantiationException) and not isinstance(error.__cause__, (HmuError, type(None)))
 
 
 def _words(error: BaseException) -> str:

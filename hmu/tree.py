@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 def tree() -> list[Path]:
     """The folders that configurations are composed of: ours, registered plug-ins', and those of ``--config-dir``."""
     running = GlobalHydra.instance().is_initialized()
-    with nullcontext() if running else initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with initialised():
         entries = GlobalHydra.instance().config_loader().get_search_path().get_path()
     folders = []
     for place in (entry.path or "" for entry in entries):
@@ -29,6 +29,12 @@ def tree() -> list[Path]:
             folders.append(Path(place.removeprefix("file://")))
     folders += [] if running else _added(sys.argv[1:])
     return [folder for folder in folders if folder.is_dir()] or [CONFIGS]
+
+
+def initialised() -> AbstractContextManager[object]:
+    """Hydra as it runs, or for the block one that composes our configurations."""
+    running = GlobalHydra.instance().is_initialized()
+    return nullcontext() if running else initialize_config_dir(str(CONFIGS), version_base="1.3")
 
 
 def _added(words: Sequence[str]) -> list[Path]:

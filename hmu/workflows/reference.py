@@ -68,8 +68,10 @@ def _check_data(config: DictConfig, ran: DictConfig, record: dict[str, Any], sou
         )
     if data in (None, source.fingerprint):
         return
-    here = {key: value for key, value in _plain(config.dataset).items() if key in PLACES}
-    recorded = {key: value for key, value in _plain(ran.dataset).items() if key not in here}
+    plain: Any = [OmegaConf.to_container(node.dataset, resolve=True) for node in (ran, config)]
+    theirs, ours = plain
+    here = {key: value for key, value in ours.items() if key in PLACES}
+    recorded = {key: value for key, value in theirs.items() if key not in here}
     recorded = completed(config, "dataset", recorded, home)
     check_received(recorded, "dataset", home / "config.yaml", trust=config.get("trust"))
     try:
@@ -146,11 +148,6 @@ def _check_sizes(backbone: MotionBackbone, reference: MotionBackbone, folder: Pa
     if unlike or backbone.features != reference.features:
         what = f"'{unlike[0]}' is {other.get(unlike[0])}, not {ours.get(unlike[0])}" if unlike else "other columns"
         raise CheckpointError(f"reference: '{folder}' has other sizes than the backbone ({what}): {REMEDY}")
-
-
-def _plain(node: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(node, resolve=True)
-    return dict(plain)
 
 
 # -- which runs of train.py have made a model -------------------------------------------------------------------------
