@@ -17,8 +17,12 @@ from hmu.errors import shown
 from hmu.values import Keys, Text, declared, is_nested
 
 _WORDS = {
-    NoneType: "null", int: "a whole number", float: "a number (not nan or inf)", bool: "true or false", str: "text",
-}  # fmt: skip
+    NoneType: "null",
+    int: "a whole number",
+    float: "a number (not nan or inf)",
+    bool: "true or false",
+    str: "text",
+}
 _LISTS = (abc.Iterable, abc.Sequence, list, tuple)
 _MAPPINGS = (abc.Mapping, dict)
 _BOUND = re.compile(r"(>=|>|<=|<) *([\d.e+-]+)")
@@ -128,7 +132,8 @@ def _bounded(kind: str, text: str) -> str:
 
 def takes_text(hint: Any) -> bool:
     """Whether an annotation lets any text through; text in lists does not count."""
-    return any(str in (option, *get_args(option)[: get_origin(option) is Annotated]) for option in _options(hint))
+    bare = (get_args(option)[0] if get_origin(option) is Annotated else option for option in _options(hint))
+    return str in bare
 
 
 def takes_lists(hint: Any) -> bool:
@@ -164,8 +169,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(type(part) is type(value) and part == value for part in parts)  # 1 is not true
     if kind is Annotated:
         limits = _limits(parts[1])
-        within = all(_BOUNDS[sign][1](value, bound) for sign, bound in limits) if _fits(value, parts[0]) else False
-        return within and (bool(value) or bool(limits) or not parts[1])  # what is named has a name
+        if not _fits(value, parts[0]) or (not value and parts[1] and not limits):  # what words name has a name
+            return False
+        return all(_BOUNDS[sign][1](value, bound) for sign, bound in limits)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     known: Mapping[Any, bool] = {
         NoneType: value is None,
