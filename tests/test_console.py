@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from hmu import console, folders, progress
@@ -200,10 +201,9 @@ def test_the_jobs_of_a_sweep_are_counted(overrides, total):
 
 def test_a_job_of_a_sweep_says_which_it_is(lines, monkeypatch):
     given = ["method=lora", "method.rank=8", "concept=kick"]
-    ours = OmegaConf.create({"mode": "MULTIRUN", "job": {"num": 1}, "overrides": {"task": given}})
+    ours = OmegaConf.create({"mode": RunMode.MULTIRUN, "job": {"num": 1}, "overrides": {"task": given}})
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: ours))
     monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
-    monkeypatch.setattr(console, "_number", lambda: 1)
     begin_sweep(["method=lora", "method.rank=4,8,16", "concept=kick"])
     perform(lambda config: None, OmegaConf.create({}))
     progress.sweep(0)
