@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmu.documents import write_text
 from hmu.errors import DataError
 from hmu.motion.bvh import Bvh, local_to_world
 from hmu.motion.rotations import normalise, quat_conjugate, quat_multiply, quat_rotate, quat_to_matrix
@@ -167,11 +165,6 @@ def _close(lines: list[str], depth: int, *, leaf: bool) -> int:
         lines += [f"{tab}End Site", f"{tab}{{", f"{tab}\tOFFSET 0.000000 0.000000 0.000000", f"{tab}}}"]
     lines.append("\t" * (depth - 1) + "}")
     return depth - 1
-
-
-def write_bvh(path: str | Path, bvh: Bvh) -> None:
-    """Write a BVH file atomically."""
-    write_text(Path(path), format_bvh(bvh))
 
 
 def centimetres(bvh: Bvh) -> Bvh:

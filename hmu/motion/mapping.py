@@ -6,15 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmu.errors import ConfigError, DataError, shown
+from hmu.documents import read_yaml
+from hmu.errors import ConfigError, DataError, HmuError, shown
 from hmu.motion.features import face_forward
 from hmu.motion.skeleton import T2M
+from hmu.tree import options
 
 Array = NDArray[np.float64]
+_KEYS = ("name", "unit", "up", "joints")
+_TARGET = "hmu.motion.mapping.JointMapping"  # may stand in older files; it says nothing new
 #: vertical axis of a file -> sign and axis that become x, y, z; rotations all of them, so that left stays left
 UP = {
     "y": ((1, 0), (1, 1), (1, 2)),
@@ -106,3 +112,57 @@ def stand(joints: ArrayLike, unit: float, up: str) -> Array:
     if up != "y":
         turned = np.stack([sign * turned[..., axis] for sign, axis in UP[up]], axis=-1)
     return face_forward(turned, T2M)
+
+
+# -- files: plain values only, nothing in them runs ------------------------------------------------------------------
+def packaged() -> dict[str, Path]:
+    """The mappings in ``configs/bvh_mapping``, and those of plug-ins, by name."""
+    return options("bvh_mapping")
+
+
+def mapping_file(name: str) -> Path:
+    """Where a mapping is kept: a name in ``configs/bvh_mapping``, or a YAML file of one's own; else ConfigError."""
+    known = packaged()
+    path = known.get(str(name), Path(str(name)))
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        raise ConfigError(f"no mapping '{shown(name)}': use {', '.join(known)}, or the path of a YAML file like those")
+    return path
+
+
+def load_mapping(name: str) -> JointMapping:
+    """The mapping of that name or file; ConfigError says what is wrong with it."""
+    path = mapping_file(name)
+    try:
+        return _mapping(read_yaml(path, ConfigError))
+    except HmuError as error:
+        raise ConfigError(f"mapping '{path}': {str(error).removeprefix(f'{path}: ')}") from None
+
+
+def _mapping(values: Any) -> JointMapping:
+    if not isinstance(values, dict):
+        raise ConfigError(f"expected the keys {', '.join(_KEYS)}")
+    if values.pop("_target_", _TARGET) != _TARGET:
+        raise ConfigError(f"_target_ is not needed, and only {_TARGET} may stand there")
+    unknown = [str(key) for key in values if key not in _KEYS]
+    missing = [key for key in ("name", "unit", "joints") if key not in values]
+    if unknown or missing:
+        said = f"unknown: {shown(', '.join(unknown))}" if unknown else f"missing: {', '.join(missing)}"
+        raise ConfigError(f"expected the keys {', '.join(_KEYS)}; {said}")
+    unit, joints = values["unit"], values["joints"]
+    if isinstance(unit, bool) or not isinstance(unit, int | float):
+        raise ConfigError(f"unit is metres per file unit, a number; got '{shown(unit)}'")
+    if not isinstance(joints, dict):
+        raise ConfigError("joints maps each of the 22 joints to a joint of the file")
+    sources = {str(target): _source(str(target), source) for target, source in joints.items()}
+    return JointMapping(name=str(values["name"]), unit=float(unit), joints=sources, up=str(values.get("up", "y")))
+
+
+def _source(target: str, source: Any) -> str | dict[str, float]:
+    """One joint of the file, or several with weights."""
+    if isinstance(source, str) and source:
+        return source
+    if isinstance(source, dict) and source:
+        weights = {str(name): weight for name, weight in source.items()}
+        if all(isinstance(w, int | float) and not isinstance(w, bool) for w in weights.values()):
+            return {name: float(weight) for name, weight in weights.items()}
+    raise ConfigError(f"joint {shown(target)}: expected a joint's name or names with weights, got '{shown(source)}'")

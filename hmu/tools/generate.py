@@ -18,7 +18,7 @@ from hmu.app import main
 from hmu.documents import read_json
 from hmu.errors import ConfigError, HmuError
 from hmu.tools import generate_text
-from hmu.tools.generate_files import RECORDS
+from hmu.tools.generate_text import RECORDS
 from hmu.tools.prompts import ASKED
 from hmu.tools.sweeping import claim_out
 from hmu.values import Common, Count, Device, Node, Place, Positive, Seed, Text, Threads

@@ -38,7 +38,7 @@ from hmu.gait.trial import Trial, read_trial, write_trial
 from hmu.outputs import Output
 from hmu.progress import phase
 from hmu.tools.gait_numbers import Group, log_speeds, measured, quality, style_of
-from hmu.tools.generate_files import RECORDS
+from hmu.tools.generate_text import RECORDS
 from hmu.tools.prompts import ASKED, Limits, asked_frames
 from hmu.viz.animate import render_gif
 from hmu.viz.gait import VIEW, cycle_plot, pressure_plot

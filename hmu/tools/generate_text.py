@@ -1,10 +1,13 @@
-"""Motions from text: which prompts at which lengths, generated batch by batch and written as they come."""
+"""Motions from text: prompts and their lengths, generated batch by batch, and their files, written as they come."""
 
 from __future__ import annotations
 
+import io
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +15,26 @@ from omegaconf import DictConfig, ListConfig
 
 from hmu import console
 from hmu.checks import require_time
+from hmu.documents import write_bytes, write_json, write_text
 from hmu.errors import ConfigError
 from hmu.phases import Part
 from hmu.progress import phase
 from hmu.progress import plan as plan_job
 from hmu.tools import prompts
-from hmu.tools.generate_files import RECORDS, check_room, files_of, write
 from hmu.tools.prompts import ASKED, Job, Limits
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from hmu.backbones.base import MotionBackbone
+    from hmu.motion.skeleton import Skeleton
     from hmu.outputs import Output
 
 log = logging.getLogger(__name__)
+
+RECORDS = "records.json"
+BVH = {"exact": "all", "fixed": "root"}  # which joints get position channels
 
 
 def run(
@@ -84,8 +92,6 @@ def produce(
     backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig, out: Path, edits: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Generate the jobs batch by batch; motions and records are on disk after every batch."""
-    from hmu.documents import write_json
-
     records: list[dict[str, Any]] = []
     announce(backbone, jobs, config)
     with phase("generating", len(jobs), "motions") as done:
@@ -145,3 +151,82 @@ def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) ->
                     condition, lengths, guidance=config.guidance, generator=generator, steps=config.steps
                 )
             yield batch, checked(motion, backbone)
+
+
+# -- files of a motion: features, joints, BVH, animation -------------------------------------------------------------
+def check_room(config: DictConfig, lengths: Sequence[int], backbone: MotionBackbone) -> None:
+    """Refuse more motions than the disk holds, ``config.repeats`` of each of ``lengths`` frames."""
+    from hmu.evaluation.generation import NUMBER
+
+    repeats = int(config.repeats)
+    numbers = backbone.features + 3 * _skeleton(backbone).joints
+    needed, folder = NUMBER * numbers * repeats * sum(lengths), Path(config.out).absolute()
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    if needed > free:
+        raise ConfigError(
+            f"repeats={repeats}: {repeats * len(lengths):,} motions need {_size(needed)}, {_size(free)} are free: "
+            "ask less (repeats=, limit=), or name another place (out=)"
+        )
+
+
+def _skeleton(backbone: MotionBackbone) -> Skeleton:
+    representation = backbone.representation
+    if representation.skeleton is None:
+        raise ConfigError(f"{backbone.name} generates {representation.name}, which has no skeleton to write motions of")
+    return representation.skeleton
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def files_of(job: Job, config: DictConfig) -> dict[str, str]:
+    """The files of one motion by kind, relative to ``out``."""
+    files = {"features": f"features/{job.stem}.npy", "joints": f"joints/{job.stem}.npy"}
+    if config.bvh != "none":
+        files["bvh"] = f"bvh/{job.stem}.bvh"
+    if config.animation != "none":
+        files["animation"] = f"animations/{job.stem}.{config.animation}"
+    return files
+
+
+def write(out: Path, job: Job, features: np.ndarray, backbone: MotionBackbone, config: DictConfig) -> dict[str, str]:
+    """Write one motion ``(frames, features)`` in all asked forms; returns the files relative to ``out``."""
+    from hmu.motion.decoding import features_to_joints
+
+    skeleton = _skeleton(backbone)
+    joints = features_to_joints(features, skeleton)
+    files = files_of(job, config)
+    _save_array(out / files["features"], features)
+    _save_array(out / files["joints"], joints)
+    if "bvh" in files:
+        _save_bvh(out / files["bvh"], joints, skeleton, backbone.fps, config)
+    if "animation" in files:
+        import torch
+
+        from hmu.viz.animate import render
+
+        drawn = backbone.representation
+        assert drawn.stick is not None
+        panel, stick = ("", drawn.figure(torch.from_numpy(features))), replace(drawn.stick, fps=backbone.fps)
+        render([panel], out / files["animation"], stick, caption=job.item.prompt)
+    return files
+
+
+def _save_bvh(path: Path, joints: np.ndarray, skeleton: Skeleton, fps: float, config: DictConfig) -> None:
+    from hmu.motion.bvh_write import centimetres, format_bvh, joints_to_bvh
+    from hmu.motion.foot_lock import lock_feet
+
+    metres = joints * skeleton.units_to_metres
+    if config.foot_lock:
+        metres = lock_feet(metres, skeleton.contacts)
+    bvh = joints_to_bvh(metres, skeleton, fps, BVH[str(config.bvh)])
+    write_text(path, format_bvh(centimetres(bvh)))
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
+    write_bytes(path, buffer.getvalue())

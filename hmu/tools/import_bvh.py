@@ -24,8 +24,8 @@ from omegaconf import DictConfig
 
 from hmu.app import main
 from hmu.errors import ConfigError, DataError
+from hmu.motion.mapping import load_mapping, mapping_file
 from hmu.outputs import beside, claim_folder
-from hmu.tools.importing.mapping import load_mapping, mapping_file
 from hmu.tools.importing.sources import Collection, hashed_splits, read_splits, write_splits
 from hmu.tools.importing.summary import Summary
 from hmu.values import Count, Place, Positive, declared

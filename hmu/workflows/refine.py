@@ -17,8 +17,8 @@ from hmu.checks import check_fields
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
+from hmu.data.divide import namer, refine_by_retrieval
 from hmu.data.partition import Partition
-from hmu.data.retrieval_partition import namer, refine_by_retrieval
 from hmu.errors import ConfigError
 from hmu.evaluation.embedding import embed
 from hmu.evaluation.gallery import build_gallery

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hmu.data.concepts import Concept
+from hmu.data.divide import namer, refine_by_retrieval
 from hmu.data.partition import Partition
-from hmu.data.retrieval_partition import namer, refine_by_retrieval
 from hmu.errors import DataError
 from tests.parity.splits import retrieval_split
 

@@ -10,10 +10,9 @@ from hmu.config import CONFIGS
 from hmu.errors import ConfigError, DataError
 from hmu.motion.bvh import Bvh, parse_bvh
 from hmu.motion.features import joints_to_features
-from hmu.motion.mapping import JointMapping, stand
+from hmu.motion.mapping import JointMapping, load_mapping, stand
 from hmu.motion.reference import humanml3d_offsets
 from hmu.motion.skeleton import T2M
-from hmu.tools.importing.mapping import load_mapping
 
 # a dummy root that moves, six channels everywhere, two rotation orders, a joint without positions, an End Site
 TEXT = """HIERARCHY

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hmu.errors import DataError
-from hmu.tools.importing.mapping import load_mapping
+from hmu.motion.mapping import load_mapping
 from tests.motion.figure import BONES
 
 NAMES = list(BONES)

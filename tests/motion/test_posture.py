@@ -7,9 +7,8 @@ import pytest
 
 from hmu.errors import DataError
 from hmu.motion.bvh import parse_bvh
-from hmu.motion.mapping import UP, stand
+from hmu.motion.mapping import UP, load_mapping, stand
 from hmu.motion.posture import metres_per_unit, posture, upright_axis
-from hmu.tools.importing.mapping import load_mapping
 from tests.motion.figure import person_bvh, walk
 
 NO_REST = np.zeros((22, 3))

@@ -7,9 +7,9 @@ import pytest
 
 from hmu.motion.bvh import parse_bvh
 from hmu.motion.bvh_write import format_bvh, joints_to_bvh
+from hmu.motion.mapping import load_mapping
 from hmu.motion.rest_frame import asymmetry, body_size, rest_frames
 from hmu.motion.skeleton import T2M
-from hmu.tools.importing.mapping import load_mapping
 from tests.motion.figure import person_bvh, walk
 from tests.motion.walker import walker
 

@@ -18,12 +18,11 @@ from hmu.data.captions import Caption
 from hmu.data.reading import MAX_KEPT, RULES, build_entries, line_table
 from hmu.errors import DataError
 from hmu.motion.features import bone_offsets
-from hmu.motion.mapping import JointMapping, stand
+from hmu.motion.mapping import JointMapping, load_mapping, packaged, stand
 from hmu.motion.reference import humanml3d_offsets, offsets_from_file
 from hmu.motion.skeleton import T2M
 from hmu.progress import phase
 from hmu.tools.importing.clips import Reader, Shaped, Shaper, Stance, Take, stance, vertical_axes
-from hmu.tools.importing.mapping import load_mapping, packaged
 from hmu.tools.importing.members import read_members
 from hmu.tools.importing.sources import Collection
 from hmu.tools.importing.summary import Summary

@@ -13,10 +13,10 @@ from hydra import compose, initialize_config_dir
 from hmu.config import CONFIGS
 from hmu.config_types import keys_misfit
 from hmu.errors import ConfigError, DataError, HmuError
+from hmu.motion.mapping import load_mapping, packaged
 from hmu.tools.import_bvh import Keys, run
 from hmu.tools.importing.clips import Reader
 from hmu.tools.importing.collection import attempt
-from hmu.tools.importing.mapping import load_mapping, packaged
 from hmu.tools.importing.sources import read_captions
 from hmu.tools.importing.summary import Summary
 from tests.datasets import dataset
