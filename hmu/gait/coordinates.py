@@ -59,8 +59,8 @@ def poses_of(table: Table, knee: str = "auto", degrees: bool | None = None) -> t
 
 def _check_angles(poses: Array, degrees: bool, path: Path) -> None:
     """Refuse radians that are degrees: no knee and no hip turns around."""
-    chosen = columns.osim([*KNEES, "hip_flexion_r", "hip_flexion_l"])
-    most = float(np.abs(poses[:, chosen]).max())
+    joints = columns.osim([*KNEES, "hip_flexion_r", "hip_flexion_l"])
+    most = float(np.abs(poses[:, joints]).max())
     if most > FULL_TURN:
         unit, hint = ("degrees", "false") if degrees else ("radians", "true")
         raise DataError(
@@ -79,11 +79,11 @@ def _to_metres(poses: Array, path: Path) -> None:
         raise DataError(f"{path}: the pelvis is at a height of {height:.0f}, expected metres; change the file's unit")
 
 
-def _knee_sign(knees: Array, said: str, degrees: bool, path: Path) -> float:
-    if said in ("positive", "negative"):
-        return 1.0 if said == "positive" else -1.0
-    if said != "auto":
-        raise DataError(f"{path}: knee={shown(said)}, expected auto, positive or negative")
+def _knee_sign(knees: Array, sign: str, degrees: bool, path: Path) -> float:
+    if sign in ("positive", "negative"):
+        return 1.0 if sign == "positive" else -1.0
+    if sign != "auto":
+        raise DataError(f"{path}: knee={shown(sign)}, expected auto, positive or negative")
     most, least = float(np.percentile(knees, 95)), float(np.percentile(knees, 5))
     if max(most, -least) < BENT:
         hint = ", or degrees=false if these are radians" if degrees else ""

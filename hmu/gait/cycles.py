@@ -45,7 +45,7 @@ def gait_cycles(windows: Tensor) -> Cycles:
     coordinates = to_osim(states, torch.ones(len(states), dtype=states.dtype)).numpy()
     hits = strikes(states).numpy()
     names = [*LEG, "force_x", "force_y"]
-    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    pieces: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     window, seconds = [], []
     for foot, side in enumerate("rl"):
         picks = [OSIM.index(f"{name}_{side}") for name in LEG]
@@ -55,10 +55,10 @@ def gait_cycles(windows: Tensor) -> Cycles:
             piece = coordinates[number, first : last + 1, picks] * scales[:, None]
             even = np.linspace(0, last - first, POINTS)
             for name, values in zip(names, piece, strict=True):
-                found[name].append(np.interp(even, np.arange(last - first + 1), values))
+                pieces[name].append(np.interp(even, np.arange(last - first + 1), values))
             window.append(number)
             seconds.append((last - first) / FPS)
-    curves = {name: np.array(rows).reshape(-1, POINTS) for name, rows in found.items()}
+    curves = {name: np.array(rows).reshape(-1, POINTS) for name, rows in pieces.items()}
     return Cycles(curves, np.array(window, dtype=np.int64), np.array(seconds))
 
 

@@ -74,8 +74,8 @@ def forces_of(trial: Trial) -> tuple[Array, Array]:
     """
     poses, back, _ = _original(trial)
     parts = {
-        kind: np.concatenate([trial.states[:, chosen[side]] for side in "rl"], 1)
-        for kind, chosen in (("force", columns.FORCE_COLUMNS), ("cop", columns.COP_COLUMNS))
+        kind: np.concatenate([trial.states[:, columns_of[side]] for side in "rl"], 1)
+        for kind, columns_of in (("force", columns.FORCE_COLUMNS), ("cop", columns.COP_COLUMNS))
     }
     force, normed = ((per_foot(parts[kind]) @ back.T).reshape(len(poses), 6) for kind in ("force", "cop"))
     force = force * trial.mass
@@ -88,9 +88,9 @@ def export_forces(path: Path | str, trial: Trial) -> Path:
     force, cops = forces_of(trial)
     names, parts = [], []
     for foot, side in enumerate("rl"):
-        chosen = slice(3 * foot, 3 * foot + 3)
+        axes = slice(3 * foot, 3 * foot + 3)
         names += [f"ground_force_{side}_{kind}{axis}" for kind in "vp" for axis in "xyz"]
-        parts += [force[:, chosen], cops[:, chosen]]
+        parts += [force[:, axes], cops[:, axes]]
     start = _noted(trial, "time")
     return write_table(path, names, _times(trial, start), np.concatenate(parts, 1), degrees=False, title="Forces")
 

@@ -171,9 +171,9 @@ def _header(lines: Sequence[str]) -> dict[str, str]:
 def _check_counts(path: Path, header: Mapping[str, str], rows: int, columns: int) -> None:
     for keys, count in ((("nrows", "datarows"), rows), (("ncolumns", "datacolumns"), columns)):
         for key in keys:
-            said = header.get(key, str(count))
-            if said != str(count):
-                what = f"{key}={shown(said)}"
+            stated = header.get(key, str(count))
+            if stated != str(count):
+                what = f"{key}={shown(stated)}"
                 log.info("%s: its header says %s, it holds %d; read what is there", path.name, what, count)
 
 

@@ -12,7 +12,6 @@ from hmu.errors import ConfigError
 LOW, HIGH = -10.0, 10.0
 #: ranges below this are constant columns: their divisor becomes 1
 CONSTANT = 10 * torch.finfo(torch.float32).eps
-FITTED = ("data_min_", "data_max_")
 
 
 class MinMax(nn.Module):
@@ -20,10 +19,7 @@ class MinMax(nn.Module):
 
     Attributes:
         scale_, min_, data_min_, data_max_, data_range_: float32 ``(columns,)``, under the published names.
-        samples: how many frames were seen.
-
-    Args:
-        columns: number of columns.
+        samples: how many frames the ranges come from.
     """
 
     scale_: Tensor
@@ -35,9 +31,22 @@ class MinMax(nn.Module):
     def __init__(self, columns: int) -> None:
         super().__init__()
         self.samples = 0
-        for name in (*FITTED, "data_range_", "scale_", "min_"):
+        for name in ("data_min_", "data_max_", "data_range_", "scale_", "min_"):
             self.register_buffer(name, torch.zeros(columns))
         self.scale_ += 1
+
+    def fit(self, batches: Iterable[Tensor]) -> MinMax:
+        """Measure every column of ``(..., columns)`` tensors in real units; returns itself.
+
+        Raises:
+            ConfigError: without any frame.
+        """
+        flat = (batch.reshape(-1, batch.shape[-1]) for batch in batches)
+        ranges = [(rows.amin(0), rows.amax(0), len(rows)) for rows in flat if len(rows)]
+        if not ranges:
+            raise ConfigError("a normaliser needs training windows, and there are none")
+        low, high, frames = zip(*ranges, strict=True)
+        return self.set_range(torch.stack(low).amin(0), torch.stack(high).amax(0), sum(frames))
 
     def set_range(self, low: Tensor, high: Tensor, samples: int = 0) -> MinMax:
         """Use columns that lie between ``low`` and ``high`` ``(columns,)``; returns itself.
@@ -64,25 +73,3 @@ class MinMax(nn.Module):
     def denormalise(self, x: Tensor) -> Tensor:
         """Normalised to real units ``(..., columns)``."""
         return (x - self.min_.to(x.dtype)) / self.scale_.to(x.dtype)
-
-
-def range_of(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor, int]:
-    """Smallest and largest value of every column ``(columns,)`` over ``(..., columns)`` tensors, and their frames.
-
-    Raises:
-        ConfigError: without any frame.
-    """
-    low: Tensor | None = None
-    high: Tensor | None = None
-    frames = 0
-    for batch in batches:
-        flat = batch.reshape(-1, batch.shape[-1])
-        if not len(flat):
-            continue
-        least, most = flat.amin(0), flat.amax(0)
-        low = least if low is None else torch.minimum(low, least)
-        high = most if high is None else torch.maximum(high, most)
-        frames += len(flat)
-    if low is None or high is None:
-        raise ConfigError("a normaliser needs training windows, and there are none")
-    return low, high, frames

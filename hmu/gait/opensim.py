@@ -101,12 +101,12 @@ def import_trial(
     choices = choices or ImportChoices()
     motion = read_table(kinematics, gaps=True)
     if not RATES[0] <= motion.fps <= RATES[1]:
-        found = f"has {motion.fps:.4g} rows per second, expected {RATES[0]:g} to {RATES[1]:g}"
-        raise DataError(f"{motion.path}: {found}; is its time in seconds?")
+        rate = f"has {motion.fps:.4g} rows per second, expected {RATES[0]:g} to {RATES[1]:g}"
+        raise DataError(f"{motion.path}: {rate}; is its time in seconds?")
     plates = None if forces is None else read_table(forces, gaps=True)
-    kept, times = _overlap(motion, plates)
+    shared, times = _overlap(motion, plates)
     poses, notes = poses_of(motion, choices.knee, choices.degrees)
-    poses = poses[kept]
+    poses = poses[shared]
     kinetics, missing = np.zeros((len(poses), 12)), np.ones(len(poses), dtype=bool)
     if plates is not None:
         kinetics, missing = _kinetics(plates, times, poses, (mass, height), motion.fps, choices)
@@ -159,13 +159,15 @@ def _overlap(motion: Table, plates: Table | None) -> tuple[NDArray[np.bool_], Ar
     if plates is None:
         plates = motion
     slack = 1e-6
-    kept = (motion.time >= plates.time[0] - slack) & (motion.time <= plates.time[-1] + slack)
-    times = motion.time[kept]
+    shared = (motion.time >= plates.time[0] - slack) & (motion.time <= plates.time[-1] + slack)
+    times = motion.time[shared]
     if len(times) < 2 or times[-1] - times[0] < SHORTEST:
         raise DataError(
             f"{motion.path} ({motion.time[0]:g} to {motion.time[-1]:g} s) and {plates.path} ({plates.time[0]:g} to "
             f"{plates.time[-1]:g} s) share less than {SHORTEST} s; are they of one trial?"
         )
-    if not kept.all():
-        log.info("%s: %d of %d frames have forces; the others are left out", motion.path.name, kept.sum(), len(kept))
-    return kept, times
+    if not shared.all():
+        log.info(
+            "%s: %d of %d frames have forces; the others are left out", motion.path.name, shared.sum(), len(shared)
+        )
+    return shared, times

@@ -138,14 +138,14 @@ def per_foot_forces(
     Raises:
         DataError: when the user's words do not fit the plates.
     """
-    said = [feet] * len(plates) if isinstance(feet, str) else list(feet)
-    if len(said) != len(plates) or any(word not in ("auto", *SIDES) for word in said):
+    words = [feet] * len(plates) if isinstance(feet, str) else list(feet)
+    if len(words) != len(plates) or any(word not in ("auto", *SIDES) for word in words):
         names = shown(", ".join(plate.name for plate in plates), 120)
-        raise DataError(f"feet={shown(','.join(said))}: expected auto, right or left for each of the plates {names}")
+        raise DataError(f"feet={shown(','.join(words))}: expected auto, right or left for each of the plates {names}")
     frames = len(heels)
     force, weighted, weight = np.zeros((frames, 2, 3)), np.zeros((frames, 2, 3)), np.zeros((frames, 2, 1))
     rows = np.arange(frames)
-    for plate, word in zip(plates, said, strict=True):
+    for plate, word in zip(plates, words, strict=True):
         foot = owners(plate, heels, toes) if word == "auto" else np.full(frames, SIDES[word])
         share = np.bincount(foot, minlength=2) / frames
         log.info("plate '%s': right foot %.0f %%, left foot %.0f %% of the time", plate.name, *(100 * share))

@@ -33,19 +33,19 @@ def standard(trial: Trial, *, treadmill: bool | None = None) -> tuple[Trial, lis
     Raises:
         DataError: for a trial too short to filter.
     """
-    said: list[str] = []
+    notes: list[str] = []
     missing = trial.missing
     states = fill_gaps(np.where(missing[:, None] & ~np.isfinite(trial.states), np.nan, trial.states))
     if abs(trial.fps - columns.FPS) > 0.5:
-        said.append(f"resampled from {trial.fps:g} to {columns.FPS:g} Hz")
+        notes.append(f"resampled from {trial.fps:g} to {columns.FPS:g} Hz")
         states = resample(states, trial.fps, columns.FPS)
         missing = resample(missing.astype(float), trial.fps, columns.FPS) != 0
         states = refresh(states)
     if trial.root == "position":
         states, belt = _with_velocity(states, trial, treadmill)
         moved = f", relative to a belt of {-belt:.2f} m/s" if belt else ""
-        said.append(f"root positions in metres turned into velocity / height{moved}")
-    return replace(trial, states=states, missing=missing, fps=columns.FPS, root="velocity"), said
+        notes.append(f"root positions in metres turned into velocity / height{moved}")
+    return replace(trial, states=states, missing=missing, fps=columns.FPS, root="velocity"), notes
 
 
 def refresh(states: Array) -> Array:

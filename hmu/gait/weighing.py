@@ -38,10 +38,10 @@ def weigh_plates(plates: Sequence[Plate], mass: float) -> str | None:
 
 def weigh_feet(forces: Array, missing: NDArray[np.bool_], mass: float, fps: float) -> str | None:
     """As :func:`weigh_plates`, of both feet ``(frames, 6)`` in newtons over the frames that are not ``missing``."""
-    kept = forces[~missing][:, [1, 4]].sum(1)
-    if len(kept) < ENOUGH * fps:
+    loads = forces[~missing][:, [1, 4]].sum(1)
+    if len(loads) < ENOUGH * fps:
         return None
-    mean = float(kept.mean())
+    mean = float(loads.mean())
     if WHOLE_SHARE[0] <= mean / (mass * GRAVITY) <= WHOLE_SHARE[1]:
         return None
     return _said(mean, mass, _reason(np.array([0.0, mean, 0.0]), mass))

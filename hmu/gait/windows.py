@@ -81,14 +81,14 @@ class Run:
 
 def clean_runs(trial: Trial, window: int = WINDOW) -> tuple[list[Run], list[Dropped]]:
     """The runs of a trial (at 100 Hz) that hold a window, and what is left over."""
-    kept: list[Run] = []
+    usable: list[Run] = []
     dropped = [Dropped(trial.name, a, b, "marked as missing") for a, b in runs(trial.missing)]
     for start, stop in runs(~trial.missing):
         if stop - start < window:
             dropped.append(Dropped(trial.name, start, stop, f"clean, but shorter than a window of {window} frames"))
         else:
-            kept.append(Run(trial, start, stop, len(kept)))
-    return kept, sorted(dropped, key=lambda d: d.start)
+            usable.append(Run(trial, start, stop, len(usable)))
+    return usable, sorted(dropped, key=lambda d: d.start)
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ class Tree:
     """A folder of trials, read.
 
     Attributes:
-        runs: what can be used, in order of file names. dropped: what cannot. said: conversions, by trial.
+        runs: what can be used, in order of file names. dropped: what cannot. notes: conversions, by trial.
         refused: files that could not be read, with the reason.
     """
 
     runs: tuple[Run, ...]
     dropped: tuple[Dropped, ...]
-    said: dict[str, list[str]]
+    notes: dict[str, list[str]]
     refused: dict[str, str]
 
     def table(self) -> str:
@@ -137,26 +137,26 @@ def read_tree(folder: Path, reading: Reading) -> Tree:
     Raises:
         DataError: a faulty trial (``strict``), or no usable window at all.
     """
-    kept: list[Run] = []
+    usable: list[Run] = []
     dropped: list[Dropped] = []
-    said: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     refused: dict[str, str] = {}
     files = trial_files(folder)
     with phase("reading trials", len(files), "trials") as done:
         for path in files:
             done.advance()
             try:
-                trial, notes = standard(read_trial(path, folder, reading.root), treadmill=reading.treadmill)
+                trial, steps = standard(read_trial(path, folder, reading.root), treadmill=reading.treadmill)
             except DataError as error:
                 if reading.strict:
                     raise
                 refused[path.relative_to(folder).as_posix()] = str(error)
                 continue
-            said[trial.name] = notes
-            usable, rest = clean_runs(trial, reading.window)
-            kept.extend(usable)
+            notes[trial.name] = steps
+            clean, rest = clean_runs(trial, reading.window)
+            usable.extend(clean)
             dropped.extend(rest)
-    tree = Tree(tuple(kept), tuple(dropped), said, refused)
+    tree = Tree(tuple(usable), tuple(dropped), notes, refused)
     _report(folder, files, tree, reading.window)
     return tree
 
@@ -166,8 +166,8 @@ def _report(folder: Path, files: Sequence[Path], tree: Tree, window: int) -> Non
         more = f" and {len(tree.refused) - SHOWN} more" if len(tree.refused) > SHOWN else ""
         listed = "; ".join(list(tree.refused.values())[:SHOWN])
         log.warning("%d of %d trials skipped: %s%s", len(tree.refused), len(files), listed, more)
-    for what in dict.fromkeys(note for notes in tree.said.values() for note in notes):
-        count = sum(what in notes for notes in tree.said.values())
+    for what in dict.fromkeys(note for notes in tree.notes.values() for note in notes):
+        count = sum(what in notes for notes in tree.notes.values())
         log.info("%d of %d trials: %s", count, len(files), what)
     if not tree.runs:
         reasons = ", ".join(dict.fromkeys(d.reason for d in tree.dropped)) or "none could be read"

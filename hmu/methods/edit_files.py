@@ -99,8 +99,8 @@ def _check_facts(meta: dict[str, Any], path: Path) -> None:
         if not isinstance(meta.get(key, ""), str):
             raise CheckpointError(f"'{path}' has {key}={shown(meta[key])}, expected text: make or copy the edit again")
     if not isinstance(meta.get("settings") or {}, dict):
-        said = shown(meta["settings"])
-        raise CheckpointError(f"'{path}' has settings={said}, expected a mapping: make or copy the edit again")
+        stated = shown(meta["settings"])
+        raise CheckpointError(f"'{path}' has settings={stated}, expected a mapping: make or copy the edit again")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def measured(trial: Trial) -> dict[str, float | None]:
 
 def style_of(trial: Trial) -> str:
     """The style that the kinematic rules see."""
-    return next(name for name, seen in styles(torch.from_numpy(trial.states)[None]).items() if bool(seen))
+    return next(name for name, members in styles(torch.from_numpy(trial.states)[None]).items() if bool(members))
 
 
 def log_speeds(groups: Sequence[Group]) -> None:

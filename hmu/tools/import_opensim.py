@@ -71,10 +71,10 @@ def run(config: DictConfig) -> Path:
     place.begin([target.name])
     write_trial(target, trial)
     place.finish()
-    ready, said = standard(trial)
+    ready, notes = standard(trial)
     runs, _ = clean_runs(ready)
     log.info("%s: %d frames at %g Hz, label '%s'", target, len(trial), trial.fps, label)
-    log.info("as models read it: %s; %d runs of clean frames", "; ".join(said) or "unchanged", len(runs))
+    log.info("as models read it: %s; %d runs of clean frames", "; ".join(notes) or "unchanged", len(runs))
     return target
 
 

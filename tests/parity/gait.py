@@ -15,7 +15,7 @@ from hmu.backbones.gaitdynamics.authors import options_of, read_checkpoint, to_p
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.backbones.gaitdynamics.options import DecoderOptions, ScheduleOptions
 from hmu.gait import columns, rotations, states
-from hmu.gait.normaliser import MinMax, range_of
+from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import FEET, FRAMES, JOINTS, SEGMENTS, Pose, Skeleton, forward
 from tests.parity.adan import Adan
 from tests.parity.attention import watched
@@ -98,7 +98,7 @@ def checkpoint(case: Case) -> Checks:
 
 
 def _fitted(case: Case) -> MinMax:
-    return MinMax(case["fit_in"].shape[-1]).set_range(*range_of([case["fit_in"]]))
+    return MinMax(case["fit_in"].shape[-1]).fit([case["fit_in"]])
 
 
 def _subset(case: Case, _: MinMax) -> Tensor:

@@ -17,7 +17,7 @@ from hmu.errors import DataError
 from hmu.gait import columns
 from hmu.gait.columns import WINDOW
 from hmu.gait.filters import Array, lowpass
-from hmu.gait.normaliser import MinMax, range_of
+from hmu.gait.normaliser import MinMax
 from hmu.gait.npz import TrialFile
 from hmu.gait.preprocess import POSE_CUTOFF, align, assemble, heels_and_toes, normed_cops, pose_matrices
 from hmu.gait.skeleton import Skeleton
@@ -262,7 +262,7 @@ def _trained(case: Case, rows: Sequence[dict[str, Any]], parts: Mapping[str, lis
     yield exact("trained on", [len(trial) for trial in taken], [row["length"] for row in rows])
     yield exact("parts left over", [name for name, rest in waiting.items() if next(rest, None) is not None], [])
     every = torch.from_numpy(np.concatenate([trial.states for trial in taken]).astype(np.float32))
-    fitted, tables = MinMax(every.shape[1]).set_range(*range_of([every])), case.under("normalizer/")
+    fitted, tables = MinMax(every.shape[1]).fit([every]), case.under("normalizer/")
     stored = fitted
     if "scale_" in tables:
         yield from same_normaliser("fitted", fitted, tables, DATA)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.gait import columns
-from hmu.gait.normaliser import MinMax, range_of
+from hmu.gait.normaliser import MinMax
 from tests.parity.case import Case
 from tests.parity.fills import Fill, doubled
 from tests.parity.gait import DECODER_ROWS
@@ -35,7 +35,7 @@ def _net(system: Path, full: bool, rule: str) -> Decoder:
 
 def _beside(system: Path) -> None:
     """What other cases hold: a normaliser and the knee's polynomials."""
-    normaliser = MinMax(COLUMNS).set_range(*range_of([torch.from_numpy(numbers(9, 40, COLUMNS))]))
+    normaliser = MinMax(COLUMNS).fit([torch.from_numpy(numbers(9, 40, COLUMNS))])
     store(system / "heldout" / "checkpoint", dict(normaliser.named_buffers()), "normalizer")
     store(system / "heldout" / "kinematics", {"fk/walker_knee_coefficients": 0.05 * numbers(8, 3, 5)})
 

@@ -15,7 +15,6 @@ from hmu.config import CONFIGS
 from hmu.errors import CheckpointError, ConfigError
 from hmu.gait import columns
 from hmu.gait.mot import read_table
-from hmu.gait.normaliser import range_of
 from hmu.gait.standard import standard
 from hmu.gait.trial import read_trial, write_trial
 from hmu.tools import generate, generate_gait
@@ -27,7 +26,7 @@ def model():
     """A toy with the ranges of real gait, so that its windows can be drawn."""
     made = toy()
     states = torch.from_numpy(standard(demo_trial("walk", 0.5, 3.0, 0))[0].states).float()
-    made.normaliser.set_range(*range_of([states]))
+    made.normaliser.fit([states])
     return made
 
 

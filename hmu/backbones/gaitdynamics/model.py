@@ -21,7 +21,7 @@ from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.gait.columns import FPS, ROOT_COLUMNS
-from hmu.gait.normaliser import MinMax, range_of
+from hmu.gait.normaliser import MinMax
 from hmu.gait.representation import GAIT
 from hmu.gait.skeleton import Skeleton
 from hmu.text.base import TextCondition
@@ -92,7 +92,7 @@ class GaitDynamics(MotionBackbone):
         self.known_stage(stage)
         if self.normaliser.samples == 0:
             clips = (batch.motion[length_mask(batch.lengths, batch.motion.shape[1])] for batch in batches)
-            self.normaliser.set_range(*range_of(clips))
+            self.normaliser.fit(clips)
 
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
         """Real units to normalised states ``(batch, frames, 63)``, zero beyond each length."""

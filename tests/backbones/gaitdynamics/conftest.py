@@ -8,7 +8,6 @@ import torch
 from hmu.backbones.gaitdynamics import GaitDynamics
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
-from hmu.gait.normaliser import range_of
 from tests import published
 
 SIZES = {"latent_dim": 16, "ff_dim": 24, "layers": 2, "heads": 2, "window": 30, "dropout": 0.0}
@@ -21,7 +20,7 @@ def toy(**options) -> GaitDynamics:
         "gaitdynamics", **{"decoder": sizes, "sampling": {"steps": 6}, "max_frames": 30, **options}
     )
     generator = torch.Generator().manual_seed(1)
-    model.normaliser.set_range(*range_of([torch.randn(500, 63, generator=generator)]))
+    model.normaliser.fit([torch.randn(500, 63, generator=generator)])
     return model.eval()
 
 
