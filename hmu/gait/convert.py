@@ -73,7 +73,7 @@ def divide(runs: Sequence[Run], shares: Sequence[float]) -> dict[str, list[Run]]
     """
     people = {run.trial.subject for run in runs}
     unit = attrgetter("trial.subject" if len(people) >= FEWEST else "trial.name")
-    units = sorted({unit(run) for run in runs}, key=_place)
+    units = sorted({unit(run) for run in runs}, key=lambda name: hashlib.sha256(name.encode()).digest())
     if len(units) < FEWEST:
         log.warning("%d trials of %d people cannot be divided: all are training data", len(units), len(people))
         return {"train": list(runs), "val": [], "test": []}
@@ -82,10 +82,6 @@ def divide(runs: Sequence[Run], shares: Sequence[float]) -> dict[str, list[Run]]
     bounds = _bounds(len(units), shares)
     split_of = {name: split for split, (a, b) in zip(SPLITS, bounds, strict=True) for name in units[a:b]}
     return {split: [run for run in runs if split_of[unit(run)] == split] for split in SPLITS}
-
-
-def _place(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _bounds(count: int, shares: Sequence[float]) -> list[tuple[int, int]]:

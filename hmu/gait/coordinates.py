@@ -26,8 +26,9 @@ def poses_of(table: Table, knee: str = "auto", degrees: bool | None = None) -> t
     """The 23 coordinates ``(frames, 23)`` in radians and metres, knee flexion positive, and what was noted.
 
     Args:
-        table: of inverse kinematics, or of states (Moco). knee: ``auto``, or the sign of flexion in the file.
-        degrees: the unit of its angles; None = as its header says.
+        table: of inverse kinematics, or of states (Moco).
+        knee: ``auto``, or the sign of flexion in the file.
+        degrees: None = as the header says.
 
     Raises:
         DataError: a coordinate is missing or not a number, or nothing says whether angles are in degrees.

@@ -25,7 +25,7 @@ _NAN = re.compile(r"[-+]?(nan|1\.#(ind|qnan|snan))(\(.*\))?", re.IGNORECASE)  # 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a motion over time.
+    """A motion over time.
 
     Attributes:
         names: columns without ``time``; of a path of states (``/jointset/hip_r/hip_flexion_r/value``) the coordinate.
@@ -200,8 +200,8 @@ def write_table(
     """Write a table as OpenSim does (tabs, 5 digits of time, 8 of values), atomically.
 
     Args:
-        names: columns without ``time``. time: ``(rows,)`` seconds. values: ``(rows, columns)``.
-        degrees: what the header says; values are written as they are.
+        names: columns without ``time``, which is ``(rows,)`` seconds. values: ``(rows, columns)``, written as they are.
+        degrees: what the header says.
     """
     head = [title, "version=1", f"nRows={len(values)}", f"nColumns={len(names) + 1}"]
     head += [f"inDegrees={'yes' if degrees else 'no'}", "", HINT, "", "endheader", "\t".join(["time", *names])]

@@ -1,8 +1,7 @@
 """Reading ``.npz`` files that hold strings as Python objects, without running what they contain.
 
-A column list saved from a Python list of strings is an *object* array, which numpy stores as a pickle. Such an entry is
-read here by an unpickler that knows nothing but the three names such an array consists of, and answers them with plain
-containers: what comes out is a list of strings, or an error.
+A column list saved from a Python list of strings is an *object* array, which numpy stores as a pickle. It is read by an
+unpickler that knows nothing but the names such an array consists of: what comes out is a list of strings, or an error.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ LARGEST = 128 << 20  # bytes of an array: an hour of states at 100 Hz has 90
 
 
 class _Plain:
-    """Stands for an array or a type of one: keeps its state, does nothing."""
+    """Stands for an array or its type: keeps its state, does nothing."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments, self.state = arguments, ()
@@ -50,8 +49,6 @@ _NAMES = {
 
 
 class _Strings(PlainUnpickler):
-    """Knows only what an array of strings is made of."""
-
     def find_class(self, module: str, name: str) -> Any:
         home = "multiarray" if module in ("numpy.core.multiarray", "numpy._core.multiarray") else module
         if (home, name) not in _NAMES:
@@ -104,11 +101,7 @@ class TrialFile:
         return key in self._names
 
     def array(self, key: str) -> np.ndarray:
-        """An array of numbers, of any shape.
-
-        Raises:
-            DataError: missing, unreadable or not numeric; names file and key.
-        """
+        """An array of numbers, of any shape; :class:`DataError` names file and key of anything else."""
         self._require(key)
         value = load_member(self._zip, key, str(self.path), limit=LARGEST)
         if value.dtype.kind not in "fiub":
@@ -146,11 +139,7 @@ class TrialFile:
         return [plain[i : i + 1].tobytes().decode("utf-32-le").rstrip("\0") for i in range(len(plain))]
 
     def scalar(self, key: str) -> float:
-        """One finite number.
-
-        Raises:
-            DataError: as :meth:`array`, or for several or infinite numbers.
-        """
+        """One finite number; :class:`DataError` as from :meth:`array`."""
         value = self.array(key)
         if value.size != 1 or not np.isfinite(value).all():
             raise DataError(f"{self.path}: key '{key}' has shape {value.shape}, expected one finite number")

@@ -93,7 +93,7 @@ def import_trial(
 
     Args:
         kinematics, forces: OpenSim tables; no forces = every frame is marked as missing.
-        mass, height: kilograms, metres. name, label: see :class:`~hmu.gait.trial.Trial`.
+        mass, height: kilograms, metres.
 
     Raises:
         DataError: one line naming the file and what is wrong with it.

@@ -36,10 +36,9 @@ class Plate(NamedTuple):
 def plates_of(table: Table, times: Array) -> list[Plate]:
     """Every force plate of a table, interpolated at ``times`` ``(frames,)``, seconds.
 
-    A centre of pressure that is NaN where the plate carries less than 20 N means that there is none.
-
     Raises:
-        DataError: when no three columns ``…vx …vy …vz`` with ``…px …py …pz`` are there, or a value is NaN elsewhere.
+        DataError: when no three columns ``…vx …vy …vz`` with ``…px …py …pz`` are there, or a value is NaN (but for a
+            centre of pressure where the plate carries less than 20 N: there is none).
     """
     stems = _columns(table)
     unused = [n for n in table.names if "torque" in n.lower() or "moment" in n.lower()]

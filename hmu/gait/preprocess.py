@@ -15,7 +15,7 @@ from hmu.errors import DataError
 from hmu.gait import columns
 from hmu.gait.filters import Array, fill_gaps, lowpass, slope
 from hmu.gait.rotations import about, angular_velocity, from_euler, to_6d, to_euler
-from hmu.gait.skeleton import FEET, Skeleton, forward
+from hmu.gait.skeleton import Skeleton, forward
 
 POSE_CUTOFF, ROOT_CUTOFF = 15.0, 10.0  # Hz
 CONTACT = 20.0  # N: below it a centre of pressure means nothing
@@ -32,10 +32,7 @@ _ROOT = columns.osim(columns.ROOT)
 def heels_and_toes(poses: Array, skeleton: Skeleton) -> tuple[Array, Array]:
     """Positions of both heels and of both toes, each ``(frames, 6)``, right then left, metres."""
     feet = forward(torch.from_numpy(np.ascontiguousarray(poses, dtype=np.float64)), skeleton).feet.numpy()
-    heels, toes = (
-        feet[:, [index for index, name in enumerate(FEET) if name.startswith(which)]].reshape(len(poses), 6)
-        for which in ("calcn", "mtp")
-    )
+    heels, toes = (feet[:, end::2].reshape(len(poses), 6) for end in (0, 1))
     return heels, toes
 
 
@@ -77,10 +74,6 @@ def headings(pelvis: Tensor, variant: str = "default") -> Array:
     return angles if variant == "upstream" else np.unwrap(angles)
 
 
-def _lower_median(values: Array) -> float:
-    return float(np.sort(values)[(len(values) - 1) // 2])
-
-
 def low_feet(heels: Array, toes: Array) -> NDArray[np.bool_]:
     """Whether heel and toe are near the height at which each stands ``(frames, 2 feet, 2 ends)``."""
     heights = np.stack([per_foot(part)[:, :, 1] for part in (heels, toes)], -1)
@@ -96,10 +89,9 @@ def forward_difference(positions: Array, fps: float) -> Array:
 
 
 def toe_velocities(toes: Array, vertical: Array, fps: float) -> Array:
-    """Velocities of both toes ``(frames, 2, 3)`` in m/s, NaN where the foot carries less than :data:`STANCE` N/kg.
+    """Velocities of both ``toes`` ``(frames, 6)`` as ``(frames, 2, 3)`` in m/s, NaN where a foot does not stand.
 
-    Args:
-        toes: ``(frames, 6)`` metres. vertical: force per kilogram ``(frames, 2)``.
+    It stands where its ``vertical`` force per kilogram ``(frames, 2)`` reaches :data:`STANCE`.
     """
     velocity = per_foot(forward_difference(lowpass(toes, ROOT_CUTOFF, fps), fps))
     return np.where((vertical < STANCE)[:, :, None], np.nan, velocity)
@@ -112,17 +104,11 @@ def belt_speed(toes: Array, treadmill: bool | None) -> Array:
         toes: :func:`toe_velocities`.
         treadmill: False = solid ground, no speed at all. None = only if the stance feet move.
     """
-    none = np.zeros(len(toes))
-    if treadmill is False:
-        return none
     speeds = toes[:, :, 0]
-    bare = ~np.isfinite(speeds).any(0)
-    if bare.any():  # a foot that never stands says nothing: the other one speaks for both
-        speeds = speeds[:, ~bare]
-    if not speeds.shape[1]:
-        return none
-    if treadmill is None and abs(float(np.nanmedian(speeds))) <= BELT:
-        return none
+    speeds = speeds[:, np.isfinite(speeds).any(0)]  # a foot that never stands says nothing: the other speaks for both
+    still = treadmill is False or not speeds.shape[1]
+    if still or (treadmill is None and abs(float(np.nanmedian(speeds))) <= BELT):
+        return np.zeros(len(toes))
     return fill_gaps(speeds).mean(1)
 
 
@@ -162,8 +148,7 @@ def assemble(matrices: Tensor, angles: Array, kinetics: Array, root: Array, fps:
 def states_of(poses: Array, kinetics: Array, fps: float = columns.FPS) -> Array:
     """Model states ``(frames, 63)`` of coordinates ``(frames, 23)``, the root's position counted from its first frame.
 
-    Args:
-        kinetics: ``(frames, 12)``: forces of the right and the left foot, then their centres of pressure.
+    ``kinetics`` ``(frames, 12)``: forces of the right and the left foot, then their centres of pressure.
     """
     root = poses[:, _ROOT]
     by_foot = kinetics.reshape(-1, 2, 2, 3).swapaxes(1, 2).reshape(-1, 12)  # force and pressure of the right foot first
@@ -173,8 +158,7 @@ def states_of(poses: Array, kinetics: Array, fps: float = columns.FPS) -> Array:
 def align(poses: Array, kinetics: Array, name: str, variant: str) -> tuple[Array, Array, NDArray[np.float32]]:
     """Poses and kinetics turned about the vertical so that the pelvis looks along x on (the lower) median.
 
-    Args:
-        poses: ``(frames, 23)``. kinetics: any number of vectors per frame ``(frames, 3 n)``.
+    ``poses`` are ``(frames, 23)``; ``kinetics`` any number of vectors per frame ``(frames, 3 n)``.
 
     Raises:
         DataError: when the heading changes by more than 45 degrees.
@@ -187,7 +171,7 @@ def align(poses: Array, kinetics: Array, name: str, variant: str) -> tuple[Array
         raise DataError(
             f"{name}: the heading changes by {change:.0f} degrees, expected less than {TURN:g}; cut out a turn"
         )
-    turn = about("y", torch.tensor(_lower_median(angles), dtype=torch.float32))
+    turn = about("y", torch.tensor(np.sort(angles)[(len(angles) - 1) // 2], dtype=torch.float32))
     matrix = turn.double().numpy()
     turned = poses.copy()
     turned[:, _PELVIS] = to_euler(turn.double() @ pelvis).numpy()

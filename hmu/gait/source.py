@@ -52,9 +52,8 @@ def _misfit(trials: object, window: int, stride: int, shares: Sequence[float], r
 class GaitSource(DatasetSource):
     """Trials, converted once into a cache and cut into overlapping windows of clean frames.
 
-    The label of a trial (its last folder) is the caption of its windows, so that a concept is found in data labels as
-    it is found in captions elsewhere. Entries are windows, named ``<run>#<first frame>``. Splits divide people, never
-    the windows of one person, where there are three people or more.
+    The label of a trial (its last folder) is the caption of its windows: concepts are found there. Entries are windows,
+    named ``<run>#<first frame>``. Where there are three people or more, splits never divide one person's windows.
 
     Args:
         trials: the folder of ``.npz`` trials, in any nesting; None = made by ``generator``, called with a folder.

@@ -14,17 +14,7 @@ _FORWARD_FORCE = columns.states(["calcn_r_force_vx", "calcn_l_force_vx"])
 _KNEES = columns.states(["knee_angle_r", "knee_angle_l"])
 CONTACT = 0.05  # body weights: a foot that carries more is on the ground
 STRIKE, SMOOTHED, SWING, KNOWN = 0.15, 9, 15, 4  # body weights, then frames: see strikes
-NAMES = (
-    "speed",
-    "cadence",
-    "step_length",
-    "knee_least",
-    "knee_most",
-    "peak_force",
-    "peak_push",
-    "load",
-    "flight",
-)
+NAMES = ("speed", "cadence", "step_length", "knee_least", "knee_most", "peak_force", "peak_push", "load", "flight")
 
 
 def loads(states: Tensor) -> Tensor:

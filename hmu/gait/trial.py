@@ -55,10 +55,7 @@ class Trial:
 
 
 def place(path: Path, base: Path | None) -> tuple[str, str, str]:
-    """``(name, subject, label)`` of a file below ``base``: first folder = subject, last folder = label.
-
-    Works for any nesting: a file directly in ``base`` has an empty subject and label.
-    """
+    """``(name, subject, label)`` of a file in any depth below ``base``: first and last folder, empty without one."""
     relative = path.relative_to(base) if base is not None and path.is_relative_to(base) else Path(path.name)
     folders = relative.parts[:-1]
     return relative.with_suffix("").as_posix(), folders[0] if folders else "", folders[-1] if folders else ""
@@ -104,13 +101,10 @@ def _notes(file: TrialFile) -> dict[str, str]:
 
 
 def _mend_missing(states: NDArray[np.float64], missing: NDArray[np.bool_], path: Path) -> None:
-    """NaN in place of what cannot be, where frames are missing; elsewhere such values are an error.
-
-    Of a trial whose frames are all missing the kinematics must be there: nothing else is.
-    """
+    """NaN in place of what cannot be, where frames are missing; elsewhere such values are an error."""
     bad = ~(np.abs(states) <= LARGEST)
     wrong = bad.copy()
-    if missing.all():
+    if missing.all():  # then the kinematics must be there: nothing else is
         wrong[:, KINETIC_COLUMNS] = False
     else:
         wrong[missing] = False
@@ -177,11 +171,7 @@ def root_unit(states: NDArray[np.float64]) -> str:
 
 
 def write_trial(path: Path | str, trial: Trial) -> Path:
-    """Write a trial atomically; equal trials give equal bytes (names as unicode, zip entries without a date).
-
-    Raises:
-        CheckpointError: when the file cannot be written.
-    """
+    """Write a trial atomically; equal trials give equal bytes (names as unicode, zip entries without a date)."""
     path = Path(path)
     notes = {**trial.notes} | ({"label": trial.label} if trial.label else {})
     arrays: dict[str, NDArray] = {

@@ -96,7 +96,7 @@ class EditMethod(Contract, Method):
 
 
 @dataclass(kw_only=True)
-class TrainedMethod(Optimisation, Method):
+class TrainedMethod(Contract, Optimisation, Method):
     """A method that learns by gradient: ``setup``, ``loss`` once a step, ``to_edit``; the caller restores the base.
 
     Args:
@@ -104,6 +104,7 @@ class TrainedMethod(Optimisation, Method):
         epochs: count the forget side, whose last batch is filled.
     """
 
+    noun = "trained method"
     place: ClassVar[str] = "method"
     drop_last: ClassVar[bool] = False
     retain_term: ClassVar[str] = "loss"  #: the term of :meth:`loss` that says how well the retain side is held
@@ -129,19 +130,19 @@ class TrainedMethod(Optimisation, Method):
         backbone.requires_grad_(False)
         return {}
 
+    @abstractmethod
     def loss(
         self, backbone: MotionBackbone, forget: Side, retain: Side, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Named scalar terms; ``"loss"`` is minimised, the others are logged (a mix-in may weigh them anew)."""
-        raise NotImplementedError
 
     def should_stop(self, terms: dict[str, float]) -> str | None:
         """Why training is done (or has begun to diverge), judged by running averages of the terms; None to go on."""
         return None
 
+    @abstractmethod
     def to_edit(self, backbone: MotionBackbone) -> Edit:
-        """The learned change as an :class:`~hmu.methods.edit.Edit`."""
-        raise NotImplementedError
+        """The learned change."""
 
     def to(self, device: torch.device) -> None:
         """Move what the method keeps outside the backbone (a teacher); called once, before the first step."""

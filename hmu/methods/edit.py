@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 @dataclass(kw_only=True, eq=False)
-class Edit:
+class Edit(ABC):
     """A change of weights that can be applied with a strength, reverted, composed, saved and loaded.
 
     Attributes:
@@ -97,13 +98,14 @@ class Edit:
             result[name] = delta
         return result
 
+    @abstractmethod
     def _deltas(self) -> Iterator[tuple[str, Tensor]]:
-        raise NotImplementedError
+        """As :meth:`deltas`, unchecked."""
 
     @property
+    @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """The stored tensors, of any shape, by the name they have in the file."""
-        raise NotImplementedError
 
     @property
     def label(self) -> str:

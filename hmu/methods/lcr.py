@@ -121,7 +121,7 @@ class Lcr(Rewriting):
         concept: Concept,
         generator: torch.Generator | None = None,
     ) -> DeltaEdit:
-        """Choose the codes and rewrite their rows; see :class:`~hmu.methods.base.EditMethod`."""
+        """Choose the codes and rewrite their rows."""
         begin = time.perf_counter()
         table, mask = self.statistics(backbone, forget, retain)
         choices = self.select(backbone, table, mask)

@@ -95,7 +95,7 @@ class Uce(EditMethod):
         concept: Concept,
         generator: torch.Generator | None = None,
     ) -> DeltaEdit:
-        """Solve for every layer; see :class:`~hmu.methods.base.EditMethod`."""
+        """Solve for every layer."""
         begin = time.perf_counter()
         forget_texts = self.forget_texts or captions_of(forget)
         retain_texts = self.retain_texts or captions_of(retain)

@@ -50,16 +50,14 @@ def plan(clips: int, batch: int, steps: int, seed: int) -> Tensor:
 class SideCache(Dataset[Side]):
     """Minibatches by step. Clips that the plan uses are encoded once, in chunks; prompts once by the backbone's cache.
 
-    Args:
-        backbone: encodes; nothing in it may train meanwhile.
-        clips: of the side.
-        steps: this process's part of :func:`plan`, ``(2, steps, batch)``.
+    ``steps`` is this process's part of :func:`plan`, ``(2, steps, batch)``. Nothing in the backbone may train then.
     """
 
     def __init__(self, backbone: MotionBackbone, clips: MotionClips, steps: Tensor) -> None:
         self.backbone, self.clips = backbone, clips
         self.used, self.rows = torch.unique(steps[0], return_inverse=True)
-        self.texts = self._texts(steps)
+        pairs = steps.permute(1, 2, 0).tolist()  # by step: clip and caption of each item
+        self.texts = [[clips.caption(clip, which).text for clip, which in step] for step in pairs]
         by_length = torch.argsort(torch.as_tensor(clips.lengths)[self.used], stable=True)  # little padding in a chunk
         with phase("encoding clips", len(self.used), "clips") as done:
             parts = []
@@ -72,10 +70,6 @@ class SideCache(Dataset[Side]):
         device = next(self.backbone.parameters()).device
         with torch.no_grad():
             return self.backbone.encode_target(self.clips.batch(indices.tolist()).to(device)).to("cpu")
-
-    def _texts(self, steps: Tensor) -> list[list[str]]:
-        pairs = steps.permute(1, 2, 0).tolist()  # by step: clip and caption of each item
-        return [[self.clips.caption(clip, which).text for clip, which in step] for step in pairs]
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -22,8 +22,7 @@ class EarlyStopping(callbacks.EarlyStopping):
 
     Args:
         monitor: what must get better: ``train/loss`` or another logged term.
-        every: steps between two looks.
-        patience: looks without improvement before it stops.
+        every: steps between two looks; patience: looks without improvement before it stops.
         options: of Lightning's callback (``min_delta``, ``mode``, ``stopping_threshold`` ...).
     """
 
@@ -57,11 +56,7 @@ class EarlyStopping(callbacks.EarlyStopping):
 
 
 class Steps(callbacks.Callback):
-    """Keeps ``phase`` at the trainer's step, and shows the loss once a second where there is a bar.
-
-    Args:
-        phase: of as many units as the training has steps.
-    """
+    """Keeps ``phase``, which counts steps, at the trainer's; shows the loss once a second where there is a bar."""
 
     def __init__(self, phase: Phase) -> None:
         self.phase = phase

@@ -24,9 +24,7 @@ class PretrainingModule(L.LightningModule):
     """Trains one stage of ``model`` from scratch or from given weights.
 
     Args:
-        model: a backbone or evaluator.
-        stage: one of ``model.stages``.
-        recipe: optimiser and schedule.
+        model: a backbone or evaluator; stage: one of its ``stages``.
         total_steps: length of the training, for the learning-rate schedule.
         seed: of the noise.
         where: how the user names the recipe, for messages.
@@ -98,7 +96,7 @@ class PretrainingModule(L.LightningModule):
             raise self.diverged("the loss", int(first))
 
     def diverged(self, what: str, step: int | None = None) -> Diverged:
-        """The error that says so."""
+        """The error that says so; it was at this step unless another is given."""
         step = self.global_step if step is None else step
         return Diverged(f"stage '{self.stage}', {what}", step, f"{self.where}.lr", self.recipe.lr)
 

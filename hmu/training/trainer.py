@@ -42,10 +42,7 @@ _SWITCHES = ("enable_checkpointing", "enable_model_summary", "enable_progress_ba
 
 
 def check_trainer(arguments: Mapping[str, Any]) -> None:
-    """Refuse what Lightning would refuse later, or what would be ignored or lose the result.
-
-    Args:
-        arguments: of ``lightning.Trainer``, callbacks already built.
+    """Refuse arguments that Lightning would refuse later, or that would be ignored or lose the result.
 
     Raises:
         ConfigError: naming the key, ``trainer.devices``.

@@ -148,8 +148,6 @@ def run_method(
     averages of the loss terms at the end. Only the process of rank 0 should save it.
 
     Args:
-        method: brings its length, batch size and optimiser.
-        backbone, forget, retain: the base, and clips of both sides.
         trainer: keyword arguments of ``lightning.Trainer`` (device, strategy, logger, precision ...).
         seed: decides the order of clips, the choice of captions, the noise, and the first adapter weights.
         concept: name written into the edit.

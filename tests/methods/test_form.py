@@ -114,6 +114,13 @@ def test_every_base_refuses_its_own_values():
 
 def test_a_missing_value_is_one_line():
     node = composed("method", "esd")
-    del node["lr"]
-    with pytest.raises(ConfigError, match=r"^no value for 'lr': hmu.methods.esd.Esd needs one \(see its file"):
+    rate = node.pop("lr")
+    assert instantiate(node).lr == rate  # its file says one thing only
+    node["_target_"] = f"{__name__}.MaskedEsd"
+    with pytest.raises(ConfigError, match=r"^no value for .*'lr'.*MaskedEsd needs one \(see its file"):
         instantiate(node)
+
+
+def test_a_method_that_lacks_a_verb_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"Mask: no complete trained method, it lacks loss, to_edit$"):
+        Mask(**{key: value for key, value in numbers("finetune", mask=0.5).items() if key in Mask.__dataclass_fields__})

@@ -107,13 +107,12 @@ class Rewriting(EditMethod):
         """The codebook ``(codes, width)`` with its listed rows replaced; ``fixed``: the authors' one destination."""
         if self.destination == "orthogonal":
             return upstream_codes.orthogonal(book, rows, self.alpha)
-        shape = (len(rows), book.shape[1])
+        noisy = fixed is not None or self.noise == "edit"
+        noise = torch.randn(len(rows), book.shape[1], generator=generator).double() if noisy else torch.zeros(1)
         if fixed is not None:
-            return upstream_codes.replaced(book, rows, fixed, self.alpha, normal(shape, generator))
+            return upstream_codes.replaced(book, rows, fixed, self.alpha, noise)
         new = book.clone()
-        new[rows] = book[self._destinations(book, rows, group)]
-        if self.noise == "edit":
-            new[rows] += self.alpha * book.std() * normal(shape, generator)
+        new[rows] = book[self._destinations(book, rows, group)] + self.alpha * book.std() * noise
         return new
 
     def _destinations(self, book: Tensor, rows: Sequence[int], choices: Sequence[Choice]) -> Tensor:
@@ -138,11 +137,6 @@ class Rewriting(EditMethod):
             raise ConfigError("method.codes: no safe code is left to replace others with; list fewer codes")
         candidates = torch.from_numpy(np.flatnonzero(safe))
         return candidates[torch.cdist(book[list(rows)], book[candidates]).argmin(1)]
-
-
-def normal(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-    """Standard normal numbers ``(*shape)``, float64."""
-    return torch.randn(shape, generator=generator).double()
 
 
 def safe_codes(choices: Sequence[Choice]) -> NDArray[np.bool_]:
