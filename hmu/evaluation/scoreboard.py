@@ -76,8 +76,13 @@ def harms(results: Results) -> dict[str, float]:
 def _harm(before: Row, after: Row) -> float:
     change = (after.value - before.value) / abs(before.value)
     sign = {"lower": 1.0, "higher": -1.0}.get(before.direction)
-    return min(1.0, max(0.0, abs(change) if sign is None else sign * change))
+    return clipped(abs(change) if sign is None else sign * change)
 
 
 def _score(parts: dict[str, float]) -> float:
-    return statistics.median(min(1.0, max(0.0, value)) for value in parts.values())
+    return statistics.median(map(clipped, parts.values()))
+
+
+def clipped(value: float) -> float:
+    """Into 0 … 1."""
+    return min(1.0, max(0.0, value))

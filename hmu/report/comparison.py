@@ -23,9 +23,7 @@ ALIKE += ("batch_size", "r_precision_pool")
 class Report:
     """Everything that is written, in whatever format.
 
-    Attributes:
-        runs: all, measured or not; lines: the measured ones; fronts: one per task.
-        columns: of the tables; axes: of the fronts, forget and keep; published: tables to show beside, or None.
+    ``runs``: all, measured or not; ``lines``: the measured ones; ``fronts``: one per task, on two ``axes``.
     """
 
     runs: tuple[Run, ...]
@@ -53,15 +51,9 @@ def build_report(
     """Read and compare all runs at or below ``folders``.
 
     Args:
-        folders: run folders, sweep folders, or what holds them.
         seeds: put runs that differ in their seed only into one line.
         forget, keep: axes of the front, see :mod:`hmu.report.front`; None chooses.
-        columns: more columns of the table, as ``set/metric``.
-        published: tables to show beside.
-
-    Raises:
-        DataError: no such folder, or no run in it.
-        ConfigError: an axis that does not exist.
+        columns: more columns of the table, as ``set/metric``; published: tables to show beside.
     """
     runs = read_runs(folders)
     lines = lines_of(runs, seeds=seeds)

@@ -189,11 +189,9 @@ def write_confusions(
     concept: Concept,
     dataset: str,
 ) -> dict[str, Any]:
-    """Write ``instead.json`` and, with a gallery, ``samples/records_<model>.json`` for the forget set.
+    """Write ``instead.json`` and, with a gallery, ``samples/records_<model>.json`` for the forget set; its content.
 
-    Returns:
-        the content, see :func:`confusions`; empty without a forget set, or where no detector knows the skeleton and
-        no gallery was searched.
+    Empty without a forget set, or where no detector knows the skeleton and no gallery was searched.
     """
     forget = next((prompts for prompts in sets if prompts.name == "forget"), None)
     if forget is None:

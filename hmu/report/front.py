@@ -10,7 +10,7 @@ from statistics import fmean
 
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
-from hmu.evaluation.scoreboard import harms, kept_metrics, recoveries, scoreboard
+from hmu.evaluation.scoreboard import clipped, harms, kept_metrics, recoveries, scoreboard
 from hmu.evaluation.sets import FORGET_SIDE
 from hmu.metrics.declared import declared, value_named
 from hmu.metrics.detector_rate import RATE
@@ -95,20 +95,11 @@ def keep_score(results: Results, axis: str) -> float | None:
 
 
 def split_axis(key: str, axis: str, sets: Sequence[str]) -> tuple[str, str]:
-    """Set and metric of ``set/metric``.
-
-    Raises:
-        ConfigError: another form, or a set that this axis does not know.
-    """
+    """Set and metric of ``set/metric``; ConfigError for another form, or a set that this axis does not know."""
     set_, slash, metric = axis.partition("/")
     if not slash or not metric or set_ not in sets:
         raise ConfigError(f"{key}={axis}: expected {BOARD}, or <set>/<metric> with one of the sets {', '.join(sets)}")
     return set_, metric
-
-
-def clipped(value: float) -> float:
-    """Into 0 … 1."""
-    return min(1.0, max(0.0, value))
 
 
 def choose_axes(runs: Sequence[Run], forget: str | None = None, keep: str | None = None) -> tuple[str, str]:
@@ -128,11 +119,7 @@ def choose_axes(runs: Sequence[Run], forget: str | None = None, keep: str | None
 
 
 def fronts(lines: Sequence[Line], forget: str, keep: str) -> list[Front]:
-    """The front of every task, in the order in which tasks occur.
-
-    Raises:
-        ConfigError: an axis that does not exist.
-    """
+    """The front of every task, in the order in which tasks occur; ConfigError for an axis that does not exist."""
     result = []
     for task in dict.fromkeys(line.first.task for line in lines):
         own = tuple(line for line in lines if line.first.task == task)

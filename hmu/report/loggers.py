@@ -13,9 +13,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from hmu.errors import ConfigError
 from hmu.evaluation.results import Results
-from hmu.report.text import columns_and_rows, headline, markdown
+from hmu.report.numbers import Numbers
+from hmu.report.text import headline, markdown
 
-ANIMATIONS, PLOTS = "*.gif", "*.png"
+PLOTS = "*.png"
 
 
 class WandbReport(WandbLogger):
@@ -24,20 +25,10 @@ class WandbReport(WandbLogger):
     All loggers of one run folder (one per training stage, one for the evaluation) write to the same run; the next run
     folder of a sweep, in the same process, begins a new one.
 
-    Args:
-        save_dir: the run folder; its path decides the id.
-        project, name: as W&B shows them. offline: upload nothing now.
-        options: more of Lightning's ``WandbLogger``.
+    ``save_dir``: the run folder, whose path decides the id; ``offline``: upload nothing now.
     """
 
-    def __init__(
-        self,
-        save_dir: str | Path,
-        project: str,
-        name: str | None,
-        offline: bool,
-        **options: Any,
-    ) -> None:
+    def __init__(self, save_dir: str | Path, project: str, name: str | None, offline: bool, **options: Any) -> None:
         folder = str(Path(save_dir).resolve())
         key = hashlib.sha256(folder.encode()).hexdigest()[:16]
         super().__init__(save_dir=folder, id=key, project=project, name=name, offline=offline, **options)
@@ -45,11 +36,7 @@ class WandbReport(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run of this folder.
-
-        Raises:
-            ConfigError: when it cannot be started (not logged in, no network).
-        """
+        """The run of this folder; ConfigError when it cannot be started (not logged in, no network)."""
         import wandb
 
         if self._experiment is None and wandb.run is not None:
@@ -67,17 +54,12 @@ class WandbReport(WandbLogger):
 
     @rank_zero_only
     def log_report(self, results: Results, folder: Path) -> None:
-        """Log table, sentence, animations and plots, and end the run.
-
-        Args:
-            results: what was measured.
-            folder: a run folder; its ``samples/`` holds animations and plots.
-        """
+        """Log table, sentence, the animations and plots of the run folder's ``samples/``, and end the run."""
         import wandb
 
-        columns, rows = columns_and_rows(results)
+        columns, rows = side_by_side(results)
         shown: dict[str, Any] = {"report/table": wandb.Table(columns=list(columns), data=rows)}
-        for path in sorted((folder / "samples").glob(ANIMATIONS)):
+        for path in sorted((folder / "samples").glob("*.gif")):
             shown[f"report/{path.stem}"] = wandb.Video(str(path), format="gif")
         for path in sorted((folder / "samples").glob(PLOTS)):
             shown[f"report/{path.stem}"] = wandb.Image(str(path))
@@ -96,7 +78,7 @@ class TensorBoardReport(TensorBoardLogger):
 
     @rank_zero_only
     def log_report(self, results: Results, folder: Path) -> None:
-        """Log the report and the plots; see :meth:`WandbReport.log_report`."""
+        """Log the report and the plots."""
         import numpy as np
         from PIL import Image
 
@@ -106,3 +88,18 @@ class TensorBoardReport(TensorBoardLogger):
             with Image.open(path) as image:
                 writer.add_image(f"report/{path.stem}", np.asarray(image.convert("RGB")), dataformats="HWC")
         writer.close()
+
+
+def side_by_side(results: Results) -> tuple[list[str], list[list[str | float | None]]]:
+    """Columns and rows of plain values: one row per set and metric, the models side by side with their intervals."""
+    numbers = Numbers(results.rows)
+    columns = ["set", "metric", "label", "direction", "n", "repeats"]
+    columns += [f"{model}{part}" for model in numbers.models for part in ("", " low", " high")]
+    table: list[list[str | float | None]] = []
+    for key in dict.fromkeys(row.key for row in results.rows):
+        first = numbers.first(key)
+        line: list[str | float | None] = [*key, first.direction, first.n, first.repeats]
+        for row in (numbers.get(model, *key) for model in numbers.models):
+            line += [None] * 3 if row is None else [row.value, row.low, row.high]
+        table.append(line)
+    return columns, table

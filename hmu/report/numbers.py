@@ -109,12 +109,7 @@ def typeset(text: str) -> str:
 
 
 class Numbers:
-    """All rows by model and key, in the order in which they came.
-
-    Args:
-        rows: of ``metrics.json``.
-        renamed: models that are called otherwise than the rows do.
-    """
+    """All rows by model and key, in the order in which they came; ``renamed``: models that rows call otherwise."""
 
     def __init__(self, rows: Iterable[Row], renamed: Mapping[str, str] | None = None) -> None:
         self.rows = list(rows)
@@ -134,8 +129,8 @@ class Numbers:
 
     def line(self, set_: str, metric: str, label: str | None = None) -> Mapping[str, Row]:
         """One number of every model that has it."""
-        found = {model: self.get(model, set_, metric, label) for model in self.models}
-        return {model: row for model, row in found.items() if row is not None}
+        rows = ((model, self.get(model, set_, metric, label)) for model in self.models)
+        return {model: row for model, row in rows if row is not None}
 
     def keys(self, set_: str) -> list[Key]:
         """What was measured on a set and has a value."""

@@ -30,12 +30,9 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class Published:
-    """Published tables of one data set and concept.
+    """Published tables of one data set and concept, beside which runs of ours with the same belong.
 
-    Attributes:
-        title, source: what to print; dataset, concept, backbone: what runs of ours belong beside it.
-        names: of the metrics on the page; arrows: by side and metric.
-        rows: in the page's order.
+    ``names``: of the metrics on the page; ``arrows``: by side and metric; ``rows``: in the page's order.
     """
 
     title: str
@@ -49,11 +46,7 @@ class Published:
 
     @classmethod
     def parse(cls, node: Mapping[str, Any]) -> Published:
-        """From a ``configs/published`` file.
-
-        Raises:
-            ConfigError: a field is missing.
-        """
+        """From a ``configs/published`` file; ConfigError where a field is missing."""
         missing = [key for key in FIELDS if key not in node]
         if missing:
             raise ConfigError(f"published table lacks {', '.join(missing)}")

@@ -30,9 +30,9 @@ class Run:
     """One run folder.
 
     Attributes:
-        path: the folder; choices: its dataset, backbone, concept and method by name.
+        choices: dataset, backbone, concept and method by name.
         overrides: what the command line set, without book-keeping; settings: those of them in which runs differ.
-        seed: of the run; seconds: of all its stages; megabytes: of its edit.
+        seconds: of all its stages; megabytes: of its edit.
         results: what it measured, or None, and then ``problem`` says why.
     """
 
@@ -113,11 +113,7 @@ def mean_of(values: Iterable[float | None]) -> float | None:
 
 # -- finding and reading -----------------------------------------------------------------------------------------------
 def find_runs(folders: Iterable[Path]) -> list[Path]:
-    """Run folders at or below ``folders``, in order, each once. A run has ``run.json`` or ``.hydra/``.
-
-    Raises:
-        DataError: a folder that does not exist.
-    """
+    """Run folders at or below ``folders``, in order, each once. A run has ``run.json`` or ``.hydra/``."""
     paths: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -133,8 +129,7 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
 def read_runs(folders: Iterable[Path]) -> list[Run]:
     """All runs at or below ``folders``, with the settings in which they differ; training runs are left out.
 
-    Raises:
-        DataError: a folder that does not exist, or no run anywhere.
+    DataError for a folder that does not exist, and where there is no run anywhere.
     """
     folders = list(folders)
     paths = find_runs(folders)

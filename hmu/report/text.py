@@ -229,22 +229,3 @@ def _board(board: Mapping[str, Any]) -> list[str]:
             f"| **{name.capitalize()}** ({meaning}) | {_score(board.get(name))} | {markdown_text(parts) or '–'} |"
         )
     return [*lines, "", board_line(board)]
-
-
-def columns_and_rows(results: Results) -> tuple[list[str], list[list[str | float | None]]]:
-    """Every number as a table for a logger: one row per set and metric, the models side by side with their intervals.
-
-    Returns:
-        names of the columns, and rows of plain values (None where nothing was measured).
-    """
-    numbers = Numbers(results.rows)
-    columns = ["set", "metric", "label", "direction", "n", "repeats"]
-    columns += [f"{model}{part}" for model in numbers.models for part in ("", " low", " high")]
-    table: list[list[str | float | None]] = []
-    for key in dict.fromkeys(row.key for row in results.rows):
-        first = numbers.first(key)
-        line: list[str | float | None] = [*key, first.direction, first.n, first.repeats]
-        for row in (numbers.get(model, *key) for model in numbers.models):
-            line += [None] * 3 if row is None else [row.value, row.low, row.high]
-        table.append(line)
-    return columns, table

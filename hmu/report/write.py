@@ -26,14 +26,9 @@ def write_measured(
     concept: Concept,
     fps: float,
 ) -> None:
-    """Write ``metrics.json``, ``report.md``, ``report.html``, ``instead.json`` and ``samples/`` into ``folder``.
+    """Write ``metrics.json``, ``report.md``, ``report.html``, ``instead.json`` and ``samples/`` into a run folder.
 
-    Args:
-        folder: a run folder.
-        results: the numbers and their circumstances.
-        suite: what measured; its gallery was searched for captions.
-        sets: the prompts; generated: the motions by model and set.
-        concept: what was unlearned; fps: frames per second of the motions.
+    ``suite``: what measured, and searched its gallery; ``generated``: motions by model and set.
     """
     results.save(folder / "metrics.json")
     samples = folder / "samples"

@@ -45,12 +45,7 @@ class Keys(Common):
 
 
 def run(config: DictConfig) -> Path:
-    """Generate with both models, measure, compare; returns the Markdown file.
-
-    Raises:
-        CheckpointError: ``base`` or ``reference`` is no model of the same kind.
-        ConfigError: ``reference`` has seen the concept, or the document is missing.
-    """
+    """Generate with both models, measure, compare; returns the Markdown file."""
     from hmu.documents import read_text, write_json, write_text
     from hmu.evaluation.metaeval import table
     from hmu.workflows.job import Job

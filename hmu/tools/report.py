@@ -40,12 +40,7 @@ class Keys(Declared):
 
 
 def run(config: DictConfig) -> Path:
-    """Read the runs and write the report; returns its folder.
-
-    Raises:
-        ConfigError: no folder is given, an axis that does not exist, or a file in the way that is no earlier report.
-        DataError: a folder that does not exist, or holds no run.
-    """
+    """Read the runs and write the report; returns its folder."""
     from hmu.report.comparison import build_report, verdict
     from hmu.report.comparison_files import write_report
     from hmu.report.published import Published

@@ -37,11 +37,7 @@ class Keys(Common):
 
 
 def run(config: DictConfig) -> dict[str, float]:
-    """Add ``retrieval`` to every record, write them in the published form, and return the NCS table.
-
-    Raises:
-        ConfigError, DataError: a value, a records file or a motion file that cannot be read.
-    """
+    """Add ``retrieval`` to every record, write them in the published form, and return the NCS table."""
     from hmu.evaluation.embedding import embed
     from hmu.evaluation.gallery import build_gallery, searched_by
     from hmu.metrics.motion_search import search
@@ -58,8 +54,8 @@ def run(config: DictConfig) -> dict[str, float]:
     gallery = build_gallery(source, str(config.gallery), evaluator, job.cache / "galleries")
     motion, lengths = read_motions(records, path.parent, source.features)
     own = [str(record["name"]) for record in records] if config.exclude_self else None
-    found = search(embed(evaluator, motion, lengths, int(config.batch_size)), gallery, int(config.top), own)
-    for record, hits in zip(records, found, strict=True):
+    retrieved = search(embed(evaluator, motion, lengths, int(config.batch_size)), gallery, int(config.top), own)
+    for record, hits in zip(records, retrieved, strict=True):
         record["retrieval"] = [hit.to_json() for hit in hits]
     named = {"dataset_name": source.name, "ckpt": "", "split": "", **heading, "gallery": str(config.gallery)}
     if place is None:  # adding to the records is what was asked for

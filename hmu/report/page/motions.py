@@ -68,8 +68,7 @@ def pack(takes: Sequence[Take], stick: Stick) -> tuple[dict[str, Any], str]:
         DataError: see :meth:`Clip.points`.
     """
     points = [[clip.points(stick.joints) for clip in take.clips.values()] for take in takes]
-    every = [one for of_take in points for one in of_take]
-    reach = max((float(np.abs(one).max()) for one in every), default=0.0)
+    reach = max((float(np.abs(motion).max()) for of_take in points for motion in of_take), default=0.0)
     step = max(STEP, reach / 32767)
     entries, differences = [], []
     for take, motions in zip(takes, points, strict=True):

@@ -21,18 +21,18 @@ from hmu.report.table import Cell
 @cache
 def environment() -> Environment:
     """Where templates are found, and what they may call."""
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader("hmu.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"typeset": typeset, "model_name": model_name, "model_look": model_look, "set_name": set_name}
-    made.filters |= {"words": lambda text: str(text).replace("_", " "), "address": address}
-    made.filters |= {"whole": whole, "hint": hint, "span": span}
-    made.globals["inline"] = inline
-    return made
+    templates.filters |= {"typeset": typeset, "model_name": model_name, "model_look": model_look, "set_name": set_name}
+    templates.filters |= {"words": lambda text: str(text).replace("_", " "), "address": address}
+    templates.filters |= {"whole": whole, "hint": hint, "span": span}
+    templates.globals["inline"] = inline
+    return templates
 
 
 def render(template: str, **values: Any) -> str:
