@@ -1,7 +1,7 @@
 """The authors' ``opt.txt``: one ``key: value`` per line between two banner lines; forks write anything.
 
 Read as the writer meant it: ``1e-06`` is a number, ``[1, 2]`` a list, ``None`` nothing. The authors' own reader
-(MoMask, HMU) leaves ``1e-06`` as text and overwrites many keys: ``tests/parity/upstream_opt.py``.
+(MoMask, HMU) leaves ``1e-06`` as text and overwrites many keys: ``tests/parity/opt.py``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 
 from hmu.checkpoints.opt import FOOTER, HEADER, read_opt, read_options
 from hmu.errors import CheckpointError
-from tests.parity.upstream_opt import read_upstream
+from tests.parity.opt import read_upstream
 
 GOOD = "n_heads: 6\ndropout: 0.1\nlr: 0.0002\nrecon_loss: l2\nvq_norm: None\n"
 

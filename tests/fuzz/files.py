@@ -98,7 +98,7 @@ def opt_clean(folder: Path) -> Sample:
 
 def opt_upstream(folder: Path) -> Sample:
     from tests.checkpoints.opt_file import write_opt
-    from tests.parity.upstream_opt import read_upstream
+    from tests.parity.opt import read_upstream
 
     write_opt(folder / "opt.txt", OPT)
     return Sample(folder / "opt.txt", lambda: read_upstream(folder / "opt.txt"))

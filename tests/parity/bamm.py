@@ -17,9 +17,10 @@ from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.tokens.encoder import to_authors
 from hmu.data.batch import length_mask
-from tests.parity.case import Case, Table, published
+from tests.parity.case import Case, Table
 from tests.parity.checks import Checks, deviation, exact, nearest
 from tests.parity.kinds import compares
+from tests.parity.manifests import manifest_checks, published
 from tests.parity.momask_models import NETWORK, SCALES, pick, sizes, stored, trained, widths
 from tests.published import options as published_options
 
@@ -171,4 +172,4 @@ def _edit(net: BidirectionalTransformer, case: Case) -> Checks:
 def bamm(case: Case) -> Checks:
     """A case of the transformer, and the manifest beside it."""
     yield from bamm_checks(case)
-    yield from case.manifest(fresh, to_authors)
+    yield from manifest_checks(case, fresh, to_authors)

@@ -19,10 +19,11 @@ from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import FEET, FRAMES, JOINTS, SEGMENTS, Pose, Skeleton, forward
 from tests.parity.adan import Adan
 from tests.parity.attention import watched
-from tests.parity.case import Case, Table, once, published, read_arrays, read_json, shape_of
+from tests.parity.case import Case, Table, once, read_arrays, read_json
 from tests.parity.checks import Checks, compare, exact, inside, unchecked
 from tests.parity.gait_models import DECODER, FILE, network, normaliser_of, same_normaliser, sizes, twins
 from tests.parity.kinds import compares
+from tests.parity.manifests import published, shape_of
 from tests.published import options as published_options
 
 HOLDS = (".json", ".npz", ".pt")

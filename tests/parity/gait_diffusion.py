@@ -18,7 +18,7 @@ from hmu.backbones.gaitdynamics.sampling import ColumnGuidance, Known, ddim
 from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import Skeleton
 from tests.parity.ancestral import ancestral, posterior, step, tables
-from tests.parity.case import DOUBLE, Case, Table, published
+from tests.parity.case import DOUBLE, Case, Table
 from tests.parity.checks import Checks, compare, deviation, exact, fewest_failures, nearest, unchecked
 from tests.parity.gait_models import (
     CHAOTIC,
@@ -33,6 +33,7 @@ from tests.parity.gait_models import (
 )
 from tests.parity.gait_setting import SCHEDULES, SPELLINGS, TIMESTEPS, Setting
 from tests.parity.kinds import compares
+from tests.parity.manifests import published
 from tests.published import options as published_options
 
 TERMS = {"simple": "simple", "vel": "velocity", "drift": "drift", "fk": "fk", "slide": "slide"}

@@ -17,10 +17,11 @@ from hmu.backbones.gaitdynamics.model import GaitDynamics
 from hmu.methods import adapters
 from hmu.methods.applying import applied
 from hmu.methods.edit import AdapterEdit
-from tests.parity.case import MANIFEST, Case, Table, read_json
+from tests.parity.case import Case, Table, read_json
 from tests.parity.checks import Checks, compare, deviation, exact, nearest, unchecked
 from tests.parity.gait_models import DECODER, FILE, network, sizes
 from tests.parity.kinds import compares
+from tests.parity.manifests import MANIFEST
 from tests.published import backbone
 
 Factors = dict[str, tuple[Tensor, Tensor]]

@@ -105,10 +105,8 @@ def convert(
 ) -> Converted:
     """A recording as model states at 100 Hz, turned so that it walks along x, or the reason why it is unusable.
 
-    Args:
-        recording, skeleton: what was measured, and whose body. name: for messages and the trial.
-        source: path of the recording; ``upstream`` tells solid ground by it.
-        treadmill: see :func:`~hmu.gait.preprocess.belt_speed`. variant: ``default`` or ``upstream``.
+    ``source`` is its path, by which ``upstream`` tells solid ground; ``treadmill``: see
+    :func:`~hmu.gait.preprocess.belt_speed`.
 
     Raises:
         DataError: one line saying why the recording is rejected.
@@ -247,8 +245,7 @@ def starts(missing: NDArray[np.bool_], window: int = WINDOW, variant: str = "def
 def tile(frames: int, window: int, step: int, *, short: bool) -> list[tuple[int, int]]:
     """Windows ``[start, stop)`` every ``step`` frames; the last ones end with the trial and may be shorter.
 
-    Args:
-        short: go on until no frame is left; otherwise stop with the first window that reaches the end.
+    ``short`` goes on until no frame is left; else the first window that reaches the end is the last.
     """
     last = frames if short else frames - window + step
     return [(start, min(start + window, frames)) for start in range(0, max(last, 0), step)]
@@ -257,8 +254,7 @@ def tile(frames: int, window: int, step: int, *, short: bool) -> list[tuple[int,
 def padded(states: NDArray, start: int, stop: int, window: int, *, right: bool = False) -> tuple[NDArray, NDArray]:
     """Frames ``start:stop`` in a window of zeros, with a mask of known kinematics, both ``(window, 63)``.
 
-    Args:
-        right: put them at the window's end instead of its beginning.
+    ``right`` puts them at the window's end instead of its beginning.
     """
     count = stop - start
     values = np.zeros((window, states.shape[1]), states.dtype)

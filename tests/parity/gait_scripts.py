@@ -17,7 +17,7 @@ from hmu.backbones.gaitdynamics.decoder import Decoder
 from hmu.gait import columns
 from hmu.gait.mot import read_table, write_table
 from hmu.gait.states import to_osim
-from tests.parity.case import Case, facts_of, published, read_arrays, read_json
+from tests.parity.case import Case, facts_of, read_arrays, read_json
 from tests.parity.checks import Checks, compare, deviation, exact, unchecked
 from tests.parity.gait import decoder
 from tests.parity.gait_diffusion import diffusion, replay, sampling
@@ -25,6 +25,7 @@ from tests.parity.gait_lora import acting, published_modules
 from tests.parity.gait_models import SAMPLING, nearest_normaliser, network
 from tests.parity.gait_setting import Setting
 from tests.parity.kinds import CaseRunner, compares
+from tests.parity.manifests import published
 
 HEIGHT = 1.75  # metres: the authors' default
 PUBLISHED_LAYERS = 4

@@ -18,10 +18,11 @@ from hmu.evaluators.guo.authors import ENCODERS, from_encoders, load_encoders
 from hmu.evaluators.guo.evaluator import PUBLISHED
 from hmu.evaluators.guo.networks import MovementDecoder
 from hmu.evaluators.guo.vocabulary import CLASSES
-from tests.parity.case import DOUBLE, MANIFEST, Case, Table, once, published, read_json, shape_of
+from tests.parity.case import DOUBLE, Case, Table, once, read_json
 from tests.parity.checks import Checks, compare, exact, nearest, unchecked
 from tests.parity.fills import filled, fills
 from tests.parity.kinds import compares
+from tests.parity.manifests import MANIFEST, published, shape_of
 
 F32 = 1e-5
 #: the authors' names of widths, ours, and the values that their code has in it

@@ -20,9 +20,10 @@ from hmu.backbones.momask.options import LengthOptions
 from hmu.backbones.tokens.encoder import to_authors
 from hmu.backbones.tokens.options import TransformerOptions
 from hmu.backbones.tokens.sampling import Chooser, kept_classes
-from tests.parity.case import Case, Table, published
+from tests.parity.case import Case, Table
 from tests.parity.checks import Checks, deviation, exact, match, nearest, unchecked
 from tests.parity.kinds import compares
+from tests.parity.manifests import manifest_checks, published
 from tests.parity.momask_models import (
     NETWORK,
     STEPS,
@@ -200,7 +201,7 @@ def _decoding(model: MaskedTransformer, case: Case, run: str) -> Checks:
 def mtrans(case: Case) -> Checks:
     """A case of the masked transformer, and the manifest beside it."""
     yield from mtrans_checks(case)
-    yield from case.manifest(fresh, to_authors)
+    yield from manifest_checks(case, fresh, to_authors)
 
 
 # -- length estimator --------------------------------------------------------------------------------------------------
@@ -238,4 +239,4 @@ def length_checks(case: Case) -> Checks:
 def length(case: Case) -> Checks:
     """A case of the length estimator, and the manifest beside it."""
     yield from length_checks(case)
-    yield from case.manifest(fresh_length, dict)
+    yield from manifest_checks(case, fresh_length, dict)

@@ -15,9 +15,10 @@ from hmu.backbones.tokens.encoder import to_authors
 from hmu.backbones.tokens.options import ResidualOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.sampling import decode_residual
-from tests.parity.case import Case, Table, published
+from tests.parity.case import Case, Table
 from tests.parity.checks import Checks, deviation, exact, nearest
 from tests.parity.kinds import compares
+from tests.parity.manifests import manifest_checks, published
 from tests.parity.momask_masked import chooser
 from tests.parity.momask_models import (
     NETWORK,
@@ -36,8 +37,9 @@ from tests.published import options as published_options
 SCALE = 5.0  # the authors' default guidance
 
 
-def fresh(numbers: Mapping[str, Any], shared: bool) -> ResidualTransformer:
+def fresh(numbers: Mapping[str, Any]) -> ResidualTransformer:
     """A transformer of a manifest's hyper-parameters; the unshared head as the authors' code computes it."""
+    shared = bool(numbers["share_weight"])
     options = published_options(ResidualOptions, **sizes(numbers), share_weight=shared, doubled_head=not shared)
     codes, width, text = widths(numbers)
     return ResidualTransformer(codes, int(numbers.get("num_quantizers", 6)), width, text, options)
@@ -81,7 +83,7 @@ def rtrans_checks(case: Case) -> Checks:
         numbers |= {"num_tokens": classes - 1, "code_dim": code_dim, "clip_dim": width}
         numbers |= {"num_quantizers": quantizers} if quantizers else {}
         for shared in sorted((True, False), reverse=not unshared):
-            yield fresh(numbers, shared)
+            yield fresh({**numbers, "share_weight": shared})
 
     candidates = stored(case.folder, load_residual)
     model = pick(case, candidates, fits, lambda model: case.off(model, RTRANS_ROWS, first), sized)
@@ -137,8 +139,8 @@ def _generation(model: ResidualTransformer, case: Case, run: str) -> Checks:
 def rtrans(case: Case) -> Checks:
     """A case of the residual transformer, and the manifest beside it."""
     yield from rtrans_checks(case)
-    shared = "noshare" not in case.folder.name
-    yield from case.manifest(lambda numbers: fresh(numbers, bool(numbers.get("share_weight", shared))), to_authors)
+    usual = {"share_weight": "noshare" not in case.folder.name}
+    yield from manifest_checks(case, lambda numbers: fresh({**usual, **numbers}), to_authors)
 
 
 @compares("rtrans_force_mask")

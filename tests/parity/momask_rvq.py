@@ -16,9 +16,10 @@ from hmu.backbones.tokens.options import RvqOptions
 from hmu.backbones.tokens.rvq import Rvq, rvq_terms
 from hmu.errors import CheckpointError
 from hmu.motion.layout import FeatureLayout
-from tests.parity.case import Case, Table, once, published
+from tests.parity.case import Case, Table, once
 from tests.parity.checks import Checks
 from tests.parity.kinds import compares
+from tests.parity.manifests import manifest_checks, published
 from tests.parity.momask_models import NETWORK, TOKENIZER, pick, stored
 from tests.published import options as published_options
 
@@ -105,7 +106,7 @@ def rvq_checks(case: Case) -> Checks:
 def rvq(case: Case) -> Checks:
     """A case of the tokenizer, a training case (it has steps), and the manifest beside it."""
     yield from training_checks(case) if case.groups(r"step\d+") else rvq_checks(case)
-    yield from case.manifest(fresh, lambda state: {n: v for n, v in state.items() if not n.endswith(AVERAGES)})
+    yield from manifest_checks(case, fresh, lambda state: {n: v for n, v in state.items() if not n.endswith(AVERAGES)})
 
 
 # -- training ----------------------------------------------------------------------------------------------------------

@@ -19,9 +19,10 @@ from hmu.backbones.salad.options import DenoiserOptions, VaeOptions
 from hmu.backbones.salad.topology import Topology
 from hmu.backbones.salad.vae import Vae, kl_divergence, sample_posterior
 from tests.parity.attention import AttentionMaps, watched
-from tests.parity.case import MANIFEST, Case, Table, once
+from tests.parity.case import Case, Table, once
 from tests.parity.checks import Checks, compare
 from tests.parity.kinds import compares
+from tests.parity.manifests import MANIFEST, manifest_checks
 from tests.parity.salad_models import DENOISER, DENOISER_TABLES, NETWORK, frames_kept, model_for, prompts
 from tests.published import options
 
@@ -69,7 +70,7 @@ def vae(case: Case) -> Checks:
     """Encoder, decoder and training loss, in single and double precision."""
     model = model_for(case, lambda model: case.off(model, VAE_ROWS, "mu"), "width", "text", vae_only=True)
     yield from case.table(model, VAE_ROWS, NETWORK)
-    yield from case.manifest(lambda numbers: Vae(Topology.of(model.features), options(VaeOptions, **numbers)))
+    yield from manifest_checks(case, lambda numbers: Vae(Topology.of(model.features), options(VaeOptions, **numbers)))
 
 
 # -- denoiser ----------------------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ def denoiser(case: Case) -> Checks:
     model = model_for(case, lambda model: case.off(model, DENOISER_ROWS, "pred"), "features", "stages")
     yield from case.table(model, DENOISER_ROWS, NETWORK)
     yield compare("pred, maps kept", _denoised(case, model, maps=AttentionMaps()), case.raw("pred"), NETWORK)
-    yield from case.manifest(_published)
+    yield from manifest_checks(case, _published)
 
 
 # -- training loss -----------------------------------------------------------------------------------------------------

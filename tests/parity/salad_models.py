@@ -20,9 +20,10 @@ from hmu.checkpoints.authors import Part, load_strictly, read_state
 from hmu.checkpoints.opt import read_options
 from hmu.errors import CheckpointError
 from hmu.text.base import TextCondition
-from tests.parity.case import Case, checkpoints, published
+from tests.parity.case import Case, checkpoints
 from tests.parity.checks import nearest
 from tests.parity.fills import Fill, filled, fills
+from tests.parity.manifests import published
 from tests.published import backbone
 
 NETWORK, SAMPLING = 2e-5, 1e-4

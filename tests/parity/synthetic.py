@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from hmu.data.batch import length_mask
-from tests.parity.case import MANIFEST, Case, Table, row_of
+from tests.parity.case import Case, Table, row_of
 from tests.parity.fills import doubled
+from tests.parity.manifests import MANIFEST
 
 Arrays = dict[str, np.ndarray]
 #: (folder of a system, published size) -> case

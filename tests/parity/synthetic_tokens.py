@@ -75,7 +75,7 @@ def _rtrans(shared: bool) -> Callable[[Path, bool, str], Arrays]:
         layers, codes, width, text = (6, 512, 512, 512) if full else (3, 20, 8, 6)
         sizes = _sizes(system, full, part, num_quantizers=3)
         own = {"num_tokens": codes, "num_quantizers": layers, "code_dim": width, "clip_dim": text}
-        net = _filled(residual(sizes | own, shared), rule)
+        net = _filled(residual(sizes | own | {"share_weight": shared}), rule)
         inputs = {"motion_codes": numbers(5, 2, TOKENS, width), "cond": numbers(6, 2, text), "m_lens": np.array([7, 3])}
         real = length_mask(torch.tensor([7, 3]), TOKENS)
         inputs |= {

@@ -20,10 +20,11 @@ from hmu.evaluators.tmr.networks import positions
 from hmu.evaluators.tmr.objectives import contrastive, false_negatives, gaussian_kl, sample_latent
 from hmu.evaluators.tmr.settings import PARTS, authors_objective, authors_settings
 from hmu.text.base import TextCondition
-from tests.parity.case import MANIFEST, Case, Table, once, read_json, shape_of
+from tests.parity.case import Case, Table, once, read_json
 from tests.parity.checks import Checks, compare, exact, unchecked
 from tests.parity.guo import F32, nearest_file
 from tests.parity.kinds import compares
+from tests.parity.manifests import MANIFEST, shape_of
 from tests.parity.tmr_e2e import end_to_end, load
 
 STEP = 1e-6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from hmu.evaluators.tmr import TMREvaluator
 from hmu.evaluators.tmr.authors import from_authors, load_parts
-from hmu.evaluators.tmr.tables import token_table
+from hmu.evaluators.tmr.tables import stored_array, stored_index, token_table
 from hmu.metrics.motion_search import Gallery, search
 from hmu.text.base import TextEncoder
 from hmu.text.precomputed import PrecomputedTextEncoder
@@ -22,8 +23,10 @@ from tests.parity.case import Case, read_arrays, read_json
 from tests.parity.checks import Checks, compare, exact, unchecked
 from tests.parity.guo import F32, nearest_file
 from tests.parity.kinds import compares
-from tests.parity.tmr_annotations import Clip, Segment, read_annotations, read_split, sentence_table, usable
 from tests.parity.tmr_metrics import guo_blocks, scores_checks
+
+SHORTEST, LONGEST = 2.0, 10.0  # seconds
+SENTENCES = "sentence-transformers/all-mpnet-base-v2"
 
 
 def load(run: Path, text: TextEncoder | None = None) -> TMREvaluator:
@@ -33,12 +36,50 @@ def load(run: Path, text: TextEncoder | None = None) -> TMREvaluator:
     return from_authors(run, text=given, unit=False, variant="upstream")
 
 
+# -- the authors' annotation files -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Segment:
+    """A caption and the part of the clip it describes, in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+    def frames(self, fps: float) -> slice:
+        """The described frames (both ends cut to whole frames, as published)."""
+        return slice(int(self.start * fps), int(self.end * fps))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip: feature file (without ending, relative to the motion folder), seconds, captions."""
+
+    path: str
+    duration: float
+    segments: tuple[Segment, ...]
+
+    @classmethod
+    def read(cls, item: Mapping[str, Any]) -> Clip:
+        """From an entry of ``annotations.json``."""
+        segments = (Segment(a["text"], float(a["start"]), float(a["end"])) for a in item["annotations"])
+        return cls(item["path"], float(item["duration"]), tuple(segments))
+
+
+def sentence_table(folder: Path) -> PrecomputedTextEncoder:
+    """Sentence embeddings of exactly the stored texts, as ``pooled``."""
+    stem = folder / "sent_embeddings" / SENTENCES
+    table, index = torch.from_numpy(stored_array(f"{stem}.npy")), stored_index(f"{stem}_index.json")
+    rows = {text: table[row] for text, row in index.items()}
+    return PrecomputedTextEncoder({text: row[None] for text, row in rows.items()}, rows)
+
+
 class World:
     """The toy data set of a case, its evaluator, and motions by the documented formula."""
 
     def __init__(self, case: Path) -> None:
         self.folder = nearest_file(case / "datasets", "annotations.json").parent
-        self.annotations = read_annotations(self.folder)
+        stored = read_json(self.folder / "annotations.json")
+        self.annotations = {key: Clip.read(item) for key, item in stored.items()}
         self.evaluator = load(case / "run_dir", text=token_table(self.folder, "distilbert-base-uncased"))
         self.sentences = sentence_table(self.folder)
         self.fps = float(read_json(case / "run_dir" / "config.json")["data"]["motion_loader"]["fps"])
@@ -66,9 +107,20 @@ class World:
         """Latents of stored texts."""
         return self.evaluator.embed_tokens(self.evaluator.read(texts))
 
+    def split(self, name: str) -> list[str]:
+        """The ids of a split, as listed."""
+        lines = (self.folder / "splits" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
     def segments(self, split: str) -> dict[str, tuple[Segment, ...]]:
-        """What the data set holds of a split."""
-        return usable(self.annotations, read_split(self.folder, split), split)
+        """What the published data set holds of a split: ids with an annotation, and their captions of 2 to 10 seconds.
+
+        Splits whose name contains ``test`` are not filtered by duration.
+        """
+        known = {key: self.annotations[key].segments for key in self.split(split) if key in self.annotations}
+        if "test" not in split:
+            known = {k: tuple(s for s in rows if SHORTEST <= s.end - s.start <= LONGEST) for k, rows in known.items()}
+        return {key: segments for key, segments in known.items() if segments}
 
     def firsts(self, split: str) -> tuple[dict[str, Segment], Tensor]:
         """The first usable caption of every clip of a split, and latents of the frames that it describes."""
@@ -88,7 +140,7 @@ def end_to_end(case: Path) -> Checks:
     lengths = {key: len(clip.segments) for key, clip in world.annotations.items()}
     yield exact("annotations", lengths, told["annotation_lengths"])
     for split, ids in told["split_files"].items():
-        yield exact(f"split {split}", read_split(world.folder, split), ids)
+        yield exact(f"split {split}", world.split(split), ids)
     for split, ids in told["keyids"].items():
         yield exact(f"usable of {split}", list(world.segments(split)), ids)
     if (case / "items.json").is_file():
@@ -106,7 +158,7 @@ def end_to_end(case: Path) -> Checks:
 def _items(world: World, told: Mapping[str, Any]) -> Checks:
     mean, std = world.evaluator.mean, world.evaluator.std
     for key, item in told.items():
-        split = next(s for s in ("test", "val", "train") if key in read_split(world.folder, s))
+        split = next(s for s in ("test", "val", "train") if key in world.split(s))
         segment = world.segments(split)[key][0]
         motion = (world.clip(world.annotations[key], segment) - mean) / std
         ours = (segment.text, len(motion), world.evaluator.read([segment.text]).tokens.shape[1])

@@ -24,10 +24,11 @@ from hmu.methods import adapters
 from hmu.methods.applying import applied
 from hmu.methods.edit import AdapterEdit
 from hmu.methods.upstream import salad_fork as upstream
-from tests.parity.case import DOUBLE, MANIFEST, Case, Table, checkpoints, manifest, read_json
+from tests.parity.case import DOUBLE, Case, Table, checkpoints, read_json
 from tests.parity.checks import Checks, compare, exact, nearest, unchecked
 from tests.parity.fills import Fill, doubled, filled, fills
 from tests.parity.kinds import compares
+from tests.parity.manifests import MANIFEST, manifest
 from tests.parity.salad_models import NETWORK, answer, fits, full_size, prompts, stored_models
 from tests.published import backbone
 
