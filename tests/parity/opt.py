@@ -1,4 +1,4 @@
-"""Parity of the ``opt.txt`` exactly as the authors' reader (MoMask, HMU) gives it: values, their types, and whole files.
+"""Parity of the ``opt.txt`` as the authors' reader (MoMask, HMU) gives it: values, their types, and whole files.
 
 Its traps are included: ``1e-06`` stays text, many keys are overwritten.
 """
