@@ -21,13 +21,8 @@ class SealedRows:
     few hundred clips of it.
 
     Args:
-        seal: of the folder, whose sizes have been compared.
-        name: the file.
-        shape: rows and columns.
+        seal: of the folder, whose sizes have been compared. name: the file.
         mend: makes the folder again and gives its seal; without it, damage ends the command.
-
-    Raises:
-        Damaged: the file has another size.
     """
 
     def __init__(self, seal: Seal, name: str, shape: tuple[int, int], mend: Callable[[], Seal] | None = None) -> None:

@@ -25,7 +25,6 @@ class CachedTextEncoder(TextEncoder):
     A disk that takes no more is reported once, and the cache goes on in memory.
 
     Args:
-        encoder: the encoder to wrap; its parameters are this module's.
         folder: where embeddings are kept between runs, by fingerprint of the encoder; None for memory only.
         batch: texts per call of the wrapped encoder.
     """

@@ -28,16 +28,12 @@ class ClipTextEncoder(FrozenTransformer):
         output: ``"hidden"``: token embeddings after the final LayerNorm, without projection and normalisation
             (SALAD), ``pooled`` being the projected end token; ``"pooled"``: that projected feature alone, as a single
             token (MoMask, HMU).
-        trust_network: whether the hub may be asked when the files are not in its local cache.
         model: a ``CLIPTextModelWithProjection`` built elsewhere, in place of the named one; without a tokeniser, only
             :meth:`encode_ids` works.
 
     The padding mask is not given to CLIP (its causal mask keeps real tokens independent of what follows) but returned.
-    Prompts are padded to the longest of a call, at most 77 tokens; longer ones are cut.
-
-    Raises:
-        MissingExtra: ``transformers`` is not installed.
-        CheckpointError: no such folder or name, incomplete files, or no network.
+    Prompts are padded to the longest of a call, at most 77 tokens; longer ones are cut. Raises as
+    :func:`hmu.text.hub.load` does.
     """
 
     def __init__(

@@ -28,8 +28,7 @@ class FrozenTransformer(TextEncoder):
     """A frozen model and its tokeniser.
 
     Args:
-        model: of the library. tokenizer: None where only token ids will be given.
-        width: of a token embedding.
+        tokenizer: None where only token ids will be given.
         max_tokens: longest prompt; the rest is cut off.
         facts: what decides about embeddings besides weights and tokeniser, first of all the kind of encoder.
     """
@@ -164,9 +163,6 @@ def check_language_model(folder: Path) -> None:
 
     ``transformers`` would fetch such a kernel, which is compiled code, and run it. Python files beside the weights are
     never imported: every ``from_pretrained`` is called with ``trust_remote_code=False``.
-
-    Raises:
-        CheckpointError: that, or a ``config.json`` that is broken.
     """
     path = folder / "config.json"
     if not path.is_file():

@@ -129,9 +129,6 @@ def read_adapter(path: Path | str) -> tuple[dict[str, tuple[Tensor, Tensor]], Mi
     """``{linear layer: (A, B)}`` by the authors' names, ``(rank, in)`` and ``(out, rank)``, and the normaliser.
 
     An adapter file does not hold alpha, which the authors keep in ``config.json`` beside it.
-
-    Raises:
-        CheckpointError: as :func:`read_checkpoint`, or an incomplete pair.
     """
     path = Path(path)
     content = read_top(path, {"lora_state_dict": "adapter weights", "normalizer": "ranges of the columns"})
@@ -173,8 +170,8 @@ def to_ours(state: Mapping[str, Tensor]) -> State:
     for name, value in state.items():
         if f".{UNUSED}." in name or (name.startswith(LAYER) and name.endswith(".rotary.freqs")):
             continue
-        module, found, leaf = name.partition(".in_proj_")
-        if not found:
+        module, joined, leaf = name.partition(".in_proj_")
+        if not joined:
             ours[name] = value
             continue
         for letter, third in zip("qkv", value.chunk(3), strict=True):
@@ -251,9 +248,6 @@ def build(checkpoint: str | None, **options: Any) -> GaitDynamics:
             three parts); ``asset:<folder>`` for a packaged one.
         options: arguments of :class:`GaitDynamics`. With a model folder its sizes and schedule are used, with an
             authors' file the sizes in it; the others stay as configured.
-
-    Raises:
-        CheckpointError, ConfigError: in one line.
     """
     own = {name: options[name] for name in ("decoder", "schedule") if name in options}
 

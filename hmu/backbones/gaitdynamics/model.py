@@ -143,10 +143,10 @@ class GaitDynamics(MotionBackbone):
         signal = self.diffusion.at("sqrt_alphas_cumprod", state.time, state.inputs).flatten(1)
         noise = self.diffusion.at("sqrt_one_minus_alphas_cumprod", state.time, state.inputs).flatten(1)
         valid = state.valid.to(known)
-        seen = (state.inputs * valid[..., None]).flatten(1)
+        noisy = (state.inputs * valid[..., None]).flatten(1)
         # |x - s c|^2 over each state's own frames, without the part that all clips share
         size = valid @ known.square().sum(2).T
-        apart = (signal.square() * size - 2 * signal * (seen @ known.flatten(1).T)) / noise.square()
+        apart = (signal.square() * size - 2 * signal * (noisy @ known.flatten(1).T)) / noise.square()
         short = clips.lengths.to(valid.device) < state.valid.sum(1, True)
         weights = (-0.5 * apart).masked_fill(short & ~short.all(1, True), -torch.inf).softmax(1)
         clean = (weights @ known.flatten(1)).view_as(state.inputs)

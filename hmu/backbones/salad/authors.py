@@ -196,13 +196,9 @@ def build(
     Args:
         checkpoint: None = fresh weights of the given sizes; a model folder of ours; the authors' model folder
             (``<checkpoints>/<dataset>/<name>``) or a file in its ``model/``; ``asset:<folder>`` for a packaged one.
-        vae_name: VAE folder beside an authors' denoiser, unless its ``opt.txt`` names it.
-        lora_alpha: of a fork's LoRA checkpoint.
+        vae_name, lora_alpha: see :func:`load_authors`.
         options: arguments of :class:`Salad`. With a checkpoint its own are used, but for ``text`` (unless the folder
             stores one), ``sampling``, ``posterior`` and ``variant``.
-
-    Raises:
-        CheckpointError, ConfigError: in one line.
     """
     return Salad.open(checkpoint, partial(_authors, vae_name=vae_name, lora_alpha=lora_alpha), **options)
 

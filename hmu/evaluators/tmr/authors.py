@@ -67,13 +67,9 @@ def from_parts(
     text: TextEncoder | None = None,
     **options: Any,
 ) -> TMREvaluator:
-    """An evaluator of the stored widths with these weights.
+    """An evaluator of the stored widths with these weights, state dicts by network; the decoder may be absent.
 
-    Args:
-        parts: state dicts by network; the decoder may be absent.
-        source: names the file or folder in error messages.
-        settings: per network what shapes do not tell (``heads``, ``dropout``, ``activation``).
-        text: reads captions; options: further arguments of :class:`TMREvaluator`.
+    ``source`` names the file in messages; ``settings``: per network what no shape tells (``heads``, ``dropout``, …).
     """
     with naming(source, "TMR's networks"):
         networks = {name: {**(settings or {}).get(name, {}), **part_sizes(state)} for name, state in parts.items()}
@@ -93,10 +89,7 @@ def from_parts(
 
 
 def from_authors(
-    run: Path | str,
-    statistics: Path | str | None = None,
-    text: TextEncoder | None = None,
-    **options: Any,
+    run: Path | str, statistics: Path | str | None = None, text: TextEncoder | None = None, **options: Any
 ) -> TMREvaluator:
     """Load a run directory of the authors: weights, and the statistics of its motions.
 
@@ -106,9 +99,6 @@ def from_authors(
             to the run directory and the folders above it.
         text: encoder of captions; None: the language model that ``config.json`` names, through ``transformers``.
         options: win over ``config.json``.
-
-    Raises:
-        CheckpointError, DataError: a file is missing, broken, unsafe, or of another width.
     """
     run = Path(run)
     config, path = run_config(run)
