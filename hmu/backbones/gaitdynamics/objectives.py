@@ -13,7 +13,6 @@ from hmu.gait.normaliser import MinMax
 from hmu.gait.skeleton import Skeleton, forward
 
 ELEMENTWISE = {"l2": F.mse_loss, "l1": F.l1_loss}
-TERMS = ("simple", "velocity", "drift", "fk", "slide")
 STANDING = 0.1  # m/s: a heel or toe that is slower stands
 STILL = 0.3  # m/s^2: what the authors take for standing; hardly any frame of a walking foot is below it
 FREE = len(columns.ROOT)  # columns after the root

@@ -18,18 +18,14 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Ten
     return torch.matmul((logits if bias is None else logits + bias).softmax(-1), v)
 
 
-def blocked_logit(dtype: torch.dtype) -> float:
-    """What is added to the logit of a masked key.
+def key_bias(valid: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive mask ``(batch, 1, 1, keys)`` from ``valid`` ``(batch, keys)``, True at keys that may be read.
 
     So large that any logit disappears in rounding: a row with no valid key becomes uniform (the published code *sets*
     masked logits to one value), and a masked key beside a valid one gets exactly zero.
     """
-    return -1e4 if dtype == torch.float16 else -1e30
-
-
-def key_bias(valid: Tensor, dtype: torch.dtype) -> Tensor:
-    """Additive mask ``(batch, 1, 1, keys)`` from ``valid`` ``(batch, keys)``, True at keys that may be read."""
-    bias = torch.zeros(valid.shape, dtype=dtype, device=valid.device).masked_fill_(~valid, blocked_logit(dtype))
+    blocked = -1e4 if dtype == torch.float16 else -1e30
+    bias = torch.zeros(valid.shape, dtype=dtype, device=valid.device).masked_fill_(~valid, blocked)
     return bias[:, None, None, :]
 
 
