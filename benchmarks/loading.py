@@ -13,9 +13,8 @@ from torch import Tensor
 from benchmarks.paired import Pair, Timing, arguments, measure, report
 from benchmarks.unlearning import demo
 from hmu.data.captions import Caption
-from hmu.data.datamodule import ClipBatches, loader
+from hmu.data.datamodule import ClipBatches, EpochSampler, loader
 from hmu.data.dataset import DatasetSource
-from hmu.data.sampling import EpochSampler
 
 
 class Epoch:

@@ -51,6 +51,25 @@ def inflections(word: str) -> tuple[str, ...]:
     return (word, forms[1], forms[-1], *irregular) if irregular is not None else forms
 
 
+def third_person(verb: str) -> str:
+    """``kick`` -> ``kicks``; ``side-step`` -> ``side-steps``."""
+    prefix, word = _split(verb)
+    return {"do": "does", "go": "goes"}.get(word, prefix + inflections(word)[1] if len(word) > 2 else word)
+
+
+def participle(verb: str) -> str:
+    """``kick`` -> ``kicking``."""
+    prefix, word = _split(verb)
+    if len(word) < 3:
+        return word + "ing"
+    return prefix + next(form for form in inflections(word)[1:] if form.endswith("ing"))
+
+
+def _split(verb: str) -> tuple[str, str]:
+    head, dash, tail = verb.rpartition("-")
+    return head + dash, tail
+
+
 def _regular(word: str) -> tuple[str, ...]:
     if len(word) < 3 or not word.isalpha():
         return (word,)

@@ -10,8 +10,8 @@ import string
 from collections.abc import Callable, Iterator, Mapping
 
 from hmu.data.concepts import Concept
-from hmu.data.demo.lexicon import participle, third_person
 from hmu.data.tagger import tag
+from hmu.english import participle, third_person
 
 COUNT = 20
 _SUBJECTS = ("a person", "a man", "someone", "the person", "the figure", "a figure", "a human")

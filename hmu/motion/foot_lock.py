@@ -69,16 +69,18 @@ def _hold(path: Array, standing: NDArray[np.bool_], blend: int, on_floor: bool) 
     means = sums / np.maximum(np.bincount(run[standing], minlength=len(sums)), 1)[:, None]
     if on_floor:
         means[:, 1] = 0.0
-    held = np.where(standing[:, None], means[run], path)
+    locked = np.where(standing[:, None], means[run], path)
     before = np.maximum.accumulate(np.where(standing, frames, -len(path)))
     after = np.minimum.accumulate(np.where(standing, frames, 2 * len(path))[::-1])[::-1]
     since, until = frames - before, after - frames
     left, right = since <= blend, until <= blend
-    from_left = _mix(_ease((since + 1) / (blend + 1)), held, held[np.where(left, before, 0)])
-    to_right = _mix(_ease((until + 1) / (blend + 1)), held, held[np.where(right, after, 0)])
+    from_left = _mix(_ease((since + 1) / (blend + 1)), locked, locked[np.where(left, before, 0)])
+    to_right = _mix(_ease((until + 1) / (blend + 1)), locked, locked[np.where(right, after, 0)])
     between = _mix(_ease((since + 1) / (since + until + 1)), to_right, from_left)
-    blended = np.select([(left & right)[:, None], left[:, None], right[:, None]], [between, from_left, to_right], held)
-    return np.where(standing[:, None], held, blended)
+    blended = np.select(
+        [(left & right)[:, None], left[:, None], right[:, None]], [between, from_left, to_right], locked
+    )
+    return np.where(standing[:, None], locked, blended)
 
 
 def _ease(t: Array) -> Array:

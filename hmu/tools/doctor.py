@@ -49,10 +49,10 @@ class Finding:
 
 def expand(path: str) -> list[str]:
     """``a/{x,y}.npy`` -> ``a/x.npy``, ``a/y.npy``."""
-    found = re.search(r"\{([^{}]*)\}", path)
-    if not found:
+    braces = re.search(r"\{([^{}]*)\}", path)
+    if not braces:
         return [path]
-    return [p for part in found[1].split(",") for p in expand(path[: found.start()] + part + path[found.end() :])]
+    return [p for part in braces[1].split(",") for p in expand(path[: braces.start()] + part + path[braces.end() :])]
 
 
 def check(requirement: Mapping[str, Any]) -> Finding:
@@ -74,10 +74,10 @@ def check(requirement: Mapping[str, Any]) -> Finding:
 def _folder(path: Path, pattern: str, count: int) -> tuple[str, str]:
     if not path.is_dir():
         return "MISSING", "no such folder"
-    found = sum(1 for _ in path.glob(pattern))
-    if not found:
+    files = sum(1 for _ in path.glob(pattern))
+    if not files:
         return "EMPTY", f"no {pattern} in it"
-    return ("ok", f"{found} files") if found >= count else ("PARTLY", f"{found} of {count} files")
+    return ("ok", f"{files} files") if files >= count else ("PARTLY", f"{files} of {count} files")
 
 
 def _files(paths: Sequence[str]) -> tuple[str, str]:

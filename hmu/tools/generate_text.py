@@ -56,8 +56,8 @@ def check_asked(config: DictConfig) -> None:
     """Refuse what cannot work before anything heavy is loaded. Raises :class:`ConfigError`."""
     given = [key for key in ASKED if config[key] is not None]
     if len(given) != 1:
-        found = " and ".join(f"{key}=" for key in given) or "none of them"
-        raise ConfigError(f'give one of prompt="...", prompts=file.txt and split=test; found {found}')
+        asked = " and ".join(f"{key}=" for key in given) or "none of them"
+        raise ConfigError(f'give one of prompt="...", prompts=file.txt and split=test; found {asked}')
     if isinstance(config.prompt, ListConfig) and not len(config.prompt):
         raise ConfigError('prompt=[]: expected at least one prompt, prompt=["a person kicks"]')
 

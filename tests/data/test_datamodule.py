@@ -10,10 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import hmu.data.sampling as sampling
+import hmu.data.datamodule as datamodule
 from hmu.data.batch import MotionBatch
-from hmu.data.datamodule import MotionDataModule
-from hmu.data.sampling import EpochSampler
+from hmu.data.datamodule import EpochSampler, MotionDataModule
 from hmu.errors import DataError
 
 
@@ -56,7 +55,7 @@ def test_processes_share_each_batch(monkeypatch) -> None:
     alone = drawn(EpochSampler(np.arange(23), 8, shuffle=True, seed=5))
     shares = []
     for rank in range(2):
-        monkeypatch.setattr(sampling, "group", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(datamodule, "group", lambda rank=rank: (rank, 2))
         shares.append(drawn(EpochSampler(np.arange(23), 8, shuffle=True, seed=5)))
     for batch, a, b in zip(alone, *shares, strict=True):
         assert len(a) == len(b)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from hmu.data.captions import Caption
-from hmu.data.demo.lexicon import participle, tag, third_person
 from hmu.data.demo.specs import Spec
 from hmu.documents import read_yaml
+from hmu.english import participle, third_person
 
 _SUBJECTS = ("a person", "a man", "someone", "the person", "the figure", "a figure", "the man", "a human")
 _SUBJECT_WEIGHTS = (0.44, 0.14, 0.14, 0.1, 0.06, 0.05, 0.05, 0.02)
@@ -130,3 +130,19 @@ def captions(specs: Sequence[Spec], rng: np.random.Generator) -> list[str]:
 def _line(tokens: Sequence[Token]) -> str:
     text = re.sub(r"\s+", " ", " ".join(token[0] for token in tokens)).strip()
     return str(Caption(f"{text}.", tuple(f"{lemma}/{pos}" for _, lemma, pos in tokens)))
+
+
+# -- words: every one that the grammar can write, with lemma and part of speech, so that no tagger is needed ----------
+def _lexicon() -> dict[str, tuple[str, str]]:
+    words = read_yaml(Path(__file__).with_name("lexicon.yaml"))
+    table = {word: (word, tag) for tag, names in reversed(words["classes"].items()) for word in names.split()}
+    table |= {f"{noun}s": (noun, "NOUN") for noun in words["plurals"].split()}
+    return table | {word: (lemma, tag) for word, (lemma, tag) in words["others"].items()}
+
+
+LEXICON = _lexicon()
+
+
+def tag(word: str) -> tuple[str, str]:
+    """``(lemma, POS)`` of a word of the grammar; KeyError for a word that the lexicon lacks (a bug, tests look)."""
+    return LEXICON[re.sub(r"[^\w-]", "", word)]

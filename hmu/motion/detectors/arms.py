@@ -178,7 +178,7 @@ class RaiseArms(Detector):
         hits = []
         for k in (0, 1):
             wrist = up[:, :, k]
-            held = series.longest((wrist > self.height) & grounded) >= round(self.hold * body.fps)
+            stays = series.longest((wrist > self.height) & grounded) >= round(self.hold * body.fps)
             low, high = series.quantile(wrist, body.mask, 0.0), series.quantile(wrist, body.mask, 1.0)
-            hits.append(held & (high - low > self.rise))
+            hits.append(stays & (high - low > self.rise))
         return Found.of_sides(hits)

@@ -181,7 +181,7 @@ def read_splits(folder: Path, clips: Mapping[str, list[str]]) -> tuple[dict[str,
     ``clips`` are those that a listed name stands for (the windows of a take). DataError: no list, or a clip in two.
     """
     lists: dict[str, list[str]] = {}
-    seen: dict[str, str] = {}
+    listed: dict[str, str] = {}
     missing = 0
     if not any((folder / f"{split}.txt").is_file() for split in SPLITS):
         raise DataError(f"'{folder}' holds none of train.txt, val.txt, test.txt")
@@ -191,8 +191,8 @@ def read_splits(folder: Path, clips: Mapping[str, list[str]]) -> tuple[dict[str,
         missing += sum(name not in clips for name in names)
         lists[split] = [clip for name in names for clip in clips.get(name, [])]
         for name in [*names, *lists[split]]:
-            if seen.setdefault(name, split) != split:
-                raise DataError(f"'{folder}': clip '{shown(name)}' is listed twice ({seen[name]} and {split})")
+            if listed.setdefault(name, split) != split:
+                raise DataError(f"'{folder}': clip '{shown(name)}' is listed twice ({listed[name]} and {split})")
         lists[split] = list(dict.fromkeys(lists[split]))
     return lists, missing
 

@@ -50,9 +50,9 @@ class Summary:
         unread = [f"{short} too short"] * bool(short)
         unread += [f"{long} too long" + ("" if cut else " (windows=sliding cuts them)")] * bool(long)
         unread += [f"{other} with captions for too short or too long a part only"] * (other > 0)
-        found = f"{_n(len(self.lengths), 'clip')} from {_n(len(self.clips), 'file')}, {self.frames} frames, of which "
-        found += f"{len(self.read)} will be read ({low} to {high} frames)"
-        parts = [found, ", ".join(unread), f"{_n(len(self.skipped), 'file')} left out"]
+        counts = f"{_n(len(self.lengths), 'clip')} from {_n(len(self.clips), 'file')}, {self.frames} frames, of which "
+        counts += f"{len(self.read)} will be read ({low} to {high} frames)"
+        parts = [counts, ", ".join(unread), f"{_n(len(self.skipped), 'file')} left out"]
         lines = ["; ".join(part for part in parts if part)]
         windows = [take for take, clips in self.clips.items() if clips != [take]]
         if windows:
@@ -84,6 +84,6 @@ def _count(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} files ({names[0]}, …)"
 
 
-def _some(label: str, what: str, found: dict[str, str]) -> list[str]:
-    shown = [f"{label} {name}: {reason}" for name, reason in list(found.items())[:_SHOWN]]
-    return shown + [f"  … and {len(found) - _SHOWN} more {what}, see import.json"] * (len(found) > _SHOWN)
+def _some(label: str, what: str, reasons: dict[str, str]) -> list[str]:
+    shown = [f"{label} {name}: {reason}" for name, reason in list(reasons.items())[:_SHOWN]]
+    return shown + [f"  … and {len(reasons) - _SHOWN} more {what}, see import.json"] * (len(reasons) > _SHOWN)
