@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hmu.backbones.bamm import generation
 from hmu.backbones.bamm.authors import load_transformer
 from hmu.backbones.bamm.corruption import Hidden, corrupt, masked_terms
-from hmu.backbones.bamm.generation import Noise, find_end, generate_ids, refine_pass, with_end
+from hmu.backbones.bamm.generation import Drawn, Noise, find_end, generate_ids, refine_pass, with_end
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
 from hmu.backbones.tokens.encoder import to_authors
@@ -140,18 +143,31 @@ def _passes(net: BidirectionalTransformer, part: Case, settings: Mapping[str, An
     predicts = bool(settings.get("is_predict_len", predicts))
     given = part.get("m_lens")
     options = authors_options(scale, noise)
-    ours = generate_ids(net, part["cond"], None if predicts else given, options, noise, upstream=True)
-    assert ours.second is not None
+    drawn: dict[str, Drawn] = {}
+    inputs: dict[str, tuple[Any, ...]] = {}
+
+    def watched(name: str) -> AbstractContextManager[object]:
+        original = getattr(generation, name)
+
+        def run(*tensors: Any, **settings: Any) -> Drawn:
+            inputs[name], drawn[name] = tensors, original(*tensors, **settings)
+            return drawn[name]
+
+        return patch.object(generation, name, run)
+
+    with watched("causal_pass"), watched("refine_pass"):
+        ours = generate_ids(net, part["cond"], None if predicts else given, options, noise, upstream=True)
+    _, before, known, _ = inputs["refine_pass"]
     places = ours.ids.shape[1]
     inside, up_to_end = length_mask(ours.lengths, places), length_mask(ours.lengths + 1, places)
-    first = F.pad(ours.first.ids, (0, 1), value=net.pad_id)
+    first = F.pad(drawn["causal_pass"].ids, (0, 1), value=net.pad_id)
     return {
         "pass1_ids": first,
-        "pass1_probs": ours.first.probabilities,
-        "pass2_ids_in": ours.before if predicts else torch.where(up_to_end, ours.before, first),
-        "pass2_cond_idx": torch.where(ours.known, ours.before, net.pad_id),
-        "pass2_ids_out": ours.second.ids,
-        "pass2_probs": ours.second.probabilities[:, :-1],
+        "pass1_probs": drawn["causal_pass"].probabilities,
+        "pass2_ids_in": before if predicts else torch.where(up_to_end, before, first),
+        "pass2_cond_idx": torch.where(known, before, net.pad_id),
+        "pass2_ids_out": drawn["refine_pass"].ids,
+        "pass2_probs": drawn["refine_pass"].probabilities[:, :-1],
         "ids": ours.ids,
         "pred_len": ours.lengths,
         "pad_when_end_ids": torch.where(inside, ours.ids, -1),

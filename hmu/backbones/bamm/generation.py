@@ -6,6 +6,7 @@ Both passes read one place per step and remember keys and values, so a step cost
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -216,24 +217,11 @@ def to_renew(options: SamplingOptions, first: Drawn, lengths: Tensor, scores: Te
     return renewed(lengths, F.pad(scores, (0, 1)), options.refine_share)
 
 
-@dataclass(frozen=True)
-class Generated:
-    """Base tokens, and how they came about; ``(batch, places + 1)`` where not said otherwise.
-
-    Attributes:
-        ids: tokens, END at place ``lengths``; what lies beyond has no meaning.
-        lengths: tokens per clip ``(batch,)``.
-        first, second: the two passes ``(batch, places)``; ``second`` is None where there was only one.
-        before: what the second pass was given.
-        known: True at what it was shown.
-    """
+class Generated(NamedTuple):
+    """Tokens ``(batch, places + 1)``, END at place ``lengths`` ``(batch,)``; what lies beyond has no meaning."""
 
     ids: Tensor
     lengths: Tensor
-    first: Drawn
-    before: Tensor
-    known: Tensor
-    second: Drawn | None
 
 
 def generate_ids(
@@ -266,15 +254,15 @@ def generate_ids(
         net, text, places, scale=scale, noise=noise.first, may_end=lengths is None, earliest=earliest,
         leftovers=upstream, temperature=options.temperature,
     )  # fmt: skip
-    found = find_end(first.ids, net.end_id) if lengths is None else lengths
+    ends = find_end(first.ids, net.end_id) if lengths is None else lengths
     ids = F.pad(first.ids, (0, 1), value=net.pad_id)
     ids[:, 0] = torch.where(ids[:, 0] >= net.end_id, 0, ids[:, 0])
-    ids = with_end(ids, found, net.end_id)
+    ids = with_end(ids, ends, net.end_id)
     if passes < 2 or options.refine_share == 0:
-        return Generated(ids, found, first, ids, length_mask(found + 1, places + 1), None)
-    known = length_mask(found + 1, places + 1) & ~to_renew(options, first, found, noise.scores)
+        return Generated(ids, ends)
+    known = length_mask(ends + 1, places + 1) & ~to_renew(options, first, ends, noise.scores)
     second = refine_pass(
-        net, ids, known, text, places=places if upstream else int(found.max()), noise=noise.second, hold=not upstream,
+        net, ids, known, text, places=places if upstream else int(ends.max()), noise=noise.second, hold=not upstream,
         scale=scale if options.refine_guidance is None else options.refine_guidance, temperature=options.temperature,
     )  # fmt: skip
-    return Generated(torch.where(known, ids, second.ids), found, first, ids, known, second)
+    return Generated(torch.where(known, ids, second.ids), ends)
