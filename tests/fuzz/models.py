@@ -40,7 +40,7 @@ def momask_residual(folder: Path) -> Sample:
 
 def bamm_masked(folder: Path) -> Sample:
     from hmu.backbones.bamm import build
-    from hmu.backbones.tokens.encoder import to_authors
+    from tests.authors_names import to_authors
     from tests.backbones.bamm.conftest import CODES, network
     from tests.backbones.momask.test_authors import source, write
     from tests.checkpoints.opt_file import write_opt

@@ -18,8 +18,8 @@ from hmu.backbones.bamm.corruption import Hidden, corrupt, masked_terms
 from hmu.backbones.bamm.generation import Drawn, Noise, find_end, generate_ids, refine_pass, with_end
 from hmu.backbones.bamm.options import BidirectionalOptions, SamplingOptions
 from hmu.backbones.bamm.transformer import BidirectionalTransformer
-from hmu.backbones.tokens.encoder import to_authors
 from hmu.data.batch import length_mask
+from tests.authors_names import to_authors
 from tests.parity.case import Case, Table
 from tests.parity.checks import Checks, deviation, exact, nearest
 from tests.parity.kinds import compares

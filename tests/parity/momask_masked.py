@@ -17,9 +17,9 @@ from hmu.backbones.momask.authors import load_length, load_masked
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer, decode_base
 from hmu.backbones.momask.options import LengthOptions
-from hmu.backbones.tokens.encoder import to_authors
 from hmu.backbones.tokens.options import TransformerOptions
 from hmu.backbones.tokens.sampling import Chooser, kept_classes
+from tests.authors_names import to_authors
 from tests.parity.case import Case, Table
 from tests.parity.checks import Checks, deviation, exact, match, nearest, unchecked
 from tests.parity.kinds import compares

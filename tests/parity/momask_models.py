@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hmu.backbones.tokens.encoder import from_authors, to_authors
+from hmu.backbones.tokens.encoder import from_authors
 from hmu.data.batch import length_mask
 from hmu.errors import CheckpointError, ConfigError
+from tests.authors_names import to_authors
 from tests.parity.case import Case, checkpoints
 from tests.parity.checks import Checks, match, nearest
 from tests.parity.fills import filled, fills

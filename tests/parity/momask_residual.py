@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from hmu.backbones.tokens import objectives
 from hmu.backbones.tokens.authors import load_residual
-from hmu.backbones.tokens.encoder import to_authors
 from hmu.backbones.tokens.options import ResidualOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
 from hmu.backbones.tokens.sampling import decode_residual
+from tests.authors_names import to_authors
 from tests.parity.case import Case, Table
 from tests.parity.checks import Checks, deviation, exact, nearest
 from tests.parity.kinds import compares

@@ -70,7 +70,9 @@ def _ids(case: Case) -> Tensor:
 RVQ_ROWS: Table = {
     "encoder_out": lambda case, model: model.latents(case["x"]).transpose(1, 2),
     "indices": lambda case, model: model.encode(case["x"]),
-    "all_codes": lambda case, model: model.quantizer.layer_codes(case["indices"]).transpose(2, 3),
+    "all_codes": lambda case, model: torch.stack(
+        [book.lookup(ids) for book, ids in zip(model.quantizer.books(), case["indices"].unbind(-1), strict=False)]
+    ).transpose(2, 3),
     "recon": lambda case, model: _output(case, model).recon,
     "commit_loss": lambda case, model: _output(case, model).commit,
     "perplexity": lambda case, model: _output(case, model).perplexity,

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from hmu.backbones.draws import Draws
-from hmu.backbones.tokens.encoder import from_authors, to_authors
+from hmu.backbones.tokens.encoder import from_authors
 from hmu.backbones.tokens.sampling import decode_residual
 from hmu.data.batch import length_mask
+from tests.authors_names import to_authors
 from tests.parity.bamm import BAMM_ROWS
 from tests.parity.bamm import fresh as bamm
 from tests.parity.case import Case

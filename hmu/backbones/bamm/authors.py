@@ -33,11 +33,7 @@ SAMPLING = SamplingOptions(
 
 
 def check_codes(net: BidirectionalTransformer, file: str, codes: int) -> None:
-    """Refuse a transformer of a file for a tokenizer of ``codes``: ``codes + 3`` embeddings and ``codes + 1`` classes.
-
-    Raises:
-        CheckpointError: it is MoMask's (the same names, one class and one embedding fewer), or another tokenizer's.
-    """
+    """Refuse MoMask's transformer (one class and embedding fewer), and one of another tokenizer than of ``codes``."""
     shapes = f"token_emb has {net.codes + 3} rows and the head {net.codes + 1} classes"
     if net.codes == codes - 1:
         raise CheckpointError(
@@ -55,9 +51,6 @@ def load_transformer(folder: Path | str, file: str | None = None) -> tuple[Bidir
     """The transformer of a BAMM folder in evaluation mode, and where it came from. No parameter is ever dropped.
 
     MoMask's may pass here: :func:`check_codes` tells it by its tokenizer.
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected.
     """
     part = Part.read(folder, file, ("t2m_transformer", "trans"), "BAMM transformer")
     sizes = part.size("token_emb.weight", 0) - 3, part.size("token_emb.weight", 1), part.size("cond_emb.weight", 1)
@@ -94,12 +87,7 @@ def load_authors(
 def load_donor(origin: str, text: TextEncoder | None) -> TokenBackbone[Any]:
     """A trained MoMask or BAMM of ours whose tokenizer and residual transformer are to be used again.
 
-    Args:
-        origin: a model folder, a run folder with ``model/``, or ``asset:<folder>``.
-        text: prompt encoder for models that store none.
-
-    Raises:
-        CheckpointError: for anything else.
+    ``origin``: a model folder, a run folder with ``model/``, or ``asset:<folder>``; ``text``: where it stores none.
     """
     path = resolve(origin)
     path = path / "model" if (path / "model" / CONFIG).is_file() else path

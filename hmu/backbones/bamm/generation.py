@@ -62,14 +62,7 @@ def pick(logits: Tensor, noise: Tensor | None, temperature: float = 1.0) -> tupl
 
 
 class Reader:
-    """Reads a sequence place by place under guidance; both branches share every forward.
-
-    Args:
-        net: the transformer.
-        text: ``(batch, text_width)``.
-        scale: guidance.
-        places: motion tokens at most.
-    """
+    """Reads at most ``places`` tokens one by one under guidance ``scale``; both branches share every forward."""
 
     def __init__(self, net: BidirectionalTransformer, text: Tensor, scale: float, places: int) -> None:
         self.net, self.scale, self.batch = net, scale, len(text)
@@ -112,8 +105,7 @@ def causal_pass(
 
     Args:
         net, text: the transformer and one vector per clip ``(batch, text_width)``.
-        places: how many tokens.
-        scale: guidance.
+        places: how many tokens. scale: guidance.
         noise: ``(batch, places, classes)``, see :func:`pick`.
         may_end: whether END may be drawn, but not before token ``earliest``.
         leftovers: go on until every place is filled, even if all clips have ended.

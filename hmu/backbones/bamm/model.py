@@ -76,11 +76,7 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
         return tokenizer, BidirectionalTransformer(codes, code_dim, width, masked), layers
 
     def assemble(self, rvq: Rvq, masked: BidirectionalTransformer, residual: ResidualTransformer) -> None:
-        """Consist of these parts.
-
-        Raises:
-            ConfigError: clips may be longer than the transformer reads.
-        """
+        """Consist of these parts; clips may not be longer than the transformer reads."""
         super().assemble(rvq, masked, residual)
         longest = self.max_frames // self.unit_length
         require(
@@ -162,11 +158,7 @@ class Bamm(TokenGenerator[BidirectionalTransformer]):
         return self.unit_length * self.masked.options.max_tokens
 
     def check_steps(self, steps: int | None, key: str) -> None:
-        """BAMM's steps are its passes: 2, or 1 without the refining one; None = 2.
-
-        Raises:
-            ConfigError: for any other number.
-        """
+        """BAMM's steps are its passes: 2, or 1 without the refining one; None = 2."""
         require(steps in (None, 1, 2), f"{key}={steps}: BAMM generates in passes, expected 1 (causal only), 2 or null")
 
     def sample(

@@ -31,11 +31,7 @@ SAMPLING = SamplingOptions(
 
 
 def check_codes(net: MaskedTransformer, file: str, codes: int) -> None:
-    """Refuse a transformer of a file for a tokenizer of ``codes``.
-
-    Raises:
-        CheckpointError: it is BAMM's, whose head has one class more, or another tokenizer's.
-    """
+    """Refuse BAMM's transformer, whose head has one class more, and one of another tokenizer than of ``codes``."""
     if net.codes == codes + 1:
         raise CheckpointError(f"{file}: holds a BAMM transformer (its head has an end class): choose backbone=bamm")
     if net.codes != codes:
@@ -46,9 +42,6 @@ def load_masked(folder: Path | str, file: str | None = None) -> tuple[MaskedTran
     """A masked transformer from its folder, in evaluation mode, and where it came from.
 
     A BAMM transformer may pass here: :func:`check_codes` tells it by its tokenizer.
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected.
     """
     part = Part.read(folder, file, ("t2m_transformer",), "MoMask masked transformer (mtrans)")
     if "trans" in part.opt:
@@ -58,11 +51,7 @@ def load_masked(folder: Path | str, file: str | None = None) -> tuple[MaskedTran
 
 
 def load_length(folder: Path | str, file: str | None = None) -> tuple[LengthEstimator, Origin]:
-    """A length estimator from its folder (it has no ``opt.txt``), in evaluation mode, and where it came from.
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected.
-    """
+    """A length estimator from its folder (it has no ``opt.txt``), in evaluation mode, and where it came from."""
     path, what = weight_file(Path(folder), file, LENGTH_FILES), "length estimator"
     state = read_state(path, ("estimator",), f"a {what}")
     first, *others = (take(state, f"output.{layer}.weight", path, what).shape for layer in (0, 4, 8, 11))

@@ -33,11 +33,7 @@ class Part(authors.Part):
     """A part with a transformer."""
 
     def encoder_sizes(self) -> dict[str, Any]:
-        """Arguments of :class:`~hmu.backbones.tokens.options.TransformerOptions`.
-
-        Raises:
-            CheckpointError: a parameter or the number of heads is missing.
-        """
+        """Arguments of :class:`~hmu.backbones.tokens.options.TransformerOptions`."""
         return {
             "latent_dim": self.size("cond_emb.weight", 0),
             "n_heads": self.heads(),
@@ -81,11 +77,7 @@ def rvq_options(part: Part) -> RvqOptions:
 
 
 def load_rvq(folder: Path | str, file: str | None = None, variant: str = "default") -> tuple[Rvq, Origin]:
-    """A tokenizer from its folder, in evaluation mode, and where it came from.
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected.
-    """
+    """A tokenizer from its folder, in evaluation mode, and where it came from."""
     if not Path(folder).is_dir():
         raise CheckpointError(f"{folder}: no such folder; it must hold the tokenizer that opt.txt names as vq_name")
     part = Part.read(folder, file, ("vq_model", "net"), "MoMask or BAMM tokenizer (rvq)")
@@ -97,11 +89,7 @@ def load_rvq(folder: Path | str, file: str | None = None, variant: str = "defaul
 def load_residual(folder: Path | str, file: str | None = None) -> tuple[ResidualTransformer, Origin]:
     """A residual transformer from its folder, in evaluation mode, and where it came from.
 
-    The authors' unshared head returns ``2 W h + b``; a checkpoint was trained with that, so it is kept
-    (``doubled_head``).
-
-    Raises:
-        CheckpointError: one line naming the file and what was expected.
+    The authors' unshared head returns ``2 W h + b``; a checkpoint was trained with that: ``doubled_head``.
     """
     part = Part.read(folder, file, ("res_transformer",), "MoMask or BAMM residual transformer (rtrans)")
     shared = "token_embed_weight_" in part.state
@@ -117,11 +105,7 @@ def load_residual(folder: Path | str, file: str | None = None) -> tuple[Residual
 
 
 def find_residual(folder: Path, tokenizer: str, name: str | None) -> Path:
-    """The residual transformer's folder: the named one, ``rtrans``, or the only one of that tokenizer that fits.
-
-    Raises:
-        CheckpointError: none or several.
-    """
+    """The residual transformer's folder: the named one, ``rtrans``, or the only one of that tokenizer."""
     if name is not None or (folder / "rtrans" / "opt.txt").is_file():
         return folder / (name or "rtrans")
     named = [p.parent for p in sorted(folder.glob("*/opt.txt")) if p.parent.name.startswith(("rtrans", "tres"))]

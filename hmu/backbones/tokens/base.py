@@ -46,10 +46,8 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
     Args:
         features: columns of the representation, ``12 joints - 1``.
         text: encoder of prompts with a pooled vector; None where only ready-made conditions will be used.
-        rvq, residual: see :mod:`hmu.backbones.tokens.options` (mappings are accepted).
-        masked, sampling: options of the classes in :attr:`options` (mappings are accepted).
-        fps: frames per second (20; KIT 12.5).
-        min_frames, max_frames: limits of a generated clip.
+        rvq, residual, masked, sampling: see :mod:`hmu.backbones.tokens.options`; mappings are accepted.
+        fps: frames per second (20; KIT 12.5). min_frames, max_frames: limits of a generated clip.
         feat_bias: how much more root and contacts count when training from scratch (published: 5).
         unlearn: what methods treat: the ``masked`` transformer, the ``residual`` one, or ``both``.
         variant: ``default`` or ``upstream``.
@@ -182,9 +180,8 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
     def hide_layers(self, ids: Tensor, valid: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """The residual transformer's part of a training state.
 
-        Returns:
-            The ids of layers 0 … Q-2 with -1 from a drawn layer on ``(batch, tokens, Q - 1)``, and that layer's ids,
-            -1 at padding ``(batch, tokens)``.
+        Ids of layers 0 … Q-2 with -1 from a drawn layer on ``(batch, tokens, Q - 1)``, and that layer's ids, -1 at
+        padding ``(batch, tokens)``.
         """
         layer = objectives.active_layers(draws.uniform((len(ids),), torch.zeros((), device=ids.device)), ids.shape[-1])
         return objectives.known_layers(ids, layer)[..., :-1], objectives.layer_ids(ids, layer, valid)
@@ -196,10 +193,7 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         return State(known, torch.zeros(len(ids), device=ids.device), asked[..., None], valid)
 
     def residual_logits(self, known: Tensor, text: Tensor, valid: Tensor, padding: bool = False) -> Tensor:
-        """Logits ``(batch, tokens, codes)`` of the first layer that is not ``known`` ``(batch, tokens, Q - 1)``.
-
-        ``padding``: see :meth:`ResidualTransformer.logits`.
-        """
+        """Logits ``(batch, tokens, codes)`` of the first layer that is not ``known`` ``(batch, tokens, Q - 1)``."""
         return self.residual(self.residual.history(known), (known[:, 0] >= 0).sum(-1), text, valid, padding)
 
     def distance(self, prediction: Tensor, target: Tensor, state: State) -> Tensor:
@@ -236,7 +230,7 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         return objectives.token_terms(self.residual_logits(known, text, valid, self.variant == "upstream"), asked)
 
     def stage_window(self, stage: str) -> int | None:
-        """Frames of the random windows that a stage trains on (tokenizer 64), None = whole clips."""
+        """See :meth:`Trainable.stage_window`."""
         return WINDOW if self.known_stage(stage) == "rvq" else None
 
     def stage_parts(self, stage: str) -> list[nn.Module | None]:
@@ -246,21 +240,14 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         return parts[stage]
 
     def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
-        """Trainable parameters of a stage.
-
-        A text encoder that is stored with the model trains in the stage ``masked`` and is frozen in the others.
-        """
+        """A text encoder that is stored with the model trains in the stage ``masked`` and is frozen in the others."""
         if self.known_stage(stage) != "rvq":
             self.train_text(stage == "masked")
         parts = self.stage_parts(stage)
         return (p for part in parts if part is not None for p in part.parameters() if p.requires_grad)
 
     def prepare_stage(self, stage: str, batches: Iterable[MotionBatch]) -> None:
-        """Refuse to train a transformer on codebooks that no training and no checkpoint has filled.
-
-        Raises:
-            ConfigError: saying so.
-        """
+        """Refuse to train a transformer on codebooks that no training and no checkpoint has filled."""
         filled = all(bool(codes.any()) for codes in self.codebooks().values())
         require(
             filled or self.known_stage(stage) in ("rvq", "length"),

@@ -1,8 +1,7 @@
 """What the transformers over motion tokens are made of: post-norm blocks, sinusoid positions, input and output.
 
 Names are the checkpoints', but for the attention's projections: the authors keep query, key and value in one fused
-matrix, here they are three linear layers, which adapters can sit on. :func:`to_authors` and :func:`from_authors`
-translate state dicts.
+matrix, here they are three linear layers, which adapters can sit on; :func:`from_authors` takes the matrix apart.
 """
 
 from __future__ import annotations
@@ -53,15 +52,15 @@ class SelfAttention(nn.Module):
             setattr(self, name, nn.Linear(width, width))
 
     def forward(self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, start: int = 0) -> Tensor:
-        """``x`` ``(rows, places, width)``.
+        """Same shape as ``x``.
 
         Args:
-            x: inputs; with ``memory``, those of the places from ``start`` on.
+            x: inputs ``(rows, places, width)``; with ``memory``, those of the places from ``start`` on.
             mask: True where a query may look, broadcastable to ``(rows, heads, places, seen places)``; None =
                 everywhere.
             memory: keys and values so far, the new ones are written into it. ``mask`` says how many places are seen,
                 without it those up to the last new one.
-            start: first place of ``x``.
+            start: first place.
         """
         *inputs, output = (getattr(self, name) for name in self.names)
         query, key, value = (layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in inputs)
@@ -107,10 +106,7 @@ class Stack(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, memories: list[Memory] | None = None, start: int = 0
     ) -> Tensor:
-        """Same shape as ``x`` ``(rows, places, width)``.
-
-        Arguments of :meth:`SelfAttention.forward`, with one memory per block.
-        """
+        """Same shape as ``x`` ``(rows, places, width)``; as :meth:`SelfAttention.forward`, one memory per block."""
         for index, block in enumerate(getattr(self, self.list_name)):
             x = block(x, mask, None if memories is None else memories[index], start)
         return x
@@ -184,21 +180,8 @@ def initialise(module: nn.Module) -> None:
                 nn.init.uniform_(getattr(part, name).weight, -bound, bound)
 
 
-def to_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names to the authors': three projections become ``in_proj_weight`` ``(3 width, width)`` and its bias."""
-    result: dict[str, Tensor] = {}
-    for name, value in state.items():
-        stem, _, leaf = name.rpartition(".")
-        parent, _, projection = stem.rpartition(".")
-        if projection not in PROJECTIONS:
-            result[name] = value
-        elif projection == PROJECTIONS[0]:
-            result[f"{parent}.in_proj_{leaf}"] = torch.cat([state[f"{parent}.{p}.{leaf}"] for p in PROJECTIONS])
-    return result
-
-
 def from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' names to ours, the inverse of :func:`to_authors`; tensors of any shape."""
+    """The authors' names to ours: ``in_proj_weight`` ``(3 width, width)`` and its bias become three projections'."""
     result: dict[str, Tensor] = {}
     for name, value in state.items():
         parent, _, leaf = name.rpartition(".in_proj_")

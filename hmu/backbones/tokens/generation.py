@@ -105,13 +105,10 @@ class TokenGenerator(TokenBackbone[M], Generic[M]):
         only the base layer outside the spans and draw all residual layers anew: ``variant: upstream``.)
 
         Args:
-            motion: real units ``(batch, frames, features)``. lengths: frames per clip, multiples of 4.
+            motion: real units ``(batch, frames, features)``, as what is returned. lengths: frames, multiples of 4.
             edit: see :func:`token_spans`.
             condition: one prompt per clip, or one for all.
             guidance, generator, steps: as for :meth:`sample`.
-
-        Returns:
-            Motions in real units ``(batch, max(lengths), features)``, zero beyond each length.
 
         Raises:
             ConfigError: for impossible lengths or spans.

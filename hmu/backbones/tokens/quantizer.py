@@ -169,19 +169,16 @@ class ResidualQuantizer(nn.Module):
         stacked = torch.stack(ids, -1).view(*latent.shape[:2], -1)
         return stacked if valid is None else torch.where(valid[..., None], stacked, -1)
 
-    def layer_codes(self, ids: Tensor) -> Tensor:
-        """Codes of each layer ``(layers, batch, tokens, width)``; ``ids`` may have fewer layers than the quantiser."""
-        return torch.stack([book.lookup(ids[..., q]) for q, book in enumerate(self.books()[: ids.shape[-1]])])
-
     def decode(self, ids: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Sum of the codes of ``ids`` ``(batch, tokens, layers)``: ``(batch, tokens, width)``; -1 adds nothing.
 
         Codes with a :attr:`Codebook.code_noise` above zero get fresh noise, from ``generator``.
         """
-        latent = self.layer_codes(ids).sum(0)
+        books = self.books()[: ids.shape[-1]]
+        latent = torch.stack([book.lookup(ids[..., q]) for q, book in enumerate(books)]).sum(0)
         if not any(bool(book.code_noise.any()) for book in self.books()):
             return latent
-        for q, book in enumerate(self.books()[: ids.shape[-1]]):
+        for q, book in enumerate(books):
             scale = F.embedding(ids[..., q].clamp_min(0), book.code_noise[:, None]) * (ids[..., q, None] >= 0)
             latent = latent + scale * Draws(generator).normal(tuple(latent.shape), latent)
         return latent

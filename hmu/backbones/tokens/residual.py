@@ -26,10 +26,8 @@ class ResidualTransformer(nn.Module):
     Class ``codes`` is the padding: the authors' model may answer it inside a motion, see :meth:`logits`.
 
     Args:
-        codes: classes without the padding.
-        quantizers: layers of the tokenizer, 2 or more.
-        code_dim: width of the token embeddings and of the heads.
-        text_width: width of a text vector; a zero vector is "no text".
+        codes: classes without the padding. quantizers: layers of the tokenizer, 2 or more.
+        code_dim, text_width: of a token's embedding and of a text vector; a zero vector is "no text".
         options: sizes; ``share_weight`` and ``doubled_head`` decide on names and form of the head.
     """
 
@@ -107,9 +105,9 @@ class ResidualTransformer(nn.Module):
             weight, bias = self.head(layers[0])
             return F.linear(outputs, weight[:classes], None if bias is None else bias[:classes])
         result = outputs.new_empty(*outputs.shape[:2], classes)
-        for one in layers:
-            weight, bias = self.head(one)
-            rows = layer == one
+        for number in layers:
+            weight, bias = self.head(number)
+            rows = layer == number
             result[rows] = F.linear(outputs[rows], weight[:classes], None if bias is None else bias[:classes])
         return result
 

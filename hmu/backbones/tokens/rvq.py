@@ -98,7 +98,7 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Same shape in and out."""
+        """``(batch, channels, frames)`` in and out."""
         h = self.conv1(masked(self.act(self.norm1(x, keep)), keep))
         return x + self.dropout(self.conv2(self.act(self.norm2(h, keep))))
 
@@ -182,13 +182,7 @@ class RvqOutput:
 
 
 class Rvq(nn.Module):
-    """Motion features to token ids of several residual layers, one token per 4 frames, and back.
-
-    Args:
-        features: columns of the representation.
-        options: sizes and training behaviour.
-        variant: see :class:`~hmu.backbones.tokens.quantizer.ResidualQuantizer`.
-    """
+    """Motion features to token ids of several residual layers, one token per 4 frames, and back."""
 
     def __init__(self, features: int, options: RvqOptions, variant: str = "default") -> None:
         super().__init__()
@@ -245,11 +239,10 @@ def rvq_terms(
     """``recon + loss_vel positions + commit commit`` (MoMask eq. 3), averaged over the frames inside ``lengths``.
 
     Args:
-        output: of :meth:`Rvq.forward`.
-        motion: the normalised input ``(batch, frames, features)``.
+        output: of :meth:`Rvq.forward`. motion: its normalised input ``(batch, frames, features)``.
         options: weights and kind of the loss.
         positions: columns of the joint positions, which count a second time.
-        lengths: frames; None = no padding.
+        lengths: frames ``(batch,)``; None = no padding.
     """
     kinds = {"l1": F.l1_loss, "l1_smooth": F.smooth_l1_loss, "l2": F.mse_loss}
     difference = kinds[options.recon_loss](output.recon, motion, reduction="none")

@@ -25,12 +25,7 @@ def kept_classes(classes: int, thres: float) -> int:
 
 
 class ClipStreams:
-    """A random stream per clip, seeded from one generator.
-
-    Args:
-        lengths: tokens per clip ``(batch,)``.
-        generator: None = torch's global one.
-    """
+    """A random stream for each clip of ``lengths`` tokens ``(batch,)``, seeded from one generator (None = torch's)."""
 
     def __init__(self, lengths: Tensor, generator: torch.Generator | None = None) -> None:
         where = torch.device("cpu") if generator is None else generator.device
@@ -47,13 +42,7 @@ class ClipStreams:
 
 
 def top_draw(thres: float, temperature: float, streams: ClipStreams) -> Chooser:
-    """Draws among the most likely classes, at a temperature (Gumbel-max); temperature 0 takes the most likely one.
-
-    Args:
-        thres: see :func:`kept_classes`.
-        temperature: of the softmax.
-        streams: where the noise comes from.
-    """
+    """Draws among the :func:`kept_classes`, at a temperature (Gumbel-max); temperature 0 takes the most likely one."""
 
     def draw(logits: Tensor) -> Tensor:
         if temperature == 0:
@@ -81,13 +70,9 @@ def decode_residual(
     """Add the residual layers to base codes: ``(batch, tokens, 1 + layers)``, -1 at padding.
 
     Args:
-        net: the residual transformer.
-        base: ``(batch, tokens)``.
-        text: text vectors ``(batch, text width)``.
+        net: the residual transformer. base: ``(batch, tokens)``. text: vectors ``(batch, text width)``.
         valid: ``(batch, tokens)``, False at padding.
-        choose: draws from the guided logits.
-        scale: guidance.
-        layers: how many; None = all.
+        choose: draws from the guided logits. scale: guidance. layers: how many; None = all.
         padding: as the authors, let the model answer "padding" inside a motion, which then decodes as a zero code.
         kept: ids ``(batch, tokens, quantizers)`` that stay where not ``editable``.
         editable: ``(batch, tokens)``; None = everything is generated.

@@ -26,10 +26,8 @@ class TokenTransformer(Contract, nn.Module):
     Args:
         codes: size of the first codebook; ids from there on are special.
         classes: of the output; there are two embeddings more.
-        code_dim: width of the token embeddings.
-        text_width: width of a text vector; a zero vector is "no text".
-        options: sizes.
-        stack: the blocks.
+        code_dim, text_width: of a token's embedding and of a text vector; a zero vector is "no text".
+        options: sizes. stack: the blocks.
     """
 
     def __init__(

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmu.backbones.tokens.encoder import SelfAttention, from_authors, to_authors
+from hmu.backbones.tokens.encoder import SelfAttention, from_authors
 from hmu.errors import ConfigError
+from tests.authors_names import to_authors
 
 from .conftest import CODES, TEXT, network, options, seeded
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hmu.backbones.momask import build, load_authors
-from hmu.backbones.tokens.encoder import to_authors
 from hmu.errors import CheckpointError
 from hmu.text.clip import ClipTextEncoder
+from tests.authors_names import to_authors
 from tests.checkpoints.opt_file import write_opt
 
 from .conftest import seeded, tiny

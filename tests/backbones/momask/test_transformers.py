@@ -6,10 +6,11 @@ import torch
 from hmu.backbones.momask.length import LengthEstimator
 from hmu.backbones.momask.masked import MaskedTransformer
 from hmu.backbones.momask.options import LengthOptions
-from hmu.backbones.tokens.encoder import PROJECTIONS, from_authors, to_authors
+from hmu.backbones.tokens.encoder import PROJECTIONS, from_authors
 from hmu.backbones.tokens.options import ResidualOptions, TransformerOptions
 from hmu.backbones.tokens.residual import ResidualTransformer
 from tests import published
+from tests.authors_names import to_authors
 
 from .conftest import seeded
 
