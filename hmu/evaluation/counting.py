@@ -173,11 +173,7 @@ class Tally:
 
 
 def check_distinct(metrics: Mapping[str, MotionMetric]) -> None:
-    """Refuse two metrics that read the same and give a number of the same name.
-
-    Raises:
-        ConfigError: naming both.
-    """
+    """Refuse two metrics that read the same and give a number of the same name; the ConfigError names both."""
     names: dict[tuple[str, tuple[str, ...]], str] = {}
     for key, metric in metrics.items():
         for name in metric.names():

@@ -48,11 +48,7 @@ def build_gallery(source: DatasetSource, split: str, evaluator: Evaluator, cache
 
 
 def gallery_split(source: DatasetSource, split: str) -> str:
-    """``split`` as the data set names it: ``train``, ``test``, ``all`` (every one of its splits), or ``a+b``.
-
-    Raises:
-        ConfigError: no such split.
-    """
+    """``train``, ``test``, ``all`` (every split) or ``a+b`` as the data set names it; ConfigError for another."""
     name = "+".join(source.splits) if split == "all" else split
     unknown = [part for part in name.split("+") if part not in source.splits]
     if unknown:

@@ -87,13 +87,8 @@ class Prompting:
 
         Prompts are the concept's own lists, or follow rules (:func:`hmu.evaluation.prompts.prompts_for`).
 
-        Args:
-            forget, retain: the two sides of the split.
-            limits: largest number of prompts per set (0 leaves the set out), the same for all models: clips are drawn,
-                of a list of prompts the first are taken.
-
-        Raises:
-            DataError: when a limit names a set that does not exist.
+        ``limits``: largest number of prompts per set (0 leaves the set out), the same for all models: clips are drawn,
+        of a list of prompts the first are taken. DataError for one of a set that does not exist.
         """
         unknown = set(limits) - {*REAL_SETS, *PROMPTS}
         if unknown:

@@ -199,11 +199,7 @@ class Suite:
 
 
 def check_metric(key: str, metric: object) -> None:
-    """Refuse what a suite cannot count.
-
-    Raises:
-        ConfigError: no metric, or one that asks for an input that nobody provides.
-    """
+    """ConfigError for what is no metric, or asks for an input that nobody provides."""
     if not isinstance(metric, MotionMetric):
         raise ConfigError(f"{key}: expected a metric, +metric@{key}=…")
     unknown = [entry for entry in metric.inputs if entry not in {*KNOWN, *metric.providers}]

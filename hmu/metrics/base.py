@@ -106,11 +106,7 @@ class MotionMetric(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def value(self, name: str) -> Value:
-        """The declaration of a number that ``compute`` gave.
-
-        Raises:
-            ConfigError: none of ``values`` covers it.
-        """
+        """The declaration of a number that ``compute`` gave; ConfigError where none of ``values`` covers it."""
         if (value := resolve(self.values, name)) is None:
             known = ", ".join(value.name for value in self.values) or "none"
             raise ConfigError(f"{type(self).__name__} gives '{shown(name)}', but its values declare {known}")
@@ -121,11 +117,7 @@ class MotionMetric(Metric):
         return [value.name for value in self.values if "*" not in value.name]
 
     def update(self, samples: EvalSamples) -> None:
-        """Add samples.
-
-        Raises:
-            DataError: a needed field is absent, or rows do not fit.
-        """
+        """Add samples; DataError where a needed input is absent, or rows do not fit."""
         self.require(samples)
         rows = {name: len(samples[name]) for name in self.inputs if not name.startswith("real")}
         if len(set(rows.values())) > 1:

@@ -19,10 +19,7 @@ def kernel_distance(a: Tensor, b: Tensor, degree: int = 3) -> float:
     """Unbiased squared MMD with the kernel ``(x.y / width + 1)^degree``; ``(n, width)`` and ``(m, width)`` rows.
 
     Its expectation does not depend on the sample size and is 0 for equal distributions, so it can be slightly negative.
-    Source: Binkowski et al., ICLR 2018.
-
-    Raises:
-        DataError: fewer than 2 rows on either side.
+    DataError for fewer than 2 rows on either side. Source: Binkowski et al., ICLR 2018.
     """
     if len(a) < 2 or len(b) < 2:
         raise DataError(f"KID needs at least 2 motions on either side, got {len(a)} and {len(b)}")

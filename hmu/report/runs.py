@@ -193,21 +193,21 @@ def _json(path: Path) -> tuple[dict[str, Any], str | None]:
 
 def _choices(path: Path, config: Mapping[str, Any], results: Results | None) -> dict[str, str]:
     """Names of data set, backbone, concept and method: as chosen, as configured, else as measured."""
-    chosen = recorded_choices(path)
+    groups = recorded_choices(path)
     context = {} if results is None else dict(results.context)
     names = {}
     for key in ("dataset", "concept"):
         node = config.get(key) if isinstance(config.get(key), dict) else {}
-        names[key] = str(context.get(key) or (node or {}).get("name") or chosen.get(key) or "–")
+        names[key] = str(context.get(key) or (node or {}).get("name") or groups.get(key) or "–")
     if config.get("ckpt") is not None:  # evaluate.py: its own choices are not those of what it measured
         measured = Path(str(config["ckpt"]))
-        chosen = chosen_by(measured) | dict(context.get("made_with") or {})
+        groups = chosen_by(measured) | dict(context.get("made_with") or {})
         alone = results is not None and all(row.model == "base" for row in results.rows)
         # kept apart by name: which method made it is not known
-        names["method"] = "base" if alone else str(chosen.get("method") or f"unknown ({'/'.join(measured.parts[-2:])})")
+        names["method"] = "base" if alone else str(groups.get("method") or f"unknown ({'/'.join(measured.parts[-2:])})")
     else:
-        names["method"] = str(chosen.get("method") or _target_name(config.get("method")) or "–")
-    names["backbone"] = str(chosen.get("backbone") or context.get("backbone") or "–")
+        names["method"] = str(groups.get("method") or _target_name(config.get("method")) or "–")
+    names["backbone"] = str(groups.get("backbone") or context.get("backbone") or "–")
     return names
 
 

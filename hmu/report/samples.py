@@ -115,7 +115,7 @@ def first_takes(
     asked = sets if captioned else sets[:1]
     for prompts, count in zip(asked, shares([len(s) for s in asked], most), strict=True):
         index = (plain_first(prompts) if captioned else torch.arange(len(prompts)))[:count]
-        motions = {model: found[prompts.name].motions[0] for model, found in generated.items()}
+        motions = {model: of_model[prompts.name].motions[0] for model, of_model in generated.items()}
         if prompts.real is not None and captioned:
             motions["real"] = prompts.real.motion
         lengths = prompts.lengths[index]
@@ -140,6 +140,6 @@ def shares(sizes: Sequence[int], most: int) -> list[int]:
 def _clips(motion: Tensor, lengths: Tensor, concept: Concept, representation: Representation) -> list[Clip]:
     """Clips of motions ``(prompts, frames, features)`` in real units with what the concept's judge says of each."""
     figure, judge = representation.figure(motion), representation.judge(concept)
-    seen: list[bool | None] = [None] * len(motion) if judge is None else judge(motion, lengths).tolist()
-    parts = zip(figure.positions.numpy(), figure.arrows.numpy(), lengths.tolist(), seen, strict=True)
+    shows: list[bool | None] = [None] * len(motion) if judge is None else judge(motion, lengths).tolist()
+    parts = zip(figure.positions.numpy(), figure.arrows.numpy(), lengths.tolist(), shows, strict=True)
     return [Clip(joints[:n], arrows[:n] if arrows.shape[1] else None, s) for joints, arrows, n, s in parts]

@@ -62,10 +62,10 @@ def _measured(results: Results) -> str:
     before, after = (results.get(model, "forget", RATE, concept) for model in ("base", "unlearned"))
     asked = bool(results.context.get("reads_text", True))
     if alone(results):
-        seen = "" if before is None else f": asked for '{concept}', it shows it in {rate(before)} of motions"
+        shows = "" if before is None else f": asked for '{concept}', it shows it in {rate(before)} of motions"
         if before is not None and not asked:
-            seen = f": left to itself, it shows '{concept}' in {rate(before)} of windows"
-        return f"Only the base model was measured{seen}."
+            shows = f": left to itself, it shows '{concept}' in {rate(before)} of windows"
+        return f"Only the base model was measured{shows}."
     parts = []
     if before is not None and after is not None:
         shows = f"Asked for '{concept}', the base model shows it in {rate(before)} of motions"
@@ -161,11 +161,11 @@ def set_table(numbers: Numbers, set_: str, real: Mapping[Key, str], titled: bool
     see in real clips, drift and recovery of the model that is compared.
     """
     models, keys = numbers.models, numbers.keys(set_)
-    several, seen = len(models) > 1, any(key in real for key in keys)
+    several, judged = len(models) > 1, any(key in real for key in keys)
     compared = next((model for model in models if model not in ("base", "reference")), "")
     columns = [Column("metric", numeric=False)]
     columns += [Column(model, model_name(model), look=f"model {model_look(model)}") for model in models]
-    columns += [Column("change")] * several + [Column("real clips")] * seen
+    columns += [Column("change")] * several + [Column("real clips")] * judged
     columns += [Column("drift"), Column("recovery")] * several
     lines = []
     for key in keys:
@@ -175,7 +175,7 @@ def set_table(numbers: Numbers, set_: str, real: Mapping[Key, str], titled: bool
         cells += [*map(Cell.of, rows)]
         if several:
             cells.append(Cell(change(*rows[:2])))
-        cells += [Cell(real.get(key, ""), look="faint")] * seen
+        cells += [Cell(real.get(key, ""), look="faint")] * judged
         if several:
             anchors = numbers.get("base", *key) and numbers.get("reference", *key)
             row = numbers.get(compared, *key)

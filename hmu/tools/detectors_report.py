@@ -79,11 +79,7 @@ def page_of(config: DictConfig) -> Path:
 
 
 def fill(text: str, name: str, part: str) -> str:
-    """``text`` with ``part``, wrapped, between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
-
-    Raises:
-        DataError: the markers are missing.
-    """
+    """``text`` with ``part``, wrapped, between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``, both in it."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     if text.count(begin) != 1 or text.count(end) != 1:
         raise DataError(f"document: it needs the lines '{begin}' and '{end}' once each; give docs/detectors.md")
@@ -181,9 +177,6 @@ def real_part(joints_file: Path, labels_file: Path) -> str:
     Args:
         joints_file: ``.npz``, one array ``(frames, 22, 3)`` per clip id, metres, 20 fps.
         labels_file: CSV with the columns ``file`` (clip id, an extension is ignored) and ``content``.
-
-    Raises:
-        DataError: a file is missing, or a clip has no label.
     """
     for path in (joints_file, labels_file):
         if not path.is_file():

@@ -75,10 +75,8 @@ def run(config: DictConfig) -> dict[str, float]:
 def read_motions(records: Sequence[Mapping[str, Any]], folder: Path, features: int) -> tuple[Tensor, Tensor]:
     """Features of all records ``(records, frames, features)``, zero padded, and their lengths ``(records,)``.
 
-    Files are named by ``feats_path`` (published) or ``files.features`` (ours), relative to ``folder``.
-
-    Raises:
-        DataError: a record names no file, or it is missing, of another shape, or not of finite numbers.
+    Files are named by ``feats_path`` (published) or ``files.features`` (ours), relative to ``folder``; DataError where
+    one is missing, of another shape, or not of finite numbers.
     """
     import numpy as np
     import torch

@@ -18,11 +18,7 @@ SWEPT = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
 
 
 def claim_out(config: DictConfig, tool: str, older: Callable[[Path], Iterable[str]] = lambda folder: ()) -> Output:
-    """``out``, or in a sweep the running job's folder below it, claimed for a call.
-
-    Raises:
-        ConfigError: as :func:`hmu.outputs.claim_folder`, which says what ``older`` are.
-    """
+    """``out``, or in a sweep the running job's folder below it, by :func:`hmu.outputs.claim_folder`."""
     out = Path(config.out)
     folder = out / str(running().job.num) if in_sweep() else out
     return claim_folder(folder, "out", tool, overwrite=config.overwrite, older=older)
@@ -41,9 +37,6 @@ def claim_sweep(out: Path, *, overwrite: bool) -> None:
     """Refuse a folder that is not empty, or with ``overwrite`` one that no earlier sweep has made.
 
     What lies in the jobs' own folders is looked at by each job.
-
-    Raises:
-        ConfigError: naming the folder.
     """
     check_place(out, "out")
     if out.is_file():

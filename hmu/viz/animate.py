@@ -45,8 +45,7 @@ def render_frames(
         caption: one text below all (the prompt); size: width and height of one panel's scene in pixels.
         azimuth, elevation: degrees from which the scene is seen, 0 = from the front, at the height of the person.
 
-    Raises:
-        DataError: no panel, a wrong shape, or NaN.
+    DataError without a panel, for a wrong shape, or NaN.
     """
     if not panels:
         raise DataError("nothing to draw: give at least one (title, figure) panel")
@@ -116,11 +115,7 @@ def _palette(frames: list[Image.Image]) -> Image.Image:
 
 
 def render_mp4(panels: Sequence[Panel], path: Path | str, stick: Stick, **options: Any) -> Path:
-    """Write :func:`render_frames` as an MP4 (H.264), atomically; needs the extra ``video``.
-
-    Raises:
-        MissingExtra: ``imageio-ffmpeg`` is not installed.
-    """
+    """Write :func:`render_frames` as an MP4 (H.264), atomically; MissingExtra without the extra ``video``."""
     try:
         import imageio_ffmpeg
     except ImportError as error:

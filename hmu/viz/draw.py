@@ -49,9 +49,6 @@ class Drawing:
     Args:
         figure: one motion, ``(frames, joints, 3)`` metres; stick: how its joints are joined.
         camera: size and view, in supersampled pixels; step: every how many-th frame is drawn.
-
-    Raises:
-        DataError: several motions, joints that are not the stick's, or NaN.
     """
 
     def __init__(self, figure: Figure, stick: Stick, camera: Camera, step: int) -> None:

@@ -25,11 +25,7 @@ _COLOURS = ("#2c70b2", "#d04c42", "#6b7f3a", "#eb8c46", "#7a5ba6", "#42a5be", "#
 
 
 def cycle_plot(groups: Mapping[str, Cycles], path: Path | str, *, title: str = "") -> Path:
-    """Angles and forces over the gait cycle, mean and standard deviation of every group of cycles.
-
-    Raises:
-        DataError: no group has a whole cycle.
-    """
+    """Angles and forces over the gait cycle: mean and standard deviation of every group; DataError without a cycle."""
     shown = {name: cycles for name, cycles in groups.items() if len(cycles)}
     if not shown:
         raise DataError("nothing to plot: no window holds a whole gait cycle (two strikes of one foot)")

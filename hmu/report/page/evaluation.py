@@ -49,9 +49,6 @@ def page(
     Args:
         takes: motions to look at, of any figure; stick: how their joints are joined (needed where there are takes).
         confusion: the content of ``instead.json`` (:func:`hmu.report.confusion.confusions`); empty = not shown.
-
-    Raises:
-        DataError: a motion has another shape than ``stick`` says, or holds NaN.
     """
     context, real = results.context, real_clips(results.context)
     title, concept = str(context.get("title", "Evaluation")), str(context.get("concept", "the concept"))

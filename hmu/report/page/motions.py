@@ -63,9 +63,6 @@ def pack(takes: Sequence[Take], stick: Stick) -> tuple[dict[str, Any], str]:
 
     Returns:
         where each clip lies (JSON values: ``step``, ``takes``), and the motions in base64.
-
-    Raises:
-        DataError: see :meth:`Clip.points`.
     """
     points = [[clip.points(stick.joints) for clip in take.clips.values()] for take in takes]
     reach = max((float(np.abs(motion).max()) for of_take in points for motion in of_take), default=0.0)
