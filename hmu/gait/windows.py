@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,13 +97,14 @@ class Tree:
     """A folder of trials, read.
 
     Attributes:
-        runs: what can be used, in order of file names. dropped: what cannot. notes: conversions, by trial.
+        runs: what can be used, in order of file names. dropped: what cannot.
+        notes: what was done to trials, and to how many.
         refused: files that could not be read, with the reason.
     """
 
     runs: tuple[Run, ...]
     dropped: tuple[Dropped, ...]
-    notes: dict[str, list[str]]
+    notes: Counter[str]
     refused: dict[str, str]
 
     def table(self) -> str:
@@ -139,7 +141,7 @@ def read_tree(folder: Path, reading: Reading) -> Tree:
     """
     usable: list[Run] = []
     dropped: list[Dropped] = []
-    notes: dict[str, list[str]] = {}
+    notes: Counter[str] = Counter()
     refused: dict[str, str] = {}
     files = trial_files(folder)
     with phase("reading trials", len(files), "trials") as done:
@@ -152,7 +154,7 @@ def read_tree(folder: Path, reading: Reading) -> Tree:
                     raise
                 refused[path.relative_to(folder).as_posix()] = str(error)
                 continue
-            notes[trial.name] = steps
+            notes.update(steps)
             clean, rest = clean_runs(trial, reading.window)
             usable.extend(clean)
             dropped.extend(rest)
@@ -166,8 +168,7 @@ def _report(folder: Path, files: Sequence[Path], tree: Tree, window: int) -> Non
         more = f" and {len(tree.refused) - SHOWN} more" if len(tree.refused) > SHOWN else ""
         listed = "; ".join(list(tree.refused.values())[:SHOWN])
         log.warning("%d of %d trials skipped: %s%s", len(tree.refused), len(files), listed, more)
-    for what in dict.fromkeys(note for notes in tree.notes.values() for note in notes):
-        count = sum(what in notes for notes in tree.notes.values())
+    for what, count in tree.notes.items():
         log.info("%d of %d trials: %s", count, len(files), what)
     if not tree.runs:
         reasons = ", ".join(dict.fromkeys(d.reason for d in tree.dropped)) or "none could be read"

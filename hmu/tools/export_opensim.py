@@ -9,7 +9,7 @@ from typing import Literal
 from omegaconf import DictConfig
 
 from hmu.app import main
-from hmu.tools.import_opensim import claim
+from hmu.outputs import claim_files
 from hmu.values import Keys as Declared
 from hmu.values import Place
 
@@ -38,7 +38,7 @@ def run(config: DictConfig) -> tuple[Path, Path]:
 
     base = Path(config.target)
     names = (base.with_name(f"{base.name}_ik.mot"), base.with_name(f"{base.name}_grf.mot"))
-    place = claim(names, ".mot", "export_opensim", config.overwrite)
+    place = claim_files(names, "target", "export_opensim", overwrite=config.overwrite)
     trial = read_trial(config.trial, root=str(config.root))
     place.begin(name.name for name in names)
     written = export_coordinates(names[0], trial, degrees=config.degrees), export_forces(names[1], trial)

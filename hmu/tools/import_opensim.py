@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from hmu.app import main
 from hmu.errors import ConfigError, shown
-from hmu.outputs import Output, claim_files
+from hmu.outputs import claim_files
 from hmu.values import Keys as Declared
 from hmu.values import Place, Text
 
@@ -52,22 +52,17 @@ def run(config: DictConfig) -> Path:
     from hmu.gait.windows import clean_runs
 
     target = Path(config.target)
-    place = claim([target], ".npz", "import_opensim", config.overwrite)
+    if target.suffix != ".npz":
+        raise ConfigError(f"target={target}: expected a name that ends in .npz")
+    place = claim_files([target], "target", "import_opensim", overwrite=config.overwrite)
     feet = [config.feet] if isinstance(config.feet, str) else list(config.feet)
     wrong = next((word for word in feet if word not in FEET), None)
     if wrong is not None:
         raise ConfigError(f"feet={shown(wrong)}: expected {', '.join(FEET[:-1])} or {FEET[-1]}")
     choices = ImportChoices(config.feet, config.knee, config.degrees, config.skip_missing, config.forces_check)
     label = target.parent.name if config.label is None else str(config.label)
-    trial = import_trial(
-        config.kinematics,
-        config.forces,
-        float(config.mass),
-        float(config.height),
-        name=target.stem,
-        label=label,
-        choices=choices,
-    )
+    files, body = (config.kinematics, config.forces), (float(config.mass), float(config.height))
+    trial = import_trial(*files, *body, name=target.stem, label=label, choices=choices)
     place.begin([target.name])
     write_trial(target, trial)
     place.finish()
@@ -76,18 +71,6 @@ def run(config: DictConfig) -> Path:
     log.info("%s: %d frames at %g Hz, label '%s'", target, len(trial), trial.fps, label)
     log.info("as models read it: %s; %d runs of clean frames", "; ".join(notes) or "unchanged", len(runs))
     return target
-
-
-def claim(targets: Sequence[Path], ending: str, tool: str, overwrite: bool) -> Output:
-    """Files of one folder that ``tool`` may write.
-
-    Raises:
-        ConfigError: another ending, or as :func:`hmu.outputs.claim_files`.
-    """
-    for target in targets:
-        if target.suffix != ending:
-            raise ConfigError(f"target={target}: expected a name that ends in {ending}")
-    return claim_files(targets, "target", tool, overwrite=overwrite)
 
 
 if __name__ == "__main__":
