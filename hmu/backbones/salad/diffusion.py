@@ -1,16 +1,21 @@
-"""The noise schedule: training targets and samplers, all computed by ``diffusers``."""
+"""The noise schedule, whose targets and samplers ``diffusers`` computes, and guided sampling in the latent space."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from hmu.backbones.salad.denoiser import Denoiser
 from hmu.backbones.salad.options import ScheduleOptions
 from hmu.errors import ConfigError
+from hmu.text.base import TextCondition
+
+Observer = Callable[[int, Tensor], None]
 
 
 def _scheduler_class(name: str) -> type:
@@ -97,3 +102,43 @@ class Diffusion:
         if self.options.prediction_type == "v_prediction":
             return signal * noisy - sigma * prediction
         return (noisy - sigma * prediction) / signal if self.options.prediction_type == "epsilon" else prediction
+
+
+def denoise(
+    denoiser: Denoiser,
+    scheduler: Any,
+    noise: Tensor,
+    prompts: TextCondition,
+    valid: Tensor | None,
+    scale: float,
+    generator: torch.Generator | None = None,
+    observe: Observer | None = None,
+) -> Tensor:
+    """Denoise ``noise`` ``(batch, frames, 7, latent)``; both branches of the guidance (Ho & Salimans, 2022; SALAD
+    section 3.3) share each forward pass.
+
+    Args:
+        scheduler: of diffusers, its timesteps set. noise: before the scheduler's own scale.
+        prompts: one per clip; two per clip, the empty ones first, for guidance.
+        valid: True at latent frames that belong to a clip ``(batch, frames)``; the others are zeroed after every step.
+            None = no mask at all.
+        scale: of the guidance, where there are two branches.
+        generator: for schedulers that draw noise at each step.
+        observe: called with the step's index and the latent after it.
+    """
+    memory = denoiser.remember(prompts.tokens, prompts.mask)
+    stochastic = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    keep = None if valid is None else valid[:, :, None, None].to(noise.dtype)
+    frame_mask = None if valid is None or bool(valid.all()) else valid
+    x = noise * scheduler.init_noise_sigma
+    for index, time in enumerate(scheduler.timesteps):
+        given = scheduler.scale_model_input(x, time)
+        prediction = denoiser(given, time.to(x.device), frame_mask=frame_mask, memory=memory)
+        if len(prompts) > len(noise):
+            unconditional, conditional = prediction.chunk(2)
+            prediction = unconditional + scale * (conditional - unconditional)
+        x = scheduler.step(prediction, time, x, **stochastic).prev_sample
+        x = x if keep is None else x * keep
+        if observe is not None:
+            observe(index, x)
+    return x

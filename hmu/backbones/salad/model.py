@@ -16,16 +16,15 @@ from hmu.backbones.options import parse, require
 from hmu.backbones.prompts import PromptedBackbone
 from hmu.backbones.salad import objectives
 from hmu.backbones.salad.denoiser import Denoiser
-from hmu.backbones.salad.diffusion import Diffusion
+from hmu.backbones.salad.diffusion import Diffusion, Observer, denoise
 from hmu.backbones.salad.options import DenoiserOptions, SamplingOptions, ScheduleOptions, VaeOptions
-from hmu.backbones.salad.sampling import Observer, branches, denoise
 from hmu.backbones.salad.topology import BODY_PARTS, Chains, Topology
 from hmu.backbones.salad.vae import Vae, sample_posterior
 from hmu.backbones.statistics import OwnStatistics
 from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
-from hmu.text.base import TextCondition, TextEncoder
+from hmu.text.base import TextCondition, TextEncoder, concat_conditions
 
 WINDOW = 64  # frames of the windows that the VAE trains on
 
@@ -253,9 +252,10 @@ class Salad(OwnStatistics, PromptedBackbone):
         scheduler = self.diffusion.scheduler(self.sampling.scheduler, self.sampling.options)
         scheduler.set_timesteps(steps or self.sampling.steps)
         valid = None if lengths is None else length_mask(lengths, noise.shape[1])
-        ignored = self.variant == "upstream" and self.sampling.guidance <= 1
-        text = scale == 1 and not ignored
-        prompts = condition if text else branches(condition, self.empty_condition(), 0.0 if ignored else scale)
+        prompts, ignored = condition, self.variant == "upstream" and self.sampling.guidance <= 1
+        if ignored or scale != 1:
+            empty = self.empty_condition().to(condition.tokens.device).expand(len(condition))
+            prompts = empty if ignored or scale == 0 else concat_conditions([empty, condition])
         return denoise(self.denoiser, scheduler, noise, prompts, valid, scale, generator, observe)
 
     def decode(self, latent: Tensor, lengths: Tensor) -> Tensor:
