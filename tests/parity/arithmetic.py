@@ -17,10 +17,10 @@ def published_half_width(values: Sequence[float]) -> float:
     return 1.96 * math.sqrt(variance / len(values))
 
 
-def mpjpe(expected: Tensor, found: Tensor) -> Tensor:
+def mpjpe(expected: Tensor, ours: Tensor) -> Tensor:
     """Mean joint distance per pose after moving both roots to the origin, ``(..., joints, 3) -> (...,)``, in metres."""
-    expected, found = expected.double(), found.double()
-    difference = (found - found[..., :1, :]) - (expected - expected[..., :1, :])
+    expected, ours = expected.double(), ours.double()
+    difference = (ours - ours[..., :1, :]) - (expected - expected[..., :1, :])
     per_joint = difference.square().sum(-1).sqrt()
     return per_joint.mean(-1)
 

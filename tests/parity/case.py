@@ -184,7 +184,7 @@ class Case:
             if name in self:
                 yield match(self.at + name, value, self.raw(name), tolerance, absolute=absolute)
 
-    def told(self, outputs: Mapping[str, Any], before: str = "") -> Checks:
+    def recorded(self, outputs: Mapping[str, Any], before: str = "") -> Checks:
         """Compare ready values with the JSON settings of their names, where there are such."""
         for name, value in outputs.items():
             if name in self.facts:

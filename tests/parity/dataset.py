@@ -47,13 +47,7 @@ def reading(
     level = logger.level
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for sub in ("new_joint_vecs", "texts"):
-            (folder / sub).mkdir()
-        for clip, motion in motions.items():
-            np.save(folder / "new_joint_vecs" / f"{clip}.npy", motion)
-        for clip, text in texts.items():
-            (folder / "texts" / f"{clip}.txt").write_bytes(text.encode("utf-8", errors="surrogateescape"))
-        (folder / f"{SPLIT}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+        _write(folder, ids, texts, motions)
         source = DatasetSource(
             name="golden",
             root=folder,
@@ -76,6 +70,17 @@ def reading(
             logger.setLevel(level)
 
 
+def _write(folder: Path, ids: Sequence[str], texts: Mapping[str, str], motions: Mapping[str, Array]) -> None:
+    """The clips in HumanML3D layout."""
+    for sub in ("new_joint_vecs", "texts"):
+        (folder / sub).mkdir()
+    for clip, motion in motions.items():
+        np.save(folder / "new_joint_vecs" / f"{clip}.npy", motion)
+    for clip, text in texts.items():
+        (folder / "texts" / f"{clip}.txt").write_bytes(text.encode("utf-8", errors="surrogateescape"))
+    (folder / f"{SPLIT}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+
+
 def cut(clips: MotionClips, index: int, start: int, length: int, statistics: tuple[Array, Array]) -> Array:
     """Normalised frames ``(length, features)`` of one entry."""
     motion = clips.windows(np.array([index]), np.array([start]), np.array([length])).motion[0].numpy()
@@ -87,9 +92,9 @@ def one_hot(classes: Array) -> Array:
     return np.eye(len(CLASSES))[classes]
 
 
-def vip_words(told: Mapping[str, Sequence[str]] = VIP_WORDS) -> dict[str, list[str]]:
+def vip_words(recorded: Mapping[str, Sequence[str]] = VIP_WORDS) -> dict[str, list[str]]:
     """The words of every class that have one, each once."""
-    return {name: sorted(set(words)) for name, words in told.items()}
+    return {name: sorted(set(words)) for name, words in recorded.items()}
 
 
 # -- HMU's readers ----------------------------------------------------------------------------------------------------
@@ -116,15 +121,19 @@ def dataset(case: Case) -> Checks:
         .astype(np.float32)
         for clip, n in golden["motion_lengths"].items()
     }
-    for name, told in golden["cases"].items():
+    for name, recorded in golden["cases"].items():
         rule = {"eval": "hmu_eval", "train": "hmu_train"}.get(name.split("_")[0])
         if rule is None:
             yield unchecked(name, "unknown kind of reader")
             continue
-        options = {"dataset": told["dataset_name"], "unit": told["unit_length"], "longest": told["max_motion_length"]}
+        options = {
+            "dataset": recorded["dataset_name"],
+            "unit": recorded["unit_length"],
+            "longest": recorded["max_motion_length"],
+        }
         with reading(golden["ids"], golden["texts"], motions, rule=rule, **options) as clips:
-            yield from _entries(name, told, clips, per_line=rule == "hmu_eval")
-            yield from _items(name, told, clips, case, vocabulary)
+            yield from _entries(name, recorded, clips, per_line=rule == "hmu_eval")
+            yield from _items(name, recorded, clips, case, vocabulary)
             del clips
 
 
@@ -158,34 +167,34 @@ def _entries(name: str, case: Mapping[str, Any], clips: MotionClips, *, per_line
     yield exact(f"{name} entries", ours, expected)
 
 
-def _items(name: str, told: Mapping[str, Any], clips: MotionClips, case: Case, vocabulary: Vocabulary) -> Checks:
+def _items(name: str, recorded: Mapping[str, Any], clips: MotionClips, case: Case, vocabulary: Vocabulary) -> Checks:
     framed: list[tuple[int, str]] = []
-    for item in told["items"]:
-        label, index = f"{name} item {item['item']}", int(item["item"]) + int(told["pointer"])
+    for item in recorded["items"]:
+        label, index = f"{name} item {item['item']}", int(item["item"]) + int(recorded["pointer"])
         if item.get("error"):
             yield unchecked(label, "the authors' reader raised")
             continue
         draws: dict[str, list[Any]] = {draw[0]: draw[1:] for draw in item["draws"]}
         caption = clips.caption(index, int(draws.get("random.choice", [0])[0]))
-        frames, unit = int(clips.lengths[index]), int(told["unit_length"])
+        frames, unit = int(clips.lengths[index]), int(recorded["unit_length"])
         length = floor_length(frames, unit, double=draws.get("np.random.choice", [""])[0] == "double")
         low, high, start = draws.get("random.randint", (0, frames - length, 0))
         yield exact(f"{label} coin thrown", "np.random.choice" in draws, unit < UNIT_OF_COIN)
         ours = (caption.text, length, (0, frames - length))
         yield exact(label, ours, (item["caption"], item["m_length"], (low, high)))
-        tokens, count = pad_tokens(caption.tokens, int(told["max_text_len"]))
+        tokens, count = pad_tokens(caption.tokens, int(recorded["max_text_len"]))
         framed.append((count, caption.text))
         if "joined_tokens" in item:
             yield exact(f"{label} tokens", ("_".join(tokens), count), (item["joined_tokens"], item["sent_len"]))
         motion = cut(clips, index, start, length, (case.raw("mean"), case.raw("std")))
-        padded = np.zeros((int(told["max_motion_length"]), motion.shape[1]))
+        padded = np.zeros((int(recorded["max_motion_length"]), motion.shape[1]))
         padded[:length] = motion
         yield from case.given({f"{name}__motion_{item['item']}": padded}, F32)
         rows, classes = (x[0].numpy() for x in vocabulary.encode([tokens]))
         words = {"word": case.raw("glove")[rows], "pos": one_hot(classes)}
         yield from case.given({f"{name}__{key}_{item['item']}": value for key, value in words.items()}, 0.0)
-    collated = told.get("collated_first_items_order")
-    if collated and not any(item.get("error") for item in told["items"]):
+    collated = recorded.get("collated_first_items_order")
+    if collated and not any(item.get("error") for item in recorded["items"]):
         first = sorted(framed[: len(collated["captions"])], key=lambda row: -row[0])
         ours_now = [[text for _, text in first], [count for count, _ in first]]
         yield exact(f"{name} collate", ours_now, [collated["captions"], collated["sent_len"]])

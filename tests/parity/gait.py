@@ -34,7 +34,7 @@ HOLDS = (".json", ".npz", ".pt")
 def column_lists(case: Case) -> Checks:
     """Names and order of all columns, index lists, published sizes."""
     if listed := read_json(case.folder / "columns.json"):
-        told = listed | listed.get("index_lists", {})
+        recorded = listed | listed.get("index_lists", {})
         yield exact("columns", [column["name"] for column in listed["columns"]], list(columns.STATES))
         yield exact("positions", [column["index"] for column in listed["columns"]], list(range(columns.FEATURES)))
         ours: dict[str, Any] = {
@@ -48,8 +48,8 @@ def column_lists(case: Case) -> Checks:
         }
         for joint in ("knee", "ankle", "hip"):
             ours[f"{joint}_diffusion_col_loc"] = [i for i, x in enumerate(columns.STATES) if x.startswith(f"{joint}_")]
-        for key in ours.keys() & told.keys():
-            yield exact(key, told[key], ours[key])
+        for key in ours.keys() & recorded.keys():
+            yield exact(key, recorded[key], ours[key])
     if defaults := read_json(case.folder / "defaults.json"):
         yield from _defaults(defaults["motion_model"])
 
@@ -79,14 +79,14 @@ DECODER_ROWS: Table = {"out": lambda case, net: net(case["x"], case["t"])}
 @compares("checkpoint", known=HOLDS, files=("vectors.npz",))
 def checkpoint(case: Case) -> Checks:
     """Every layout of the authors' file, read without running it, gives the same answers; the normaliser."""
-    told, tables = case.settings("hyper_parameters"), case.folder / "normalizer.npz"
+    recorded, tables = case.settings("hyper_parameters"), case.folder / "normalizer.npz"
     scales = Case(case.folder, read_arrays(tables)) if tables.is_file() else None
     for path in sorted(case.folder.glob("*.pt")):
         content = read_checkpoint(path)
-        net = network(path, told, partial(case.off, table=DECODER_ROWS, name="out"))
+        net = network(path, recorded, partial(case.off, table=DECODER_ROWS, name="out"))
         options = dataclasses.replace(options_of(content.state, path, net.options.heads), window=net.options.window)
-        if told:
-            yield exact(f"{path.name} sizes", options, sizes(told))
+        if recorded:
+            yield exact(f"{path.name} sizes", options, sizes(recorded))
         yield exact(f"{path.name} names", sorted(to_published(net)), sorted(content.state))
         if content.normaliser is not None and scales is not None:
             yield from same_normaliser(path.name, content.normaliser, scales)
@@ -104,8 +104,8 @@ def _fitted(case: Case) -> MinMax:
 
 def _subset(case: Case, _: MinMax) -> Tensor:
     """The second input, of which only some columns are normalised."""
-    chosen, result = case.raw("fit_subset_cols").tolist(), case["fit_in"][1].clone()
-    result[..., chosen] = _fitted(case).normalise(result)[..., chosen].to(result)
+    places, result = case.raw("fit_subset_cols").tolist(), case["fit_in"][1].clone()
+    result[..., places] = _fitted(case).normalise(result)[..., places].to(result)
     return result
 
 
@@ -136,11 +136,11 @@ def decoder(folder: Case) -> Checks:
         yield from inside(path.stem, _manifest(read_json(path)))
     for case in Case.each(folder.folder):
         own, path = case.facts, case.folder / f"{case.part}.pt"
-        told = own.get("hyper_parameters", own if "nfeats" in own else published(case.folder, "decoder"))
+        recorded = own.get("hyper_parameters", own if "nfeats" in own else published(case.folder, "decoder"))
         runs = sorted({name.rpartition("x")[0] for name in case.names() if name.rpartition("/")[2] == "x"})
         first = case.under(runs[0])
         error = partial(first.off, table=DECODER_ROWS, name="out")
-        net = network(path, {**told, "nfeats": first.last("x")}, error, case.folder.name, case.part)
+        net = network(path, {**recorded, "nfeats": first.last("x")}, error, case.folder.name, case.part)
         for run in runs:
             yield from inside(case.part, case.under(run).table(net, DECODER_ROWS, DECODER, twins=twins))
             yield from inside(case.part, _traced(case.under(f"trace_{run}"), case.under(run), net))
@@ -225,7 +225,7 @@ KINEMATIC_ROWS: Table = {
 def kinematics(case: Case) -> Checks:
     """Rotations, model states to coordinates, and where joints and segments are."""
     ours = {"joint_names": JOINTS, "foot_order": FEET, "segment_order": SEGMENTS, "osim_columns": columns.OSIM}
-    yield from case.told({key: list(names) for key, names in ours.items()})
+    yield from case.recorded({key: list(names) for key, names in ours.items()})
     yield from case.rows(None, KINEMATIC_ROWS, FILE)
 
 

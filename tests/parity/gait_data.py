@@ -84,7 +84,7 @@ def trials(case: Case) -> Checks:
         part.facts = listed[number] if number < len(listed) else {}
         yield from _one_trial(part, path, kept[number], window, normaliser)
     windows = [starts(trial.missing, window, "upstream") for trial in kept]
-    yield from case.told({"n_trials": len(kept), "total_windows": sum(map(len, windows))})
+    yield from case.recorded({"n_trials": len(kept), "total_windows": sum(map(len, windows))})
     for prefix in case.groups(r"picks_seed\d+"):
         yield from _picks(case.under(f"{prefix}/"), kept, windows, window, normaliser)
     yield from _resampling(case, kept)
@@ -103,7 +103,7 @@ def _one_trial(case: Case, path: Path, trial: Trial, window: int, normaliser: Mi
         "sampling_rate": trial.fps,
         "sub_and_trial_name": trial.name.replace("/", "_"),
     }
-    yield from case.told(ours, case.at)
+    yield from case.recorded(ours, case.at)
     with TrialFile(path) as file:
         names = file.strings("model_states_columns")
     outputs: dict[str, Any] = {

@@ -77,12 +77,12 @@ def training(case: Case, net: Decoder) -> Checks:
             yield unchecked(part.at, f"no {offsets}")
             continue
         skeleton = body(case, offsets if offsets in case else "")
-        setting = Setting.told(variants.get(variant, {}), variant)
+        setting = Setting.recorded(variants.get(variant, {}), variant)
         yield from fewest_failures(_losses(view, part, setting, twin, skeleton) for twin in nets)
     for variant in dict.fromkeys(m[1] for m in case.find(r"posterior/([^/]+)/.+")):
         part = case.under(f"posterior/{variant}/")
-        told = Setting.told(variants.get(variant, {}), variant)
-        candidates = [told] if variant in variants and "clip" not in variant else told.others()
+        recorded = Setting.recorded(variants.get(variant, {}), variant)
+        candidates = [recorded] if variant in variants and "clip" not in variant else recorded.others()
 
         def error(setting: Setting, part: Case = part) -> float:
             return max((check.deviation for check in _posterior(case, part, setting, net)), default=0.0)
@@ -200,7 +200,7 @@ def sampling(case: Case, net: Decoder, normaliser: MinMax | None) -> Checks:
 
 def _run(case: Case, net: Decoder, normaliser: MinMax | None, name: str) -> Checks:
     case.used |= {case.at + n for n in ("global_seed_before_call", "mask", "value")}
-    told = Setting.told(case.settings(name), name)
+    recorded = Setting.recorded(case.settings(name), name)
     target = case.first("out_normalised", "out_unnormalised", "out_normalised_f64")
     restores = sorted((True, False), key=lambda restore: restore != name.startswith("guided"))
 
@@ -211,7 +211,7 @@ def _run(case: Case, net: Decoder, normaliser: MinMax | None, name: str) -> Chec
         out = replay(case, net, *guess)
         return deviation(real(out) if target == "out_unnormalised" else out, case.raw(target))
 
-    setting, restore = nearest(((s, r) for s in told.others() for r in restores), error)
+    setting, restore = nearest(((s, r) for s in recorded.others() for r in restores), error)
     tolerance = _tolerance(case, setting)
     single = replay(case, net, setting, restore)
     if "out_normalised" in case:
@@ -242,7 +242,7 @@ def with_parts(folder: Path) -> bool:
 @compares("diffusion", known=(".npz", ".json", ".pt"), files=(), claims=with_parts)
 def diffusion(folder: Case) -> Checks:
     """All files of a diffusion case; what a file is about follows from its arrays."""
-    path, told = folder.folder / "net.pt", folder.facts.get("net") or published(folder.folder, "decoder")
+    path, recorded = folder.folder / "net.pt", folder.facts.get("net") or published(folder.folder, "decoder")
     for case in Case.each(folder.folder, folder.facts):
         if case.find(r"make_beta/.+|[^/]+/\d+/betas"):
             yield from schedules(case)
@@ -252,7 +252,7 @@ def diffusion(folder: Case) -> Checks:
         def error(net: Decoder, case: Case = case) -> float:
             return _first(case, net)
 
-        net = network(path, told, error, case.folder.name, case.part)
+        net = network(path, recorded, error, case.folder.name, case.part)
         if "x_start" in case:
             yield from training(case, net)
             yield from case.unread()
@@ -268,7 +268,7 @@ def _first(case: Case, net: Decoder) -> float:
     if not runs:
         return 0.0
     part, normaliser = case.under(runs[0]), nearest_normaliser(case.folder)
-    out = replay(part, net, Setting.told({}, runs[0]), restore=runs[0].startswith("guided"))
+    out = replay(part, net, Setting.recorded({}, runs[0]), restore=runs[0].startswith("guided"))
     if "out_normalised" in part:
         return deviation(out, part.raw("out_normalised"))
     return 0.0 if normaliser is None else deviation(normaliser.denormalise(out), part.raw("out_unnormalised"))

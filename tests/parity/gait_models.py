@@ -36,10 +36,10 @@ SIZES: dict[str, tuple[str, Any]] = {
 }
 
 
-def sizes(told: Mapping[str, Any]) -> DecoderOptions:
+def sizes(recorded: Mapping[str, Any]) -> DecoderOptions:
     """Our options from the authors' hyper-parameters; what they do not tell is as published."""
     return published_options(
-        DecoderOptions, **{ours: told.get(theirs, value) for theirs, (ours, value) in SIZES.items()}
+        DecoderOptions, **{ours: recorded.get(theirs, value) for theirs, (ours, value) in SIZES.items()}
     )
 
 
@@ -50,27 +50,27 @@ def filled_decoder(options: DecoderOptions, fill: Fill) -> Decoder:
     return filled(decoder, fill, lambda _: to_published(decoder), to_ours)
 
 
-def stored_network(path: Path, told: Mapping[str, Any]) -> tuple[Decoder, MinMax | None]:
+def stored_network(path: Path, recorded: Mapping[str, Any]) -> tuple[Decoder, MinMax | None]:
     """The network of a checkpoint, with sizes from its shapes and what no shape tells from ``told``."""
     content = read_checkpoint(path)
-    options = options_of(content.state, path, int(told.get("num_heads", 4)))
-    decoder = Decoder(sizes({**{t: getattr(options, o) for t, (o, _) in SIZES.items()}, **told}))
+    options = options_of(content.state, path, int(recorded.get("num_heads", 4)))
+    decoder = Decoder(sizes({**{t: getattr(options, o) for t, (o, _) in SIZES.items()}, **recorded}))
     load_into(decoder, content.state, path)
     return decoder.eval(), content.normaliser
 
 
-def network(path: Path, told: Mapping[str, Any], error: Callable[[Decoder], float], *names: str) -> Decoder:
+def network(path: Path, recorded: Mapping[str, Any], error: Callable[[Decoder], float], *names: str) -> Decoder:
     """The network of a checkpoint; without the file, one of the published size filled by the rule that fits.
 
     ``told`` are hyper-parameters as far as they are known, ``names`` those of files and folders, which may speak of a
     rule; ``error`` is how far a network's first output is from the stored one.
     """
     if path.is_file():
-        heads = [told] if "num_heads" in told else [{**told, "num_heads": n} for n in (4, 2, 8, 1)]
+        heads = [recorded] if "num_heads" in recorded else [{**recorded, "num_heads": n} for n in (4, 2, 8, 1)]
         candidates: Iterator[Decoder] = (stored_network(path, each)[0] for each in heads)
     else:  # the documented rule of this system first
         rules = sorted(fills(*names), key=lambda fill: fill.rule != "random")
-        candidates = (filled_decoder(sizes(told), fill) for fill in rules)
+        candidates = (filled_decoder(sizes(recorded), fill) for fill in rules)
     return nearest(candidates, error)
 
 

@@ -203,8 +203,8 @@ def jumps(states: Array) -> NDArray[np.int64]:
     change = np.zeros_like(states)
     change[1:-1] = (states[2:] - 2 * states[1:-1] + states[:-2]) * columns.FPS**2
     turning = [*columns.ANGLE_COLUMNS, *columns.ROTATION_COLUMNS]
-    found = (speed[:, turning] > FASTEST_TURN).any(1) | (change[:, columns.ROOT_COLUMNS] > FASTEST_CHANGE).any(1)
-    return np.flatnonzero(found)
+    jumping = (speed[:, turning] > FASTEST_TURN).any(1) | (change[:, columns.ROOT_COLUMNS] > FASTEST_CHANGE).any(1)
+    return np.flatnonzero(jumping)
 
 
 def cut_at_jumps(whole: Converted, window: int) -> list[Converted]:

@@ -80,7 +80,7 @@ def speeds(case: Case) -> Checks:
     if normaliser is None or not tables:
         yield unchecked("speeds", "no normaliser or no table")
         return
-    told = case.facts.get("speeds_mps", [float(m[1]) for p in tables if (m := re.search(r"_([\d.]+)ms", p.name))])
+    recorded = case.facts.get("speeds_mps", [float(m[1]) for p in tables if (m := re.search(r"_([\d.]+)ms", p.name))])
 
     def states(net: Decoder, name: str) -> Tensor:
         part = replace(case, stored={"x_T": case.raw(name)})
@@ -90,12 +90,12 @@ def speeds(case: Case) -> Checks:
         return [path for path in tables if f"_{speed:.2f}ms" in path.name] or tables[:1]
 
     def error(net: Decoder) -> float:
-        out, values = states(net, starts[0][0]), _csv(own(told[0])[0])[1]
+        out, values = states(net, starts[0][0]), _csv(own(recorded[0])[0])[1]
         return deviation(poses(out, _height(folder, out, values)), values)
 
     net = _network(case, error)
     for start in starts:
-        yield from _tables(folder, states(net, start[0]), own(told[int(start[1] or 0)]))
+        yield from _tables(folder, states(net, start[0]), own(recorded[int(start[1] or 0)]))
 
 
 def _mot(path: Path, values: NDArray[np.float64]) -> Checks:
@@ -167,8 +167,8 @@ def of_gait(folder: Path) -> bool:
     arrays = {name: value for path in folder.glob("*.npz") for name, value in read_arrays(path).items()}
     gait = any(re.fullmatch(r"(.*/)?(x|x_T\w*|value)", name) and value.shape[-1] == columns.FEATURES
                for name, value in arrays.items())  # fmt: skip
-    told = any("nfeats" in str(read_json(path)) for path in folder.glob("*.json"))
-    return gait or told or any((folder / name).exists() for name in RUNS)
+    recorded = any("nfeats" in str(read_json(path)) for path in folder.glob("*.json"))
+    return gait or recorded or any((folder / name).exists() for name in RUNS)
 
 
 @compares("full", "full_sine", "full_hash", known=("*",), files=(), claims=of_gait)

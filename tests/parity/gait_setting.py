@@ -45,7 +45,7 @@ class Setting:
     p2: bool = False
 
     @classmethod
-    def told(cls, facts: Mapping[str, Any], name: str) -> Setting:
+    def recorded(cls, facts: Mapping[str, Any], name: str) -> Setting:
         """From a JSON entry under the authors' names, over the words of a name."""
         own = cls.named(name)
         given = {ours: type(getattr(own, ours))(facts[key]) for key, ours in KEYS.items() if key in facts}

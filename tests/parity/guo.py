@@ -161,8 +161,8 @@ def width_checks(evaluator: GuoEvaluator, config: Mapping[str, Any]) -> Checks:
     """Widths inferred from tensor shapes against those that config.json tells."""
     ours = {theirs: getattr(evaluator, name) for theirs, (name, _) in SIZES.items()}
     ours |= {"dim_pos_ohot": len(CLASSES), "unit_length": evaluator.unit_length}
-    told = {key: number for key in ours if (number := whole(config.get(key))) is not None}
-    yield exact("widths", {key: ours[key] for key in told}, told)
+    recorded = {key: number for key in ours if (number := whole(config.get(key))) is not None}
+    yield exact("widths", {key: ours[key] for key in recorded}, recorded)
 
 
 def _manifest(listed: Mapping[str, Any]) -> Checks:
@@ -173,9 +173,9 @@ def _manifest(listed: Mapping[str, Any]) -> Checks:
         numbers = coder["hyper_parameters"]
         decoder = MovementDecoder(numbers["dim_movement_latent"], numbers["dim_movement_dec_hidden"], sizes["dim_pose"])
         parts = {"movement_enc": modules["movement_encoder"], "movement_dec": decoder}
-    for label, built, told in (("manifest", modules, listed), ("movement auto-encoder", parts, coder)):
+    for label, built, recorded in (("manifest", modules, listed), ("movement auto-encoder", parts, coder)):
         ours = {f"{part}.{n}": shape_of(v) for part, module in built.items() for n, v in module.state_dict().items()}
-        listing = {name: {key: item[key] for key in ("shape", "dtype")} for name, item in told["tensors"].items()}
+        listing = {name: {key: item[key] for key in ("shape", "dtype")} for name, item in recorded["tensors"].items()}
         yield exact(label, ours, listing)
     counts = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
     yield exact("manifest parameter counts", counts, listed["n_parameters"])

@@ -30,12 +30,12 @@ PUBLISHED = {"original_kit": "kit", "hmu_MotionX": "Motion-X"}
 def data(case: Case) -> Checks:
     """Word vectors and classes token by token, then the published data set classes entry by entry."""
     vocabulary, vectors = load_glove(case.folder / "glove")
-    told = read_json(case.folder / "vectorizer.json")
-    rows, classes = vocabulary.encode([told["tokens"]])
+    recorded = read_json(case.folder / "vectorizer.json")
+    rows, classes = vocabulary.encode([recorded["tokens"]])
     ours = {"pos_order": list(CLASSES), "vip_words": vip_words(), "len": len(vocabulary)}
     for key, value in ours.items():
-        if key in told:
-            yield exact(key, value, vip_words(told[key]) if key == "vip_words" else told[key])
+        if key in recorded:
+            yield exact(key, value, vip_words(recorded[key]) if key == "vip_words" else recorded[key])
         else:
             yield unchecked(key, "absent")
     outputs = {"pos_index": classes[0], "pos_onehot": one_hot(classes[0].numpy()), "word_vectors": vectors[rows[0]]}
@@ -51,12 +51,12 @@ def data(case: Case) -> Checks:
 
 # -- data set classes -------------------------------------------------------------------------------------------------
 def _dataset(case: Case, vocabulary: Vocabulary, vectors: Tensor) -> Checks:
-    told, arrays = read_json(case.folder / "dataset.json"), read_arrays(case.folder / "dataset.npz")
-    files = {name: told["files"][name] for name in told["split"]}
+    recorded, arrays = read_json(case.folder / "dataset.json"), read_arrays(case.folder / "dataset.npz")
+    files = {name: recorded["files"][name] for name in recorded["split"]}
     files = {name: file for name, file in files.items() if file["length"] and file["text_lines"] is not None}
     texts = {name: "\n".join(file["text_lines"]) for name, file in files.items()}
-    motions = {name: _formula_motion(file, told["dim"]) for name, file in files.items()}
-    for variant, expected in told["results"].items():
+    motions = {name: _formula_motion(file, recorded["dim"]) for name, file in files.items()}
+    for variant, expected in recorded["results"].items():
         rule, published = ("hmu_eval", "HumanML3D") if variant.startswith("hmu_") else ("original", "t2m")
         with reading(list(files), texts, motions, rule=rule, dataset=PUBLISHED.get(variant, published)) as clips:
             numbered = zip(clips.table.number.tolist(), clips.clip_ids, strict=True)
@@ -130,18 +130,18 @@ def _collate(variant: str, clips: MotionClips, expected: Mapping[str, Any]) -> C
 def evaluation(case: Case) -> Checks:
     """The authors' ``eval_t2m_unlearn`` on stored motions: every result of every run."""
     folder = case.folder
-    told, arrays = read_json(folder / "expected.json"), read_arrays(folder / "batches.npz")
-    named = folder / str(told.get("evaluator", "../guo_h3d"))
+    recorded, arrays = read_json(folder / "expected.json"), read_arrays(folder / "batches.npz")
+    named = folder / str(recorded.get("evaluator", "../guo_h3d"))
     path = next(iter(sorted((named if named.is_dir() else folder.parent).rglob("finest.tar"))))
     evaluator = from_encoders(load_encoders(path), str(path), glove=folder / "glove", variant="upstream")
-    tokens = [[line.split("_") for line in batch] for batch in told["tokens"]]
-    masked = [["_".join(mask_substrings(words, told["toxic_terms"])) for words in batch] for batch in tokens]
-    yield exact("masked tokens", masked, told["tokens_masked"])
-    yield exact("batch sizes", [len(batch) for batch in tokens], told["batch_sizes"])
-    for name, expected in told["results"].items():
-        terms = {"term_that_never_occurs": ["\x00"], "empty_term_list": []}.get(name, told["toxic_terms"])
+    tokens = [[line.split("_") for line in batch] for batch in recorded["tokens"]]
+    masked = [["_".join(mask_substrings(words, recorded["toxic_terms"])) for words in batch] for batch in tokens]
+    yield exact("masked tokens", masked, recorded["tokens_masked"])
+    yield exact("batch sizes", [len(batch) for batch in tokens], recorded["batch_sizes"])
+    for name, expected in recorded["results"].items():
+        terms = {"term_that_never_occurs": ["\x00"], "empty_term_list": []}.get(name, recorded["toxic_terms"])
         sums = _run(evaluator, arrays, tokens, terms, name.startswith("with_multimodality"))
-        yield from result_checks(name, sums.results(draw_like_hmu(told["numpy_seed"], sums)), expected)
+        yield from result_checks(name, sums.results(draw_like_hmu(recorded["numpy_seed"], sums)), expected)
 
 
 def _run(

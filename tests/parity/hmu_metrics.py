@@ -38,7 +38,7 @@ def hit_checks(name: str, text: Tensor, motion: Tensor, expected: np.ndarray) ->
 # -- fid.npz ----------------------------------------------------------------------------------------------------------
 def fid_checks(path: Path) -> Checks:
     """Every case of a ``fid*.npz`` against the exact value and the authors' (two scipy versions)."""
-    case, told = Case(path.parent, read_arrays(path)), read_json(path.with_suffix(".json"))
+    case, recorded = Case(path.parent, read_arrays(path)), read_json(path.with_suffix(".json"))
     for name in sorted({fit[1] for fit in case.find("(.+)__a")}):
         part = case.under(f"{name}__")
         sides = {side: gaussian(part[side]) for side in "ab"}
@@ -47,10 +47,10 @@ def fid_checks(path: Path) -> Checks:
         shaped = {key: value.reshape(part.raw(key).shape) for key, value in moments.items() if key in part}
         yield from part.given(shaped, AUTHORS)
         value = frechet_distance(*sides["a"], *sides["b"])
-        for key, expected in told.get(name, {}).items():
+        for key, expected in recorded.get(name, {}).items():
             if key.startswith("fid_") and expected is not None and math.isfinite(expected):
                 yield compare(f"{name} {key}", value, expected, EXACT if "exact" in key else AUTHORS)
-        if name not in told:
+        if name not in recorded:
             yield unchecked(f"fid {name}", "no value")
     yield from case.unread()
 
@@ -108,14 +108,14 @@ def retrieval_checks(path: Path) -> Checks:
 
 
 # -- NCS --------------------------------------------------------------------------------------------------------------
-def ncs_checks(records: Sequence[Mapping[str, Any]], told: Mapping[str, Any], name: str) -> Checks:
+def ncs_checks(records: Sequence[Mapping[str, Any]], recorded: Mapping[str, Any], name: str) -> Checks:
     """One keyword list on one record file."""
-    if "rank_of_each_record" in told:
-        ranks = [concept_rank([r["description"] for r in x["retrieval"]], told["forget_kw"]) for x in records]
-        yield exact(f"{name} ranks", ranks, told["rank_of_each_record"])
-    ours = {f"unlearn/{key}": value for key, value in ncs_compute(records, told["forget_kw"]).items()}
-    yield exact(f"{name} names", sorted(ours), sorted(told["logged"]))
-    for key, expected in told["logged"].items():
+    if "rank_of_each_record" in recorded:
+        ranks = [concept_rank([r["description"] for r in x["retrieval"]], recorded["forget_kw"]) for x in records]
+        yield exact(f"{name} ranks", ranks, recorded["rank_of_each_record"])
+    ours = {f"unlearn/{key}": value for key, value in ncs_compute(records, recorded["forget_kw"]).items()}
+    yield exact(f"{name} names", sorted(ours), sorted(recorded["logged"]))
+    for key, expected in recorded["logged"].items():
         value = ours.get(key, math.inf)
         if expected is None or math.isnan(expected):
             yield exact(f"{name} {key} is undefined", math.isnan(value), True)
@@ -127,8 +127,8 @@ def ncs_checks(records: Sequence[Mapping[str, Any]], told: Mapping[str, Any], na
 def ncs_folder(case: Case) -> Checks:
     """``records.json`` with several keyword lists in ``expected.json``."""
     records = read_json(case.folder / "records.json")["records"]
-    for name, told in read_json(case.folder / "expected.json").items():
-        yield from ncs_checks(records, told, name)
+    for name, recorded in read_json(case.folder / "expected.json").items():
+        yield from ncs_checks(records, recorded, name)
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------
@@ -158,15 +158,15 @@ def metrics_folder(case: Case) -> Checks:
 @compares("guo_metrics")
 def guo_metrics(case: Case) -> Checks:
     """The original evaluator's metric functions on stored embeddings."""
-    told, other = read_json(case.folder / "expected.json"), case.get("other")
+    recorded, other = read_json(case.folder / "expected.json"), case.get("other")
     text, motion = case["text"], case["motion"]
     mean, covariance = gaussian(motion)
     outputs = {"dist": _apart(text, motion), "matching_each": distances(text, motion)}
     yield from case.given(outputs | {"mu_motion": mean, "cov_motion": covariance}, AUTHORS)
     if "top3_bool" in case:
         yield hit_checks("top3_bool", text, motion, case.raw("top3_bool"))
-    if "top3_sum" in told:
-        yield hit_checks("top3_sum", text, motion, np.asarray(told["top3_sum"]))
+    if "top3_sum" in recorded:
+        yield hit_checks("top3_sum", text, motion, np.asarray(recorded["top3_sum"]))
     each = float(distances(text, motion).sum())
     ours = {"matching_score_sum": each, "trace_of_dist": each}
     ours["fid_self"] = frechet_distance(mean, covariance, mean, covariance)
@@ -174,11 +174,11 @@ def guo_metrics(case: Case) -> Checks:
         ours["fid"] = frechet_distance(mean, covariance, *gaussian(other))
     if "diversity_first" in case:
         ours["diversity_k"] = float(pair_distance(motion, case["diversity_first"], case["diversity_second"]))
-    if "numpy_seed" in told:
-        random, rows = np.random.RandomState(told["numpy_seed"]), len(motion)
+    if "numpy_seed" in recorded:
+        random, rows = np.random.RandomState(recorded["numpy_seed"]), len(motion)
         first, second = (torch.from_numpy(random.choice(rows, rows, replace=False)) for _ in range(2))
         ours["diversity_all"] = float(pair_distance(motion, first, second))
-    for name, expected in told.items():
+    for name, expected in recorded.items():
         if name.startswith("fid_singular_") and other is not None:
             n, m = (int(part) for part in name.removeprefix("fid_singular_").split("_")[:3:2])
             ours[name] = frechet_distance(*gaussian(motion[:n]), *gaussian(other[:m]))

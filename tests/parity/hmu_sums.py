@@ -68,28 +68,28 @@ def changed_by(framed: Sequence[Sequence[str]], terms: Sequence[str]) -> tuple[l
 
 def stored_eval_checks(path: Path) -> Checks:
     """One ``hmu_eval_<terms>[_nomm].json``; embeddings lie in whichever file of the folder holds them."""
-    told, own = read_json(path), read_arrays(path.with_suffix(".npz"))
+    recorded, own = read_json(path), read_arrays(path.with_suffix(".npz"))
     files = map(read_arrays, sorted(path.parent.glob("hmu_eval_*.npz")))
     base = next(arrays for arrays in files if "b0_motion_gt" in arrays)
     shared = {name: value for name, value in base.items() if "masked" not in name and "choice" not in name}
     a = {name: torch.from_numpy(np.array(value)) for name, value in {**shared, **own}.items()}
-    sums, vocabulary = Accumulated(), Vocabulary(tuple(told["vocab"]))
-    for i, tokens in enumerate(told["tokens"]):
-        masked, changed = changed_by([line.split("_") for line in tokens], told["toxic_terms"])
+    sums, vocabulary = Accumulated(), Vocabulary(tuple(recorded["vocab"]))
+    for i, tokens in enumerate(recorded["tokens"]):
+        masked, changed = changed_by([line.split("_") for line in tokens], recorded["toxic_terms"])
         clean, stored = _stand_in(masked, vocabulary, a), a.get(f"b{i}_text_emb_masked")
         yield exact(f"batch {i} is masked", bool(changed.any()), stored is not None)
         order = a[f"b{i}_order"]
         if stored is not None:
             yield compare(f"batch {i} masked text", clean[order], stored, AUTHORS)
             clean[order] = stored.to(clean)
-        repeats = a.get(f"b{i}_motion_pred30") if told["cal_mm"] else None
+        repeats = a.get(f"b{i}_motion_pred30") if recorded["cal_mm"] else None
         motion = a[f"b{i}_motion_pred"] if repeats is None else repeats[:, -1]
         text, real = a[f"b{i}_text_emb"], a[f"b{i}_motion_gt"]
         sums.add(order, text=text, masked=clean, changed=changed, real=real, motion=motion, repeats=repeats)
     choices = [own[f"choice_{i}"] for i in range(sum(n.startswith("choice_") for n in own))]
-    drawn = [draw.tolist() for draw in draw_like_hmu(told["np_seed_before_call"], sums)]
+    drawn = [draw.tolist() for draw in draw_like_hmu(recorded["np_seed_before_call"], sums)]
     yield exact("draws", drawn, [choice.tolist() for choice in choices])
-    yield from result_checks(path.stem, sums.results(choices), told["result"])
+    yield from result_checks(path.stem, sums.results(choices), recorded["result"])
 
 
 def result_checks(name: str, ours: Mapping[str, float], expected: Mapping[str, float]) -> Checks:

@@ -42,17 +42,19 @@ def lcr(case: Case) -> Checks:
         yield exact("codes", world.codes.transpose(1, 0, 2)[: len(case.raw("codes"))], case.raw("codes"))
     yield from ranking(world)
     yield from spreads(world)
-    for name, told in (runs or _inferred(world)).items():
+    for name, recorded in (runs or _inferred(world)).items():
         if name == "csv_read_back_types":  # the authors' reader; ours gives text, text, text and whole numbers always
-            yield exact(name, sorted(told.items()), sorted({**dict.fromkeys(FACTS, "str"), "codes_0:0": "int"}.items()))
+            yield exact(
+                name, sorted(recorded.items()), sorted({**dict.fromkeys(FACTS, "str"), "codes_0:0": "int"}.items())
+            )
         elif name == "csv_first_names":
-            yield exact(name, list(world.table.names[: len(told)]) if world.table else told, told)
+            yield exact(name, list(world.table.names[: len(recorded)]) if world.table else recorded, recorded)
         elif name == "collect_codes":
-            yield from _collected(world, told)
-        elif "yaml" in told:
-            yield from _selected(world, name, told)
-        elif "args" in told:
-            yield from _run(world, name, told)
+            yield from _collected(world, recorded)
+        elif "yaml" in recorded:
+            yield from _selected(world, name, recorded)
+        elif "args" in recorded:
+            yield from _run(world, name, recorded)
         else:
             yield unchecked(f"run '{name}'", "unknown kind")
     if not runs and "collect_codes" in case:
@@ -72,10 +74,10 @@ def _inferred(world: World) -> dict[str, Any]:
         part = world.case.under(f"{fit[1]}__")
         said = re.search(r"alpha(\d)(\d*)", fit[1])
         alphas = [float(f"{said[1]}.{said[2] or 0}")] if said else ALPHAS
-        guesses = [_told(world, part, lists, alpha) for lists in _possible(world, part) for alpha in alphas]
+        guesses = [_guessed(world, part, lists, alpha) for lists in _possible(world, part) for alpha in alphas]
 
-        def error(told: dict[str, Any], part: Case = part) -> float:
-            return deviation(_changed(part, _new_rows(world, part, told)), part.raw("new_rows"))
+        def error(recorded: dict[str, Any], part: Case = part) -> float:
+            return deviation(_changed(part, _new_rows(world, part, recorded)), part.raw("new_rows"))
 
         runs[fit[1]] = nearest(guesses, error) if guesses else {"args": [], "lists": None}
     return runs
@@ -93,7 +95,7 @@ def _possible(world: World, part: Case) -> list[list[list[int]]]:
     return [lists for lists in fitting if all(len(lists[int(q)]) == count for q, count in noise.items())]
 
 
-def _told(world: World, part: Case, lists: list[list[int]], alpha: float) -> dict[str, Any]:
+def _guessed(world: World, part: Case, lists: list[list[int]], alpha: float) -> dict[str, Any]:
     """A run with these lists as ``runs.json`` would tell it; with noise, alpha and the target row follow from it."""
     if "noise_layer0" not in part:
         return {"args": ["--alpha", str(alpha), "--orth"], "lists": lists, "target_code": None}
@@ -135,44 +137,44 @@ def _lists(world: World, options: Mapping[str, Any]) -> list[list[int]]:
     return [published_choice(layer, int(options["--code_prune"])) for layer in counts]
 
 
-def _selected(world: World, name: str, told: Mapping[str, Any]) -> Checks:
-    options = _options(told["args"])
-    yield exact(f"{name} lists", _lists(world, options), told["yaml"])
+def _selected(world: World, name: str, recorded: Mapping[str, Any]) -> Checks:
+    options = _options(recorded["args"])
+    yield exact(f"{name} lists", _lists(world, options), recorded["yaml"])
     path = world.case.folder / f"{options['--run_name']}.yaml.txt"
     if path.is_file():
-        yield exact(f"{name} file", yaml.safe_load(path.read_text(encoding="utf-8")), told["yaml"])
+        yield exact(f"{name} file", yaml.safe_load(path.read_text(encoding="utf-8")), recorded["yaml"])
 
 
-def _run(world: World, name: str, told: Mapping[str, Any]) -> Checks:
+def _run(world: World, name: str, recorded: Mapping[str, Any]) -> Checks:
     """Lists, destination, new rows, and the saved file if there is one."""
-    options, case = _options(told["args"]), world.case.under(f"{name}__")
-    lists = told["lists"] if "lists" in told else _lists(world, options)
-    if "values" in told:
-        yield exact(f"{name} removed_codes", lists, told["values"]["removed_codes"])
-    if "randint_draws" in told:
-        asked, draws = int(options["--dest_code_idx"]), told["randint_draws"]
-        yield exact(f"{name} target_code", told["target_code"], [asked, *draws][-1])
+    options, case = _options(recorded["args"]), world.case.under(f"{name}__")
+    lists = recorded["lists"] if "lists" in recorded else _lists(world, options)
+    if "values" in recorded:
+        yield exact(f"{name} removed_codes", lists, recorded["values"]["removed_codes"])
+    if "randint_draws" in recorded:
+        asked, draws = int(options["--dest_code_idx"]), recorded["randint_draws"]
+        yield exact(f"{name} target_code", recorded["target_code"], [asked, *draws][-1])
         if "--orth" not in options:
             yield exact(f"{name} draws", bool(draws), asked in lists[0])
     if lists is None:
         yield unchecked(name, "no runs.json, and no list of codes beside it makes these rows")
         return
-    new = _new_rows(world, case, {**told, "lists": lists})
+    new = _new_rows(world, case, {**recorded, "lists": lists})
     changed = sorted((layer, code) for layer, codes in enumerate(lists) for code in set(codes))
     yield exact(f"{name} changed", sorted(map(tuple, case.raw("changed_layer_and_code").tolist())), changed)
     yield compare(f"{name} new_rows", _changed(case, new), case.raw("new_rows"), ROWS)
-    if "file" in told:
-        yield from _saved(world, name, told, new)
+    if "file" in recorded:
+        yield from _saved(world, name, recorded, new)
 
 
-def _new_rows(world: World, case: Case, told: Mapping[str, Any]) -> list[Tensor]:
+def _new_rows(world: World, case: Case, recorded: Mapping[str, Any]) -> list[Tensor]:
     """Codebooks after a run."""
-    options, pairs = _options(told["args"]), list(zip(world.codebooks, told["lists"], strict=False))
+    options, pairs = _options(recorded["args"]), list(zip(world.codebooks, recorded["lists"], strict=False))
     alpha = float(options["--alpha"])
     if "--orth" in options:
         return [upstream_codes.orthogonal(book.double(), codes, alpha) for book, codes in pairs]
     noises = (case[f"noise_layer{layer}"].double() for layer in range(len(pairs)))
-    return [upstream_codes.replaced(book.double(), codes, told["target_code"], alpha, noise)
+    return [upstream_codes.replaced(book.double(), codes, recorded["target_code"], alpha, noise)
             for (book, codes), noise in zip(pairs, noises, strict=True)]  # fmt: skip
 
 
@@ -181,33 +183,37 @@ def _changed(case: Case, books: Sequence[Tensor]) -> Tensor:
     return torch.stack([books[layer][code] for layer, code in case.raw("changed_layer_and_code").tolist()])
 
 
-def _saved(world: World, name: str, told: Mapping[str, Any], new: Sequence[Tensor]) -> Checks:
+def _saved(world: World, name: str, recorded: Mapping[str, Any], new: Sequence[Tensor]) -> Checks:
     """The run's file: its layout, and that base plus our edit is what it holds."""
-    edited = world.tar(told["file"])
+    edited = world.tar(recorded["file"])
     if edited is None:
         return
     content, original = load_tensors(edited), load_tensors(edited.with_name("base.tar"))["vq_model"]
-    yield exact(f"{name} file keys", sorted(content), sorted(told["top_level_keys"]))
-    facts = {key: content[key] for key in told["values"]} | {"split": Path(content["split"]).name}
-    yield exact(f"{name} file values", facts, told["values"] | {"split": Path(told["values"]["split"]).name})
-    yield exact(f"{name} file types", {key: type(content[key]).__name__ for key in told["types"]}, told["types"])
+    yield exact(f"{name} file keys", sorted(content), sorted(recorded["top_level_keys"]))
+    facts = {key: content[key] for key in recorded["values"]} | {"split": Path(content["split"]).name}
+    yield exact(f"{name} file values", facts, recorded["values"] | {"split": Path(recorded["values"]["split"]).name})
+    yield exact(
+        f"{name} file types", {key: type(content[key]).__name__ for key in recorded["types"]}, recorded["types"]
+    )
     books = {f"quantizer.layers.{layer}.codebook": book for layer, book in enumerate(new)}
     for key, value in content["vq_model"].items():
         yield compare(f"{name} file {key}", books.get(key, original[key]), value, ROWS if key in books else 0.0)
-    yield exact(f"{name} other_weights_changed", told["other_weights_changed"], [])
+    yield exact(f"{name} other_weights_changed", recorded["other_weights_changed"], [])
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
-def _collected(world: World, told: Mapping[str, Any]) -> Checks:
+def _collected(world: World, recorded: Mapping[str, Any]) -> Checks:
     """Codes of documented motions by the stored tokenizer, and, where a JSON tells it, the table's header."""
     stored = world.case.raw("collect_codes")
-    if told:
+    if recorded:
         codes = np.ascontiguousarray(stored.transpose(0, 2, 1)).astype(np.int16)
-        table = CodeTable(tuple(told["name"]), tuple(told["rep"]), tuple(told["text"]), codes)
-        yield exact("collect_codes columns", len(table.columns), told["n_columns"])
-        yield exact("collect_codes head", table.columns[: len(told["columns_head"])], told["columns_head"])
-        yield exact("collect_codes last", table.columns[-1], told["last_column"])
-        yield exact("collect_codes names", [name.partition("%")[2] for name in told["name_list"]], list(table.names))
+        table = CodeTable(tuple(recorded["name"]), tuple(recorded["rep"]), tuple(recorded["text"]), codes)
+        yield exact("collect_codes columns", len(table.columns), recorded["n_columns"])
+        yield exact("collect_codes head", table.columns[: len(recorded["columns_head"])], recorded["columns_head"])
+        yield exact("collect_codes last", table.columns[-1], recorded["last_column"])
+        yield exact(
+            "collect_codes names", [name.partition("%")[2] for name in recorded["name_list"]], list(table.names)
+        )
     for path, model in stored_networks(world.case.folder, tokenizer):
         ours = model.encode(_motions(len(stored), stored.shape[1] * model.unit_length, model.features))
         yield exact(f"collect_codes by {path.name}", ours[..., : stored.shape[2]], stored)

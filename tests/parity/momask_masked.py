@@ -176,14 +176,14 @@ class Decoded:
 
 def _decoding(model: MaskedTransformer, case: Case, run: str) -> Checks:
     """One run compared. Where a clip has nothing to fill, what the authors' code does with it is by chance."""
-    part, told = case.under(f"{run}/"), case.settings(run)
+    part, recorded = case.under(f"{run}/"), case.settings(run)
     shape, spans = part.raw("ids").shape, part.get("edit_mask")
     sampled = bool(part.find(r"noise\d+"))
-    candidates = list(guesses(told, sampled, 4.0))
-    if sampled and "step0_logits" in part and not told:  # they depend on the guidance alone
+    candidates = list(guesses(recorded, sampled, 4.0))
+    if sampled and "step0_logits" in part and not recorded:  # they depend on the guidance alone
         first = nearest(guesses({}, False, 4.0), lambda s: Decoded(model, case, run, s).error(part, ["step0_logits"]))
         candidates = [each for each in candidates if each["cond_scale"] == first["cond_scale"]]
-    if not part.find(r"step\d+_input_ids") and not told:
+    if not part.find(r"step\d+_input_ids") and not recorded:
         candidates = [{**each, "timesteps": steps} for each in candidates for steps in STEPS]
     settings = nearest(candidates, lambda settings: Decoded(model, case, run, settings).error(part))
     outputs = Decoded(model, case, run, settings).outputs

@@ -65,8 +65,8 @@ def pick(
     by_rule = any(word in words for word in ("sine", "hash", "full"))
     fitting = [] if by_rule else [model for _, model in candidates if fits(model)]
     by_name = fills(case.part, case.folder.name)
-    made = (filled(model, fill, to_authors, from_authors) for fill in by_name for model in fresh())
-    return nearest(fitting or made, error, "network")
+    unstored = (filled(model, fill, to_authors, from_authors) for fill in by_name for model in fresh())
+    return nearest(fitting or unstored, error, "network")
 
 
 def sizes(numbers: Mapping[str, Any]) -> dict[str, int]:
@@ -110,10 +110,10 @@ def trained(part: Case, model: nn.Module, logits: Tensor, loss: Tensor, accuracy
     yield from part.rows(None, {"grad/(.+)": lambda case, _, name: ours.get(name, float("nan"))}, NETWORK)
 
 
-def guesses(told: Settings, sampled: bool, usual: float) -> Iterator[Settings]:
+def guesses(recorded: Settings, sampled: bool, usual: float) -> Iterator[Settings]:
     """What is recorded of a run, completed in every way that it may mean; the usual guidance first."""
-    scales = [told.get("cond_scale", usual)] if told else dict.fromkeys((usual, *SCALES))
-    filters = [told.get("topk_filter_thres", 0.9)] if told or not sampled else FILTERS
-    warmth = [told.get("temperature", 1.0)] if told or not sampled else TEMPERATURES
+    scales = [recorded.get("cond_scale", usual)] if recorded else dict.fromkeys((usual, *SCALES))
+    filters = [recorded.get("topk_filter_thres", 0.9)] if recorded or not sampled else FILTERS
+    warmth = [recorded.get("temperature", 1.0)] if recorded or not sampled else TEMPERATURES
     for scale, share, temperature in product(scales, filters, warmth):
-        yield {**told, "cond_scale": scale, "topk_filter_thres": share, "temperature": temperature}
+        yield {**recorded, "cond_scale": scale, "topk_filter_thres": share, "temperature": temperature}

@@ -87,15 +87,15 @@ RVQ_ROWS: Table = {
 def rvq_checks(case: Case) -> Checks:
     """Evaluation-mode outputs in single and double precision."""
     width = case.raw("encoder_out").shape[1] if "encoder_out" in case else None
-    told = (case.last("x"), case.last("indices"), width)
+    recorded = (case.last("x"), case.last("indices"), width)
 
     def fits(model: Rvq) -> bool:
         ours = (model.features, model.options.quantizers, model.options.code_dim)
-        return all(size in (None, own) for size, own in zip(told, ours, strict=True))
+        return all(size in (None, own) for size, own in zip(recorded, ours, strict=True))
 
     def sized() -> Iterator[Rvq]:
         names = ("dim_pose", "num_quantizers", "code_dim")
-        known = {name: size for name, size in zip(names, told, strict=True) if size is not None}
+        known = {name: size for name, size in zip(names, recorded, strict=True) if size is not None}
         yield fresh(published(case.folder, "rvq") | known)
 
     first = case.first("recon", "encoder_out", "decoded", "indices")

@@ -34,7 +34,7 @@ WIDTHS = ("word_proj", "timestep_emb", "block_out", "input_proj")
 VAE = {"latent_dim": 32, "kernel_size": 3, "n_layers": 2, "n_extra_layers": 1, "norm": "none", "activation": "gelu"}
 DENOISER = {"latent_dim": 256, "n_heads": 8, "n_layers": 5, "ff_dim": 1024, "activation": "gelu"}
 DENOISER_TABLES = {"max_positions": 5000, "time_features": 256}
-TOLD = {"time_features": "timestep_frequency_dim"}  # what a manifest calls it
+NAMED = {"time_features": "timestep_frequency_dim"}  # what a manifest calls it
 
 
 def demanded(case: Case) -> dict[str, int]:
@@ -94,7 +94,7 @@ def full_size(case: Case) -> Salad:
     sizes = demanded(case)
     vae = {k: published(case.folder, "vae_t2m", "vae_kit").get(k, v) for k, v in VAE.items()}
     listed = published(case.folder, "denoiser_t2m")
-    net = {k: listed.get(TOLD.get(k, k), v) for k, v in (DENOISER | DENOISER_TABLES).items()}
+    net = {k: listed.get(NAMED.get(k, k), v) for k, v in (DENOISER | DENOISER_TABLES).items()}
     vae |= {"latent_dim": sizes.get("latent", vae["latent_dim"]), "n_layers": sizes.get("stages", vae["n_layers"])}
     net |= {"latent_dim": sizes.get("width", net["latent_dim"]), "n_layers": sizes.get("layers", net["n_layers"])}
     net |= {"n_heads": sizes.get("heads", net["n_heads"])}

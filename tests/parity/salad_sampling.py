@@ -93,10 +93,10 @@ class Run:
         model.empty_condition = lambda: empty  # type: ignore[method-assign]
         self.lengths = frames_kept(case, model, noise)
         self.mask = length_mask(self.lengths, noise.shape[1])
-        self.seen: list[Tensor] = []
+        self.states: list[Tensor] = []
         index = case.raw("text_index") if "text_index" in case else np.arange(1, 1 + len(noise))
         texts, start = prompts(case, index), noise * self.mask[:, :, None, None]
-        self.latent = model.denoise(start, texts, self.lengths, observe=lambda _, x: self.seen.append(x))
+        self.latent = model.denoise(start, texts, self.lengths, observe=lambda _, x: self.states.append(x))
         self.motion = model.vae.decode(self.latent)
         self.scheduler = model.diffusion.scheduler("DDIMScheduler")
         self.scheduler.set_timesteps(int(steps))
@@ -114,12 +114,12 @@ class Single:
         frames = next(case.raw(n).shape[1] // k for n, k in (("single_latent", 1), ("single_motion", model.unit_length))
                       if n in case)  # fmt: skip
         noise, prompt = case["init_noise"][:1, :frames], self.batch.first
-        seen = [noise]
-        self.latent = model.denoise(noise, prompt, None, observe=lambda _, x: seen.append(x))
+        states = [noise]
+        self.latent = model.denoise(noise, prompt, None, observe=lambda _, x: states.append(x))
         self.motion, self.maps = model.vae.decode(self.latent), AttentionMaps()
         last = self.batch.scheduler.timesteps[-1]
         with self.maps.watching(model.denoiser):
-            model.denoiser(seen[-2], torch.tensor(int(last)), prompt.tokens, prompt.mask)
+            model.denoiser(states[-2], torch.tensor(int(last)), prompt.tokens, prompt.mask)
 
 
 _single = once(Single)
@@ -129,7 +129,7 @@ SAMPLING_ROWS: Table = {
     "latent_mask": lambda case, model: _run(case, model).mask,
     "latent_final": lambda case, model: _run(case, model).latent,
     "trajectory": lambda case, model: torch.stack(
-        [_run(case, model).seen[int(i)] for i in case.raw("trajectory_steps")]
+        [_run(case, model).states[int(i)] for i in case.raw("trajectory_steps")]
     ),
     "motion": lambda case, model: _run(case, model).motion,
     "motion_denorm": lambda case, model: _run(case, model).motion * model.std + model.mean,

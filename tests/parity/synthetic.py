@@ -61,7 +61,7 @@ def answers(inputs: Arrays, model: Any, table: Table, names: str, at: str = "") 
     views = {False: (Case(Path(), inputs, at=at), model)}
     if "_f64" in names:
         views[True] = (Case(Path(), inputs, at=at).double(), model and next(doubled(model)))
-    found: Arrays = {}
+    outputs: Arrays = {}
     for name in names.split():
         case, net = views["_f64" in name]
         stem = name.replace("_f64", "")
@@ -69,8 +69,8 @@ def answers(inputs: Arrays, model: Any, table: Table, names: str, at: str = "") 
         assert row is not None, f"no row for {name}"
         with torch.no_grad():
             value = array(row.value(case, net))
-        found[at + name] = value[:, :2] if name.endswith("_first2") else value
-    return found
+        outputs[at + name] = value[:, :2] if name.endswith("_first2") else value
+    return outputs
 
 
 def prompts(seed: int, rows: int, words: int, width: int) -> Arrays:

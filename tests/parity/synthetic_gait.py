@@ -46,13 +46,13 @@ def decoder(system: Path, full: bool) -> Path:
     for rule, at in product(("sine", "random"), ("T9/", "T31/")):
         net, inputs = _net(system, full, rule), {f"{at}x": numbers(1, 2, int(at[1:-1]), COLUMNS)}
         inputs |= {f"{at}t": np.array([7, 930])}
-        found = inputs | answers(inputs, net, DECODER_ROWS, "out", at)
+        outputs = inputs | answers(inputs, net, DECODER_ROWS, "out", at)
         twin: Any = next(doubled(net)) if rule == "sine" else rounded_angles(next(doubled(net)))
         with torch.no_grad():
             case = Case(folder, inputs, at=at).double()
-            found[f"{at}out_f64"] = array(twin(case["x"], case["t"]))
+            outputs[f"{at}out_f64"] = array(twin(case["x"], case["t"]))
         path = folder / f"full_{rule}.npz"
-        store(folder, (dict(np.load(path)) if path.is_file() else {}) | found, path.stem)
+        store(folder, (dict(np.load(path)) if path.is_file() else {}) | outputs, path.stem)
     return folder
 
 
@@ -60,9 +60,9 @@ def _run(inputs: Arrays, net: Decoder, setting: Setting, restore: bool, normalis
     """One sampling run from stored noise, in both precisions."""
     case = Case(Path(), inputs)
     out = replay(case, net, setting, restore)
-    found = {"out_normalised": out, "out_normalised_f64": replay(case.double(), next(doubled(net)), setting, restore)}
-    found |= {"out_unnormalised": normaliser.denormalise(out)} if normaliser else {}
-    return inputs | {name: array(value) for name, value in found.items()}
+    outputs = {"out_normalised": out, "out_normalised_f64": replay(case.double(), next(doubled(net)), setting, restore)}
+    outputs |= {"out_unnormalised": normaliser.denormalise(out)} if normaliser else {}
+    return inputs | {name: array(value) for name, value in outputs.items()}
 
 
 def sampling(system: Path, full: bool) -> Path:
@@ -90,15 +90,15 @@ def training(system: Path, full: bool) -> Path:
     net, folder = _net(system, full, "sine"), system / "heldout" / "diffusion_sine"
     inputs = {"x_start": numbers(1, *SHAPE), "noise": numbers(2, *SHAPE), "t": np.array([3, 610])}
     inputs |= {"height_m": np.array([1.52, 1.91], np.float32)}
-    case, found = Case(folder, inputs), dict[str, Any]()
+    case, outputs = Case(folder, inputs), dict[str, Any]()
     skeleton = body(case)
     with torch.no_grad():
         noisy = Setting().process.add(case["x_start"], case["noise"], case["t"])
-        found |= {"q_sample": noisy, "model_out_at_noisy": net(noisy, case["t"])}
+        outputs |= {"q_sample": noisy, "model_out_at_noisy": net(noisy, case["t"])}
         for variant, (bits, view) in product(("eps", "l1", "p2"), (("f32", case), ("f64", case.double()))):
             twin = net if bits == "f32" else next(doubled(net))
             terms = loss_terms(view, Setting.named(variant), twin, skeleton)
-            found |= {f"loss/{variant}/id/{bits}/{name}": value for name, value in terms.items()}
+            outputs |= {f"loss/{variant}/id/{bits}/{name}": value for name, value in terms.items()}
         posteriors = {"eps": Setting(noise=True), "clip": Setting(clip=True), "cosine": Setting("cosine"),
                       "respaced_50": Setting(timesteps=50), "other": Setting("sqrt_linear", noise=True)}  # fmt: skip
         for number, (name, setting) in enumerate(posteriors.items()):
@@ -106,8 +106,8 @@ def training(system: Path, full: bool) -> Path:
             steps: dict[str, Tensor | np.ndarray] = {"x_t": x}
             for level in ("mid", "low", "zero", "31"):
                 steps |= steps_back(level, torch.from_numpy(x), case["noise"], setting, net)
-            found |= {f"posterior/{name}/{key}": value for key, value in steps.items()}
-    return store(folder, inputs | found, "training")
+            outputs |= {f"posterior/{name}/{key}": value for key, value in steps.items()}
+    return store(folder, inputs | outputs, "training")
 
 
 def inpainting(system: Path, full: bool) -> Path:

@@ -27,8 +27,8 @@ def closed_form(system: Path, full: bool) -> Path:
     """Three rounds on two layers that are not stored; technique, scales and rule are to be found out."""
     folder, (out, width) = system / "heldout" / "uce_rece", (384, 512) if full else (10, 24)
     for name, rule, recipe in (
-        ("replace_preserve05_sine", "sine", Recipe.told({"preserve_scale": 0.5, "technique": "replace"})),
-        ("plain_hash", "hash", Recipe.told({"preserve_scale": 1.0})),
+        ("replace_preserve05_sine", "sine", Recipe.recorded({"preserve_scale": 0.5, "technique": "replace"})),
+        ("plain_hash", "hash", Recipe.recorded({"preserve_scale": 1.0})),
     ):
         inputs = {f"{side}_emb": numbers(seed, rows, width) for seed, (side, rows) in
                   enumerate((("forget", 2), ("target", 2), ("retain", 4)))}  # fmt: skip
@@ -39,10 +39,10 @@ def closed_form(system: Path, full: bool) -> Path:
         tensors = {key: torch.from_numpy(value) for key, value in inputs.items()}
         group = group_of(layers, tensors["forget_emb"], tensors["target_emb"], tensors["retain_emb"])
         for number, (weights, adversary) in enumerate(recipe.rounds(group, 2)):
-            found = {f"f64_W{layer}_after{number}": weight for layer, weight in weights.items()}
-            found |= {f"f32_W{layer}_after{number}": weight.float() for layer, weight in weights.items()}
-            found |= {} if adversary is None else {f"f64_adv_iter{number}": adversary}
-            inputs |= {key: array(value) for key, value in found.items()}
+            outputs = {f"f64_W{layer}_after{number}": weight for layer, weight in weights.items()}
+            outputs |= {f"f32_W{layer}_after{number}": weight.float() for layer, weight in weights.items()}
+            outputs |= {} if adversary is None else {f"f64_adv_iter{number}": adversary}
+            inputs |= {key: array(value) for key, value in outputs.items()}
         store(folder, inputs, name)
     return folder
 
@@ -95,8 +95,8 @@ def guo(system: Path, full: bool) -> Path:
     inputs |= {"me_in": 10 * numbers(4, 2, 6, sizes["dim_movement_latent"]), "me_lens": np.array([6, 2])}
     inputs["mv_out_first2"] = np.zeros((3, 2, sizes["dim_movement_latent"]))
     names = "co_motion co_text co_motion_callerorder_f64 co_text_callerorder_f64 mv_out_first2 me_out"
-    found = answers(inputs, Encoders(parts).eval(), GUO_ROWS, names)
-    folder = store(system / "heldout" / "guo_kit_full", inputs | found)
+    outputs = answers(inputs, Encoders(parts).eval(), GUO_ROWS, names)
+    folder = store(system / "heldout" / "guo_kit_full", inputs | outputs)
     (folder / "config.json").write_text(json.dumps({name: f"{size} wide" for name, size in sizes.items()}))
     return folder
 

@@ -82,8 +82,8 @@ def sampling(system: Path, full: bool) -> Path:
     del inputs["len_mask"]
     inputs["single_latent"] = np.zeros((1, FRAMES, 7, 1))
     names = "latent_mask timesteps trajectory latent_final motion motion_f64 single_latent single_motion"
-    found = answers(inputs, model, SAMPLING_ROWS, names)
-    return store(system / "heldout" / "sampling_t2m_full_sine", inputs | found)
+    outputs = answers(inputs, model, SAMPLING_ROWS, names)
+    return store(system / "heldout" / "sampling_t2m_full_sine", inputs | outputs)
 
 
 def lora(system: Path, full: bool) -> Path:
@@ -99,14 +99,14 @@ def lora(system: Path, full: bool) -> Path:
                    f"{side}_m_lens": np.array([24, 9]), f"{side}_text_index": whole(seed, 4, 2)}  # fmt: skip
     inputs |= answers(inputs, model, LATENT_ROWS, "forget_latent retain_latent")
     names = "pred_base pred_lora_train_scale pred_lora_eval_scale"
-    found = answers(inputs, adapted, LORA_ROWS, names)
+    outputs = answers(inputs, adapted, LORA_ROWS, names)
     case, losses = Case(Path(), inputs), dict[str, Any]()
     twin = adapted.injected(adapted.alpha(case))
     for target, betas in product(("vs_noise", "vs_target", "vs_target_masked"), ("linear", "configured")):
         name = re.fullmatch(LOSS, f"loss_{target}_{betas}_betas")
         assert name is not None
         losses |= contrast(case, twin, name)
-    return store(system / "heldout" / "unlearn_lora_full", inputs | found | losses)
+    return store(system / "heldout" / "unlearn_lora_full", inputs | outputs | losses)
 
 
 def schedules(system: Path, full: bool) -> Path:

@@ -33,12 +33,12 @@ SMALL_RVQ = {"nb_code": 20, "code_dim": 8, "num_quantizers": 3, "depth": 1, "wid
 TOKENS = 7
 
 
-def _sizes(system: Path, full: bool, part: str, **told: Any) -> dict[str, Any]:
+def _sizes(system: Path, full: bool, part: str, **given: Any) -> dict[str, Any]:
     """Hyper-parameters, written beside the case where they are not the published ones."""
     if full:
         return dict(ENCODER)
-    manifest(system, part, SMALL | told)
-    return SMALL | told
+    manifest(system, part, SMALL | given)
+    return SMALL | given
 
 
 def _filled(module: nn.Module, rule: str) -> Any:
@@ -46,20 +46,20 @@ def _filled(module: nn.Module, rule: str) -> Any:
 
 
 def _rvq(system: Path, full: bool, rule: str) -> Arrays:
-    told = {} if full else SMALL_RVQ
-    if told:
-        manifest(system, "rvq", told | {"vq_norm": "None"})
-    net = _filled(rvq(told), rule)
+    given = {} if full else SMALL_RVQ
+    if given:
+        manifest(system, "rvq", given | {"vq_norm": "None"})
+    net = _filled(rvq(given), rule)
     inputs = {
         "x": numbers(1, 2, 4 * TOKENS, 263),
         "indices": array(net.encode(torch.from_numpy(numbers(1, 2, 28, 263)))),
     }
     inputs["dec_indices"] = whole(2, net.options.codes, 2, TOKENS, net.options.quantizers)
     names = "indices recon encoder_out decoded decoded_first2 commit_loss perplexity loss_total encoder_out_f64"
-    found = answers(
+    outputs = answers(
         inputs, net, {n: r for n, r in RVQ_ROWS.items() if "first" not in n}, names.replace("decoded_first2 ", "")
     )
-    return inputs | found
+    return inputs | outputs
 
 
 def _mtrans(system: Path, full: bool, rule: str) -> Arrays:
@@ -72,7 +72,7 @@ def _mtrans(system: Path, full: bool, rule: str) -> Arrays:
 def _rtrans(shared: bool) -> Callable[[Path, bool, str], Arrays]:
     part = "rtrans" if shared else "rtrans_noshare"
 
-    def made(system: Path, full: bool, rule: str) -> Arrays:
+    def arrays_of(system: Path, full: bool, rule: str) -> Arrays:
         layers, codes, width, text = (6, 512, 512, 512) if full else (3, 20, 8, 6)
         sizes = _sizes(system, full, part, num_quantizers=3)
         own = {"num_tokens": codes, "num_quantizers": layers, "code_dim": width, "clip_dim": text}
@@ -84,14 +84,14 @@ def _rtrans(shared: bool) -> Callable[[Path, bool, str], Arrays]:
             "gen_a/cond": numbers(8, 2, text),
         }
         base, cond = (torch.from_numpy(inputs[f"gen_a/{name}"]) for name in ("motion_ids", "cond"))
-        found = decode_residual(net, base, cond, real, greedy, scale=2.0, layers=layers - 1, padding=True)
-        inputs["gen_a/all_indices"] = array(found)
+        outputs = decode_residual(net, base, cond, real, greedy, scale=2.0, layers=layers - 1, padding=True)
+        inputs["gen_a/all_indices"] = array(outputs)
         names = f"q1_logits q2_logits_f64 q1_features q{layers - 1}_logits_scale3 q1_logits_force_mask"
         lent = () if shared else ("motion_codes", "m_lens", "cond")  # the other file's
         arrays = inputs | answers(inputs, net, RTRANS_ROWS, names)
         return {name: value for name, value in arrays.items() if name not in lent}
 
-    return made
+    return arrays_of
 
 
 def _length(system: Path, full: bool, rule: str) -> Arrays:
@@ -106,7 +106,7 @@ def _length(system: Path, full: bool, rule: str) -> Arrays:
 def _bamm(blocks: str) -> Callable[[Path, bool, str], Arrays]:
     part = "bamm_t2mgpt" if blocks == "t2mgpt" else "bamm"
 
-    def made(system: Path, full: bool, rule: str) -> Arrays:
+    def arrays_of(system: Path, full: bool, rule: str) -> Arrays:
         codes, text, sizes = (
             512 if full else 20,
             512 if full else 6,
@@ -119,7 +119,7 @@ def _bamm(blocks: str) -> Callable[[Path, bool, str], Arrays]:
         names = "logits_causal logits_cond_f64 logits_causal_scale4 logits_cond_uncond attend_cond"
         return inputs | answers(inputs, net, BAMM_ROWS, names)
 
-    return made
+    return arrays_of
 
 
 def _folder(name: str, **parts: Callable[[Path, bool, str], Arrays]) -> Writer:
@@ -128,8 +128,8 @@ def _folder(name: str, **parts: Callable[[Path, bool, str], Arrays]) -> Writer:
     def write(system: Path, full: bool) -> Path:
         folder = system / "heldout" / name
         with torch.no_grad():
-            for part, made in parts.items():
-                store(folder, made(system, full, name.split("_")[-1]), part)
+            for part, arrays_of in parts.items():
+                store(folder, arrays_of(system, full, name.split("_")[-1]), part)
         return folder
 
     return write
@@ -157,9 +157,9 @@ class Recorder(Draws):
 
 def shared_training(system: Path, full: bool) -> Path:
     """Two steps of a tokenizer whose layers share one codebook; the authors' file names it once per layer."""
-    told = {} if full else SMALL_RVQ | {"nb_code": 40}
+    given = {} if full else SMALL_RVQ | {"nb_code": 40}
     torch.manual_seed(3)
-    net = quiet(rvq(told | {"shared_codebook": True}))
+    net = quiet(rvq(given | {"shared_codebook": True}))
     model = system / "heldout" / "checkpoints" / "HumanML3D" / "rvq_shared" / "model"
     model.mkdir(parents=True)
     state = {name: value for name, value in net.state_dict().items() if not name.endswith(("code_sum", "code_count"))}
@@ -174,12 +174,12 @@ def shared_training(system: Path, full: bool) -> Path:
         books = {
             f"{name}_q{q}" for name in ("codebook", "code_sum", "code_count") for q in range(net.options.quantizers)
         }
-        found = inputs | draws.drawn | answers(inputs, run, STEP_ROWS, "recon commit_loss perplexity loss")
-        found |= answers(inputs, run, STEP_ROWS, " ".join(sorted(books)))
-        found |= {
+        outputs = inputs | draws.drawn | answers(inputs, run, STEP_ROWS, "recon commit_loss perplexity loss")
+        outputs |= answers(inputs, run, STEP_ROWS, " ".join(sorted(books)))
+        outputs |= {
             f"grad/{name}": array(run.gradients[name]) for name in ("encoder.model.0.bias", "decoder.model.0.bias")
         }
-        arrays |= {f"step{step}/{name}": np.array(value) for name, value in found.items()}
+        arrays |= {f"step{step}/{name}": np.array(value) for name, value in outputs.items()}
     return store(system / "heldout" / "rvq_shared_train", arrays)
 
 

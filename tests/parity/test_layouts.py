@@ -37,10 +37,10 @@ def test_a_case_without_its_json_is_read(name, shared, tmp_path):
 def test_optional_files_may_be_absent(shared, tmp_path):
     folder = copy_of(shared("golden/hmu/dev/dataset"), tmp_path)
     (folder / "vip_words.json").unlink()
-    told = json.loads((folder / "expected.json").read_text())
-    first = next(iter(told["cases"].values()))["items"][0]
+    recorded = json.loads((folder / "expected.json").read_text())
+    first = next(iter(recorded["cases"].values()))["items"][0]
     first["error"], first["draws"] = "ValueError: empty range", []
-    (folder / "expected.json").write_text(json.dumps(told))
+    (folder / "expected.json").write_text(json.dumps(recorded))
     line, passed = run(folder)
     assert passed, line
     assert "no vip_words.json" in line
@@ -112,7 +112,7 @@ def test_settings_in_names():
     assert Setting.named("ddim_respaced_50_cosine").steps == 50
     assert Setting.named("eps_clip").noise
     assert Setting.named("eps_clip").clip
-    assert Setting.told({"schedule": "squaredcos", "predict_epsilon": True}, "x").schedule == "cosine"
+    assert Setting.recorded({"schedule": "squaredcos", "predict_epsilon": True}, "x").schedule == "cosine"
 
 
 # -- networks that are not stored --------------------------------------------------------------------------------------
@@ -144,9 +144,9 @@ def test_a_changed_manifest_fails(name, shared, tmp_path):
 
 def test_a_changed_caption_of_a_search_fails(shared, tmp_path):
     folder = copy_of(shared("golden/evaluators/dev/hmu_m2m"), tmp_path)
-    told = json.loads((folder / "expected.json").read_text())
-    told["expected"][0]["records"][0]["retrieval"][1]["description"] += "!"
-    (folder / "expected.json").write_text(json.dumps(told))
+    recorded = json.loads((folder / "expected.json").read_text())
+    recorded["expected"][0]["records"][0]["retrieval"][1]["description"] += "!"
+    (folder / "expected.json").write_text(json.dumps(recorded))
     line, passed = run(folder)
     assert not passed
     assert "worst: all/0 retrieval" in line

@@ -136,28 +136,28 @@ class World:
 def end_to_end(case: Path) -> Checks:
     """Every program's result."""
     world = World(case)
-    told, arrays = read_json(case / "end_to_end.json"), read_arrays(case / "end_to_end.npz")
+    recorded, arrays = read_json(case / "end_to_end.json"), read_arrays(case / "end_to_end.npz")
     lengths = {key: len(clip.segments) for key, clip in world.annotations.items()}
-    yield exact("annotations", lengths, told["annotation_lengths"])
-    for split, ids in told["split_files"].items():
+    yield exact("annotations", lengths, recorded["annotation_lengths"])
+    for split, ids in recorded["split_files"].items():
         yield exact(f"split {split}", world.split(split), ids)
-    for split, ids in told["keyids"].items():
+    for split, ids in recorded["keyids"].items():
         yield exact(f"usable of {split}", list(world.segments(split)), ids)
     if (case / "items.json").is_file():
         yield from _items(world, read_json(case / "items.json"))
     else:
         yield unchecked("items", "no items.json")
-    yield from _retrieval(world, told, arrays)
+    yield from _retrieval(world, recorded, arrays)
     gallery = world.gallery()
-    yield exact("latents_keyids_index", {k: i for i, k in enumerate(gallery.ids)}, told["latents_keyids_index"])
+    yield exact("latents_keyids_index", {k: i for i, k in enumerate(gallery.ids)}, recorded["latents_keyids_index"])
     yield compare("all_latents", gallery.latents, arrays["all_latents"], F32)
     yield compare("all_unit_latents", F.normalize(gallery.latents, dim=-1), arrays["all_unit_latents"], F32)
-    yield from _commands(world, told["cli"], arrays)
+    yield from _commands(world, recorded["cli"], arrays)
 
 
-def _items(world: World, told: Mapping[str, Any]) -> Checks:
+def _items(world: World, recorded: Mapping[str, Any]) -> Checks:
     mean, std = world.evaluator.mean, world.evaluator.std
-    for key, item in told.items():
+    for key, item in recorded.items():
         split = next(s for s in ("test", "val", "train") if key in world.split(s))
         segment = world.segments(split)[key][0]
         motion = (world.clip(world.annotations[key], segment) - mean) / std
@@ -177,14 +177,14 @@ def _similarity(world: World, split: str) -> tuple[list[str], Tensor, Tensor]:
     return list(segments), text @ motion.mT, sentences
 
 
-def _retrieval(world: World, told: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Checks:
+def _retrieval(world: World, recorded: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Checks:
     ids, similarity, sentences = _similarity(world, "test")
     yield compare("test_sim_matrix", similarity, arrays["test_sim_matrix"], F32)
     yield compare("test_sent_emb", sentences, arrays["test_sent_emb"], F32)
     yield compare("nsim_sim_matrix", _similarity(world, "nsim_test")[1], arrays["nsim_sim_matrix"], F32)
     # the authors' matrices: exact ties and neighbours in the last digit decide ranks
     whole, nsim = (torch.from_numpy(arrays[n]) for n in ("test_sim_matrix", "nsim_sim_matrix"))
-    for name, expected in told["metrics_files"].items():
+    for name, expected in recorded["metrics_files"].items():
         label = f"{name}.yaml"
         if name == "nsim":
             yield from scores_checks(label, [nsim], expected)
@@ -214,21 +214,21 @@ def _commands(world: World, cli: Mapping[str, Any], arrays: Mapping[str, np.ndar
 @compares("hmu_m2m")
 def motion_search(case: Case) -> Checks:
     """Generated motions against the authors' latents of two galleries, by the evaluator of the neighbouring case."""
-    told = read_json(case.folder / "expected.json")
-    world = World((case.folder / told["run_dir"]).resolve().parent)
+    recorded = read_json(case.folder / "expected.json")
+    world = World((case.folder / recorded["run_dir"]).resolve().parent)
     whole = world.gallery()
-    for run in told["expected"]:
+    for run in recorded["expected"]:
         name, records = run["gallery"], run["records"]
         places = [whole.ids.index(key) for key in run["keyids"]]
         gallery = Gallery(tuple(run["keyids"]), tuple(whole.descriptions[i] for i in places), whole.latents[places])
         latents = world.embed([world.motion(record["motion_formula_key"], record["length"]) for record in records])
-        hits = search(latents, gallery, told["top_k"])
+        hits = search(latents, gallery, recorded["top_k"])
         if name == "all":
             yield exact("gallery all", list(whole.ids), run["keyids"])
             yield from case.given({"query_latents": latents, "cosine": gallery.nearness(latents)}, F32)
         rows = np.array([[hit.row for hit in row] for row in hits])
         index = f"topk_index_into_gallery_{name}"
-        yield exact(f"top {told['top_k']} of {name}", rows, case.raw(index) if index in case else None)
+        yield exact(f"top {recorded['top_k']} of {name}", rows, case.raw(index) if index in case else None)
         for number, (row, record) in enumerate(zip(hits, records, strict=True)):
             yield from _hits(f"{name}/{number}", (hit.to_json() for hit in row), record["retrieval"])
 

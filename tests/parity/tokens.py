@@ -156,21 +156,21 @@ def e2e(case: Case) -> Checks:
 
 def _momask(case: Case) -> Checks:
     """Greedy generation; guidance and steps that no JSON tells are guessed."""
-    told = {n: [float(case.facts[n])] for n in ("res_cond_scale", "cond_scale", "timesteps") if case.facts.get(n)}
+    recorded = {n: [float(case.facts[n])] for n in ("res_cond_scale", "cond_scale", "timesteps") if case.facts.get(n)}
     candidates = chains(case.folder, stored(case.folder, load_masked), case.last("all_ids") or 0)
-    guesses = product(candidates, told.get("res_cond_scale", [SCALE, *SCALES]))
+    guesses = product(candidates, recorded.get("res_cond_scale", [SCALE, *SCALES]))
     known = nearest(guesses, lambda guess: _off(case, _greedy(case, guess), "all_ids", "motion"), "complete chain")
-    steps = product(map(int, told.get("timesteps", STEPS)), told.get("cond_scale", SCALES))
+    steps = product(map(int, recorded.get("timesteps", STEPS)), recorded.get("cond_scale", SCALES))
     best = nearest(steps, lambda steps: deviation(_greedy(case, known, *steps).base, case.raw("base_ids")))
     yield from case.rows(_greedy(case, known, *best), RUN_ROWS, NETWORK)
 
 
 def _bamm(case: Case) -> Checks:
-    told, candidates = case.facts.get("res_cond_scale", {}), list[Chain]()
+    recorded, candidates = case.facts.get("res_cond_scale", {}), list[Chain]()
     for run in case.groups(".+"):
         part, usual = case.under(f"{run}/"), RESIDUAL_SCALES.get(run, SCALE)
         base = [float(case.facts["cond_scale"])] if case.facts.get("cond_scale") else SCALES
-        known = told.get(run) if isinstance(told, Mapping) else told
+        known = recorded.get(run) if isinstance(recorded, Mapping) else recorded
         residual = dict.fromkeys((usual, *SCALES)) if known is None else [float(known)]
         base_models = stored(case.folder, load_transformer)
         candidates = candidates or list(chains(case.folder, base_models, part.last("all_ids") or 0))

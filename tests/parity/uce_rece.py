@@ -46,7 +46,7 @@ class Recipe:
     ridge: float
 
     @classmethod
-    def told(cls, facts: Mapping[str, Any], technique: str = "tensor", preserve: float = 0.1) -> Recipe:
+    def recorded(cls, facts: Mapping[str, Any], technique: str = "tensor", preserve: float = 0.1) -> Recipe:
         """From a JSON; what it lacks is as the authors' defaults."""
         scales = Scales(erase=float(facts.get("erase_scale", 0.1)), keep=float(facts.get("preserve_scale", preserve)),
                         ridge=float(facts.get("lamb", 0.1)))  # fmt: skip
@@ -60,7 +60,7 @@ class Recipe:
         usual = (0.1, 0.5, 1.0)
         scales = [float(f"{said[1]}.{said[2] or 0}")] if said else usual
         for technique, preserve, erase, ridge in product(techniques, scales, usual, usual):
-            yield cls.told({"erase_scale": erase, "lamb": ridge, **facts}, technique, preserve)
+            yield cls.recorded({"erase_scale": erase, "lamb": ridge, **facts}, technique, preserve)
 
     def rounds(self, group: Group, count: int) -> list[tuple[dict[str, Tensor], Tensor | None]]:
         """Weights after UCE and after every round, with the embedding that the round erased."""
@@ -146,16 +146,18 @@ def _checkpoints(folder: Path, facts: Mapping[str, Any]) -> Checks:
     }
     aim = case[f"emb::{hyper['target']}"].expand_as(texts["forget"])
     group = group_of(layers, texts["forget"], aim, texts["retain"])
-    solved = Recipe.told({"preserve_scale": hyper["ps"]}).rounds(group, int(hyper["epochs"]))
+    solved = Recipe.recorded({"preserve_scale": hyper["ps"]}).rounds(group, int(hyper["epochs"]))
     probe = case["probe_embeddings"]
-    for name, told in facts["files"].items():
+    for name, recorded in facts["files"].items():
         content, state = read[name]
         part, file = name.split("/")[0], name.split("/")[-1]
         changed = [key for key, value in state.items() if not torch.equal(value, bases[part][key])]
         ours: dict[str, Any] = {"top_level_keys": sorted(content), "ep": content["ep"], "n_keys": len(state),
                                 "changed_keys": sorted(changed)}  # fmt: skip
-        for key in ours.keys() & told.keys():
-            yield exact(f"{name} {key}", ours[key], sorted(told[key]) if isinstance(told[key], list) else told[key])
+        for key in ours.keys() & recorded.keys():
+            yield exact(
+                f"{name} {key}", ours[key], sorted(recorded[key]) if isinstance(recorded[key], list) else recorded[key]
+            )
         number = {"base.tar": None, f"UCE_{hyper['ps']}.tar": 0}.get(file, int(hyper["epochs"]))
         weight = group.layers[part][0] if number is None else solved[number][0][part]
         tolerance = ROUNDS if number else SINGLE
