@@ -21,9 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hmu.documents import read_text, read_yaml, walk
 from hmu.errors import CheckpointError, ConfigError, HmuError, shown
-from hmu.tree import is_group as is_group
-from hmu.tree import options as options
-from hmu.tree import tree as tree
+from hmu.tree import tree
 
 #: the keys that tell Hydra what to call, and how
 CALLS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")

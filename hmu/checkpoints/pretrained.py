@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from hmu.build import built_class, options
+from hmu.build import built_class
 from hmu.checkpoints.folders import CONFIG, check_model, family_of, read_model_config
 from hmu.checkpoints.safe import load_safetensors, save_safetensors
 from hmu.documents import read_yaml, sha256, write_json
 from hmu.errors import CheckpointError, ConfigError, shown
+from hmu.tree import options
 
 WEIGHTS = "weights.safetensors"
 ASSET = "asset:"
