@@ -197,37 +197,24 @@ def _calls(node: Any) -> Iterator[tuple[Place, Mapping[str, Any]]]:
 
 # -- what the tree names ----------------------------------------------------------------------------------------------
 def _named(place: Place, call: Mapping[str, Any]) -> bool:
-    """Whether any file of the tree, as any script composes it, makes this very call at ``place``."""
-    folders, seen = tuple(tree()), set[Any]()
-    starts = (("", place), (place[0], place[1:]))  # composed by a script, or read by a tool (``configs/bvh_mapping``)
-    return any(_in_group(group, inside, place, folders, call, seen) for group, inside in starts)
+    """Whether any file of the tree, as any script composes it, makes this very call at ``place``.
 
-
-def _in_group(
-    group: str, inside: Place | None, place: Place, folders: tuple[Path, ...], call: Mapping[str, Any], seen: set[Any]
-) -> bool:
-    """The same for the files of one group, and of the groups that they take in.
-
-    Args:
-        group: ``backbone``; the scripts' own files are the group ``""``.
-        inside: ``place`` counted from where the group stands; None where it stands elsewhere.
-        place: counted from the root: that of files with ``# @package _global_``.
-        call: the target and how it is called; seen: where the search has been.
+    Groups are looked through, each with ``place`` counted from where it stands (None: that is not inside of it).
     """
-    if (group, inside) in seen:
-        return False
-    seen.add((group, inside))
-    for path, text in _texts(folders, group).items():
-        at = place if _GLOBAL.search(text) else inside
-        if "defaults:" not in text and str(call.get("_target_")) not in text:
-            continue
-        content = _content(path)
-        if at is not None and _agree(call, _at(content, at)):
-            return True
-        for other, base in _mounts(content.get("defaults"), group):
-            rest = at[len(base) :] if at is not None and at[: len(base)] == base else None
-            if _in_group(other, rest, place, folders, call, seen):
+    folders = tuple(tree())
+    groups: list[tuple[str, Place | None]] = [("", place)]  # as a script composes it
+    groups.append((place[0], place[1:]))  # as a tool reads it (``configs/bvh_mapping``)
+    for group, inside in groups:  # those that they take in join the list
+        for path, text in _texts(folders, group).items():
+            if "defaults:" not in text and str(call.get("_target_")) not in text:
+                continue
+            at, content = place if _GLOBAL.search(text) else inside, _content(path)
+            if at is not None and _agree(call, dict(walk(content)).get(at)):
                 return True
+            for other, base in _mounts(content.get("defaults"), group):
+                rest = at[len(base) :] if at is not None and at[: len(base)] == base else None
+                if (other, rest) not in groups:
+                    groups.append((other, rest))
     return False
 
 
@@ -244,17 +231,6 @@ def _mounts(defaults: Any, home: str) -> Iterator[tuple[str, Place]]:
 
 def _agree(call: Mapping[str, Any], node: Any) -> bool:
     return isinstance(node, Mapping) and "_target_" in node and all(call.get(k) == node.get(k) for k in CALLS)
-
-
-def _at(content: Any, place: Place) -> Any:
-    for key in place:
-        if isinstance(content, list) and key.isdecimal() and int(key) < len(content):
-            content = content[int(key)]
-        elif isinstance(content, Mapping):
-            content = content.get(key)
-        else:
-            return None
-    return content
 
 
 @cache
