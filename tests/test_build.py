@@ -238,7 +238,7 @@ def test_where_files_differ_a_private_one_decides():
 
 def test_where_files_differ_and_none_decides_the_number_has_to_be_given():
     with pytest.raises(ConfigError, match=r"no value for .*'word_dropout'"):
-        instantiate(OmegaConf.create({"_target_": "hmu.evaluators.guo.build"}))
+        instantiate(OmegaConf.create({"_target_": "hmu.evaluators.guo.build", "checkpoint": None}))
 
 
 @pytest.mark.parametrize("name", ["esd", "finetune", "lora", "uce", "rece", "lcr"])

@@ -11,6 +11,7 @@ import safetensors
 from hmu.checkpoints.kinds import CHAINS, Kind, check_values, real, whole
 from hmu.documents import read_json, walk
 from hmu.errors import CheckpointError, shown
+from hmu.tree import options
 
 CONFIG = "config.json"
 _LIMIT = 16 << 20  # bytes; vocabularies are the largest part
@@ -26,8 +27,10 @@ def read_model_config(folder: Path | str, family: str, group: str = "backbone") 
     config = _read(folder)
     stated = config.pop("family", None) or str(config.pop(_OLD, None)).removeprefix(_PREFIX)
     if stated != family:
-        remedy = f"; choose {group}={shown(stated)}" if isinstance(stated, str) and stated != "None" else ""
-        raise CheckpointError(f"{Path(folder) / CONFIG}: holds a '{shown(stated)}' model, expected '{family}'{remedy}")
+        remedy = f"{group}={stated}" if str(stated) in options(group) else "another folder"
+        raise CheckpointError(
+            f"{Path(folder) / CONFIG}: holds a '{shown(stated)}' model, expected '{family}'; choose {remedy}"
+        )
     return config
 
 

@@ -85,7 +85,7 @@ class TransformerOptions:
         check_fields(self, self.place)
         require(
             self.latent_dim % self.n_heads == 0 and self.latent_dim % 2 == 0,
-            f"{self.place}.latent_dim={self.latent_dim} must be even and divisible by n_heads={self.n_heads}",
+            f"backbone: latent_dim={self.latent_dim} must be even and divisible by n_heads={self.n_heads}",
         )
 
 
