@@ -18,8 +18,8 @@ class Draws:
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self.generator = generator
 
-    def _device(self, wanted: torch.device) -> torch.device:
-        return wanted if self.generator is None else self.generator.device
+    def _device(self, asked: torch.device) -> torch.device:
+        return asked if self.generator is None else self.generator.device
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Uniform numbers in [0, 1) of any shape, of the type and device of ``like``."""

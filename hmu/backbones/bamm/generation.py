@@ -54,11 +54,11 @@ def pick(logits: Tensor, noise: Tensor | None, temperature: float = 1.0) -> tupl
     """
     probabilities = logits.softmax(-1)
     if noise is None or temperature == 0:
-        chosen = probabilities.argmax(-1)
+        ids = probabilities.argmax(-1)
     else:
         scaled = probabilities if temperature == 1 else (logits / temperature).softmax(-1)
-        chosen = (scaled / noise[:, : logits.shape[-1]]).argmax(-1)
-    return chosen, probabilities.gather(1, chosen[:, None])[:, 0]
+        ids = (scaled / noise[:, : logits.shape[-1]]).argmax(-1)
+    return ids, probabilities.gather(1, ids[:, None])[:, 0]
 
 
 class Reader:
@@ -151,19 +151,19 @@ def refine_pass(
     """
     ids, sure = ids.clone(), torch.ones(ids.shape, dtype=text.dtype, device=text.device)
     if hold:
-        seen = F.pad(known, (1, 0), value=True)
+        visible = F.pad(known, (1, 0), value=True)
         reader = Reader(net, text, scale, ids.shape[1])
         reader.show(ids, known)
-        columns = torch.arange(seen.shape[1], device=seen.device)[None]
+        columns = torch.arange(visible.shape[1], device=visible.device)[None]
     for place in range(places):
         if hold:
-            attend = seen | ((columns <= place) & ~seen[:, place, None])
+            attend = visible | ((columns <= place) & ~visible[:, place, None])
             logits = reader.next(place, None if place == 0 else ids[:, place - 1], attend)
         else:
             logits = net.guided(ids, text, scale, known)[:, place]
-        chosen, chance = pick(logits[:, : net.codes], None if noise is None else noise[:, place], temperature)
+        drawn, chance = pick(logits[:, : net.codes], None if noise is None else noise[:, place], temperature)
         sure[:, place] = chance
-        ids[:, place] = torch.where(known[:, place], ids[:, place], chosen) if hold else chosen
+        ids[:, place] = torch.where(known[:, place], ids[:, place], drawn) if hold else drawn
     return Drawn(ids, sure)
 
 

@@ -64,8 +64,8 @@ class MoMask(TokenGenerator[MaskedTransformer]):
             return self.residual_state(target, generator)
         ids, valid = self.token_ids(target)
         draws = Draws(generator)
-        time, seen, asked = mask_tokens(self.masked, ids[..., 0], valid, draws, self.variant)
-        inputs, targets = [seen[..., None]], [asked]
+        time, shown, asked = mask_tokens(self.masked, ids[..., 0], valid, draws, self.variant)
+        inputs, targets = [shown[..., None]], [asked]
         if "residual" in self.parts:
             known, asked = self.hide_layers(ids, valid, draws)
             inputs.append(known)

@@ -163,9 +163,9 @@ class ResidualQuantizer(nn.Module):
         """
         residual, ids = latent.flatten(0, 1), []
         for book in self.books()[:layers]:
-            chosen = nearest(residual, book.codebook)
-            residual = residual - book.codebook[chosen]
-            ids.append(chosen)
+            index = nearest(residual, book.codebook)
+            residual = residual - book.codebook[index]
+            ids.append(index)
         stacked = torch.stack(ids, -1).view(*latent.shape[:2], -1)
         return stacked if valid is None else torch.where(valid[..., None], stacked, -1)
 
@@ -193,8 +193,8 @@ class ResidualQuantizer(nn.Module):
         commits, perplexities = [], []
         used = self._used_layers(draws, x)
         for q, book in enumerate(self.books()[:used]):
-            chosen, code, perplexity = self._layer(book, residual, draws)
-            ids[keep, q] = chosen
+            index, code, perplexity = self._layer(book, residual, draws)
+            ids[keep, q] = index
             commits.append(F.mse_loss(residual, code))
             perplexities.append(perplexity)
             total = total + code
@@ -208,14 +208,14 @@ class ResidualQuantizer(nn.Module):
         flat = residual.detach()
         if self.training:
             book.start(flat, draws)
-            chosen = book.pick(flat, self.options.temperature, draws)
+            index = book.pick(flat, self.options.temperature, draws)
         else:
-            chosen = nearest(flat, book.codebook)
-        code = book.codebook[chosen].clone()
-        share = torch.bincount(chosen, minlength=len(book.codebook)).to(flat.dtype) / len(chosen)
+            index = nearest(flat, book.codebook)
+        code = book.codebook[index].clone()
+        share = torch.bincount(index, minlength=len(book.codebook)).to(flat.dtype) / len(index)
         if self.training:
-            book.update(flat, chosen, draws)
-        return chosen, code, torch.exp(-(share * torch.log(share + 1e-7)).sum())
+            book.update(flat, index, draws)
+        return index, code, torch.exp(-(share * torch.log(share + 1e-7)).sum())
 
     def _used_layers(self, draws: Draws, like: Tensor) -> int:
         """How many layers a training batch uses."""

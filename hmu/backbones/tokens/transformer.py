@@ -49,21 +49,21 @@ class TokenTransformer(Contract, nn.Module):
         return self.input_process(self.token_emb.weight)
 
     @abstractmethod
-    def features(self, ids: Tensor, text: Tensor, *seen: Any) -> Tensor:
+    def features(self, ids: Tensor, text: Tensor, *visible: Any) -> Tensor:
         """What enters the last linear layer ``(rows, places, width)``, of ids ``(batch, tokens)``.
 
         ``text`` ``(rows, text width)``: ``rows`` may be a multiple of the batch, whose tokens are repeated then.
         """
 
-    def forward(self, ids: Tensor, text: Tensor, *seen: Any) -> Tensor:
+    def forward(self, ids: Tensor, text: Tensor, *visible: Any) -> Tensor:
         """Logits ``(rows, places, classes)``; arguments as for :meth:`features`."""
-        return self.output_process.poseFinal(self.features(ids, text, *seen))
+        return self.output_process.poseFinal(self.features(ids, text, *visible))
 
-    def guided(self, ids: Tensor, text: Tensor, scale: float, *seen: Any) -> Tensor:
+    def guided(self, ids: Tensor, text: Tensor, scale: float, *visible: Any) -> Tensor:
         """Guided logits ``(batch, places, classes)``: both branches in one pass, combined before the last layer.
 
         That layer is affine, so combining before or after it is the same. Scale 1 is the text alone, 0 no text.
-        ``text`` ``(batch, text width)``; ``seen`` as for :meth:`features`.
+        ``text`` ``(batch, text width)``; ``visible`` as for :meth:`features`.
         """
-        features = self.features(ids, guidance_branches(text, scale), *seen)
+        features = self.features(ids, guidance_branches(text, scale), *visible)
         return self.output_process.poseFinal(combine_branches(features, len(text), scale))

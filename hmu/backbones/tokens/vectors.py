@@ -25,6 +25,6 @@ def vector_of(condition: TextCondition, width: int) -> Tensor:
     if pooled is None and condition.tokens.shape[1] == 1:
         pooled = condition.tokens[:, 0]
     if pooled is None or pooled.shape[-1] != width:
-        found = "no pooled vector" if pooled is None else f"vectors of width {pooled.shape[-1]}"
-        raise ConfigError(f"the text encoder gives {found}, the model reads width {width}: use text.output=pooled")
+        given = "no pooled vector" if pooled is None else f"vectors of width {pooled.shape[-1]}"
+        raise ConfigError(f"the text encoder gives {given}, the model reads width {width}: use text.output=pooled")
     return pooled
