@@ -15,9 +15,8 @@ from hmu.data.concepts import Concept
 from hmu.documents import write_json
 from hmu.escaping import markdown_text
 from hmu.evaluation.detecting import detector_concepts
-from hmu.evaluation.generation import Generated
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Suite
+from hmu.evaluation.suite import ByModel, Suite
 from hmu.metrics.motion_search import Hit
 from hmu.metrics.ncs import write_records
 from hmu.motion.representation import Representation
@@ -182,12 +181,7 @@ def confusion_markdown(content: Mapping[str, Any]) -> list[str]:
 
 
 def write_confusions(
-    folder: Path,
-    suite: Suite,
-    sets: Sequence[PromptSet],
-    generated: Mapping[str, Mapping[str, Generated]],
-    concept: Concept,
-    dataset: str,
+    folder: Path, suite: Suite, sets: Sequence[PromptSet], generated: ByModel, concept: Concept, dataset: str
 ) -> dict[str, Any]:
     """Write ``instead.json`` and, with a gallery, ``samples/records_<model>.json`` for the forget set; its content.
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
-from hmu.evaluation.generation import Generated
 from hmu.evaluation.sets import PromptSet
+from hmu.evaluation.suite import ByModel
 from hmu.gait.cycles import gait_cycles
 from hmu.gait.figure import HEIGHT
 from hmu.gait.representation import GAIT
@@ -21,9 +21,7 @@ from hmu.report.table import Column, Table
 from hmu.viz.gait import VIEW, cycle_plot
 
 
-def write_pages(
-    sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, Generated]], concept: Concept, samples: Path
-) -> list[str]:
+def write_pages(sets: Sequence[PromptSet], generated: ByModel, concept: Concept, samples: Path) -> list[str]:
     """Write pictures into ``samples``; returns lines of Markdown.
 
     ``before_after.gif``: the first windows that are of the concept in the base, beside what the other models make of
@@ -44,7 +42,7 @@ def write_pages(
     return ["", *gait_markdown(windows)]
 
 
-def windows_of(sets: Sequence[PromptSet], generated: Mapping[str, Mapping[str, Generated]]) -> dict[str, Tensor]:
+def windows_of(sets: Sequence[PromptSet], generated: ByModel) -> dict[str, Tensor]:
     """Windows ``(n, frames, 63)`` by who made them: ``real`` ones of all sets, models in their largest set."""
     real = [prompts.real.motion for prompts in sets if prompts.real is not None and prompts.name != "neighbours"]
     largest = max(sets, key=len).name

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from hmu.data.concepts import Concept
-from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results, Row
 from hmu.evaluation.sets import FORGET_SIDE, PromptSet
+from hmu.evaluation.suite import ByModel
 from hmu.metrics.detector_rate import RATE
 from hmu.motion.representation import Representation
 from hmu.motion.stick import Stick
@@ -34,12 +34,7 @@ def plain_first(prompts: PromptSet) -> Tensor:
 
 
 def write_samples(
-    folder: Path,
-    results: Results,
-    sets: Sequence[PromptSet],
-    generated: Mapping[str, Mapping[str, Generated]],
-    concept: Concept,
-    fps: float,
+    folder: Path, results: Results, sets: Sequence[PromptSet], generated: ByModel, concept: Concept, fps: float
 ) -> None:
     """Animate the first forget prompts, models side by side, and plot the rates at which actions are detected."""
     forget = next((prompts for prompts in sets if prompts.name == "forget"), None)
@@ -95,11 +90,7 @@ def rates_of(rows: Sequence[Row], concept: str) -> dict[str, dict[str, Rate]]:
 
 
 def first_takes(
-    sets: Sequence[PromptSet],
-    generated: Mapping[str, Mapping[str, Generated]],
-    concept: Concept,
-    fps: float,
-    most: int = SHOWN,
+    sets: Sequence[PromptSet], generated: ByModel, concept: Concept, fps: float, most: int = SHOWN
 ) -> tuple[list[Take], Stick | None]:
     """The first repeat of the first prompts of each set, not chosen by result, beside the real clip where there is one.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hmu.data.concepts import Concept
 from hmu.documents import write_text
-from hmu.evaluation.generation import Generated
 from hmu.evaluation.results import Results
 from hmu.evaluation.sets import PromptSet
-from hmu.evaluation.suite import Suite
+from hmu.evaluation.suite import ByModel, Suite
 from hmu.report.confusion import confusion_markdown, write_confusions
 from hmu.report.page import page
 from hmu.report.samples import first_takes, write_samples
@@ -22,7 +21,7 @@ def write_measured(
     results: Results,
     suite: Suite,
     sets: Sequence[PromptSet],
-    generated: Mapping[str, Mapping[str, Generated]],
+    generated: ByModel,
     concept: Concept,
     fps: float,
 ) -> None:
