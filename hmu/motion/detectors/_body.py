@@ -42,7 +42,6 @@ class Body:
     Attributes:
         lengths: true frames ``(batch,)``. fps: frames a second. mask: ``(batch, frames)``, True inside the clip.
         world: joints ``(batch, frames, 22, 3)``, scaled metres, floor at y = 0.
-        scale: what each clip was multiplied with, ``(batch,)``.
     """
 
     def __init__(self, joints: Any, lengths: Any = None, fps: float = 20.0) -> None:
@@ -55,8 +54,7 @@ class Body:
         leg = series.quantile(thigh + shin, self.mask, 0.5)
         if (leg <= 0).any():
             raise DataError(f"clip {int(np.argmax(leg <= 0))} of the batch has legs without length: not a motion")
-        self.scale: Array = REFERENCE_LEG / leg
-        points = points * self.scale[:, None, None, None]
+        points = points * (REFERENCE_LEG / leg)[:, None, None, None]
         lowest = points[:, :, ANKLES + TOES, 1].min(axis=-1)
         points[..., 1] -= series.quantile(lowest, self.mask, FLOOR_QUANTILE)[:, None, None]
         self.world: Array = points

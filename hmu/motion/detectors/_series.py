@@ -34,12 +34,6 @@ def quantile(values: Array, mask: Bools, q: float) -> Array:
     return np.take_along_axis(ordered, index[:, None], axis=1)[:, 0]
 
 
-def share(condition: Bools, mask: Bools) -> Array:
-    """Share of each clip's masked frames in which ``condition`` holds, ``(batch,)``; 0 where nothing is masked in."""
-    total = mask.sum(axis=1)
-    return np.asarray((condition & mask).sum(axis=1) / np.maximum(total, 1))
-
-
 def run_lengths(condition: Bools) -> Ints:
     """For each frame, for how many frames (this one included) ``condition`` has held without a gap."""
     steps = np.arange(condition.shape[1])[None, :]

@@ -126,4 +126,4 @@ class Stand(Detector):
         place = np.moveaxis(np.array(middle), 2, 0)[:, None]
         away = np.linalg.norm(ends - place, axis=-1).max(axis=-1)
         calm = (moved < self.speed * self.span) & (away < self.drift) & (body.pelvis_height > self.height)
-        return Found(any=series.share(calm, body.mask) >= self.share)
+        return Found(any=(calm & body.mask).sum(axis=1) >= self.share * body.lengths)
