@@ -7,6 +7,7 @@ import re
 import pytest
 from hydra.errors import HydraException
 
+import hmu
 from hmu.config import CONFIGS
 from hmu.errors import ConfigError
 from tests.commands import Command, Unknown, check, of_header, of_readme
@@ -89,3 +90,8 @@ def test_commands_are_cut_out_of_their_prose():
     ]
     (line,) = {c.line for c in of_header(CONFIGS / "evaluator" / "demo.yaml") if "train.py" in c.line}
     assert line == "python train.py evaluator=demo dataset=demo"
+
+
+def test_the_changelog_begins_with_this_version():
+    text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## \[(.*?)\]", text, re.MULTILINE)[0] == hmu.__version__
