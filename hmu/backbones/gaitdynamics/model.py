@@ -91,8 +91,7 @@ class GaitDynamics(MotionBackbone):
         """Measure the ranges of all columns on the training windows, unless the model has some already."""
         self.known_stage(stage)
         if self.normaliser.samples == 0:
-            clips = (batch.motion[length_mask(batch.lengths, batch.motion.shape[1])] for batch in batches)
-            self.normaliser.fit(clips)
+            self.normaliser.fit(b.motion[length_mask(b.lengths, b.motion.shape[1])] for b in batches)
 
     def normalise(self, motion: Tensor, lengths: Tensor) -> Tensor:
         """Real units to normalised states ``(batch, frames, 63)``, zero beyond each length."""
