@@ -56,6 +56,21 @@ def test_lower_floors_know_nothing_of_upper_ones(path):
     assert not above, f"{path} imports {above} from above"
 
 
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Without its docstring: shapes, units and errors are no reason to split it."""
+    docstring = ast.get_docstring(function, clean=False)
+    of_docstring = docstring.count("\n") + 1 if docstring else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - of_docstring
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_files_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 300
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    assert not [f"{f.name}: {lines_of(f)} lines" for f in functions if lines_of(f) > 40]
+
+
 def test_nothing_imports_in_a_circle():
     """At the top of modules, inside functions, and for type checkers only."""
     assert rooms.circles() == CIRCLES
