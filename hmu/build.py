@@ -160,10 +160,11 @@ def check_received(
     folders = [trust] if isinstance(trust, str) else list(trust or ())
     if any(source.resolve().is_relative_to(Path(folder).expanduser().resolve()) for folder in folders):
         return
+    own = {tuple(name.split(".")) for name in given}
     for inside, call in _calls(node):
         path = (*place.split("."), *inside)
         where = ".".join(path)
-        if {f"{where}._target_", *(".".join(path[: n + 1]) for n in range(len(path)))} & set(given):
+        if own & {(*path, "_target_"), *(path[: n + 1] for n in range(len(path)))}:  # a key may hold dots itself
             continue
         if not _named(path, call):
             what = " ".join(f"{key}={shown(call[key])}" for key in CALLS if key in call)

@@ -103,7 +103,9 @@ def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) 
         try:
             yield plain
         except BaseException as error:
-            folders.end("failed", f"{type(error).__name__}: {error}")
+            known = one_line(error) if isinstance(error, Exception) else None
+            status = "failed" if isinstance(error, Exception) else "interrupted"
+            folders.end(status, known or f"{type(error).__name__}: {error}")
             raise
         finally:
             folders.done()

@@ -174,6 +174,13 @@ def test_the_tree_names_it_elsewhere(place, target):
         check_received({"_target_": target}, place, Path("config.yaml"))
 
 
+def test_a_key_with_dots_is_not_the_place_that_the_command_line_gives():
+    node = {"overrides": {"demo.target": {"_target_": "os.system"}}}
+    with pytest.raises(CheckpointError, match="refused"):
+        check_received(node, "concept", Path("config.yaml"), {"concept.overrides.demo.target"})
+    check_received({"overrides": {"demo": {"target": node}}}, "concept", Path("x"), {"concept.overrides.demo.target"})
+
+
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "${oc.decode:x}", "a ${paths.root} b", "${hmu.asset:x}", "\\${x}"])
 def test_nothing_in_a_received_file_is_looked_up(tmp_path, value):
     for content in ({"concept": {"name": value}}, {"concept": [{"a": value}]}, {value: 1}):

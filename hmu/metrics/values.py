@@ -76,11 +76,11 @@ def resolve(values: Iterable[Value], name: str, label: str | None = None) -> Val
         return None if value is None else _part(value, name, f"{value.title}, {_words(label)}")
     if (value := _first(known, name)) is not None:
         return value
-    plain, slash, part = name.rpartition("/")
-    if slash and (value := resolve(known, plain, part)) is not None:
-        return _part(value, name, value.title)
-    plain, at, evaluator = name.rpartition("@")
-    return by_evaluator(value, evaluator) if at and (value := resolve(known, plain)) is not None else None
+    plain, sign, part = name.rpartition("@" if name.rfind("@") > name.rfind("/") else "/")
+    value = resolve(known, plain, part if sign == "/" else None) if sign else None
+    if value is None:
+        return None
+    return by_evaluator(value, part) if sign == "@" else _part(value, name, value.title)
 
 
 def by_evaluator(value: Value, evaluator: str) -> Value:

@@ -53,6 +53,8 @@ def run(config: DictConfig) -> Path:
     place = claim_out(config, "metaeval")
     job = Job(config)
     document = None if job.config.document is None else page_of(job.config)
+    if document is not None:
+        fill(read_text(document), "metaeval", "")  # refuses before the work
     differences, context = compare(job)
     heading = f"{job.backbone.name}, '{context['concept']}' on {context['dataset']}, {context['repeats']} repeats."
     text = f"{heading}\n\n{table(differences)}\n"

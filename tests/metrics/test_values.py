@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 
 import pytest
 import torch
@@ -28,6 +30,7 @@ FAMILY = (Value("hits_1", "Hits, first", "higher", scores=("keep",)), Value("hit
         ("hits_05", "a_kick", "Hits @5, a kick", "share"),
         ("hits_5/walk", None, "Hits @5, walk", "share"),
         ("hits_5@tmr", None, "Hits @5 (tmr)", "share"),
+        ("hits_5/walk@tmr", None, "Hits @5, walk (tmr)", "share"),
     ],
 )
 def test_a_family_covers_its_names(name, label, title, kind):
@@ -143,6 +146,17 @@ def test_a_row_that_says_what_nobody_knows_is_refused(old, key, value):
     old.write_text(json.dumps(data))
     with pytest.raises(DataError, match=f"row 0 has {key}"):
         Results.load(old)
+
+
+@pytest.mark.parametrize("name", ["x" + "/y@x" * 40, "x" + "@y" * 5000])
+def test_a_name_that_somebody_else_has_made_up_costs_no_time(old, name):
+    data = json.loads(old.read_text())
+    data["rows"][0]["metric"] = name
+    old.write_text(json.dumps(data))
+    start = time.perf_counter()
+    with contextlib.suppress(DataError):
+        Results.load(old)
+    assert time.perf_counter() - start < 5  # the machine may be busy
 
 
 def test_a_row_declares_itself_where_its_metric_is_not_here():

@@ -16,6 +16,7 @@ from hmu.compose import composing
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
 from hmu.methods import edit
+from hmu.run import RunRecord
 from hmu.workflows import job as job_
 from hmu.workflows.job import Job
 from tests.workflows.toy import QUIET, inputs, retain_reference, run
@@ -94,6 +95,23 @@ def test_mistakes_are_those_of_the_command_line(tmp_path):
         with pytest.raises(ConfigError, match=said), composing("unlearn", words, tmp_path / "run") as config:
             unlearn(config)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(ConfigError("no way"), ("failed", "no way")), (KeyboardInterrupt(), ("interrupted", "Keyb"))]
+)
+def test_the_record_says_how_a_job_ended(tmp_path, error, said):
+    """As the command line would."""
+
+    def begun() -> None:
+        with composing("unlearn", [f"paths.root={tmp_path}"], tmp_path / "run") as config:
+            RunRecord(Job(config).claim(), config)
+            raise error
+
+    with pytest.raises(type(error)):
+        begun()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["status"], record["problem"][: len(said[1])]) == said
 
 
 def test_parts_that_are_at_hand_are_given(tmp_path):

@@ -1,7 +1,8 @@
 """The embedded procedural data set: short clips of everyday actions, entirely our own.
 
-``specs`` says what a clip shows; ``actions`` and ``gait`` write it as control channels (``track``) that ``solve`` turns
-into joints by inverse kinematics; ``phrases.yaml`` and ``grammar`` say it in words; ``build`` writes the folder.
+``specs`` says what a clip shows; ``gait``, ``gestures``, ``leaps`` and ``strikes`` write it as control channels
+(``track``) that ``solve`` turns into joints by inverse kinematics; ``phrases.yaml`` and ``grammar`` say it in words;
+``build`` writes the folder.
 """
 
 from hmu.data.demo.build import generate

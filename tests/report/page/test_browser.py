@@ -15,7 +15,7 @@ from hmu.report.page import Clip, Stick, Take, page
 from hmu.report.page.motions import pack
 from tests.report.page.browser import NAMES, Browser, found
 from tests.report.page.unpacking import unpack
-from tests.report.page.web_sample import EVIL, evaluated, takes
+from tests.report.page.web_sample import EVIL, evaluated, rates, rows, takes
 
 pytestmark = pytest.mark.skipif(found() is None, reason=f"no browser on this machine (looked for {', '.join(NAMES)})")
 
@@ -104,6 +104,13 @@ def test_figures_are_drawn_move_turn_and_follow_the_visitor(visit):
     page_.window(390, 640, calm=True)
     assert page_.run("document.documentElement.scrollWidth") == 390, "nobody has to scroll sideways"
     assert pixels(page_).std() > 8
+
+
+def test_nobody_scrolls_sideways_on_a_telephone(visit):
+    wide = rates("retain", 1.0, 1.0, "walk_backwards", 100)
+    page_ = visit(page(**evaluated(rows=rows() + wide)))
+    page_.window(390, 640, calm=True)
+    assert page_.run("document.documentElement.scrollWidth") == 390
 
 
 def test_the_script_reads_what_python_packed(visit):
