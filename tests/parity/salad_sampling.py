@@ -16,7 +16,8 @@ from hmu.backbones.salad.topology import BODY_PARTS, HALF_LIMBS, Topology, chain
 from hmu.data.batch import length_mask
 from tests.parity.attention import AttentionMaps
 from tests.parity.case import Case, Table, once, read_json
-from tests.parity.checks import Checks, compare, exact, inside
+from tests.parity.checks import Checks, compare, exact, fewest_failures, inside
+from tests.parity.fills import doubled
 from tests.parity.kinds import compares
 from tests.parity.salad_models import SAMPLING, frames_kept, model_for, prompts
 from tests.published import options
@@ -146,11 +147,18 @@ def sampling(case: Case) -> Checks:
     first = case.first("latent_final", "motion")
     model = model_for(case, lambda model: case.off(model, SAMPLING_ROWS, first))
     yield from case.table(model, SAMPLING_ROWS, SAMPLING, 1e-7)
-    if (name := "single_vs_batched_per_frame") in case:
-        # the clip alone and the same clip in its batch: both sides over the scale of the motions that are subtracted
+    yield from _gap(case, model, "single_vs_batched_per_frame", SAMPLING)
+    double = "single_vs_batched_per_frame_f64"
+    if double in case:
+        yield from fewest_failures(_gap(case.double(), twin, double, 1e-7) for twin in doubled(model))
+
+
+def _gap(case: Case, model: Salad, name: str, tolerance: float) -> Checks:
+    """The clip alone and the same clip in its batch, both sides over the scale of the motions that are subtracted."""
+    if name in case:
         single, batch = _single(case, model).motion, _run(case, model).motion
         gap, scale = (batch[:1, : single.shape[1]] - single)[0].abs().amax(1), 1 + float(batch.abs().max())
-        yield compare(name, gap / scale, case.raw(name) / scale, SAMPLING)
+        yield compare(name, gap / scale, case.raw(name) / scale, tolerance)
 
 
 # -- body graphs -------------------------------------------------------------------------------------------------------

@@ -82,7 +82,10 @@ def sampling(system: Path, full: bool) -> Path:
     del inputs["len_mask"]
     inputs["single_latent"] = np.zeros((1, FRAMES, 7, 1))
     names = "latent_mask timesteps trajectory latent_final motion motion_f64 single_latent single_motion"
-    outputs = answers(inputs, model, SAMPLING_ROWS, names)
+    outputs = answers(inputs, model, SAMPLING_ROWS, f"{names} single_motion_f64")
+    for end in ("", "_f64"):
+        alone, batch = outputs[f"single_motion{end}"][0], outputs[f"motion{end}"][0]
+        outputs[f"single_vs_batched_per_frame{end}"] = np.abs(batch[: len(alone)] - alone).max(1)
     return store(system / "heldout" / "sampling_t2m_full_sine", inputs | outputs)
 
 
@@ -130,7 +133,7 @@ WRITERS: dict[str, tuple[Writer, str]] = {
     "vae": (vae, "mu recon_f64 train_loss"),
     "denoiser": (denoiser, "pred pred_f64 attn_cross"),
     "loss": (loss, "loss_epsilon"),
-    "sampling": (sampling, "latent_final motion_f64 timesteps"),
+    "sampling": (sampling, "latent_final motion_f64 timesteps single_vs_batched_per_frame_f64"),
     "lora": (lora, "pred_lora_train_scale loss_vs_target_masked_configured_betas"),
     "schedules": (schedules, "squaredcos_betas squaredcos_timesteps_20 linear_step_epsilon_prev"),
 }
