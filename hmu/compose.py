@@ -16,12 +16,12 @@ from hmu import folders
 from hmu.build import get_class, instantiate
 from hmu.command_line import understood
 from hmu.config import check_config
-from hmu.errors import ConfigError
+from hmu.errors import ConfigError, shown
 from hmu.folders import job_name
 from hmu.overrides import choice, running, standing_in, typed
 from hmu.processes import run_stamp, started
 from hmu.refusals import one_line
-from hmu.tree import initialised
+from hmu.tree import CONFIGS, initialised
 from hmu.values import Keys
 
 SCRIPTS = ("train", "unlearn", "evaluate")
@@ -47,12 +47,24 @@ def option(group: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """``configs/<group>/<name>.yaml`` with everything that it takes in; ``${…}`` that look elsewhere stay as they are.
 
     ``overrides``: as on the command line, ``("method.lr=1e-3",)``.
+
+    Raises:
+        ConfigError: there is no such group, or no such file, with those there are.
     """
+    node = OmegaConf.select(_composed(overrides=[f"+{group}={name}", *overrides]), group)
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{shown(group)}: no such group of choices")
+    return node
+
+
+def _composed(root: str | None = None, **arguments: Any) -> DictConfig:
+    """As Hydra's ``compose``; what that refuses is a ConfigError, in one line."""
     register_resolvers()
     with initialised():
-        node = OmegaConf.select(compose(overrides=[f"+{group}={name}", *overrides]), group)
-    assert isinstance(node, DictConfig)
-    return node
+        try:
+            return compose(root, **arguments)
+        except HydraException as error:
+            raise ConfigError(one_line(error) or str(error)) from error
 
 
 def composed(group: str, name: str, overrides: Sequence[str] = (), **around: Any) -> DictConfig:
@@ -72,26 +84,24 @@ def configured(group: str, name: str, **changes: Any) -> Any:
 
 
 @contextmanager
-def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) -> Iterator[DictConfig]:
+def composing(
+    root: str, words: Sequence[str] = (), folder: Path | None = None, keys: type[Keys] | None = None
+) -> Iterator[DictConfig]:
     """A script's configuration as its command line ``words`` compose it; for the block that job is the running one.
 
     Nothing of Hydra need be initialised, and a process may do any number of jobs one after the other.
 
     Args:
         root: ``unlearn``, ``train``, ``evaluate`` or a tool's. folder: of the run; None: as the command line names it.
+        keys: what a tool of another package declares to read; None: a script or a tool of ours.
 
     Raises:
         HmuError: as the command line would say it.
     """
-    register_resolvers()
     if started() == 1:
         os.environ.pop("HMU_RUN_STAMP", None)  # the next job has a folder of its own
-    keys = keys_of(root)
-    with initialised():
-        try:
-            config = compose(root, overrides=understood(list(words), keys), return_hydra_config=True)
-        except HydraException as error:
-            raise ConfigError(one_line(error) or str(error)) from error
+    keys = keys or keys_of(root)
+    config = _composed(root, overrides=understood(list(words), keys), return_hydra_config=True)
     with standing_in(config):
         ours = running()
         with read_write(ours):
@@ -112,6 +122,13 @@ def composing(root: str, words: Sequence[str] = (), folder: Path | None = None) 
 
 
 def keys_of(root: str) -> type[Keys]:
-    """What the script or tool of a root configuration declares to read."""
-    name = f"hmu.keys.{root.capitalize()}" if root in SCRIPTS else f"hmu.tools.{root}.Keys"
-    return get_class(name)
+    """What the script or tool of a root configuration declares to read.
+
+    Raises:
+        ConfigError: neither a script nor a tool of ours.
+    """
+    if root in SCRIPTS:
+        return get_class(f"hmu.keys.{root.capitalize()}")
+    if not (CONFIGS / f"{root}.yaml").is_file():
+        raise ConfigError(f"{shown(root)}: no tool of hmu; of one of another package give its keys too")
+    return get_class(f"hmu.tools.{root}.Keys")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import nn
@@ -35,8 +36,8 @@ def of_trainer(accelerator: str) -> torch.device:
 
 
 def of_module(module: nn.Module) -> torch.device:
-    """The device of a model's first parameter."""
-    return next(module.parameters()).device
+    """The device of a model's first parameter, else of its first buffer; the CPU where it has neither."""
+    return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), torch.device("cpu"))
 
 
 @contextmanager

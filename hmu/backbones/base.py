@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from hmu.backbones.trainable import Trainable
 from hmu.data.batch import MotionBatch, stack_padded
+from hmu.devices import of_module
 from hmu.errors import ConfigError
 from hmu.motion.representation import Representation, skeleton_representation
 from hmu.text.base import TextCondition
@@ -99,7 +100,7 @@ class MotionBackbone(Trainable):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.network().parameters()).device
+        return of_module(self.network())
 
     # -- what comes from data -----------------------------------------------------------------------------------------
     def normalisation(self) -> tuple[Tensor, Tensor] | None:

@@ -46,9 +46,11 @@ def family_of(folder: Path | str) -> str:
 def _read(folder: Path | str) -> dict[str, Any]:
     path = Path(folder) / CONFIG
     if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: no {CONFIG}; give a model folder of ours, or the authors' folder with opt.txt and model/"
-        )
+        inner = Path(folder) / "model"
+        remedy = "a model folder of ours, or the authors' folder with opt.txt and model/"
+        if (inner / CONFIG).is_file():
+            remedy = f"{inner}, the model of this run"
+        raise CheckpointError(f"{folder}: no {CONFIG}; give {remedy}")
     config = read_json(path, CheckpointError, limit=_LIMIT)
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: holds {shown(config)}, expected the settings of a model; copy the folder again")

@@ -13,13 +13,14 @@ from torch import Tensor
 from hmu.checkpoints.store import Store, content_key
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
+from hmu.devices import of_module
 from hmu.evaluators.base import Evaluator
 from hmu.progress import phase
 
 
 def embed(evaluator: Evaluator, motion: Tensor, lengths: Tensor, batch_size: int = 256) -> Tensor:
     """Motion embeddings ``(n, width)`` on the CPU, in order, computed in chunks."""
-    device = next(evaluator.parameters()).device
+    device = of_module(evaluator)
     parts = []
     with torch.inference_mode(), phase("embedding motions", len(motion), "motions") as done:
         for m, n in zip(motion.split(batch_size), lengths.split(batch_size), strict=True):

@@ -15,6 +15,7 @@ from hmu.checkpoints.store import Store, content_key
 from hmu.data.clips import MotionClips
 from hmu.data.concepts import Concept
 from hmu.data.dataset import DatasetSource
+from hmu.devices import of_module
 from hmu.errors import ConfigError
 from hmu.evaluation.counting import Measured, Tally
 from hmu.evaluation.sets import PromptSet
@@ -57,7 +58,7 @@ def gallery_split(source: DatasetSource, split: str) -> str:
 
 
 def _embeddings(clips: MotionClips, evaluator: Evaluator) -> Tensor:
-    device = next(evaluator.parameters()).device
+    device = of_module(evaluator)
     latents = torch.zeros(len(clips), evaluator.width)
     order = np.argsort(clips.lengths, kind="stable")
     with torch.inference_mode(), phase("embedding gallery", len(order), "clips") as done:

@@ -13,6 +13,7 @@ from torch import Tensor, distributed
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.store import Store, content_key
+from hmu.devices import of_module
 from hmu.errors import CheckpointError
 from hmu.evaluation.sets import PromptSet
 from hmu.phases import Phase
@@ -140,7 +141,7 @@ class Plan:
             done: called after every batch with its number of motions.
         """
         rank, world = group()
-        device = next(backbone.parameters()).device
+        device = of_module(backbone)
         out = torch.zeros(len(prompts), int(prompts.lengths.max()), backbone.features)
         with torch.inference_mode():
             for number, index in enumerate(length_batches(prompts.lengths, self.batch_size)):

@@ -119,12 +119,13 @@ def summary(results: Results) -> str:
     numbers, concept = Numbers(results.rows), str(results.context.get("concept", ""))
     real = real_clips(results.context)
     models = numbers.models
-    lines = [f"{'':42s}" + "".join(f"{model:>26s}" for model in models) + (f"{'real clips':>14s}" if real else "")]
-    for key in numbers.short(concept):
-        if key[0] in FORGET_SIDE and key[1] != RATE:
-            continue
+    keys = [key for key in numbers.short(concept) if key[0] not in FORGET_SIDE or key[1] == RATE]
+    cells = {key: [number(numbers.get(model, *key)) for model in models] for key in keys}
+    width = 1 + max(25, *(len(cell) for row in cells.values() for cell in row), 0)
+    lines = [f"{'':42s}" + "".join(f"{model:>{width}s}" for model in models) + (f"{'real clips':>14s}" if real else "")]
+    for key, row in cells.items():
         line = f"{f'{key[0]}: {raw_name(*key[1:])} {numbers.arrow(key)}':42s}"
-        line += "".join(f"{number(numbers.get(model, *key)):>26s}" for model in models)
+        line += "".join(f"{cell:>{width}s}" for cell in row)
         lines.append(line + (f"{real.get(key, ''):>14s}" if real else "").rstrip())
     if results.scoreboard:
         lines.append(board_line(results.scoreboard))

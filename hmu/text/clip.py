@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hmu.devices import of_module
 from hmu.errors import CheckpointError, ConfigError
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.cache import CachedTextEncoder
@@ -58,7 +59,7 @@ class ClipTextEncoder(FrozenTransformer):
     @torch.no_grad()
     def encode_ids(self, input_ids: Tensor, attention_mask: Tensor) -> TextCondition:
         """Token ids ``(batch, tokens)`` and their mask -> condition; the mask is returned, not used by CLIP."""
-        device = next(self.model.parameters()).device
+        device = of_module(self.model)
         parts = [self.model(input_ids=ids.to(device)) for ids in input_ids.split(BATCH)]
         pooled = torch.cat([part.text_embeds for part in parts])
         if self.output == "pooled":

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hmu.devices import of_module
 from hmu.text.base import TextCondition, TextEncoder
 from hmu.text.cache import CachedTextEncoder
 from hmu.text.hub import BATCH, FrozenTransformer, load
@@ -30,7 +31,7 @@ class TransformerTextEncoder(FrozenTransformer):
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> TextCondition:
         """Texts -> tokens ``(batch, tokens, width)``, zero beyond each text, and the unit mean ``(batch, width)``."""
-        device = next(self.model.parameters()).device
+        device = of_module(self.model)
         ids, attention = self.tokenized(texts)
         mask = attention.bool().to(device)
         parts: list[Tensor] = [

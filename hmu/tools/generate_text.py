@@ -136,9 +136,10 @@ def sample(backbone: MotionBackbone, jobs: Sequence[Job], config: DictConfig) ->
     """
     import torch
 
+    from hmu.devices import of_module
     from hmu.evaluation.generation import checked
 
-    device = next(backbone.parameters()).device
+    device = of_module(backbone)
     for repeat in range(config.repeats):
         generator = torch.Generator().manual_seed(int(config.seed) + repeat)
         of_repeat = [job for job in jobs if job.repeat == repeat]

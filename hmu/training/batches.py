@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from hmu.backbones.base import MotionBackbone, Target
 from hmu.data.clips import MotionClips
+from hmu.devices import of_module
 from hmu.errors import ConfigError
 from hmu.methods.base import Side
 from hmu.progress import phase
@@ -67,7 +68,7 @@ class SideCache(Dataset[Side]):
         self.target = Target.concat(parts).select(torch.argsort(by_length))
 
     def _encode(self, indices: Tensor) -> Target:
-        device = next(self.backbone.parameters()).device
+        device = of_module(self.backbone)
         with torch.no_grad():
             return self.backbone.encode_target(self.clips.batch(indices.tolist()).to(device)).to("cpu")
 

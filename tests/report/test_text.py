@@ -48,6 +48,16 @@ def test_tables_hold_every_model_interval_and_arrow():
     assert "implicit" not in small
 
 
+def test_columns_stay_apart_however_long_their_numbers_are():
+    long = results()
+    for model, value in (("base", 0.00515), ("unlearned", 0.00218)):
+        long.rows.append(Row(model, "retain", "mm_dist", value, low=value, high=0.00895, n=100))
+    lines = summary(long).splitlines()
+    row = next(line for line in lines if "mm_dist" in line)
+    assert row.split()[-6:] == ["0.00515", "[0.00515,", "0.00895]", "0.00218", "[0.00218,", "0.00895]"]
+    assert {len(line) for line in lines[:4]} == {len(row)}
+
+
 def test_numbers_that_were_not_measured_are_dashes():
     assert number(None) == "–"
     assert number(Row("base", "retain", "fid", float("nan"))) == "–"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.store import Row, Store, content_key
 from hmu.data.clips import DOUBLE_SHARE, MotionClips
+from hmu.devices import of_module
 from hmu.methods.codebook.table import Codes, CodeTable, stack, trimmed
 from hmu.methods.edit import hashed
 from hmu.progress import phase
@@ -66,7 +67,7 @@ def _encode(backbone: MotionBackbone, clips: MotionClips, batch_size: int, layer
         start, lengths = np.zeros((len(clips), 1), np.int64), (units * clips.unit_length)[:, None]
     keys = np.stack([np.arange(len(clips)).repeat(start.shape[1]), start.ravel(), lengths.ravel()], 1)
     spans, place = np.unique(keys, axis=0, return_inverse=True)
-    device = next(backbone.parameters()).device
+    device = of_module(backbone)
     order = np.argsort(spans[:, 2], kind="stable")
     parts: list[Codes] = []
     with torch.no_grad(), phase("encoding clips", len(order), "windows") as done:
