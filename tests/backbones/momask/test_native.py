@@ -100,6 +100,12 @@ def test_refuses_in_one_line(tmp_path, break_it, message):
     assert "\n" not in str(caught.value)
 
 
+def test_the_folder_of_a_run_is_answered_with_its_model(tmp_path):
+    tiny().save_pretrained(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"no config\.json; give .*model, the model of this run$"):
+        build(str(tmp_path))
+
+
 def test_refuses_other_features_and_dtypes(tmp_path):
     tiny().save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="features=251"):
