@@ -12,9 +12,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from hmu.compose import composing
+from hmu.compose import composing, configured
 from hmu.data.concepts import Concept
 from hmu.errors import ConfigError
+from hmu.keys import Unlearn
 from hmu.methods import edit
 from hmu.run import RunRecord
 from hmu.workflows import job as job_
@@ -112,6 +113,19 @@ def test_the_record_says_how_a_job_ended(tmp_path, error, said):
         begun()
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (record["status"], record["problem"][: len(said[1])]) == said
+
+
+def test_names_that_there_are_not_are_one_line():
+    for make, message in (
+        (lambda: configured("method", "esdd"), "method=esdd: no such choice; there are esd"),
+        (lambda: configured("methods", "esd"), "^methods: no such group of choices$"),
+        (lambda: composing("unlearnt").__enter__(), "^unlearnt: no tool of hmu"),
+    ):
+        with pytest.raises(ConfigError, match=message) as caught:
+            make()
+        assert "\n" not in str(caught.value)
+    with composing("unlearn", keys=Unlearn) as config:  # as a tool of another package gives its own
+        assert config.job == "unlearn"
 
 
 def test_parts_that_are_at_hand_are_given(tmp_path):
