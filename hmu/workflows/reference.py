@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from hmu.backbones.base import MotionBackbone
@@ -76,7 +77,7 @@ def _check_data(config: DictConfig, ran: DictConfig, record: dict[str, Any], sou
     check_received(recorded, "dataset", home / "config.yaml", trust=config.get("trust"))
     try:
         same = instantiate(OmegaConf.create({**recorded, **here})).fingerprint == data
-    except HmuError:
+    except (HmuError, InstantiationException):  # whatever it is, it does not make these data
         same = False
     if not same:
         raise ConfigError(

@@ -25,6 +25,7 @@ from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.errors import ConfigError
 from hmu.text.base import TextCondition, TextEncoder, concat_conditions
+from hmu.values import Positive
 
 WINDOW = 64  # frames of the windows that the VAE trains on
 
@@ -66,7 +67,7 @@ class Salad(OwnStatistics, PromptedBackbone):
         min_frames: int,
         max_frames: int,
         latent_scale: float | None,
-        feat_bias: float,
+        feat_bias: Positive,
         posterior: str,
         variant: str,
         chains: Chains | None = None,
@@ -79,6 +80,7 @@ class Salad(OwnStatistics, PromptedBackbone):
         self.chains = self.topology.chains
         vae_options = parse(VaeOptions, vae, "vae")
         denoiser_options = parse(DenoiserOptions, denoiser, "denoiser")
+        require(feat_bias > 0, f"backbone.feat_bias={feat_bias}: expected a number above 0")
         self.features, self.fps, self.feat_bias = features, float(fps), float(feat_bias)
         self.latent_scale = None if latent_scale is None else float(latent_scale)
         self.min_frames, self.max_frames = min_frames, max_frames

@@ -25,6 +25,7 @@ from hmu.checks import check_variant
 from hmu.data.batch import MotionBatch, length_mask
 from hmu.motion.layout import FeatureLayout
 from hmu.text.base import TextCondition, TextEncoder
+from hmu.values import Positive
 
 UNLEARN = ("masked", "residual", "both")
 WINDOW = 64  # frames of the windows that the tokenizer trains on
@@ -78,7 +79,7 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         fps: float,
         min_frames: int,
         max_frames: int,
-        feat_bias: float,
+        feat_bias: Positive,
         unlearn: str,
         variant: str,
         text_width: int | None = None,
@@ -88,6 +89,7 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
         require(tokens.quantizers >= 2, "backbone.rvq.quantizers: expected 2 or more (one base, some residual)")
         require(unlearn in UNLEARN, f"backbone.unlearn={unlearn}: expected one of {', '.join(UNLEARN)}")
         self.variant, self.unlearn = check_variant("backbone.variant", variant), unlearn
+        require(feat_bias > 0, f"backbone.feat_bias={feat_bias}: expected a number above 0")
         self.features, self.fps, self.feat_bias = features, float(fps), float(feat_bias)
         self.min_frames, self.max_frames, self.unit_length = min_frames, max_frames, tokens.unit_length
         self.statistics = Statistics(features)

@@ -81,7 +81,7 @@ class GuoEvaluator(TrainedEvaluator):
         words_seed: int,
         margin: float,
         negatives: str,
-        feat_bias: float,
+        feat_bias: Positive,
         variant: str,
         glove: str | Path | None = None,
         words: Sequence[str] = (),
