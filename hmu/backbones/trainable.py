@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hmu.backbones.statistics import Statistics
 from hmu.checkpoints.pretrained import Pretrained
 from hmu.contract import Contract
 from hmu.data.batch import MotionBatch
-from hmu.errors import ConfigError
+from hmu.errors import CheckpointError, ConfigError
 
 
 class Trainable(Contract, Pretrained):
@@ -36,6 +38,13 @@ class Trainable(Contract, Pretrained):
         if stage not in self.stages:
             raise ConfigError(f"stage={stage}: {self.name} has the stages {', '.join(self.stages)}")
         return stage
+
+    def load_parts(self, tensors: Mapping[str, Tensor], source: Path) -> None:
+        """As :meth:`Pretrained.load_parts`; motion statistics that nothing can be divided by are refused too."""
+        super().load_parts(tensors, source)
+        own = [part.std for part in self.modules() if isinstance(part, Statistics)]
+        if not all(bool((std > 0).all()) for std in own):
+            raise CheckpointError(f"{source}: its motion statistics hold a std that is not above 0; copy it again")
 
     @abstractmethod
     def prepare(self, mean: Any, std: Any, captions: Iterable[Any] = ()) -> None:

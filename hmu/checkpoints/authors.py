@@ -144,7 +144,7 @@ def source(path: Path) -> dict[str, Any]:
 
 
 def read_statistics(folder: Path, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """``mean.npy`` and ``std.npy`` of a folder, each ``(features,)``."""
+    """``mean.npy`` and ``std.npy`` of a folder, each ``(features,)``; a std is above 0."""
     arrays = []
     for path in (folder / "mean.npy", folder / "std.npy"):
         if not path.is_file():
@@ -155,6 +155,8 @@ def read_statistics(folder: Path, features: int) -> tuple[np.ndarray, np.ndarray
             raise CheckpointError(f"{path}: not an array of numbers; copy it again") from error
         if array.shape != (features,):
             raise CheckpointError(f"{path}: shape {array.shape}, but the model has {features} columns")
+        if not np.isfinite(array).all() or (path.stem == "std" and (array <= 0).any()):
+            raise CheckpointError(f"{path}: expected finite numbers, and each std above 0; copy it again")
         arrays.append(array)
     return arrays[0], arrays[1]
 

@@ -63,6 +63,8 @@ _WIDTHS = {
     "latent_dim", "max_tokens", "motion_hidden", "movement_hidden", "movement_latent", "text_hidden", "text_width",
     "time_features", "width", "word",
 }  # fmt: skip
+#: lists of words: each word has a row in one of its tensors
+_LISTS = {"vocabulary", "words"}
 #: numbers of layers: each has a tensor at least
 _COUNTS = {"depth", "down", "layers", "n_extra_layers", "n_layers", "quantizers"}
 _FRAMES, _SIZE = whole(1, 100_000), whole(1, 65_536)
@@ -90,6 +92,10 @@ def check_model(config: Mapping[str, Any], path: Path, weights: Path) -> None:
         key = next((key for key in reversed(place) if not key.isdigit()), "")  # of a list, the key that holds it
         most = largest if key in _WIDTHS else len(shapes) if key in _COUNTS else None
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if key in _LISTS and isinstance(value, list) and len(value) > largest:
+            raise CheckpointError(
+                f"{path}: {key} lists {len(value)} words, but its weights hold at most {largest}; copy both again"
+            )
         if most is not None and number and value > most:
             raise CheckpointError(f"{path}: {key}={shown(value)}, but its weights hold at most {most}; copy both again")
     given = {key: value for key, value in config.items() if value is not None or key not in _MAY_BE_NULL}

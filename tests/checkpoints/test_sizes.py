@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from hmu.backbones.momask import build as build_momask
 from hmu.backbones.salad import build as build_salad
-from hmu.errors import HmuError
+from hmu.errors import CheckpointError, HmuError
 from hmu.evaluators.guo import build as build_guo
 from tests.backbones.momask.conftest import tiny as tiny_momask
 from tests.backbones.salad.conftest import tiny as tiny_salad
@@ -45,6 +47,7 @@ def folders(tmp_path_factory):
         ("guo", ("movement_hidden",), 10**9),
         ("guo", ("width",), {"x": 1}),
         ("guo", ("max_frames",), 6.5),
+        ("guo", ("words",), ["sos", "eos", "unk", *map(str, range(10**5))]),
     ],
 )
 def test_a_size_that_the_weights_cannot_have_is_refused_before_it_is_made(folders, name, keys, value):
@@ -60,3 +63,13 @@ def test_a_size_that_the_weights_cannot_have_is_refused_before_it_is_made(folder
     assert len(str(error.value)) < 300 + len(str(folder))
     (folder / "config.json").write_text(json.dumps(config))
     BUILD[name](str(folder))
+
+
+@pytest.mark.parametrize(("name", "key"), [("salad", "std"), ("momask", "statistics.std"), ("guo", "std")])
+def test_a_std_that_nothing_can_be_divided_by_is_refused(folders, tmp_path, name, key):
+    folder = shutil.copytree(folders[name][0], tmp_path / name)
+    weights = load_file(folder / "weights.safetensors")
+    weights[key][5] = 0.0
+    save_file(weights, folder / "weights.safetensors")
+    with pytest.raises(CheckpointError, match=r"weights.safetensors: .* std that is not above 0"):
+        BUILD[name](str(folder))

@@ -33,12 +33,30 @@ def table(rows: int = 4) -> CodeTable:
     return CodeTable(names, ("0",) * rows, ('says "hi", waves', *["ö"] * (rows - 1)), codes)
 
 
+class Noted(torch.nn.Module):
+    """Keeps something that is no tensor with its weights, as SALAD keeps its scale."""
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {"scale": 1.0}
+
+
 def sides(count: int = 12) -> tuple[CodeClips, CodeClips]:
     return CodeClips(["kicks"], count, seed=1, names="f"), CodeClips(["walks", "stands"], 2 * count, seed=2, names="r")
 
 
 def edited(method: Lcr, backbone: CodeBackbone, seed: int = 0):
     return method.edit(backbone, *sides(), KICK, torch.Generator().manual_seed(seed))
+
+
+def test_codes_are_kept_by_variant_and_a_state_may_hold_more_than_tensors(tmp_path):
+    clips, backbone = CodeClips(["kicks", "walks"], 6), CodeBackbone()
+    backbone.register_module("noted", Noted())
+    made = encode(backbone, clips, folder=tmp_path)
+    backbone.encode_codes = None  # read back: nothing is encoded
+    assert np.array_equal(encode(backbone, clips, folder=tmp_path).codes, made.codes)
+    backbone.variant = "upstream"
+    with pytest.raises(TypeError, match="NoneType"):
+        encode(backbone, clips, folder=tmp_path)
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ class Index:
     def on(self, device: torch.device) -> Tensor:
         """The table, in the shape of ``values``, on ``device``; moved once."""
         if self._table.device != device:
-            self._table = self._table.to(device)
+            with torch.inference_mode(False):  # moved while measuring, it must still serve a training
+                self._table = self._table.to(device)
         return self._table
 
 

@@ -135,13 +135,14 @@ class TokenBackbone(PromptedBackbone, Generic[M]):
     # -- text --------------------------------------------------------------------------------------
     def encode_text(self, texts: Sequence[str]) -> TextCondition:
         """One vector per prompt; ``""`` is the zero vector, which the models learn as "no text"."""
-        empty = torch.tensor([not text.strip() for text in texts], device=self.device)
-        if bool(empty.all()):
+        blank = [not text.strip() for text in texts]
+        if all(blank):
             return condition_of(torch.zeros(len(texts), self.text_width, device=self.device))
         filler = next(text for text in texts if text.strip())  # any prompt that is encoded anyway
         encoded = super().encode_text([text if text.strip() else filler for text in texts])
         vectors = vector_of(encoded, self.text_width).to(self.device)
-        return condition_of(torch.where(empty[:, None], torch.zeros_like(vectors), vectors))
+        empty = torch.tensor(blank, device=self.device)[:, None]
+        return condition_of(torch.where(empty, torch.zeros_like(vectors), vectors))
 
     def vectors(self, texts: Prompts, rows: int | None = None) -> Tensor:
         """Text vectors ``(batch, text width)`` of prompts or of a condition; ``rows``: a single one is repeated."""

@@ -177,7 +177,7 @@ class TMREvaluator(ReadsText, TrainedEvaluator):
         self.check_motion(motion, lengths, 1, MAX_POSITIONS - 2)
         longest = int(lengths.max())
         normalised = (motion[:, :longest].to(self.mean) - self.mean) / (self.std + EPSILON)
-        return normalised.masked_fill(~length_mask(lengths.to(motion.device), longest)[..., None], 0)
+        return normalised.masked_fill(~length_mask(lengths.to(normalised.device), longest)[..., None], 0)
 
     def encode_motion(self, normalised: Tensor, lengths: Tensor) -> Latent:
         """Normalised motion and lengths -> mean and log-variance of the latent, each ``(batch, width)``."""

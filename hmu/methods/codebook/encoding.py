@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hmu.backbones.base import MotionBackbone
 from hmu.checkpoints.store import Row, Store, content_key
@@ -45,7 +46,8 @@ def encode(
     if folder is None:
         codes = _encode(backbone, clips, batch_size, layers, crops)
     else:
-        facts = (clips.pack.fingerprint, clips.unit_length, clips.max_frames, weights_hash(backbone), layers, crops)
+        model = weights_hash(backbone), getattr(backbone, "variant", "default")  # ``upstream`` reads padding
+        facts = (clips.pack.fingerprint, clips.unit_length, clips.max_frames, *model, layers, crops)
 
         def make(missing: list[int]) -> list[Row]:
             log.info("codes of %d clips: %d encoded, %d read back", len(clips), len(missing), len(clips) - len(missing))
@@ -94,4 +96,5 @@ def windows(clips: MotionClips, crops: int) -> tuple[Frames, Frames]:
 
 def weights_hash(backbone: MotionBackbone) -> str:
     """SHA-256 of everything in a backbone but its text encoder: whatever may decide about codes."""
-    return hashed((name, value) for name, value in sorted(backbone.state_dict().items()) if name[:5] != "text.")
+    state = sorted(backbone.state_dict().items())
+    return hashed((n, value) for n, value in state if isinstance(value, Tensor) and not n.startswith("text."))

@@ -121,6 +121,7 @@ def _drop(state):
         (lambda f: torch.save(Path("/"), f / "d" / "model" / "net_best_fid.tar"), "would run code|Python objects"),
         (lambda f: (f / "Comp_v6_KLD005" / "meta" / "std.npy").unlink(), "missing; the model normalises"),
         (lambda f: (f / "Comp_v6_KLD005" / "meta" / "std.npy").write_bytes(b"no"), "no plain array"),
+        (lambda f: np.save(f / "Comp_v6_KLD005" / "meta" / "std.npy", np.zeros(263)), "std.npy: .* each std above 0"),
     ],
 )
 def test_refuses_in_one_line(authors, break_it, message):
