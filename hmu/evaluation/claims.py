@@ -7,7 +7,8 @@ base answers the other prompts too, and all of that was measured on data that ar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from hmu.evaluation.results import Results, Row
 from hmu.metrics.detector_rate import RATE
@@ -54,16 +55,15 @@ def _no_basis(results: Results) -> Iterator[str]:
 
 
 def _no_judge(results: Results) -> Iterator[str]:
-    real = (results.context.get("real_clips") or {}).get("forget", {}).get(_concept(results))
-    if results.context.get("reads_text", True) and isinstance(real, (int, float)) and real < BASIS:
+    real = _of_real_clips(results, "forget", _concept(results))
+    if results.context.get("reads_text", True) and real is not None and real < BASIS:
         yield f"the detector sees '{_concept(results)}' in only {real:.0%} of the real clips of it"
 
 
 def _nothing_to_keep(results: Results) -> Iterator[str]:
     before = results.get("base", "retain", RATE)
-    real = (results.context.get("real_clips") or {}).get("retain", {}).get("all")
-    most = real if isinstance(real, (int, float)) and math.isfinite(real) else 1.0
-    if before is not None and before.value < BASIS * most:
+    real = _of_real_clips(results, "retain", "all")
+    if before is not None and before.value < BASIS * (1.0 if real is None else real):
         yield f"of the other actions the base shows only {rate(before)} where asked for, so 'kept' says little"
 
 
@@ -112,6 +112,14 @@ def shown_rates(results: Results) -> str:
     if before is None or after is None:
         return ""
     return f"'{_concept(results)}' seen in {rate(before)} before, {rate(after)} after"
+
+
+def _of_real_clips(results: Results, set_: str, label: str) -> float | None:
+    """In how many real clips the judge sees what they are of; a file of others may hold anything there."""
+    node: Any = results.context.get("real_clips")
+    for key in (set_, label):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node if isinstance(node, (int, float)) and math.isfinite(node) else None
 
 
 def _concept(results: Results) -> str:

@@ -201,7 +201,8 @@ def _choices(path: Path, config: Mapping[str, Any], results: Results | None) -> 
         names[key] = str(context.get(key) or (node or {}).get("name") or groups.get(key) or "–")
     if config.get("ckpt") is not None:  # evaluate.py: its own choices are not those of what it measured
         measured = Path(str(config["ckpt"]))
-        groups = chosen_by(measured) | dict(context.get("made_with") or {})
+        made_with = context.get("made_with")
+        groups = chosen_by(measured) | (made_with if isinstance(made_with, dict) else {})
         alone = results is not None and all(row.model == "base" for row in results.rows)
         # kept apart by name: which method made it is not known
         names["method"] = "base" if alone else str(groups.get("method") or f"unknown ({'/'.join(measured.parts[-2:])})")

@@ -63,6 +63,12 @@ def test_an_evaluation_of_a_run_that_is_there_has_its_backbone_and_method(tmp_pa
     assert (found.choices["backbone"], found.choices["method"]) == ("momask_demo", "uce")
 
 
+@pytest.mark.parametrize("value", [[1], "x", 3, {"retain": 3, "forget": {"kick": "x"}}])
+def test_circumstances_of_another_type_stop_no_report(tmp_path, value):
+    evaluated(tmp_path / "runs" / "one", tmp_path / "gone", real_clips=value, made_with=value)
+    assert write_report(build_report([tmp_path / "runs"]), tmp_path / "out").is_dir()
+
+
 @pytest.mark.parametrize("change", [{"context": None}, {"scoreboard": None}, {"rows": [{"value": "0.5"}]}])
 def test_numbers_of_another_type_stop_no_report(sweep, change):
     path = sweep / "method.rank=4" / "metrics.json"
