@@ -218,9 +218,14 @@ class ResidualQuantizer(nn.Module):
         return index, code, torch.exp(-(share * torch.log(share + 1e-7)).sum())
 
     def _used_layers(self, draws: Draws, like: Tensor) -> int:
-        """How many layers a training batch uses."""
+        """How many layers a training batch uses: as many in all processes, which meet at every codebook."""
         count = self.options.quantizers
         if not self.training or self.options.quantize_dropout <= 0:
             return count
         dropped = float(draws.uniform((1,), like)) < self.options.quantize_dropout
-        return 1 + int(draws.integers(count, (1,), like.device)) if dropped else count
+        used = 1 + int(draws.integers(count, (1,), like.device)) if dropped else count
+        if group()[1] == 1:
+            return used
+        shared = torch.tensor([used], device=like.device)
+        torch.distributed.broadcast(shared, 0)
+        return int(shared)
