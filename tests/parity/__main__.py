@@ -86,7 +86,8 @@ def run_case(case: Path, runner: CaseRunner | None, strict: bool = False) -> tup
         rows = list(runner(case))
     except Exception as error:  # a broken case must not hide the others
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{blank}{type(error).__name__}: {str(error)[:160]} ({Path(last.filename).name}:{last.lineno})", False
+        why = f"{error} is nowhere in the case" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
+        return f"{blank}{type(error).__name__}: {why} ({Path(last.filename).name}:{last.lineno})", False
     checks, notes = [row for row in rows if not row.note], [f"{row.name} ({row.note})" for row in rows if row.note]
     aside = "; not compared: " + ", ".join(notes[:SHOWN]) if notes else ""
     aside += f" and {len(notes) - SHOWN} more" if len(notes) > SHOWN else ""

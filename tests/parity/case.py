@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -30,14 +31,28 @@ SILENT = {".md"}  # documentation
 
 
 def read_json(path: Path) -> Any:
-    """Parsed JSON; empty where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """Parsed JSON; empty where there is no such file.
+
+    Raises:
+        CheckpointError: it is broken.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(f"{path.name}: no JSON ({error})") from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a ``.npz``; nothing is unpickled."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    """All arrays of a ``.npz``; nothing is unpickled.
+
+    Raises:
+        CheckpointError: it is broken.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise CheckpointError(f"{path.name}: no archive of arrays ({error})") from error
 
 
 @dataclass

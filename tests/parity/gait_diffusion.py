@@ -242,7 +242,9 @@ def with_parts(folder: Path) -> bool:
 @compares("diffusion", known=(".npz", ".json", ".pt"), files=(), claims=with_parts)
 def diffusion(folder: Case) -> Checks:
     """All files of a diffusion case; what a file is about follows from its arrays."""
-    path, recorded = folder.folder / "net.pt", folder.facts.get("net") or published(folder.folder, "decoder")
+    path, recorded = folder.folder / "net.pt", folder.facts.get("net", {})
+    if not (recorded or path.is_file()):  # a file's sizes are those of its shapes
+        recorded = published(folder.folder, "decoder")
     for case in Case.each(folder.folder, folder.facts):
         if case.find(r"make_beta/.+|[^/]+/\d+/betas"):
             yield from schedules(case)

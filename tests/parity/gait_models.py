@@ -51,7 +51,7 @@ def filled_decoder(options: DecoderOptions, fill: Fill) -> Decoder:
 
 
 def stored_network(path: Path, recorded: Mapping[str, Any]) -> tuple[Decoder, MinMax | None]:
-    """The network of a checkpoint, with sizes from its shapes and what no shape tells from ``told``."""
+    """The network of a checkpoint, with sizes from its shapes and what no shape says from ``recorded``."""
     content = read_checkpoint(path)
     options = options_of(content.state, path, int(recorded.get("num_heads", 4)))
     decoder = Decoder(sizes({**{t: getattr(options, o) for t, (o, _) in SIZES.items()}, **recorded}))
@@ -62,8 +62,8 @@ def stored_network(path: Path, recorded: Mapping[str, Any]) -> tuple[Decoder, Mi
 def network(path: Path, recorded: Mapping[str, Any], error: Callable[[Decoder], float], *names: str) -> Decoder:
     """The network of a checkpoint; without the file, one of the published size filled by the rule that fits.
 
-    ``told`` are hyper-parameters as far as they are known, ``names`` those of files and folders, which may speak of a
-    rule; ``error`` is how far a network's first output is from the stored one.
+    ``recorded`` are hyper-parameters as far as they are known, ``names`` those of files and folders, which may tell
+    the rule; ``error`` is how far a network's first output is from the stored one.
     """
     if path.is_file():
         heads = [recorded] if "num_heads" in recorded else [{**recorded, "num_heads": n} for n in (4, 2, 8, 1)]

@@ -80,22 +80,28 @@ def speeds(case: Case) -> Checks:
     if normaliser is None or not tables:
         yield unchecked("speeds", "no normaliser or no table")
         return
-    recorded = case.facts.get("speeds_mps", [float(m[1]) for p in tables if (m := re.search(r"_([\d.]+)ms", p.name))])
+    named = {path: float(m[1]) for path in tables if (m := re.search(r"_([\d.]+)ms", path.name))}
+    recorded = case.facts.get("speeds_mps", list(named.values()))
 
     def states(net: Decoder, name: str) -> Tensor:
         part = replace(case, stored={"x_T": case.raw(name)})
         return normaliser.denormalise(replay(part, net, Setting(), restore=False))
 
-    def own(speed: float) -> list[Path]:
-        return [path for path in tables if f"_{speed:.2f}ms" in path.name] or tables[:1]
+    def own(index: int) -> list[Path]:
+        return [path for path, speed in named.items() if speed == recorded[index]] if named else tables[:1]
+
+    pairs = {start[0]: own(int(start[1] or 0)) for start in starts}
+    yield from (unchecked(name, "no table of its speed") for name, files in pairs.items() if not files)
+    pairs = {name: files for name, files in pairs.items() if files}
 
     def error(net: Decoder) -> float:
-        out, values = states(net, starts[0][0]), _csv(own(recorded[0])[0])[1]
+        name, files = next(iter(pairs.items()))
+        out, values = states(net, name), _csv(files[0])[1]
         return deviation(poses(out, _height(folder, out, values)), values)
 
-    net = _network(case, error)
-    for start in starts:
-        yield from _tables(folder, states(net, start[0]), own(recorded[int(start[1] or 0)]))
+    net = _network(case, error) if pairs else None
+    for name, files in pairs.items():
+        yield from _tables(folder, states(net, name), files)
 
 
 def _mot(path: Path, values: NDArray[np.float64]) -> Checks:

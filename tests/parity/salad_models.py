@@ -40,12 +40,13 @@ NAMED = {"time_features": "timestep_frequency_dim"}  # what a manifest calls it
 def demanded(case: Case) -> dict[str, int]:
     """The sizes that a case's arrays tell."""
     maps = case.first("attn_skel", "single_attn_skel_last")
+    stages = {int(fit[1]) for fit in case.find(r"enc_stage(\d+)")}
     sizes = {
         "features": case.last(*(name for name in MOTIONS if case.dims(name) == 3)),
         "latent": case.last(*(name for name in LATENTS if case.dims(name) == 4)),
         "text": case.last("text_emb"),
         "width": case.last(*WIDTHS),
-        "stages": len(case.find(r"enc_stage\d+")) or None,
+        "stages": len(stages) if len(stages) > 1 else None,  # the first alone does not say how many there are
         "layers": case.stored[maps].shape[1] if maps else None,
         "heads": case.stored[maps].shape[2] if maps else None,
     }

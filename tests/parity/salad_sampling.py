@@ -205,7 +205,7 @@ def _body(name: str, stored: dict[str, Any]) -> Checks:
 
 def _level(case: Case, body: Topology, side: str, stage: str, what: str) -> Any:
     """A matrix; the decoder's stages run backwards."""
-    depth = len(case.find(r"enc\d+_adj"))
+    depth = 1 + max(int(fit[1]) for fit in case.find(r"(?:enc|dec)(\d+)_\w+"))
     level = body.level(int(stage) if side == "enc" else depth - 1 - int(stage))
     return {"adj": level.adjacency, "pool": level.pool, "unpool": level.unpool}[what]
 
