@@ -93,13 +93,15 @@ def speeds(case: Case) -> Checks:
     pairs = {start[0]: own(int(start[1] or 0)) for start in starts}
     yield from (unchecked(name, "no table of its speed") for name, files in pairs.items() if not files)
     pairs = {name: files for name, files in pairs.items() if files}
+    if not pairs:
+        return
 
     def error(net: Decoder) -> float:
         name, files = next(iter(pairs.items()))
         out, values = states(net, name), _csv(files[0])[1]
         return deviation(poses(out, _height(folder, out, values)), values)
 
-    net = _network(case, error) if pairs else None
+    net = _network(case, error)
     for name, files in pairs.items():
         yield from _tables(folder, states(net, name), files)
 

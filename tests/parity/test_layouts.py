@@ -19,8 +19,8 @@ from tests.parity.guo import whole, widths
 
 WITHOUT_JSON = [
     "salad/unlearn_uce", "momask/rvq", "momask/length", "bamm/bamm_t2mgpt",
-    "bamm/e2e", "gaitdynamics/checkpoint", "gaitdynamics/decoder", "gaitdynamics/kinematics", "evaluators/guo_h3d",
-    "evaluators/guo_decomp", "hmu/uce_rece", "hmu/lcr",
+    "bamm/e2e", "gaitdynamics/checkpoint", "gaitdynamics/decoder", "gaitdynamics/diffusion", "gaitdynamics/kinematics",
+    "evaluators/guo_h3d", "evaluators/guo_decomp", "hmu/uce_rece", "hmu/lcr",
 ]  # fmt: skip
 
 
@@ -51,15 +51,39 @@ def test_optional_files_may_be_absent(shared, tmp_path):
 @pytest.mark.parametrize(
     ("name", "file", "arrays"),
     [
-        ("trials", "expected.npz", ["0/pos_vec"]),
-        ("preprocess", "expected.npz", ["unnorm/0/converted_pose", "train/0/pos_vec"]),
+        ("gaitdynamics/trials", "expected.npz", ["0/pos_vec"]),
+        ("gaitdynamics/preprocess", "expected.npz", ["unnorm/0/converted_pose", "train/0/pos_vec"]),
+        ("evaluators/guo_data", "dataset.npz", ["original_kit/3/motion_first", "original_kit/2/word"]),
+        ("hmu/features", "quaternions.npz", ["to_matrix"]),
+        ("momask/rtrans", "vectors.npz", ["gen_gumbel/all_indices"]),
+        ("salad/topology", "t2m_matrices.npz", ["enc1_adj"]),
+        ("salad/unlearn_esd", "vectors.npz", ["pred_trainable_concept"]),
+        ("salad/vae_kit", "vectors.npz", ["enc_stage1"]),
     ],
 )
 def test_optional_arrays_may_be_absent(name, file, arrays, shared, tmp_path):
-    folder = copy_of(shared(f"golden/gaitdynamics/dev/{name}"), tmp_path)
+    system, case = name.split("/")
+    folder = copy_of(shared(f"golden/{system}/dev/{case}"), tmp_path)
     change(folder / file, lambda stored: {n: v for n, v in stored.items() if n not in arrays})
     line, passed = run(folder)
     assert passed, line
+
+
+def test_a_speed_without_its_table_is_said(shared, tmp_path):
+    folder = copy_of(shared("golden/gaitdynamics/dev/scripts"), tmp_path) / "speed_sweep"
+    (folder / "gen_sweep_1.20ms_68f.csv").unlink()
+    line, passed = run(folder)
+    assert passed, line
+    assert "x_T_0 (no table of its speed)" in line
+
+
+@pytest.mark.parametrize(("file", "content"), [("case.json", b"{"), ("vectors.npz", b"PK")])
+def test_a_broken_file_is_named(file, content, shared, tmp_path):
+    folder = copy_of(shared("golden/momask/dev/length"), tmp_path)
+    (folder / file).write_bytes(content)
+    line, passed = run(folder)
+    assert not passed
+    assert f"FAIL  CheckpointError: {file}: no " in line
 
 
 def test_unknown_files_and_arrays_are_said_and_fail_when_strict(shared, tmp_path):
