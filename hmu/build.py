@@ -65,8 +65,8 @@ def completed(config: Any, changes: Collection[str] = ()) -> Any:
     """``config`` with what its nodes leave out although their targets need it, where the files say one thing only.
 
     The numbers of what is built live in the files: ``{_target_: hmu.metrics.diversity.Diversity}`` has those of
-    ``configs/metric/diversity.yaml``. Of a target whose files differ a private file (``recipe/_default.yaml``) decides;
-    without one each number has to be given.
+    ``configs/metric/diversity.yaml``. Of a target whose files differ a private file (``recipe/_default.yaml``) decides,
+    else the one that bears its module's name (``backbone/salad.yaml``); without one each number has to be given.
 
     Args:
         changes: names of arguments that the caller gives to the outermost node.
@@ -102,7 +102,9 @@ def _values(folders: tuple[Path, ...], target: str, name: str) -> list[Any]:
     """What the files of the first folder that names ``target`` give its argument ``name``."""
     for folder in folders:
         files = [path for path in sorted(folder.rglob("*.yaml")) if target in read_text(path, ConfigError)]
-        for some in ([path for path in files if path.name.startswith("_")], files):
+        private = [path for path in files if path.name.startswith("_")]
+        namesake = [path for path in files if path.stem in target.split(".")[1:]]
+        for some in (private, namesake, files):
             calls = [call for path in some for _, call in _calls(_merged(path)) if call.get("_target_") == target]
             if values := [call[name] for call in calls if name in call]:
                 return values

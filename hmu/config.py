@@ -15,6 +15,7 @@ from hmu.config_source import is_ours
 from hmu.config_types import keys_misfit, misfit
 from hmu.documents import walk
 from hmu.errors import ConfigError, offered, shown
+from hmu.moved import rename
 from hmu.tree import CONFIGS as CONFIGS
 from hmu.tree import is_group
 from hmu.values import Keys, annotation
@@ -25,12 +26,14 @@ _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 def check_config(config: DictConfig, overrides: Iterable[str] = (), keys: type[Keys] = Keys) -> None:
     """Refuse keys that nothing would read, missing mandatory values, and values of a wrong type.
 
-    A key that the command line adds (``+typo=1``) must be an argument of its node's ``_target_``.
+    A key that the command line adds (``+typo=1``) must be an argument of its node's ``_target_``. Targets of earlier
+    versions get today's names.
 
     Raises:
         ConfigError: names the key, and the keys that exist or the type that is expected.
         DataError: ``paths.cache`` lies below a file.
     """
+    rename(config)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(f"no value for {', '.join(missing)}: give it on the command line, e.g. {missing[0]}=…")

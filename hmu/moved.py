@@ -1,8 +1,10 @@
-"""Old names of what configurations build: recorded runs keep loading after a move."""
+"""Old names of what configurations build: recorded runs and files of one's own keep loading after a move."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from omegaconf import DictConfig, ListConfig
 
 #: beginnings of dotted names that recorded configurations hold, and where that lives today
 MOVED = {
@@ -20,6 +22,17 @@ def renamed(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: _today(value) if key == "_target_" else renamed(value) for key, value in node.items()}
     return [renamed(value) for value in node] if isinstance(node, list) else node
+
+
+def rename(config: DictConfig | ListConfig) -> None:
+    """The same in a composed configuration, in place."""
+    for key in range(len(config)) if isinstance(config, ListConfig) else list(config):
+        node: Any = config._get_node(key)
+        if isinstance(node, DictConfig | ListConfig):
+            if not (node._is_none() or node._is_missing() or node._is_interpolation()):
+                rename(node)
+        elif key == "_target_" and (name := _today(node._value())) != node._value():
+            config[key] = name
 
 
 def _today(target: Any) -> Any:

@@ -14,7 +14,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hmu.build import check_plain, check_received, instantiate
+from hmu.build import check_plain, check_received, completed, instantiate
 from hmu.checkpoints.pretrained import stored_class
 from hmu.compose import configured, register_resolvers
 from hmu.config import CONFIGS
@@ -225,6 +225,21 @@ def test_what_was_not_checked_is_not_built(tmp_path):
 
 
 # -- what is accepted --------------------------------------------------------------------------------------------------
+WRITTEN_FOR_0_1 = [
+    "[hmu.metrics.r_precision.RPrecision, {}, {pool: 32, top: 3, shuffles: 10}]",
+    "[hmu.metrics.multimodality.MultiModality, {}, {pairs: null}]",
+    "[hmu.metrics.retrieval.Retrieval, {protocol: all}, {count: 32, shuffles: 10}]",
+    "[hmu.metrics.retrieval.SentenceRetrieval, {protocol: nsim, count: 100}, {threshold: 0.95}]",
+    "[hmu.training.recipe.Recipe, {milestones: [10]}, {gamma: 0.1, validate_every: 500}]",
+    "[hmu.evaluation.suite.Suite, {limits: {forget: 2}}, {repeats: 1, batch_size: 64, gallery: null, pages: null}]",
+    "[hmu.backbones.salad.options.DenoiserOptions, {latent_dim: 256}, {max_positions: 5000, n_layers: 5}]",
+    "[hmu.backbones.bamm.options.BidirectionalOptions, {latent_dim: 384}, {positions: 5000}]",
+    "[hmu.backbones.tokens.options.TransformerOptions, {latent_dim: 384}, {positions: 5000}]",
+    "[hmu.backbones.tokens.options.ResidualOptions, {latent_dim: 384}, {positions: 5000}]",
+    "[hmu.evaluators.guo.build, {}, {width: 512, word: 300, learn_words: false}]",
+]
+
+
 def test_what_a_node_leaves_out_comes_from_the_file_of_its_target():
     """A node of one's own, or of version 0.1, that names only what is built."""
     metric = instantiate(OmegaConf.create({"_target_": "hmu.metrics.diversity.Diversity"}))
@@ -244,8 +259,16 @@ def test_where_files_differ_a_private_one_decides():
 
 
 def test_where_files_differ_and_none_decides_the_number_has_to_be_given():
-    with pytest.raises(ConfigError, match=r"no value for .*'word_dropout'"):
-        instantiate(OmegaConf.create({"_target_": "hmu.evaluators.guo.build", "checkpoint": None}))
+    with pytest.raises(ConfigError, match=r"no value for .*'codes'"):
+        instantiate(OmegaConf.create({"_target_": "hmu.backbones.tokens.options.RvqOptions"}))
+
+
+@pytest.mark.parametrize("line", WRITTEN_FOR_0_1)
+def test_a_file_of_0_1_has_the_numbers_that_were_its(line):
+    """What the published file or an own one left out then, and the Python default that it meant."""
+    target, given, meant = yaml.safe_load(line)
+    node = completed(OmegaConf.create({"_target_": target, **given}))
+    assert {key: node[key] for key in meant} == meant
 
 
 @pytest.mark.parametrize("name", ["esd", "finetune", "lora", "uce", "rece", "lcr"])

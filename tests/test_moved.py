@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
 from hmu.build import get_object
+from hmu.config import check_config
 from hmu.moved import renamed
 
 #: every ``_target_`` of the configuration tree of version 0.1
@@ -87,3 +89,14 @@ def test_only_targets_are_renamed():
         "note": "hmu.workflows.loggers.x",
         "inner": [{"_target_": "hmu.report.loggers.WandbReport"}],
     }
+
+
+def test_files_of_ones_own_with_earlier_names_are_taken():
+    """A suite or logger that somebody wrote for version 0.1, in a composed configuration."""
+    config = OmegaConf.create(
+        {"suite": {"_target_": "hmu.evaluation.gait.GaitSuite", "limits": {"forget": 2}, "metrics": {}}, "none": None}
+        | {"several": [{"_target_": "hmu.workflows.loggers.WandbReport"}], "elsewhere": "${suite}"}
+    )
+    check_config(config)
+    assert config.suite._target_ == "hmu.evaluation.suite.Suite"
+    assert config.several[0]._target_ == "hmu.report.loggers.WandbReport"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from hmu.errors import ConfigError
 from hmu.optimisation import Optimisation
 from hmu.values import Count, Positive, Weight, Whole
 
@@ -18,7 +17,7 @@ class Recipe(Optimisation):
 
     Args:
         milestones: steps at which the rate is multiplied by ``gamma`` (counted from step 0).
-        gamma: see ``milestones``; None where there are none.
+        gamma: see ``milestones``.
         cosine: decay from ``lr`` to 0 along a half cosine after the warm-up instead of milestones.
         clip_parts: ``grad_clip`` bounds each part that the model names (``clip_gradients``) by itself.
         ema: decay of the exponential average of the weights that is kept instead of the last ones; None keeps the last.
@@ -36,17 +35,12 @@ class Recipe(Optimisation):
     warmup: Whole = 0
     grad_clip: Positive | None = None
     milestones: Sequence[Count] = ()
-    gamma: Positive | None = None
+    gamma: Positive
     cosine: bool = False
     clip_parts: bool = False
     ema: Annotated[float, "> 0, < 1"] | None = None
     validate_every: Count
     window: Count | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.milestones and self.gamma is None:
-            raise ConfigError("recipe.gamma=null: milestones need the number that the rate is multiplied by, e.g. 0.1")
 
     def factor(self, step: int, total: int) -> float:
         """The learning rate at ``step`` of ``total`` as a share of ``lr``."""
@@ -54,4 +48,4 @@ class Recipe(Optimisation):
             return (step + 1) / self.warmup
         if self.cosine:
             return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, total - self.warmup)))
-        return float((self.gamma or 1.0) ** sum(step >= m for m in self.milestones))
+        return float(self.gamma ** sum(step >= m for m in self.milestones))

@@ -8,4 +8,5 @@ from hmu.training.recipe import Recipe
 
 
 def recipe(**changes: Any) -> Recipe:
-    return Recipe(**{"batch_size": 64, "lr": 2e-4, "betas": (0.9, 0.99), "validate_every": 500} | changes)
+    numbers = {"batch_size": 64, "lr": 2e-4, "betas": (0.9, 0.99), "gamma": 0.1, "validate_every": 500}
+    return Recipe(**numbers | changes)
