@@ -23,7 +23,7 @@ from hmu.config import CONFIGS
 from hmu.data.batch import MotionBatch
 from hmu.data.captions import Caption
 from hmu.data.concepts import Concept
-from hmu.evaluation.counting import Resampling, count
+from hmu.evaluation.counting import Resampling, Tally
 from hmu.evaluation.generation import Model
 from hmu.evaluation.sets import PromptSet
 from hmu.evaluation.suite import Suite
@@ -160,7 +160,7 @@ class Job:
             every = torch.stack([one["generated"] for one in everything], 1)
             batch = torch.arange(len(ids)) // 32
             samples = [EvalSamples(**one, repeats=every, ids=ids, batch=batch) for one in everything]
-            list(count(self.metrics, samples, Resampling(len(ids), 0), "base", "forget"))
+            list(Tally("base", "forget", Resampling(len(ids), 0)).metrics(self.metrics, samples))
         return []
 
     @torch.inference_mode()

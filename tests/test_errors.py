@@ -100,9 +100,8 @@ def test_configuration(call, data, overrides, expected):
     assert expected in call("unlearn", f"dataset.root={data}", *overrides)
 
 
-def test_unknown_stage_and_partition(call, data):
+def test_unknown_stage(call, data):
     assert "vae, denoiser" in call("train", f"dataset.root={data}", "stage=vea")
-    assert "retain" in call("train", f"dataset.root={data}", "partition=rest")
 
 
 # -- data --------------------------------------------------------------------------------------------------------------

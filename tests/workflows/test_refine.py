@@ -39,8 +39,9 @@ class Clips:
     def __len__(self) -> int:
         return len(self.clip_ids)
 
-    def captions(self, i: int) -> tuple[Caption, ...]:
-        return tuple(map(Caption, TEXTS[self.clip_ids[i]]))
+    @property
+    def captions(self) -> tuple[tuple[Caption, ...], ...]:
+        return tuple(tuple(map(Caption, TEXTS[name])) for name in self.clip_ids)
 
     def batch(self, rows) -> object:
         motion = torch.zeros(len(rows), 40, 2)
@@ -89,13 +90,13 @@ def test_real_motions_that_do_not_look_like_it_are_kept(exclude: bool) -> None:
 def test_generated_motions_are_counted_per_caption_and_repeat(monkeypatch) -> None:
     asked = []
 
-    def generate(backbone, prompts, *, seed, **settings) -> Tensor:
-        asked.append((seed, [c.text for c in prompts.captions], prompts.lengths.tolist()))
+    def generate(plan, backbone, prompts, condition, repeat, done) -> Tensor:
+        asked.append((plan.seed + repeat, [c.text for c in prompts.captions], prompts.lengths.tolist()))
         motion = torch.zeros(len(prompts), 40, 2)
         motion[:2, :, 0], motion[2:, :, 1] = 1, 1
         return motion
 
-    monkeypatch.setattr(generation, "generate", generate)
+    monkeypatch.setattr(generation.Plan, "generate", generate)
     monkeypatch.setattr(generation, "encode", lambda *_: None)
     step = configured("refine", "retrieval", top=1, least=3, repeats=3, exclude_self=False, seed=5)
     refined = step(sides(), Source(), KICK, FakeBackbone(), Mean())
