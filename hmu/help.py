@@ -23,6 +23,7 @@ _PROSE = re.compile(r"\s{2,}\(.*|;\s.*|\s+#\s.*|,? or (?=python |torchrun ).*") 
 _USED = "Most used:"
 _HIDDEN = {"defaults", "hydra", "job", "run_name", "subject", "without_evaluator"}  # of the house, not of its guests
 _NO_CHOICE = ("hydra", "paths", "experiment", "debug", "tuning", "recipe")  # groups that follow from others
+_PARTS = {"suite": "metric"}  # a group, and the one of what it holds
 _KEY = re.compile(r"^(\w+):([^#\n]*)(?:#[ \t]*(.*))?$", re.MULTILINE)  # at the top of the file
 
 
@@ -56,6 +57,7 @@ def main_help(root: str, words: Sequence[str]) -> str:
     text = next(path for path in files if path.is_file()).read_text(encoding="utf-8")
     named = re.findall(r"^  - (?:optional )?(\w+)(?:@[\w.]+)?:", text, re.MULTILINE)
     groups = [name for name in named if name not in _NO_CHOICE and is_group(name)]
+    groups += [part for group, part in _PARTS.items() if group in groups]
     asked = [word for word in words if not word.startswith("-") and "=" not in word]
     if asked:
         return "\n".join(itertools.chain.from_iterable(_choices(word, groups) for word in asked)) + "\n"
@@ -96,7 +98,7 @@ def _choices(group: str, groups: Sequence[str]) -> Iterator[str]:
         raise ConfigError(f"--help {group}: no such group of choices here; there are {', '.join(groups)}")
     files = options(group)
     width = max(map(len, files), default=0)
-    yield f"{group}="
+    yield next((f"+{group}@{whole}.{group}s.<name>=" for whole, part in _PARTS.items() if part == group), f"{group}=")
     for name, path in files.items():
         yield f"  {name:<{width}}  {summary(path.read_text(encoding='utf-8'))}".rstrip()
 

@@ -38,6 +38,7 @@ def test_choices_of_a_group_are_the_public_ones_with_what_they_are():
     text = main_help("unlearn", ["--help", "method"])
     assert "Erase a concept by negative guidance" in text
     assert "_trained" not in text
+    assert main_help("evaluate", ["--help", "metric"]).startswith("+metric@suite.metrics.<name>=\n  contact_share")
     assert "hmu/violence" in main_help("unlearn", ["--help", "concept"])
     with pytest.raises(ConfigError, match="no such group of choices here; there are dataset, backbone"):
         main_help("unlearn", ["--help", "methods"])
