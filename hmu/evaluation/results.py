@@ -126,7 +126,7 @@ class Results:
             if not isinstance(context, dict) or not isinstance(board, dict):
                 raise TypeError("context and scoreboard must be mappings")
             rows = [_row(row, number) for number, row in enumerate(data["rows"])]
-        except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:  # of a name without end
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"'{path}' is not a metrics.json of hmu: {shown(error, 150)}") from error
         return cls(context, rows, board)
 

@@ -13,6 +13,7 @@ BETTER = ("lower", "higher", "same", "reference")
 #: what a number cannot be: a share is in 0 … 1 and read in percent, a size is never below 0, a ratio is a size beside
 #: the base's, an unbiased estimate varies around 0 (so it has no relative change), and any other may be every number
 KINDS = ("share", "size", "ratio", "unbiased", "number")
+PARTS = 8  # of a name; one with more was made up
 SIDES = ("forget", "keep")
 
 
@@ -67,6 +68,8 @@ def resolve(values: Iterable[Value], name: str, label: str | None = None) -> Val
     What is not declared as such is a part of what is, and then counts nowhere: ``speed [run]`` or ``speed/run`` of
     ``speed``, ``fid@tmr`` (by a further evaluator) of ``fid``.
     """
+    if name.count("/") + name.count("@") > PARTS:
+        return None
     known = list(values)
     known += [value.ratio() for value in known if value.ratio_to_base]
     if label is not None:

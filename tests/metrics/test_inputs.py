@@ -77,12 +77,12 @@ def test_an_input_that_nobody_provides_is_refused_when_the_suite_is_built():
         type(suite())({"x": Needy()}, {"retain": 5}, **PLAIN)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "suite").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "suite").glob("[!_]*.yaml")))
 def test_every_suite_is_built_from_its_file(name):
     assert configured("suite", name).metrics
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "metric").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "metric").glob("[!_]*.yaml")))
 def test_every_metric_is_built_from_its_file_and_says_what_it_needs(name):
     metric = made(name)
     assert metric.values

@@ -117,8 +117,8 @@ def test_refuses_other_features_and_dtypes(tmp_path):
 @pytest.mark.parametrize("name", ["momask", "momask_demo"])
 def test_configurations_build(name):
     from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
 
+    from hmu.build import instantiate
     from hmu.config import CONFIGS, check_targets
 
     with initialize_config_dir(str(CONFIGS), version_base=None):
@@ -138,8 +138,8 @@ def test_configurations_build(name):
 
 def test_the_demo_twin_is_small():
     from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
 
+    from hmu.build import instantiate
     from hmu.config import CONFIGS
 
     with initialize_config_dir(str(CONFIGS), version_base=None):

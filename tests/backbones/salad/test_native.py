@@ -93,8 +93,8 @@ def test_refuses_other_features_dtypes_and_absent_assets(tmp_path):
 @pytest.mark.parametrize("name", ["salad", "salad_demo"])
 def test_configurations_build(name):
     from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
 
+    from hmu.build import instantiate
     from hmu.config import CONFIGS, check_targets
 
     with initialize_config_dir(str(CONFIGS), version_base=None):
