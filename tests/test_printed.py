@@ -18,7 +18,8 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md
 PRINTED = list(dict.fromkeys(command.line for path in DOCUMENTS for command in of_readme(path)))
 #: installs, or the tests themselves; Python snippets; a tool named without what it needs
 NOT_RUN = re.compile(
-    r"^make |-m venv |-m pip |^python (from|import) |^python -m (tests\.parity|hmu\.tools\.(parity|pack|…))$|ckpt=outputs/…$"
+    r"^make |-m venv |-m pip |^python (from|import) |ckpt=outputs/…$"
+    r"|^python -m (tests\.parity|hmu\.tools\.(parity|pack|…))$"
 )
 MAIN = ("unlearn.py method=esd concept=kick", "seed=0,1", "bvh=exact", "hmu.tools.report outputs/sweeps/<sweep>")
 
