@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -95,7 +96,8 @@ def _or_fail(job: Callable[[], object]) -> object:
     except (stopping.Stopped, KeyboardInterrupt) as stop:
         stopped = stop if isinstance(stop, stopping.Stopped) else stopping.Stopped(signal.SIGINT)
         folders.end("interrupted", stopped.line, _own_folder())
-        sweep.table()  # of the jobs that had ended
+        with contextlib.suppress(Exception):  # torch, if the signal has cut its import in half, stays half
+            sweep.table()  # of the jobs that had ended
         if stop is stopped:
             stopped.leave()
         _fail(stopped.line, stopped.code)

@@ -101,7 +101,7 @@ def unread(name: Path, kind: str) -> bool:
     unread while the pack that was made from them is sound. Of a file of rows only the rows are checked: no damage to
     what holds them together gives other ones (tests/checkpoints/test_store.py)."""
     alone = name.name == ROWS
-    clip = name.parent.name in CLIPS and "kick" not in name.parts
+    clip = (name.parent.name in CLIPS or "trials" in name.parts) and "kick" not in name.parts
     around = name.name == ROWS and kind in ("flip", "empty", "append", "swap")
     return (alone and kind == "delete") or (clip and kind.startswith(("flip", "swap"))) or around
 
