@@ -68,7 +68,7 @@ def resolve(values: Iterable[Value], name: str, label: str | None = None) -> Val
     What is not declared as such is a part of what is, and then counts nowhere: ``speed [run]`` or ``speed/run`` of
     ``speed``, ``fid@tmr`` (by a further evaluator) of ``fid``.
     """
-    if name.count("/") + name.count("@") > PARTS:
+    if len(re.findall(r"[/@]", name)) > PARTS:
         return None
     known = list(values)
     known += [value.ratio() for value in known if value.ratio_to_base]
